@@ -1,0 +1,23 @@
+"""Alembic's entry: `crm migrate` calls it with the database's URL."""
+
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+from crm import models
+from crm.core.database import sqlalchemy_url
+
+url = context.config.get_main_option("sqlalchemy.url")
+if url is None:
+    msg = "run `crm migrate`: it knows the database"
+    raise RuntimeError(msg)
+
+engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=models.Model.metadata,
+        compare_server_default=False,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

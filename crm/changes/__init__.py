@@ -1,0 +1,1 @@
+"""Changes: what happened to records, as a timeline and live."""

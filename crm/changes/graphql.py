@@ -1,0 +1,105 @@
+"""Changes in the API."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+from sqlalchemy import Integer, Text, case, cast, column, func, literal_column, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm import graph
+from crm.changes.service import ChangeService
+from crm.core import events
+from crm.graph.scalars import JSON
+from crm.interactions.service import InteractionService
+from crm.leads.service import LeadService
+from crm.people.graphql import User
+from crm.people.service import UserService
+from crm.tasks.service import TaskService
+
+if TYPE_CHECKING:
+    from crm.interactions.graphql import Interaction
+    from crm.leads.graphql import Lead
+    from crm.tasks.graphql import Task
+
+
+class Entity(StrEnum):
+    """Of what kind a record is."""
+
+    LEAD = "lead"
+    TASK = "task"
+    INTERACTION = "interaction"
+    USER = "user"
+
+
+Row = type[events.Event]
+graph.enum(Entity, LEAD="A lead.", TASK="A task.", INTERACTION="An interaction.", USER="A user.")
+
+
+@graph.type()
+class FieldChange:
+    """One field of a change."""
+
+    name: str = strawberry.field(description="The field, as the API spells it.")
+    before: JSON | None = strawberry.field(description="Its value before; null if it had none.")
+    after: JSON | None = strawberry.field(description="Its value after; null if it has none.")
+
+
+@graph.type(events.Event)
+class Change:
+    """One change to one record."""
+
+    id: strawberry.ID = strawberry.field(description="Goes up, but not without gaps; page and resume by `cursor`.")
+    type: str = strawberry.field(description="The kind of record and what happened: `lead.created`, `task.deleted`.")
+    entity_id: strawberry.ID = strawberry.field(description="The record's id.")
+    occurred_at: datetime = strawberry.field(description="When.")
+    lead_id: int | None = strawberry.field(description="The lead it concerns.")
+    actor_id: strawberry.ID | None = strawberry.field(description="Who did it.")
+
+    @graph.computed(never_null=True)
+    def cursor(event: Row) -> str:
+        """Where it stands in the stream: `after` of the subscription, `before` of the timeline."""
+        return ChangeService.cursor(event)
+
+    @graph.computed(never_null=True)
+    def entity(event: Row) -> Entity:
+        """The kind of record."""
+        return func.upper(event.entity)
+
+    @graph.edge
+    def actor(event: Row) -> User | None:
+        """Who did it."""
+        return UserService.with_id(event.actor_id)
+
+    @graph.edge(usual_rows=5)
+    def fields(event: Row) -> list[FieldChange]:
+        """What changed."""
+        each = (
+            func.jsonb_to_recordset(event.fields)
+            .table_valued(column("name", Text), column("before", JSONB), column("after", JSONB), name="field")
+            .render_derived(with_types=True)
+        )
+        return select(each.c.name, each.c.before, each.c.after)
+
+    @graph.edge
+    def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:
+        """The lead it concerns, as it is now; null when deleted."""
+        return LeadService.with_id(event.lead_id)
+
+    @graph.edge
+    def task(event: Row) -> Annotated["Task", strawberry.lazy("crm.tasks.graphql")] | None:
+        """The task that changed, as it is now; null when deleted."""
+        return TaskService.with_id(_number(event, Entity.TASK))
+
+    @graph.edge
+    def interaction(
+        event: Row,
+    ) -> Annotated["Interaction", strawberry.lazy("crm.interactions.graphql")] | None:
+        """The interaction that changed, as it is now; null when deleted."""
+        return InteractionService.with_id(_number(event, Entity.INTERACTION))
+
+
+def _number(event: Row, entity: Entity) -> object:
+    """The record's id, if it is of this kind."""
+    return case((event.entity == literal_column(f"'{entity.value}'"), cast(event.entity_id, Integer)))

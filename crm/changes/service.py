@@ -1,0 +1,58 @@
+"""What happened: reads of the event stream."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, literal_column, select, tuple_, type_coerce
+
+from crm.core.events import Event, StreamEpoch, Xid8
+
+
+class ChangeService:
+    """Reads of events. There is nothing to write: changes write their own events."""
+
+    @staticmethod
+    def of_lead(lead_id: ColumnElement[Any], before: Any = None) -> Select[Any]:
+        """What happened to a lead, its tasks and its interactions; newest first."""
+        statement = select(Event).where(Event.lead_id == lead_id).order_by(Event.id.desc())
+        if before is not None:
+            statement = statement.where(Event.id < _part(before, 3, BigInteger()))
+        return statement
+
+    @staticmethod
+    def happened_since(lead_id: ColumnElement[Any], moment: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Whether anything happened to a lead after a moment."""
+        newest = select(func.max(Event.occurred_at)).where(Event.lead_id == lead_id).scalar_subquery()
+        return func.coalesce(newest > moment, literal_column("false"))
+
+    @staticmethod
+    def cursor(event: Any) -> ColumnElement[str]:
+        """Where an event stands in the stream: the stream's epoch, the transaction, the event."""
+        epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
+        dot = literal_column("'.'")
+        return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
+
+    @staticmethod
+    def between(after_xid: Any, after_id: Any, until_xid: Any) -> Select[Any]:
+        """The events after a place in the stream, of transactions before a watermark; in the stream's order."""
+        here = tuple_(Event.xid, Event.id)
+        return (
+            select(Event)
+            .where(
+                here > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
+                Event.xid < type_coerce(until_xid, Xid8),
+            )
+            .order_by(Event.xid, Event.id)
+        )
+
+    @staticmethod
+    def narrowed(statement: Select[Any], lead_id: Any = None, types: Any = None) -> Select[Any]:
+        """Only some of the changes."""
+        if lead_id is not None:
+            statement = statement.where(Event.lead_id == lead_id)
+        if types is not None:
+            statement = statement.where(Event.type == func.any(types))
+        return statement
+
+
+def _part(cursor: Any, number: int, kind: Any) -> ColumnElement[Any]:
+    return cast(func.split_part(type_coerce(cursor, Text), literal_column("'.'"), literal_column(str(number))), kind)

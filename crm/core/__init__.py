@@ -1,0 +1,1 @@
+"""What every domain stands on: database, errors, events, identity. Knows no domain."""

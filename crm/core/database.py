@@ -1,0 +1,216 @@
+"""Connections to PostgreSQL, and what its errors mean."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.core.wire import ConnectionLost, Params, Statement, Wire
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+SERIALIZATION_STATES: Final = frozenset({"40001", "40P01"})
+_ATTEMPTS: Final = 6
+_AWAY: Final = ("08", "57P", "53", "58", "XX")
+
+
+def sqlalchemy_url(url: str) -> str:
+    """The same address, as SQLAlchemy wants it."""
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
+
+
+class Pool:
+    """Connections to one server, opened when needed and dropped when they break."""
+
+    def __init__(self, url: str, *, size: int, prepared_max: int, timeout: float) -> None:
+        self.url = url
+        self._size = size
+        self._prepared_max = prepared_max
+        self._timeout = timeout
+        self._idle: list[Wire] = []
+        self._open = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._closed = False
+
+    @asynccontextmanager
+    async def wire(self) -> AsyncIterator[Wire]:
+        """A connection for a while."""
+        wire = await self.acquire()
+        try:
+            yield wire
+        finally:
+            self.release(wire)
+
+    async def acquire(self) -> Wire:
+        """A connection, until `release`."""
+        while True:
+            while self._idle:
+                wire = self._idle.pop()
+                if not wire.broken:
+                    return wire
+                self._forget(wire)
+            if self._open < self._size and not self._closed:
+                return await self._connect()
+            await self._wait_for_a_free_one()
+
+    def release(self, wire: Wire) -> None:
+        """Give a connection back."""
+        if wire.broken or self._closed:
+            self._forget(wire)
+        else:
+            self._idle.append(wire)
+        self._wake()
+
+    def close(self) -> None:
+        """Close what is idle now, and the rest when it comes back."""
+        self._closed = True
+        while self._idle:
+            self._forget(self._idle.pop())
+
+    async def _connect(self) -> Wire:
+        self._open += 1
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await Wire.connect(self.url, self._prepared_max, self._timeout)
+        except (psycopg.OperationalError, TimeoutError, OSError) as error:
+            self._open -= 1
+            self._wake()
+            log.warning("database.unreachable", error=str(error).strip().splitlines()[:1])
+            raise errors.Unavailable from error
+        except BaseException:
+            self._open -= 1
+            self._wake()
+            raise
+
+    async def _wait_for_a_free_one(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await waiter
+        except TimeoutError:
+            message = "All connections to the database are busy; try again shortly."
+            raise errors.Unavailable(message) from None
+        finally:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            elif waiter.cancelled() or not waiter.done():
+                self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _forget(self, wire: Wire) -> None:
+        self._open -= 1
+        if not wire.broken:
+            wire.close()
+
+
+class Database:
+    """Where reads and writes go."""
+
+    def __init__(
+        self,
+        url: str,
+        read_url: str | None = None,
+        *,
+        size: int = 10,
+        prepared_max: int = 500,
+        timeout: float = 5,
+    ) -> None:
+        self.url = url
+        self.primary = Pool(url, size=size, prepared_max=prepared_max, timeout=timeout)
+        self.replica = (
+            Pool(read_url, size=size, prepared_max=prepared_max, timeout=timeout) if read_url else self.primary
+        )
+
+    async def read(self, statement: Statement, params: Params, *, stale: bool = False) -> "pq.abc.PGresult":
+        """Run one read. A connection that turns out to be dead is replaced, once."""
+        pool = self.replica if stale else self.primary
+        for attempt in (1, 2):
+            wire = await pool.acquire()
+            try:
+                return await wire.execute(statement, params)
+            except ConnectionLost:
+                wire.broken = True
+                if attempt == 2:  # noqa: PLR2004
+                    raise errors.Unavailable from None
+            finally:
+                pool.release(wire)
+        raise errors.Unavailable
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.primary.close()
+        self.replica.close()
+
+
+async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run a write, and run it again from the start when PostgreSQL asks for it (40001, 40P01)."""
+    for number in range(_ATTEMPTS):
+        try:
+            return await attempt()
+        except psycopg.Error as error:
+            if error.sqlstate not in SERIALIZATION_STATES:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.01) * 2**number)  # noqa: S311
+    message = "Too many others are changing this record right now; try again."
+    raise errors.Conflict(message)
+
+
+Translation = Callable[[psycopg.Error], errors.CrmError]
+_CONSTRAINTS: dict[str, Translation] = {}
+
+
+def on_violation(constraint: str, translation: Translation) -> None:
+    """Say what breaking this constraint means to a user. Each domain does, once, by name."""
+    _CONSTRAINTS[constraint] = translation
+
+
+def translated(error: psycopg.Error) -> errors.CrmError:
+    """PostgreSQL's error as ours."""
+    if isinstance(error, ConnectionLost):
+        return errors.Unavailable()
+    state = error.sqlstate or ""
+    known = _CONSTRAINTS.get(error.diag.constraint_name or "")
+    if known is not None:
+        return known(error)
+    for prefix, translation in _STATES.items():
+        if state.startswith(prefix):
+            return translation(error)
+    return errors.Internal()
+
+
+def _column(error: psycopg.Error) -> dict[str, object]:
+    return {"field": error.diag.column_name} if error.diag.column_name else {}
+
+
+_STATES: Final[dict[str, Translation]] = {
+    "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
+    "57014": lambda _: errors.Timeout(),
+    "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
+    "23": lambda error: errors.BadUserInput(**_column(error)),
+    "22": lambda error: errors.BadUserInput(
+        f"A value is out of range or malformed: {error.diag.message_primary}.",
+        **_column(error),
+    ),
+    "54": lambda _: errors.TooComplex(),
+    **dict.fromkeys(_AWAY, lambda _: errors.Unavailable()),
+}

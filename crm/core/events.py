@@ -1,0 +1,64 @@
+"""The event stream: one row for every change, written in the change's own transaction.
+
+The table is the spine of timeline, audit log, subscriptions and (later) webhooks and caches. Readers go by a cursor
+of (transaction id, event id) and read no further than the oldest transaction still open: an event that commits late
+can then never appear behind a cursor that has passed it.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Identity, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.types import UserDefinedType
+
+from crm.core.model import Model
+
+
+class Xid8(UserDefinedType[int]):
+    """A 64-bit transaction id; it never wraps."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "xid8"
+
+
+class Event(Model):
+    """One change to one record: who, what, which fields, before and after."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    xid: Mapped[int] = mapped_column(Xid8, server_default=func.pg_current_xact_id())
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    type: Mapped[str]
+    entity: Mapped[str]
+    entity_id: Mapped[str]
+    lead_id: Mapped[int | None]
+    actor_id: Mapped[UUID | None]
+    # A list of {"name", "before", "after"}, in GraphQL's spelling.
+    fields: Mapped[list[dict[str, Any]]] = mapped_column(
+        Model.type_annotation_map[dict[str, Any]], server_default=text("'[]'")
+    )
+
+    __table_args__ = (
+        Index("events_xid_id_idx", "xid", "id"),
+        Index(
+            "events_lead_id_id_idx",
+            "lead_id",
+            "id",
+            postgresql_where=text("lead_id IS NOT NULL"),
+        ),
+        Index("events_occurred_at_idx", "occurred_at", postgresql_using="brin"),
+    )
+
+
+class StreamEpoch(Model):
+    """Which life of the stream this is. A restore from a backup renews it, so that old cursors are refused."""
+
+    __tablename__ = "event_epoch"
+
+    epoch: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,56 @@
+"""How a column looks in JSON: one place for events and for the API."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Numeric,
+    Text,
+    cast,
+    func,
+    literal_column,
+)
+from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
+
+from crm.core.model import EnumText
+
+
+class _ConstantsInline(PGCompiler_psycopg):
+    """Binds only what varies: a constant in an expression becomes part of the text, so that plans can use it."""
+
+    def visit_bindparam(self, bindparam: Any, **options: Any) -> str:  # type: ignore[override]
+        if not bindparam.required:
+            options["literal_binds"] = True
+        return super().visit_bindparam(bindparam, **options)  # type: ignore[no-any-return, no-untyped-call]
+
+
+# $1-style parameters: what libpq takes as it is.
+DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+CONSTANTS_INLINE: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+CONSTANTS_INLINE.statement_compiler = _ConstantsInline
+_RFC3339: Final = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
+_UTC: Final = literal_column("'UTC'")
+
+
+def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The column as the API spells it: enums by name, UTC in one format, money as text."""
+    kind = column.type
+    if isinstance(kind, DateTime):
+        return func.to_char(func.timezone(_UTC, column), _RFC3339)
+    if isinstance(kind, EnumText):
+        return func.upper(column)
+    if isinstance(kind, Numeric) and kind.asdecimal:
+        return cast(column, Text)
+    return column
+
+
+def camel(name: str) -> str:
+    """`due_date` as `dueDate`."""
+    first, *rest = name.split("_")
+    return first + "".join(part.title() for part in rest)
+
+
+def sql_text(element: Any) -> str:
+    """An element without parameters as SQL."""
+    return str(element.compile(dialect=DIALECT))

@@ -1,0 +1,79 @@
+"""The base of every model, and the column types that they share."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    Numeric,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+# Our own name for "C.UTF-8, whatever the server calls it": Å and å are one letter in every database.
+CASE_COLLATION = "crm_text"
+
+
+class EnumText(TypeDecorator[StrEnum]):
+    """An enum kept as lower-case text. A CHECK holds the values; PostgreSQL's own enums cannot drop one."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, enum: type[StrEnum]) -> None:
+        self.enum = enum
+        super().__init__()
+
+    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
+        return None if value is None else self.enum(value)
+
+
+def one_of(column: str, enum: type[StrEnum]) -> CheckConstraint:
+    """The CHECK that keeps an enum's column to its values."""
+    values = ", ".join(f"'{member.value}'" for member in enum)
+    return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
+
+
+class Model(DeclarativeBase):
+    """A table. Instances are plain records: `crm.core.unit` loads and saves them, and writes their events."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[Mapping[Any, Any]] = {
+        str: Text,
+        int: Integer,
+        datetime: DateTime(timezone=True),
+        Decimal: Numeric(14, 2),
+        UUID: Uuid,
+        list[str]: ARRAY(Text),
+        dict[str, Any]: JSONB,
+    }
+
+    # What the event stream calls it ("lead"); None: its changes write no events.
+    entity: ClassVar[str | None] = None
+    # The column with the id of the lead on whose timeline its changes show.
+    timeline: ClassVar[str | None] = None
+    # Columns whose change writes no event field and bumps neither `version` nor `updated_at`.
+    derived: ClassVar[frozenset[str]] = frozenset()

@@ -1,0 +1,256 @@
+"""One connection, spoken to through libpq directly: prepared statements in, bytes out.
+
+psycopg's cursors cost about 90 us of Python a statement, which is more than PostgreSQL needs to answer most of ours.
+This keeps psycopg for connecting, errors and types, and sends and receives by its public libpq wrapper (`psycopg.pq`).
+docs/decisions/0003-libpq.md has the figures.
+"""
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_names = itertools.count(1)
+_FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
+
+Params = Sequence["bytes | None"]
+
+
+class Statement:
+    """SQL text with $1-style parameters; prepared on a connection from its second use on."""
+
+    __slots__ = ("name", "text", "uses")
+
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+        self.name = b"crm%d" % next(_names)
+        self.uses = 0
+
+
+BEGIN: Final = Statement("BEGIN")
+COMMIT: Final = Statement("COMMIT")
+ROLLBACK: Final = Statement("ROLLBACK")
+
+
+class ConnectionLost(psycopg.OperationalError):
+    """The connection to PostgreSQL broke while a statement was under way, or before."""
+
+
+class Wire:
+    """A connection that runs one batch of statements at a time."""
+
+    def __init__(
+        self,
+        connection: "psycopg.AsyncConnection[tuple[object, ...]]",
+        prepared_max: int,
+    ) -> None:
+        self.connection = connection
+        self.broken = False
+        self._pg = connection.pgconn
+        self._prepared: OrderedDict[bytes, None] = OrderedDict()
+        self._prepared_max = prepared_max
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._socket = self._pg.socket
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    @classmethod
+    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":
+        """Open a connection, or raise psycopg.OperationalError."""
+        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=max(2, round(timeout)))
+        return cls(connection, prepared_max)
+
+    async def execute(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
+        """Run one statement."""
+        statement.uses += 1
+        name = statement.name
+        if name in self._prepared:
+            self._prepared.move_to_end(name)
+            self._pg.send_query_prepared(name, params)
+        elif statement.uses > 1 and self._prepared_max:
+            return (await self.run([(statement, params)]))[0]
+        else:
+            self._pg.send_query_params(statement.text, params)
+        result = await self._next_result()
+        while (await self._next_result()) is not None:
+            pass
+        if result is None:
+            raise ConnectionLost
+        if result.status in _FAILED:
+            raise error_from_result(result)
+        return result
+
+    async def run(self, batch: "Iterable[tuple[Statement, Params]]") -> "list[pq.abc.PGresult]":
+        """Run several statements in one round trip; the first that fails is raised, and those after it do not run."""
+        steps = self._send_batch(list(batch))
+        results: list[pq.abc.PGresult] = []
+        failure: psycopg.Error | None = None
+        for preparing in steps:
+            result = await self._next_result()
+            if result is None:
+                raise ConnectionLost
+            if result.status in _FAILED:
+                failure = failure or error_from_result(result)
+            elif preparing is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
+                results.append(result)
+            if preparing and result.status != pq.ExecStatus.COMMAND_OK:
+                self._prepared.pop(preparing, None)
+            await self._next_result()  # the None that ends each step
+        await self._next_result()  # the answer to the sync
+        self._pg.exit_pipeline_mode()
+        if failure is not None:
+            raise failure
+        return results
+
+    def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> list[bytes | None]:
+        """Send everything; returns, for each result to come, None, or the name that it prepares (not the caller's)."""
+        pg = self._pg
+        steps: list[bytes | None] = []
+        pg.enter_pipeline_mode()
+        for statement, params in batch:
+            if statement.name not in self._prepared and self._prepared_max and statement.uses:
+                steps.extend(self._prepare(statement))
+            statement.uses += 1
+            if statement.name in self._prepared:
+                self._prepared.move_to_end(statement.name)
+                pg.send_query_prepared(statement.name, params)
+            else:
+                pg.send_query_params(statement.text, params)
+            steps.append(None)
+        pg.pipeline_sync()
+        return steps
+
+    def _prepare(self, statement: Statement) -> list[bytes | None]:
+        steps: list[bytes | None] = []
+        if len(self._prepared) >= self._prepared_max:
+            oldest, _ = self._prepared.popitem(last=False)
+            self._pg.send_query_params(b"DEALLOCATE " + oldest, None)
+            steps.append(b"")
+        self._pg.send_prepare(statement.name, statement.text)
+        self._prepared[statement.name] = None
+        return [*steps, statement.name]
+
+    async def _next_result(self) -> "pq.abc.PGresult | None":
+        pg = self._pg
+        try:
+            while pg.flush():
+                await self._writable()
+            while pg.is_busy():
+                await self._readable()
+            if self.broken:
+                raise ConnectionLost
+            return pg.get_result()
+        except psycopg.OperationalError as error:
+            self.close()
+            raise ConnectionLost(str(error)) from error
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def _on_readable(self) -> None:
+        try:
+            self._pg.consume_input()
+        except psycopg.OperationalError:
+            self.broken = True
+            self._loop.remove_reader(self._socket)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and (self.broken or not self._pg.is_busy()):
+            waiter.set_result(None)
+
+    async def _readable(self) -> None:
+        if self.broken:
+            raise ConnectionLost
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def _writable(self) -> None:
+        waiter = self._loop.create_future()
+        self._loop.add_writer(self._socket, lambda: waiter.done() or waiter.set_result(None))
+        try:
+            await waiter
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    def abandon(self) -> None:
+        """Stop caring about the statement under way: cancel it at the server, and close."""
+        self.broken = True
+        with suppress(OSError, ValueError):
+            self._loop.remove_reader(self._socket)
+        task = self._loop.create_task(self._cancel_and_close())
+        _abandoned.add(task)
+        task.add_done_callback(_abandoned.discard)
+
+    async def _cancel_and_close(self) -> None:
+        with suppress(psycopg.Error):
+            await self.connection.cancel_safe(timeout=2)
+        self._pg.finish()
+
+    def close(self) -> None:
+        """Close at once."""
+        self.broken = True
+        with suppress(OSError, ValueError):
+            self._loop.remove_reader(self._socket)
+        self._pg.finish()
+
+
+_abandoned: set[asyncio.Task[None]] = set()
+
+
+def encode(value: object) -> bytes | None:
+    """A Python value in PostgreSQL's text format."""
+    if value is None:
+        return None
+    encoder = _ENCODERS.get(type(value))
+    if encoder is not None:
+        return encoder(value)
+    for kind, fallback in _ENCODERS.items():
+        if isinstance(value, kind):
+            return fallback(value)
+    if isinstance(value, Enum):
+        return encode(value.value)
+    msg = f"no PostgreSQL text for {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _array(values: Sequence[object]) -> bytes:
+    return b"{" + b",".join(_array_item(value) for value in values) + b"}"
+
+
+def _array_item(value: object) -> bytes:
+    text = encode(value)
+    if text is None:
+        return b"NULL"
+    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+_ENCODERS: Final = {
+    bool: lambda value: b"t" if value else b"f",
+    int: lambda value: b"%d" % value,
+    str: lambda value: value.encode(),
+    Decimal: lambda value: str(value).encode(),
+    float: lambda value: repr(value).encode(),
+    datetime: lambda value: value.isoformat().encode(),
+    date: lambda value: value.isoformat().encode(),
+    UUID: lambda value: str(value).encode(),
+    bytes: lambda value: value,
+    list: _array,
+    tuple: _array,
+    dict: orjson.dumps,
+}

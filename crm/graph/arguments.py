@@ -1,0 +1,247 @@
+"""Arguments: what a caller gave, split into the shape that a statement depends on and the values that it binds."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    value_from_ast,
+)
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    DateTime,
+    Float,
+    Integer,
+    Numeric,
+    Text,
+    bindparam,
+)
+
+from crm.core import errors
+from crm.graph.declare import MAX_ROWS, is_structural
+
+# Flags and limits whose value is part of a statement's shape.
+STRUCTURAL_NAMES: Final = frozenset({"is_null", "include_deleted"})
+SQL_TYPES: Final = {
+    "Int": Integer(),
+    "Float": Float(),
+    "String": Text(),
+    "ID": Text(),
+    "Boolean": Boolean(),
+    "DateTime": DateTime(timezone=True),
+    "Decimal": Numeric(),
+}
+_MAX_OFFSET: Final = 1_000_000
+
+Leaf = Callable[[object, Any], Any]
+
+
+class Binds:
+    """Hands out numbered placeholders; the statement's parameters are the values in the same order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def leaf(self, _value: object, kind: Any) -> Any:
+        """A placeholder for the next value."""
+        name = f"v{self.count}"
+        self.count += 1
+        return bindparam(name, type_=kind, required=True)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a field in a document."""
+
+    name: str  # as the function calls it
+    label: str  # as the caller spells it
+    kind: Any  # the GraphQL input type
+    given: Callable[[Mapping[str, Any]], Any]  # the value, from the operation's variables; Undefined if absent
+
+    @classmethod
+    def make(cls, name: str, label: str, argument: GraphQLArgument, node: ValueNode | None) -> "Argument":
+        """From the schema's argument and the document's value for it."""
+        kind = argument.type
+        default = argument.default_value
+        if node is None:
+            return cls(name, label, kind, lambda _: default)
+        if isinstance(node, VariableNode):
+            variable = node.name.value
+            return cls(name, label, kind, lambda variables: variables.get(variable, default))
+        if any(True for _ in _variables_in(node)):
+            return cls(
+                name,
+                label,
+                kind,
+                lambda variables: value_from_ast(node, kind, variables),
+            )
+        constant = value_from_ast(node, kind)
+        return cls(name, label, kind, lambda _: constant)
+
+
+def _variables_in(node: ValueNode) -> Iterator[str]:
+    if isinstance(node, VariableNode):
+        yield node.name.value
+    for inner in getattr(node, "values", ()) or ():
+        yield from _variables_in(inner)
+    for field in getattr(node, "fields", ()) or ():
+        yield from _variables_in(field.value)
+
+
+def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) -> object:  # noqa: PLR0911
+    """The part of a value that a statement depends on; what it binds goes to `out`. Checks the value on the way."""
+    if value is None or value is Undefined:
+        return value
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    if isinstance(kind, GraphQLInputObjectType):
+        return _input_shape(kind, value, label, out)
+    if isinstance(kind, GraphQLList):
+        inner = _bare(kind.of_type)
+        values = value if isinstance(value, list) else [value]
+        if isinstance(inner, GraphQLInputObjectType):
+            return tuple(shape_of(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
+        if _is_structural_enum(inner):
+            return tuple(values)
+        for index, one in enumerate(values):
+            check_text(one, f"{label}.{index}")
+        out.append(values)
+        return list
+    if name in STRUCTURAL_NAMES or _is_structural_enum(kind):
+        return value
+    check_text(value, label)
+    check = _RANGES.get(name)
+    if check is not None:
+        _check_range(value, label, check)
+    out.append(value)
+    return True
+
+
+def _input_shape(
+    kind: GraphQLInputObjectType,
+    value: Mapping[str, Any],
+    label: str,
+    out: list[object],
+) -> object:
+    origin = kind.extensions["strawberry-definition"].origin
+    check = getattr(origin, "check", None)
+    if check is not None:
+        check(value, label)
+    return tuple(
+        (
+            name,
+            shape_of(
+                kind.fields[name].type,
+                one,
+                python_name(kind, name),
+                f"{label}.{name}",
+                out,
+            ),
+        )
+        for name, one in value.items()
+    )
+
+
+def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
+    """The value as the function gets it: inputs as their classes, each bound value through `leaf`."""
+    if value is None or value is Undefined:
+        return None
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    if isinstance(kind, GraphQLInputObjectType):
+        origin = kind.extensions["strawberry-definition"].origin
+        given = {
+            python_name(kind, field): placed(kind.fields[field].type, one, python_name(kind, field), leaf)
+            for field, one in value.items()
+        }
+        return origin(**given)
+    if isinstance(kind, GraphQLList):
+        inner = _bare(kind.of_type)
+        values = value if isinstance(value, list) else [value]
+        if isinstance(inner, GraphQLInputObjectType):
+            return [placed(inner, one, name, leaf) for one in values]
+        return values if _is_structural_enum(inner) else leaf(values, ARRAY(sql_type(inner)))
+    if name in STRUCTURAL_NAMES or _is_structural_enum(kind):
+        return value
+    return leaf(value, sql_type(kind))
+
+
+def plain(kind: Any, value: Any, name: str = "", label: str = "") -> Any:
+    """The value as a mutation gets it: inputs as their classes, everything else as it is; checked."""
+    if value is None or value is Undefined:
+        return None
+    if isinstance(kind, GraphQLNonNull):
+        kind = kind.of_type
+    if isinstance(kind, GraphQLInputObjectType):
+        origin = kind.extensions["strawberry-definition"].origin
+        given = {}
+        for field, one in value.items():
+            inner = python_name(kind, field)
+            given[inner] = plain(kind.fields[field].type, one, inner, f"{label}.{field}")
+        return origin(**given)
+    if isinstance(kind, GraphQLList):
+        values = value if isinstance(value, list) else [value]
+        return [plain(kind.of_type, one, name, f"{label}.{index}") for index, one in enumerate(values)]
+    check_text(value, label)
+    return value
+
+
+def check_text(value: object, label: str) -> None:
+    """Refuse text that PostgreSQL cannot hold."""
+    if not isinstance(value, str) or isinstance(value, Enum):
+        return
+    if "\x00" in value:
+        message = f"`{label}` holds a NUL character, which text cannot."
+        raise errors.BadUserInput(message, field=label)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            message = f"`{label}` holds half of a surrogate pair, which is not text."
+            raise errors.BadUserInput(message, field=label) from None
+
+
+def python_name(kind: GraphQLInputObjectType, field: str) -> str:
+    """What a field of an input is called in its class."""
+    found: str = kind.fields[field].extensions["strawberry-definition"].python_name
+    return found
+
+
+def sql_type(kind: Any) -> Any:
+    """The SQL type of a placeholder, before a column gives it a better one."""
+    return SQL_TYPES.get(kind.name, Text()) if isinstance(kind, GraphQLScalarType) else Text()
+
+
+def _bare(kind: Any) -> Any:
+    return kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+
+
+def _is_structural_enum(kind: Any) -> bool:
+    return isinstance(kind, GraphQLEnumType) and is_structural(kind.extensions["strawberry-definition"].wrapped_cls)
+
+
+_RANGES: Final = {
+    "limit": MAX_ROWS,
+    "first": MAX_ROWS,
+    "last": MAX_ROWS,
+    "offset": _MAX_OFFSET,
+}
+
+
+def _check_range(value: Any, label: str, most: int) -> None:
+    if not 0 <= value <= most:
+        message = f"`{label}` must be 0 to {most:,}, not {value}."
+        if value > most and label == "limit":
+            message += " For more, page through a connection: `first` and `after`."
+        raise errors.BadUserInput(message, field=label)

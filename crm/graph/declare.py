@@ -1,0 +1,266 @@
+"""How a Strawberry type says which shape it has in SQL: columns by name, computed fields, edges.
+
+A function that is declared here never runs for a request: it is called once, when a plan is made, with columns for the
+row and placeholders for the arguments, and returns SQL. So it must not branch on an argument's value, only on whether
+it was given.
+"""
+
+import builtins
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    TypeVar,
+    dataclass_transform,
+    get_origin,
+)
+
+import strawberry
+
+from crm.core.identity import Role
+from crm.core.model import Model
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+F = TypeVar("F", bound=Callable[..., Any])
+
+KEY: Final = "crm"
+_MODEL: Final = "__crm_model__"
+MAX_ROWS: Final = 1000
+DEFAULT_PAGE: Final = 50
+
+Limit = Annotated[
+    int | None,
+    strawberry.argument(description="At most this many, 0 to 1,000. Without it all, and an error beyond 1,000."),
+]
+Offset = Annotated[
+    int | None,
+    strawberry.argument(description="Skip this many first. For deep pages use a connection."),
+]
+First = Annotated[
+    int | None,
+    strawberry.argument(description="The first so many after `after`, 0 to 1,000; default 50."),
+]
+After = Annotated[str | None, strawberry.argument(description="Start after this cursor.")]
+Last = Annotated[
+    int | None,
+    strawberry.argument(description="The last so many before `before`, 0 to 1,000."),
+]
+Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
+IncludeDeleted = Annotated[bool, strawberry.argument(description="Deleted ones too; admins only.")]
+
+_LIST: Final = {"limit": Limit, "offset": Offset}
+_CONNECTION: Final = {"first": First, "after": After, "last": Last, "before": Before}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """How a field becomes SQL (`kind`: computed, one, many, connection) or Python (`python`)."""
+
+    kind: str
+    function: Callable[..., Any]
+    role: Role = Role.VIEWER
+    # Computed: never null, though its expression might look as if it could be.
+    never_null: bool = False
+    # How many rows a list without a limit is taken to have, when an operation's cost is estimated.
+    usual_rows: int = 10
+    # Points that a field costs by itself, from its arguments: an order without an index, a search.
+    extra_cost: Callable[[dict[str, Any]], int] | None = None
+    # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
+    wants_viewer: bool = False
+
+
+@strawberry.type(description="Where a page stands.")
+class PageInfo:
+    """Where a page stands."""
+
+    has_next_page: bool = strawberry.field(description="Whether more follow.")
+    has_previous_page: bool = strawberry.field(description="Whether some come before.")
+    start_cursor: str | None = strawberry.field(description="The first row's cursor.")
+    end_cursor: str | None = strawberry.field(description="The last row's cursor: `after` for the next page.")
+
+
+@strawberry.type(description="One row of a page, and its cursor.")
+class Edge(Generic[T]):
+    """One row of a page, and its cursor."""
+
+    cursor: str = strawberry.field(description="Points at this row, under this filter and order.")
+    node: T = strawberry.field(description="The record.")
+
+
+@strawberry.type(description="A page of a list (Relay's cursor connections).")
+class Connection(Generic[T]):
+    """A page of a list."""
+
+    edges: list[Edge[T]] = strawberry.field(description="The rows with their cursors.")
+    nodes: list[T] = strawberry.field(description="The rows alone.")
+    page_info: PageInfo = strawberry.field(description="Where this page stands.")
+    total_count: int = strawberry.field(description="How many there are in all; counted only when asked for.")
+
+
+@dataclass_transform(field_specifiers=(strawberry.field,))
+def type(
+    model: builtins.type[Model] | None = None, *, name: str | None = None
+) -> Callable[[builtins.type[T]], builtins.type[T]]:  # noqa: A001
+    """A GraphQL type whose plain fields are columns of `model` (or of the statement that a field returns)."""
+
+    def decorate(cls: builtins.type[T]) -> builtins.type[T]:
+        decorated = strawberry.type(cls, name=name, description=_first_paragraph(cls))
+        setattr(decorated, _MODEL, model)
+        return decorated
+
+    return decorate
+
+
+def model_of(cls: builtins.type[Any]) -> builtins.type[Model] | None:
+    """The model that a type was declared over."""
+    found: builtins.type[Model] | None = getattr(cls, _MODEL, None)
+    return found
+
+
+def enum(kind: builtins.type[E], *, structural: bool = False, **descriptions: str) -> builtins.type[E]:
+    """An enum of the API, each value with its description.
+
+    `structural`: its values change a statement's shape (an order, a grouping), so they are never bound.
+    """
+    decorated = strawberry.enum(kind, description=_first_paragraph(kind))
+    for value in decorated.__strawberry_definition__.values:  # type: ignore[attr-defined]
+        value.description = descriptions[value.name]
+    if structural:
+        kind.__crm_structural__ = True  # type: ignore[attr-defined]
+    return kind
+
+
+def is_structural(enum: object) -> bool:
+    """Whether an enum's values are part of a statement's shape."""
+    return bool(getattr(enum, "__crm_structural__", False))
+
+
+def edge(function: F | None = None, *, role: Role = Role.VIEWER, usual_rows: int = 10) -> Any:
+    """A field that leads to other rows: the function gets the row's columns, and returns a statement.
+
+    `list[X]` gets `limit` and `offset`; `X | None` is one row.
+    """
+    return _declared(function, skip_first=True, role=role, usual_rows=usual_rows)
+
+
+def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
+    """A field that is an SQL expression over the row's columns."""
+
+    def declare(found: F) -> Any:
+        return _field(
+            found,
+            "computed",
+            skip_first=True,
+            extra={},
+            role=role,
+            never_null=never_null,
+        )
+
+    return declare if function is None else declare(function)
+
+
+def rows(
+    function: F | None = None,
+    *,
+    role: Role = Role.VIEWER,
+    usual_rows: int = 100,
+    extra_cost: Callable[[dict[str, Any]], int] | None = None,
+) -> Any:
+    """A root field that is a read: the function returns a statement. A parameter `viewer` is the viewer's id."""
+    return _declared(function, skip_first=False, role=role, usual_rows=usual_rows, extra_cost=extra_cost)
+
+
+def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
+    """A root field that changes something: a coroutine that returns `info.context.write(...)`."""
+
+    def declare(found: F) -> Any:
+        return strawberry.field(
+            resolver=found,
+            description=_first_paragraph(found),
+            metadata={KEY: Declaration("python", found, role)},
+        )
+
+    return declare if function is None else declare(function)
+
+
+# An order that no index serves sorts every row that the filter leaves.
+_UNINDEXED_ORDER: Final = 1000
+
+
+def order_cost(*indexed: str) -> Callable[[dict[str, Any]], int]:
+    """The price of an order: nothing for these fields, which an index serves."""
+
+    def price(arguments: dict[str, Any]) -> int:
+        order = arguments.get("order_by")
+        if not isinstance(order, list) or not order:
+            return 0
+        return 0 if order[0]["field"].value in indexed else _UNINDEXED_ORDER
+
+    return price
+
+
+def _declared(function: F | None, *, skip_first: bool, **options: Any) -> Any:
+    def declare(found: F) -> Any:
+        kind, extra = _shape(found)
+        return _field(found, kind, skip_first=skip_first, extra=extra, **options)
+
+    return declare if function is None else declare(function)
+
+
+def _shape(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
+    annotation = function.__annotations__["return"]
+    text = annotation if isinstance(annotation, str) else ""
+    if text.startswith("list[") or get_origin(annotation) is list:
+        return "many", _LIST
+    if text.startswith(("Connection[", "graph.Connection[")) or get_origin(annotation) is Connection:
+        return "connection", _CONNECTION
+    return "one", {}
+
+
+def _field(
+    function: Callable[..., Any], kind: str, *, skip_first: bool, extra: dict[str, Any], **options: Any
+) -> Any:
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[1 if skip_first else 0 :]
+    names = {parameter.name for parameter in parameters}
+    parameters = [parameter for parameter in parameters if parameter.name != "viewer"]
+    parameters = [
+        parameter.replace(default=strawberry.UNSET) if parameter.default is None else parameter
+        for parameter in parameters
+    ]
+    parameters += [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=annotation,
+            default=strawberry.UNSET,
+        )
+        for name, annotation in extra.items()
+        if name not in names
+    ]
+
+    def never_called(**_: object) -> None:
+        message = f"{function.__qualname__} is compiled, not called"
+        raise TypeError(message)
+
+    never_called.__name__ = function.__name__
+    never_called.__qualname__ = function.__qualname__
+    never_called.__module__ = function.__module__
+    never_called.__annotations__ = function.__annotations__
+    never_called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return strawberry.field(
+        resolver=never_called,
+        description=_first_paragraph(function),
+        metadata={KEY: Declaration(kind, function, wants_viewer="viewer" in names, **options)},
+    )
+
+
+def _first_paragraph(described: object) -> str:
+    text = inspect.getdoc(described) or ""
+    return " ".join(text.split("\n\n")[0].split())

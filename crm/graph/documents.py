@@ -1,0 +1,208 @@
+"""Documents: text to something that can be planned, once."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from graphql import (
+    BREAK,
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    OperationType,
+    VariableNode,
+    Visitor,
+    parse,
+    specified_rules,
+    type_from_ast,
+    validate,
+    visit,
+)
+from graphql import GraphQLNonNull, GraphQLScalarType
+from graphql.execution import get_variable_values
+
+from crm.core import errors
+from crm.graph.limits import check_document
+from crm.settings import Settings
+
+_MAX_FLAGS: Final = 8
+_INT_RANGE: Final = range(-(2**31), 2**31)
+
+
+class InvalidDocument(errors.BadUserInput):
+    """The document is not valid GraphQL for this schema."""
+
+    def __init__(self, found: list[GraphQLError]) -> None:
+        super().__init__(found[0].message)
+        self.found = found
+
+
+class Operation:
+    """One operation of a document."""
+
+    def __init__(self, document: "Document", node: OperationDefinitionNode) -> None:
+        self.document = document
+        self.node = node
+        self.kind = node.operation
+        self.name = node.name.value if node.name else None
+        self.flag_names = _flag_names(document.node)
+        self.plans: dict[object, Any] = {}
+        self._simple = self._simple_variables()
+        self.introspects = any(name in document.text for name in ("__schema", "__type(", "__type (")) and _introspects(
+            document.node
+        )
+        if len(self.flag_names) > _MAX_FLAGS:
+            message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
+            raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")
+
+    def coerce(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variables as the schema understands them."""
+        if self._simple is not None:
+            found = _coerce_simply(self._simple, given)
+            if found is not None:
+                return found
+        values = get_variable_values(
+            self.document.schema,
+            self.node.variable_definitions or (),
+            dict(given),
+            max_errors=5,
+            hide_suggestions=True,
+        )
+        if isinstance(values, list):
+            raise InvalidVariables(values)
+        return values.coerced
+
+    def flags(self, variables: Mapping[str, Any]) -> dict[str, bool]:
+        """The values of the variables that decide what is selected."""
+        return {name: bool(variables.get(name)) for name in self.flag_names}
+
+    def _simple_variables(self) -> "tuple[tuple[str, str, bool], ...] | None":
+        """Names, scalars and nullability, if all variables are plain scalars without defaults."""
+        found = []
+        for definition in self.node.variable_definitions or ():
+            kind = type_from_ast(self.document.schema, definition.type)
+            never_null = isinstance(kind, GraphQLNonNull)
+            bare = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+            if definition.default_value or not isinstance(bare, GraphQLScalarType) or bare.name not in _SIMPLE:
+                return None
+            found.append((definition.variable.name.value, bare.name, never_null))
+        return tuple(found)
+
+
+class InvalidVariables(InvalidDocument):
+    """The variables do not fit the operation."""
+
+
+class Document:
+    """A document that has been parsed, measured and validated."""
+
+    def __init__(self, text: str, node: DocumentNode, schema: GraphQLSchema) -> None:
+        self.text = text
+        self.node = node
+        self.schema = schema
+        self.fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
+        self.operations = [Operation(self, one) for one in node.definitions if isinstance(one, OperationDefinitionNode)]
+
+    @classmethod
+    def read(cls, text: str, schema: GraphQLSchema, limits: Settings, *, introspection: bool) -> "Document":
+        """Parse, measure and validate, or say what is wrong."""
+        try:
+            node = parse(text, max_tokens=limits.max_tokens, no_location=False)
+        except GraphQLSyntaxError as error:
+            if "token" in error.message and str(limits.max_tokens) in error.message:
+                message = f"The document has more than {limits.max_tokens:,} tokens."
+                raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
+            raise InvalidDocument([error]) from None
+        except RecursionError:
+            message = "The document nests too deeply."
+            raise errors.TooComplex(message, limit=limits.max_depth, what="levels") from None
+        check_document(node, limits)
+        rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+        found = validate(
+            schema,
+            node,
+            rules,
+            max_errors=limits.max_validation_errors,
+            hide_suggestions=not introspection,
+        )
+        if found:
+            raise InvalidDocument(found[: limits.max_validation_errors])
+        return cls(text, node, schema)
+
+    def operation(self, name: str | None) -> Operation:
+        """The operation to run."""
+        if name is not None:
+            for one in self.operations:
+                if one.name == name:
+                    return one
+            message = f"The document has no operation named {name[:100]!r}."
+            raise errors.BadUserInput(message, field="operationName")
+        if len(self.operations) != 1:
+            message = (
+                "The document has several operations: say which by `operationName`."
+                if self.operations
+                else "The document has no operation."
+            )
+            raise errors.BadUserInput(message, field="operationName")
+        return self.operations[0]
+
+
+def _flag_names(node: DocumentNode) -> tuple[str, ...]:
+    names: set[str] = set()
+
+    class Flags(Visitor):
+        def enter_directive(self, directive: Any, *_: object) -> None:
+            if directive.name.value in ("skip", "include"):
+                names.update(one.value.name.value for one in directive.arguments or () if isinstance(one.value, VariableNode))
+
+    visit(node, Flags())
+    return tuple(sorted(names))
+
+
+def _introspects(node: DocumentNode) -> bool:
+    found = False
+
+    class Introspects(Visitor):
+        def enter_field(self, field: Any, *_: object) -> Any:
+            nonlocal found
+            if field.name.value in ("__schema", "__type"):
+                found = True
+                return BREAK
+            return None
+
+    visit(node, Introspects())
+    return found
+
+
+# Most operations have a few plain scalars for variables; these need no machinery.
+
+_SIMPLE: Final[dict[str, Any]] = {
+    "Int": lambda value: value if type(value) is int and value in _INT_RANGE else None,
+    "String": lambda value: value if type(value) is str else None,
+    "Boolean": lambda value: value if type(value) is bool else None,
+    "ID": lambda value: value if type(value) is str else None,
+}
+
+
+def _coerce_simply(simple: "tuple[tuple[str, str, bool], ...]", given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values, or None when anything is out of the ordinary: then the full coercion finds the words for it."""
+    found = {}
+    for name, kind, never_null in simple:
+        if name not in given:
+            if never_null:
+                return None
+            continue
+        value = given[name]
+        if value is None:
+            if never_null:
+                return None
+            found[name] = None
+            continue
+        coerced = _SIMPLE[kind](value)
+        if coerced is None:
+            return None
+        found[name] = coerced
+    return found

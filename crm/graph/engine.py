@@ -1,0 +1,334 @@
+"""The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import orjson
+import psycopg
+import strawberry
+from graphql import (
+    DocumentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    Undefined,
+    execute_sync,
+)
+
+from crm.core import errors
+from crm.core.database import Database, retried
+from crm.core.identity import Viewer
+from crm.core.service import Service
+from crm.core.unit import Unit
+from crm.core.wire import Params, Statement
+from crm.graph import answer
+from crm.graph.answer import Answer
+from crm.graph.arguments import plain
+from crm.graph.documents import Document, Operation
+from crm.graph.plan import Plan, SecondUseCache, cost, forbidden
+from crm.graph.selection import Collector, Selected
+from crm.graph.shape import SchemaShape
+from crm.graph.write import Shown
+from crm.settings import Settings
+
+_DOCUMENT_OVERHEAD: Final = 40  # bytes of memory a character of a document ends up as, plans included
+S = TypeVar("S", bound=Service)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One GraphQL request."""
+
+    query: str
+    operation_name: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Context:
+    """What a resolver works with: the viewer, and the one way to write."""
+
+    engine: "Engine"
+    viewer: Viewer
+    shown: Shown | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+    async def write(self, method: Any, *arguments: Any, **keywords: Any) -> Any:
+        """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
+        assert self.shown is not None
+        projection = self.shown.bound(self.variables, self.viewer)
+        service = _service_of(method)
+
+        async def attempt() -> bytes:
+            unit = Unit(self.engine.database, self.viewer)
+            try:
+                result = await method(service(unit), *arguments, **keywords)
+                shown = await unit.commit(result, projection)
+            finally:
+                await unit.close()
+            if unit.wrote:
+                self.engine.announce()
+            return shown
+
+        return Projected(await retried(attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """Finished JSON that passes through untouched."""
+
+    json: bytes
+
+
+class Info(strawberry.Info[Context, None]):
+    """What a root resolver gets: `info.context`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def context(self) -> Context:
+        """The viewer, and the one way to write."""
+        return self._context
+
+
+class Engine:
+    """Plans and runs operations against one schema and one database."""
+
+    def __init__(self, schema: strawberry.Schema, database: Database, settings: Settings) -> None:
+        self.schema = schema._schema  # noqa: SLF001  (Strawberry's way to the graphql-core schema)
+        self.shape = SchemaShape(self.schema)
+        self.database = database
+        self.settings = settings
+        self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
+        self.announce = lambda: None
+        self._large = asyncio.Semaphore(settings.large_answers)
+
+    # From text to an operation
+
+    def operation(self, request: Request) -> Operation:
+        """The operation of a request, parsed and validated."""
+        document = self.documents.get(request.query)
+        if document is None:
+            document = Document.read(
+                request.query,
+                self.schema,
+                self.settings,
+                introspection=self.settings.introspection,
+            )
+            self.documents.offer(
+                request.query,
+                document,
+                _DOCUMENT_OVERHEAD * len(request.query) + 20_000,
+            )
+        return document.operation(request.operation_name)
+
+    def roots(self, operation: Operation, variables: Mapping[str, Any]) -> list[Selected]:
+        """What the operation selects."""
+        collector = Collector(self.shape, operation.document.fragments, operation.flags(variables))
+        return collector.collect([operation.node.selection_set], self.shape.root(operation.kind.value))
+
+    # Running
+
+    async def run(
+        self,
+        request: Request,
+        viewer: Viewer,
+        *,
+        stale: bool = False,
+        mutations: bool = True,
+    ) -> Answer:
+        """Answer a query or a mutation."""
+        try:
+            operation = self.operation(request)
+            variables = operation.coerce(request.variables)
+            if operation.kind is OperationType.QUERY:
+                return await self._query(operation, variables, viewer, stale=stale)
+            if operation.kind is OperationType.SUBSCRIPTION:
+                message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
+                raise errors.BadUserInput(message)
+            if not mutations:
+                message = "Send mutations by POST."
+                raise errors.BadUserInput(message)
+            return await self._mutation(operation, variables, viewer)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            return answer.refused(error)
+
+    def plan(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Plan:
+        """The operation's plan for what its flags and the viewer's role make of it."""
+        key = (
+            viewer.role,
+            *(bool(variables.get(name)) for name in operation.flag_names),
+        )
+        plan: Plan | None = operation.plans.get(key)
+        if plan is None:
+            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role)
+        return plan
+
+    async def _query(
+        self,
+        operation: Operation,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        *,
+        stale: bool,
+    ) -> Answer:
+        plan = self.plan(operation, variables, viewer)
+        self.check_cost(plan.roots, variables)
+        shaped = plan.shaped
+        if shaped is None:
+            return await self._mixed(operation, plan, {}, [], variables, viewer)
+        statement, params = shaped.step(variables, viewer)
+        try:
+            cells = await self._read(statement, params, len(plan.reads), stale=stale)
+        except psycopg.Error as error:
+            return await self._one_by_one(operation, plan, variables, viewer, error)
+        if len(plan.reads) == len(plan.roots):
+            return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
+        found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
+        return await self._mixed(operation, plan, found, [], variables, viewer)
+
+    async def _read(self, statement: Statement, params: Params, count: int, *, stale: bool) -> list[bytes]:
+        result = await self.database.read(statement, params, stale=stale)
+        cells = [result.get_value(0, index) or b"null" for index in range(count)]
+        size = sum(map(len, cells))
+        if size > self.settings.max_answer_bytes:
+            message = (
+                f"The answer is {size:,} bytes; at most {self.settings.max_answer_bytes:,} are allowed. "
+                "Ask for fewer rows or fields."
+            )
+            raise errors.TooLarge(message)
+        return cells
+
+    async def _one_by_one(
+        self,
+        operation: Operation,
+        plan: Plan,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        error: psycopg.Error,
+    ) -> Answer:
+        """The statement failed: run each root by itself, so that the error has its path and the others their data."""
+        found: dict[str, bytes] = {}
+        problems = []
+        for root in plan.reads:
+            failure: Exception = error
+            if len(plan.reads) > 1:
+                try:
+                    statement, params = plan.single(root).step(variables, viewer)
+                    found[root.key] = (await self._read(statement, params, 1, stale=False))[0]
+                    continue
+                except (psycopg.Error, errors.CrmError) as one:
+                    failure = one
+            problems.append((root, failure))
+        return await self._mixed(operation, plan, found, problems, variables, viewer)
+
+    async def _mixed(  # noqa: PLR0913, PLR0917
+        self,
+        operation: Operation,
+        plan: Plan,
+        found: dict[str, bytes],
+        failures: Sequence[tuple[Selected, Exception]],
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+    ) -> Answer:
+        """Put together what SQL found, introspection, `__typename`, and what failed."""
+        problems = [answer.rendered(answer.known_error(error), [root.key], root.node) for root, error in failures]
+        introspected = self._introspect(operation, plan.roots, variables) if operation.introspects else {}
+        for root in plan.roots:
+            if root.key in found:
+                continue
+            if root.shape is None:
+                name = root.node.name.value
+                found[root.key] = b'"Query"' if name == "__typename" else orjson.dumps(introspected.get(root.key))
+                continue
+            rejected = plan.rejected.get(root.key)
+            if rejected is not None:
+                problems.append(answer.rendered(rejected, [root.key], root.node))
+            elif root.shape.kind == "python":
+                try:
+                    found[root.key] = await self._resolve(root, variables, viewer)
+                except Exception as error:  # noqa: BLE001
+                    problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
+            if root.key not in found:
+                if root.shape.never_null:
+                    return answer.nothing(problems)
+                found[root.key] = b"null"
+        return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems)
+
+    def _introspect(
+        self, operation: Operation, roots: Sequence[Selected], given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """graphql-core knows its own schema best: the document's introspection alone goes through its executor."""
+        nodes = [node for root in roots if root.shape is None for node in root.nodes]
+        only = OperationDefinitionNode(
+            operation=operation.node.operation,
+            name=operation.node.name,
+            variable_definitions=operation.node.variable_definitions,
+            selection_set=SelectionSetNode(selections=tuple(nodes)),
+        )
+        document = DocumentNode(definitions=(only, *operation.document.fragments.values()))
+        return execute_sync(self.schema, document, variable_values=dict(given)).data or {}
+
+    # Mutations
+
+    async def _mutation(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Answer:
+        """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
+        plan = self.plan(operation, variables, viewer)
+        self.check_cost(plan.roots, variables)
+        parts: list[tuple[str, bytes]] = []
+        problems = []
+        for root in plan.roots:
+            if root.shape is None:
+                parts.append((root.key, b'"Mutation"'))
+                continue
+            try:
+                error = forbidden(root, viewer.role)
+                if error is not None:
+                    raise error
+                parts.append((root.key, await self._resolve(root, variables, viewer)))
+            except Exception as found:  # noqa: BLE001
+                problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
+                if root.shape.never_null:
+                    return answer.nothing(problems)
+                parts.append((root.key, b"null"))
+        return answer.succeeded(parts, problems)
+
+    async def _resolve(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> bytes:
+        """Call a root field's resolver."""
+        shape = root.shape
+        assert shape is not None
+        keywords = {}
+        for argument in root.arguments:
+            value = argument.given(variables)
+            if value is not strawberry.UNSET and value is not Undefined:
+                keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
+        shown = self._shown(root)
+        info = Info(Context(self, viewer, shown, variables))
+        result = await shape.resolver(None, info, **keywords)
+        if isinstance(result, Projected):
+            return result.json
+        return shown.bound(variables, viewer).answer(result, [])
+
+    def _shown(self, root: Selected) -> Shown:
+        if root.shown is None:
+            root.shown = Shown(root)
+        shown: Shown = root.shown
+        return shown
+
+    def check_cost(self, roots: Sequence[Selected], variables: Mapping[str, Any]) -> None:
+        """Refuse an operation that may touch too many records."""
+        total = sum(cost(root, variables) for root in roots)
+        if total > self.settings.max_cost:
+            message = (
+                f"The operation may cost {total:,} points; at most {self.settings.max_cost:,} are allowed. "
+                "Lists multiply: pass smaller limits, or select fewer lists inside lists."
+            )
+            raise errors.TooComplex(message, limit=self.settings.max_cost, what="cost", cost=total)
+
+
+def _service_of(method: Any) -> Any:
+    """The class that a service's method belongs to."""
+    return method.__globals__[method.__qualname__.split(".")[0]]

@@ -1,0 +1,221 @@
+"""Order, and the keyset paging that follows from it."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    Text,
+    and_,
+    cast,
+    false,
+    func,
+    literal_column,
+    or_,
+    true,
+    tuple_,
+)
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import UnaryExpression
+
+from crm.core import errors
+from crm.core.json import json_value
+from crm.graph.declare import enum
+
+
+class Direction(StrEnum):
+    """Which end comes first."""
+
+    ASC = "asc"
+    DESC = "desc"
+
+
+class Nulls(StrEnum):
+    """Where rows without a value stand."""
+
+    FIRST = "first"
+    LAST = "last"
+
+
+enum(
+    Direction,
+    structural=True,
+    ASC="Smallest, earliest or A first.",
+    DESC="Largest, latest or Z first.",
+)
+enum(Nulls, structural=True, FIRST="Before all others.", LAST="After all others.")
+
+
+def ordered(
+    statement: Select[Any],
+    row: Any,
+    order_by: Sequence[Any] | None,
+    columns: Callable[[Any, str], ColumnElement[Any]] | None = None,
+) -> Select[Any]:
+    """The statement in this order: newest first unless asked otherwise, ties always broken by `id`.
+
+    `order_by` holds {field, direction, nulls}; a field's value is a column's name unless `columns` says otherwise.
+    """
+    keys: list[ColumnElement[Any]] = []
+    descending, by_id = True, False
+    for one in order_by or ():
+        descending = one.direction == Direction.DESC
+        column = columns(row, one.field.value) if columns else row[one.field.value]
+        by_id = by_id or one.field.value == "id"
+        keys.append(_directed(column, descending=descending, nulls=one.nulls or None))
+        if by_id:
+            break  # nothing after a unique key can matter
+    if not by_id:
+        keys.append(row.id.desc() if descending else row.id.asc())
+    return statement.order_by(*keys)
+
+
+def rank(column: ColumnElement[Any], enum_: type[StrEnum]) -> ColumnElement[Any]:
+    """An enum's column in the order in which its values are declared."""
+    values = ", ".join(f"'{member.value}'" for member in enum_)
+    return func.array_position(literal_column(f"ARRAY[{values}]"), column, type_=Integer())
+
+
+def _directed(column: ColumnElement[Any], *, descending: bool, nulls: Nulls | None) -> ColumnElement[Any]:
+    key = column.desc() if descending else column.asc()
+    if not getattr(column, "nullable", True):
+        return key
+    return key.nulls_first() if nulls == Nulls.FIRST else key.nulls_last()
+
+
+@dataclass(frozen=True)
+class Key:
+    """One sort key of a statement."""
+
+    column: ColumnElement[Any]
+    descending: bool
+    nulls_first: bool
+    nullable: bool
+
+    @classmethod
+    def of(cls, clause: Any) -> "Key":
+        """Read an ORDER BY element."""
+        descending, nulls_first, explicit = False, None, clause
+        while isinstance(explicit, UnaryExpression):
+            if explicit.modifier is operators.desc_op:
+                descending = True
+            elif explicit.modifier is operators.nulls_first_op:
+                nulls_first = True
+            elif explicit.modifier is operators.nulls_last_op:
+                nulls_first = False
+            explicit = explicit.element
+        if nulls_first is None:
+            nulls_first = descending
+        return cls(explicit, descending, nulls_first, bool(getattr(explicit, "nullable", True)))
+
+    def clause(self, *, reverse: bool) -> ColumnElement[Any]:
+        """As an ORDER BY element, or its opposite."""
+        key = self.column.desc() if self.descending != reverse else self.column.asc()
+        if not self.nullable:
+            return key
+        return key.nulls_first() if self.nulls_first != reverse else key.nulls_last()
+
+    def text(self) -> ColumnElement[Any]:
+        """The value in full precision, as text."""
+        if isinstance(self.column.type, DateTime):
+            return json_value(self.column)
+        return cast(self.column, Text)
+
+
+def keys_of(statement: Select[Any]) -> list[Key]:
+    """A statement's sort keys."""
+    return [Key.of(clause) for clause in statement._order_by_clauses]  # noqa: SLF001  (no public way to read them)
+
+
+def beyond(keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, reverse: bool) -> ColumnElement[bool]:
+    """The rows that come after these values (before them, in reverse). A value of None is a null."""
+    if all(not key.nullable for key in keys) and len({key.descending for key in keys}) == 1:
+        left = tuple_(*(key.column for key in keys))
+        right = tuple_(*(value for value in values if value is not None))
+        return left < right if keys[0].descending != reverse else left > right
+    either: ColumnElement[bool] = false()
+    tied: ColumnElement[bool] = true()
+    for key, value in zip(keys, values, strict=True):
+        either = or_(either, and_(tied, _after(key, value, reverse=reverse)))
+        tied = and_(tied, key.column.is_(None) if value is None else key.column == value)
+    return and_(_bound(keys[0], values[0], reverse=reverse), either)
+
+
+def _after(key: Key, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
+    nulls_come_later = key.nulls_first == reverse
+    if value is None:
+        return false() if nulls_come_later else key.column.is_not(None)
+    beyond_value = key.column < value if key.descending != reverse else key.column > value
+    return or_(beyond_value, key.column.is_(None)) if key.nullable and nulls_come_later else beyond_value
+
+
+def _bound(key: Key, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
+    """A condition on the first key alone, which an index can start from."""
+    if value is None or (key.nullable and key.nulls_first == reverse):
+        return true()
+    return key.column <= value if key.descending != reverse else key.column >= value
+
+
+# Cursors
+
+_VERSION: Final = 1
+_MAX_CURSOR: Final = 4000
+_FIRST_VALUE: Final = 2
+
+
+def fingerprint(shape: object, values: Sequence[object]) -> str:
+    """What a cursor is bound to: the filter and the order it was made under."""
+    return hashlib.blake2b(repr((shape, values)).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
+
+
+def cursor(keys: Sequence[Key], bound_to: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The cursor of a row, made in SQL."""
+    payload = cast(
+        func.json_build_array(_VERSION_SQL, bound_to, *(key.text() for key in keys)),
+        Text,
+    )
+    encoded = func.encode(func.convert_to(payload, _UTF8), _BASE64)
+    return func.translate(encoded, _URL_FROM, _URL_TO)
+
+
+def payload(text: str, field: str = "after") -> list[Any]:
+    """What is in a cursor: version, what it is bound to, the key values."""
+    try:
+        found = orjson.loads(base64.urlsafe_b64decode(text[:_MAX_CURSOR] + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        found = None
+    if (
+        not isinstance(found, list)
+        or len(found) <= _FIRST_VALUE
+        or found[0] != _VERSION
+        or not all(value is None or isinstance(value, str) for value in found[_FIRST_VALUE:])
+    ):
+        message = "This is not a cursor; take `endCursor` or `startCursor` of a page."
+        raise errors.BadUserInput(message, field=field)
+    return found
+
+
+def decode(text: str, bound_to: str, field: str) -> list[str | None]:
+    """The key values in a cursor, if it belongs here."""
+    found = payload(text, field)
+    if found[1] != bound_to:
+        message = "This cursor belongs to another filter or order; start again without it."
+        raise errors.BadUserInput(message, field=field)
+    return found[_FIRST_VALUE:]
+
+
+_VERSION_SQL: Final = literal_column(str(_VERSION))
+_UTF8: Final = literal_column("'UTF8'")
+_BASE64: Final = literal_column("'base64'")
+# base64 to its URL-safe spelling, without padding and PostgreSQL's line breaks
+_URL_FROM: Final = literal_column("E'+/=\\n'")
+_URL_TO: Final = literal_column("'-_'")

@@ -1,0 +1,130 @@
+"""The schema as the engine sees it: each type's fields, and how each becomes SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLField,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
+from sqlalchemy import Table
+
+from crm.core.identity import Role
+from crm.core.model import Model
+from crm.graph.declare import KEY, Connection, Declaration, Edge, PageInfo, model_of
+
+_PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """One field."""
+
+    name: str
+    python_name: str
+    declaration: Declaration | None
+    target: str | None  # the name of the type it leads to
+    many: bool
+    never_null: bool
+    is_id: bool
+    arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the caller's spelling: the function's, and the argument
+    resolver: Any = None
+
+    @property
+    def kind(self) -> str:
+        """column, computed, one, many, connection or python."""
+        if self.declaration is not None:
+            return self.declaration.kind
+        return "column" if self.resolver is None else "python"
+
+
+@dataclass(frozen=True)
+class TypeShape:
+    """One object type."""
+
+    name: str
+    origin: type[Any] | None
+    model: type[Model] | None
+    part: str | None  # connection, edge or page_info
+    fields: dict[str, FieldShape] = field(default_factory=dict)
+
+
+class SchemaShape:
+    """Every object type of a schema."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self.schema = schema
+        self.types = {
+            kind.name: _type_shape(kind)
+            for kind in schema.type_map.values()
+            if isinstance(kind, GraphQLObjectType) and "strawberry-definition" in (kind.extensions or {})
+        }
+        for kind in self.types.values():
+            _check_nulls(kind)
+
+    def root(self, operation: str) -> TypeShape:
+        """The type of queries, mutations or subscriptions."""
+        return self.types[operation.title()]
+
+
+def _type_shape(kind: GraphQLObjectType) -> TypeShape:
+    definition = kind.extensions["strawberry-definition"]
+    origin = definition.origin
+    generic = definition.concrete_of.origin if definition.concrete_of else origin
+    shape = TypeShape(kind.name, origin, model_of(origin), _PARTS.get(generic))
+    for name, one in kind.fields.items():
+        shape.fields[name] = _field_shape(name, one)
+    return shape
+
+
+def _field_shape(name: str, one: GraphQLField) -> FieldShape:
+    definition = one.extensions["strawberry-definition"]
+    declaration = (definition.metadata or {}).get(KEY)
+    bare = one.type.of_type if isinstance(one.type, GraphQLNonNull) else one.type
+    named = get_named_type(one.type)
+    return FieldShape(
+        name=name,
+        python_name=definition.python_name,
+        declaration=declaration,
+        target=named.name if isinstance(named, GraphQLObjectType) else None,
+        many=isinstance(bare, GraphQLList),
+        never_null=isinstance(one.type, GraphQLNonNull),
+        is_id=named.name == "ID",
+        arguments={
+            label: (argument.extensions["strawberry-definition"].python_name, argument)
+            for label, argument in one.args.items()
+        },
+        resolver=declaration.function if declaration and declaration.kind == "python" else None,
+    )
+
+
+def _check_nulls(kind: TypeShape) -> None:
+    """At start-up: a field that promises never to be null must rest on a column that is never null."""
+    if kind.model is None:
+        return
+    table = kind.model.__table__
+    assert isinstance(table, Table)
+    for one in kind.fields.values():
+        if one.kind == "column" and one.python_name not in table.c:
+            msg = f"{kind.name}.{one.name}: {table.name} has no column {one.python_name}"
+            raise TypeError(msg)
+        if one.kind == "column" and one.never_null and table.c[one.python_name].nullable:
+            msg = f"{kind.name}.{one.name} is non-null, but {table.name}.{one.python_name} is nullable"
+            raise TypeError(msg)
+        if one.kind == "computed" and one.never_null and not (one.declaration and one.declaration.never_null):
+            msg = f"{kind.name}.{one.name} is non-null: say so with `graph.computed(never_null=True)`"
+            raise TypeError(msg)
+        if one.kind == "one" and one.never_null:
+            msg = f"{kind.name}.{one.name} leads to one row, which may not be there: make it nullable"
+            raise TypeError(msg)
+
+
+def allowed(shape: FieldShape, role: Role) -> bool:
+    """Whether a role may use a field."""
+    return shape.declaration is None or role.includes(shape.declaration.role)

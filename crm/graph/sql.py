@@ -1,0 +1,297 @@
+"""From a selection to SQL that returns the finished JSON.
+
+Rows become composites (`json_agg(r.*)`), which PostgreSQL turns into JSON a quarter faster than `json_build_object`
+does, and without its limit of 50 fields. A composite's keys are identifiers, cut at 63 bytes: an object with a longer
+alias is put together as text instead.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from crm.core.json import json_value
+from crm.core.visibility import visible
+from crm.graph.declare import MAX_ROWS
+from crm.graph.ordering import beyond, cursor, keys_of
+from crm.graph.selection import Selected
+from crm.graph.shape import FieldShape
+
+_LONGEST_KEY: Final = 63
+_EMPTY: Final = literal_column("'[]'::json")
+_NULL: Final = literal_column("'null'")
+
+
+@dataclass(frozen=True)
+class Paging:
+    """A connection's placeholders."""
+
+    size: Any
+    backwards: bool
+    bound_to: Any
+    after: Sequence[Any | None] | None
+    before: Sequence[Any | None] | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """A field's arguments, as placeholders."""
+
+    keywords: Mapping[str, Any]
+    limit: Any = None
+    offset: Any = None
+    paging: Paging | None = None
+
+
+class Compiler:
+    """Compiles root fields; one instance a statement."""
+
+    def __init__(self, given: Mapping[Selected, Given]) -> None:
+        self._given = given
+        self._count = 0
+
+    def root(self, field: Selected) -> ColumnElement[Any]:
+        """A root field as one JSON value."""
+        return self._edge(field, None, None)
+
+    def record(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
+        """One row of `rows` as a JSON object."""
+        return self._object([(child.key, self._value(child, type_name, rows)) for child in children], rows)
+
+    # One field
+
+    def _value(self, field: Selected, type_name: str, rows: FromClause) -> ColumnElement[Any]:
+        shape = field.shape
+        if shape is None:
+            return literal_column(f"'{type_name}'")
+        if shape.kind == "column":
+            return _shown(rows.c[shape.python_name], shape)
+        assert shape.declaration is not None
+        if shape.kind == "computed":
+            return _shown(visible(shape.declaration.function(rows.c), rows), shape)
+        return self._edge(field, rows.c, rows)
+
+    def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
+        shape, given = field.shape, self._given[field]
+        assert shape is not None
+        assert shape.declaration is not None
+        function = shape.declaration.function
+        statement = function(**given.keywords) if row is None else function(row, **given.keywords)
+        if outer is not None:
+            statement = statement.correlate(outer)
+        if shape.kind == "one":
+            return self._one(field, visible(statement, outer))
+        if shape.kind == "many":
+            return self._many(field, statement, given, outer)
+        return self._connection(field, statement, given, outer)
+
+    def _one(self, field: Selected, statement: Select[Any]) -> ColumnElement[Any]:
+        rows = statement.subquery(self._name("q"))
+        fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
+        return self._aggregate(fields, rows, func.row_to_json).scalar_subquery()
+
+    def _many(self, field: Selected, statement: Any, given: Given, outer: FromClause | None) -> ColumnElement[Any]:
+        if given.offset is not None:
+            statement = statement.offset(given.offset)
+        unlimited = given.limit is None
+        statement = statement.limit(literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit)
+        rows = visible(statement, outer).subquery(self._name("q"))
+        fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
+        found = self._aggregate(fields, rows, func.json_agg)
+        value = func.coalesce(found.selected_columns[0], _EMPTY)
+        if unlimited:
+            value = case(
+                (
+                    func.count() > MAX_ROWS,
+                    func.crm_too_large(literal_column(f"'{_too_many(field)}'")),
+                ),
+                else_=value,
+            )
+        return found.with_only_columns(value).scalar_subquery()
+
+    # Connections
+
+    def _connection(
+        self,
+        field: Selected,
+        statement: Select[Any],
+        given: Given,
+        outer: FromClause | None,
+    ) -> ColumnElement[Any]:
+        paging = given.paging
+        assert paging is not None
+        keys = keys_of(statement)
+        page = statement
+        if paging.after is not None:
+            page = page.where(beyond(keys, _key_values(keys, paging.after), reverse=False))
+        if paging.before is not None:
+            page = page.where(beyond(keys, _key_values(keys, paging.before), reverse=True))
+        page = (
+            page.order_by(None)
+            .order_by(*(key.clause(reverse=paging.backwards) for key in keys))
+            .limit(paging.size + literal_column("1", Integer))
+            .add_columns(cursor(keys, paging.bound_to).label("__cursor"))
+        )
+        rows = visible(page, outer).subquery(self._name("q"))
+        shown = self._page(field, rows)
+        total = select(func.count()).select_from(visible(statement.order_by(None), outer).subquery(self._name("q")))
+        return self._page_object(field, shown, paging, total).scalar_subquery()
+
+    def _page(self, field: Selected, rows: FromClause) -> FromClause:
+        """The rows of a page, numbered, each node selected once for edges and once for nodes as they ask."""
+        columns: list[ColumnElement[Any]] = [
+            func.row_number().over().label("__n"),
+            rows.c["__cursor"],
+        ]
+        for part in field.children:
+            if part.shape is None or part.kind is None:
+                continue
+            if part.kind.part == "edge":
+                columns.append(self._edge_object(part, rows).label(f"__{len(columns)}"))
+            elif part.kind.part is None:
+                columns.append(self.record(part.children, part.kind.name, rows).label(f"__{len(columns)}"))
+        return select(*columns).select_from(rows).subquery(self._name("p"))
+
+    def _edge_object(self, part: Selected, rows: FromClause) -> ColumnElement[Any]:
+        values = []
+        for child in part.children:
+            if child.shape is None:
+                values.append((child.key, literal_column(f"'{_name(part)}'")))
+            elif child.kind is None:
+                values.append((child.key, rows.c["__cursor"]))
+            else:
+                values.append((child.key, self.record(child.children, child.kind.name, rows)))
+        return self._object(values, rows)
+
+    def _page_object(self, field: Selected, shown: FromClause, paging: Paging, total: Select[Any]) -> Select[Any]:
+        number = shown.c["__n"]
+        order = number.desc() if paging.backwards else number.asc()
+        within = number <= paging.size
+        more: ColumnElement[Any] = func.count() > paging.size
+        ahead = paging.before is not None if paging.backwards else more
+        behind = more if paging.backwards else paging.after is not None
+        first, last = (
+            func.array_agg(aggregate_order_by(shown.c["__cursor"], direction)).filter(within)[1]
+            for direction in (
+                order,
+                number.asc() if paging.backwards else number.desc(),
+            )
+        )
+        info = {
+            "has_next_page": _flag(ahead),
+            "has_previous_page": _flag(behind),
+            "start_cursor": first,
+            "end_cursor": last,
+        }
+        values: list[tuple[str, ColumnElement[Any]]] = []
+        column = 2
+        for part in field.children:
+            if part.shape is None:
+                value: Any = literal_column(f"'{_name(field)}'")
+            elif part.kind is None:
+                value = total.scalar_subquery()
+            elif part.kind.part == "page_info":
+                value = self._object(
+                    [
+                        (
+                            child.key,
+                            info[child.shape.python_name] if child.shape else literal_column("'PageInfo'"),
+                        )
+                        for child in part.children
+                    ],
+                    aggregated=True,
+                )
+            else:
+                listed = func.json_agg(aggregate_order_by(shown.c[f"__{column}"], order)).filter(within)
+                value = func.coalesce(listed, _EMPTY)
+                column += 1
+            values.append((part.key, value))
+        return select(self._object(values, aggregated=True)).select_from(shown)
+
+    # Objects
+
+    def _aggregate(self, fields: Sequence[tuple[str, Any]], rows: FromClause, aggregate: Any) -> Select[Any]:
+        """`aggregate` over one JSON object for each row."""
+        if _has_long_key(fields):
+            return select(
+                aggregate(_text_object(fields)) if aggregate is func.json_agg else _text_object(fields)
+            ).select_from(rows)
+        composite = select(*(value.label(key) for key, value in fields)).select_from(rows).subquery(self._name("r"))
+        return select(aggregate(literal_column(f"{composite.name}.*"))).select_from(composite)
+
+    def _object(
+        self, fields: Sequence[tuple[str, Any]], rows: FromClause | None = None, *, aggregated: bool = False
+    ) -> ColumnElement[Any]:
+        """One JSON object from expressions over the row at hand (or over aggregates of many)."""
+        if _has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
+            return _text_object(fields)
+        if aggregated:
+            pairs = (part for key, value in fields for part in (literal_column(f"'{key}'"), value))
+            return func.json_build_object(*pairs)
+        labelled = select(*(value.label(key) for key, value in fields)).correlate(rows)
+        composite = labelled.subquery(self._name("r"))
+        return select(func.row_to_json(literal_column(f"{composite.name}.*"))).select_from(composite).scalar_subquery()
+
+    def _name(self, letter: str) -> str:
+        self._count += 1
+        return f"{letter}{self._count}"
+
+
+_MOST_PAIRS: Final = 50
+
+
+def _has_long_key(fields: Sequence[tuple[str, Any]]) -> bool:
+    return any(len(key) > _LONGEST_KEY for key, _ in fields)
+
+
+def _text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
+    pairs = [
+        func.concat(
+            literal_column(f"'\"{key}\":'"),
+            func.coalesce(cast(func.to_json(value), Text), _NULL),
+        )
+        for key, value in fields
+    ]
+    return func.concat(
+        literal_column("'{'"),
+        func.concat_ws(literal_column("','"), *pairs),
+        literal_column("'}'"),
+    ).op("::")(literal_column("json"))
+
+
+def _shown(column: ColumnElement[Any], shape: FieldShape) -> ColumnElement[Any]:
+    value = json_value(column)
+    return cast(value, Text) if shape.is_id else value
+
+
+def _flag(value: Any) -> ColumnElement[Any]:
+    return literal_column("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _key_values(keys: Sequence[Any], values: Sequence[Any | None]) -> list[Any]:
+    return [None if value is None else cast(value, key.column.type) for key, value in zip(keys, values, strict=True)]
+
+
+def _name(field: Selected) -> str:
+    assert field.kind is not None
+    return field.kind.name
+
+
+def _too_many(field: Selected) -> str:
+    assert field.shape is not None
+    name = field.shape.name
+    hint = f" or page with `{name}Connection`" if name in ("leads", "tasks", "interactions") else ""
+    return f"`{name}` has more than 1,000 rows here: pass `limit`{hint}."

@@ -1,0 +1,150 @@
+"""How a mutation's result is shown: projected by the engine, inside the transaction, in the caller's selection."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+import orjson
+from sqlalchemy import ARRAY, Select, bindparam, column, func, select, table
+from sqlalchemy.sql import visitors
+
+from crm.core.identity import Viewer
+from crm.core.json import DIALECT
+from crm.core.model import Model
+from crm.core.unit import Step
+from crm.core.visibility import visible, with_deleted
+from crm.graph.plan import Shaped
+from crm.graph.selection import Selected
+from crm.graph.sql import Compiler
+
+
+class Shown:
+    """A mutation field's selection, compiled for records of its type (or for the records inside a plain result)."""
+
+    def __init__(self, field: Selected) -> None:
+        self.field = field
+        self.slots = list(_slots(field))
+        self.shaped = {slot: Shaped(slot.children, _by_ids(slot), extra=("ids",)) for slot in self.slots}
+        self.row = _row(field)
+
+    def bound(self, variables: Mapping[str, Any], viewer: Viewer) -> "BoundProjection":
+        """For one request."""
+        return BoundProjection(self, variables, viewer)
+
+
+class BoundProjection:
+    """A `crm.core.unit.Projection`: the selection together with the request's variables."""
+
+    def __init__(self, shown: Shown, variables: Mapping[str, Any], viewer: Viewer) -> None:
+        self._shown = shown
+        self._variables = variables
+        self._viewer = viewer
+
+    @property
+    def row(self) -> str | None:
+        """SQL over one `written` row, where that is enough."""
+        return self._shown.row
+
+    def steps(self, result: object) -> Sequence[Step]:
+        """One statement for each place where records stand in the result."""
+        steps = []
+        for slot in self._shown.slots:
+            ids = [record.__dict__["id"] for record in _records(result, self._shown.field, slot)]
+            steps.append(self._shown.shaped[slot].step(self._variables, self._viewer, [ids]))
+        return steps
+
+    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The JSON of the whole result."""
+        shown = self._shown
+        if shown.slots == [shown.field] and isinstance(result, Model):
+            return (rows[0] or b"[null]").strip()[1:-1]
+        if shown.slots == [shown.field]:
+            return rows[0] or b"[]"
+        found: dict[Selected, list[Any]] = {
+            slot: orjson.loads(row or b"[]") for slot, row in zip(shown.slots, rows, strict=True)
+        }
+        return orjson.dumps(_spliced(result, shown.field, {slot: iter(one) for slot, one in found.items()}))
+
+
+def _slots(field: Selected) -> "list[Selected]":
+    """The outermost fields of a selection that show records."""
+    if field.kind is None:
+        return []
+    if field.kind.model is not None:
+        return [field]
+    return [slot for child in field.children for slot in _slots(child)]
+
+
+def _records(result: Any, field: Selected, slot: Selected) -> list[Any]:
+    """The records in a result that stand at a slot, in order."""
+    if result is None:
+        return []
+    if isinstance(result, list):
+        return [record for one in result for record in _records(one, field, slot)]
+    if field is slot:
+        return [result]
+    return [
+        record
+        for child in field.children
+        if child.shape is not None and child.kind is not None and (child is slot or slot in _slots(child))
+        for record in _records(getattr(result, child.shape.python_name), child, slot)
+    ]
+
+
+def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
+    """A plain result as JSON, with the records' JSON where they stand."""
+    if result is None:
+        return None
+    if isinstance(result, list):
+        return [_spliced(one, field, rows) for one in result]
+    if field in rows:
+        return next(rows[field])
+    if isinstance(result, Enum):
+        return result.name
+    if is_dataclass(result) and field.kind is not None:
+        known = {one.name for one in fields(result)}
+        return {
+            child.key: field.kind.name
+            if child.shape is None
+            else _spliced(getattr(result, child.shape.python_name), child, rows)
+            for child in field.children
+            if child.shape is None or child.shape.python_name in known
+        }
+    return result
+
+
+def _by_ids(slot: Selected) -> Any:
+    assert slot.kind is not None
+    assert slot.kind.model is not None
+    model, name, children = slot.kind.model, slot.kind.name, slot.children
+
+    def build(compiler: Compiler) -> list[Any]:
+        key = model.__table__.c.id
+        ids = bindparam("v0", type_=ARRAY(key.type), required=True)
+        statement: Select[Any] = with_deleted(select(model).where(key == func.any(ids))).order_by(
+            func.array_position(ids, key)
+        )
+        rows = visible(statement).subquery("q0")
+        shown = compiler.record(children, name, rows)
+        return [select(func.json_agg(shown)).select_from(rows).scalar_subquery()]
+
+    return build
+
+
+def _row(field: Selected) -> str | None:
+    """The selection as SQL over a relation `written`, if it needs nothing but that one row."""
+    kind = field.kind
+    if kind is None or kind.model is None or (field.shape is not None and field.shape.many):
+        return None
+    if any(child.shape is not None and child.shape.kind not in ("column", "computed") for child in field.children):
+        return None
+    written = table("written", *(column(one.name, one.type) for one in kind.model.__table__.c))
+    for child in field.children:
+        if child.shape is not None and child.shape.kind == "computed":
+            assert child.shape.declaration is not None
+            expression = child.shape.declaration.function(written.c)
+            if any(isinstance(element, Select) for element in visitors.iterate(expression)):
+                return None
+    shown = Compiler({}).record(field.children, kind.name, written)
+    return str(shown.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))

@@ -1,0 +1,1 @@
+"""Interactions: the calls, emails and meetings with a lead."""

@@ -1,0 +1,78 @@
+"""Interactions."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from crm.core import errors, validate
+from crm.core.service import Service
+from crm.graph.filters import filtered
+from crm.graph.ordering import ordered
+from crm.interactions.filter import InteractionFilter
+from crm.interactions.model import Interaction
+from crm.leads.model import Lead
+
+_TEXT: Final = 20_000
+_DAY: Final = 24 * 60
+_CLOCK_SKEW: Final = timedelta(minutes=5)
+_RULES: Final = {
+    "type": validate.given,
+    "subject": validate.text(300),
+    "notes": validate.text(_TEXT),
+    "occurred_at": validate.given,
+    "duration_minutes": validate.between(0, _DAY, " minutes"),
+}
+
+
+class InteractionService(Service):
+    """What happened with a lead."""
+
+    @staticmethod
+    def matching(where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """Interactions, newest first unless asked otherwise."""
+        return ordered(filtered(select(Interaction), Interaction, where), Interaction.__table__.c, order_by)
+
+    @staticmethod
+    def of_lead(
+        lead_id: ColumnElement[Any], where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None
+    ) -> Select[Any]:
+        """A lead's interactions."""
+        return InteractionService.matching(where, order_by).where(Interaction.lead_id == lead_id)
+
+    @staticmethod
+    def with_id(key: ColumnElement[Any]) -> Select[Any]:
+        """The interaction with this id."""
+        return select(Interaction).where(Interaction.id == key)
+
+    @staticmethod
+    def last_of_lead(lead_id: ColumnElement[Any]) -> ColumnElement[Any]:
+        """When a lead was last in touch."""
+        return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
+
+    async def log(self, values: Mapping[str, Any]) -> Interaction:
+        """Record something that happened with a living lead."""
+        return self.unit.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
+
+    async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
+        """Correct an interaction."""
+        interaction = await self.unit.get(Interaction, key)
+        validate.check_version(interaction, expected_version)
+        for name, value in self._cleaned(values).items():
+            setattr(interaction, name, value)
+        return interaction
+
+    async def delete(self, key: int) -> Interaction:
+        """Remove an interaction for good; its event keeps what it said."""
+        interaction = await self.unit.get(Interaction, key)
+        self.unit.delete(interaction)
+        return interaction
+
+    def _cleaned(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        cleaned = validate.clean(values, _RULES)
+        occurred_at = cleaned.get("occurred_at")
+        if occurred_at is not None and occurred_at > self.unit.now() + _CLOCK_SKEW:
+            message = "`occurredAt` is in the future; plan with a task instead."
+            raise errors.BadUserInput(message, field="occurredAt")
+        return cleaned

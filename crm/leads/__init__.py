@@ -1,0 +1,1 @@
+"""Leads: the people and companies that may buy."""

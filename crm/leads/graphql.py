@@ -1,0 +1,263 @@
+"""Leads in the API."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+import strawberry
+from sqlalchemy import func, literal_column
+
+from crm import graph
+from crm.changes.graphql import Change
+from crm.changes.service import ChangeService
+from crm.graph.engine import Info
+from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.inputs import expected_version, values_of
+from crm.interactions import graphql as interactions
+from crm.interactions.service import InteractionService
+from crm.leads import model
+from crm.leads.filter import LeadFilter
+from crm.leads.model import LeadStatus
+from crm.leads.order import LeadOrder
+from crm.leads.service import CreateLeadStatus, LeadService
+from crm.people.graphql import User
+from crm.people.service import UserService
+from crm.tasks import graphql as tasks
+from crm.tasks.service import TaskService
+
+LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
+Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
+InOrder = Annotated[list[LeadOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
+_ORDER_COST = graph.order_cost("id", "last_name", "created_at", "updated_at", "activity_score")
+
+graph.enum(
+    CreateLeadStatus,
+    CREATED="Saved.",
+    DUPLICATE="Not saved: the e-mail address is taken.",
+    INVALID="Not saved: `message` and `field` say why.",
+)
+
+Row = type[model.Lead]
+
+
+@graph.type(model.Lead)
+class Lead:
+    """A person or company that may buy."""
+
+    id: strawberry.ID = strawberry.field(description="A whole number, as text.")
+    first_name: str = strawberry.field(description="First name.")
+    last_name: str = strawberry.field(description="Last name.")
+    email: str | None = strawberry.field(description="E-mail address; unique among living leads, whatever the case.")
+    phone: str | None = strawberry.field(description="Phone number, as typed.")
+    company: str | None = strawberry.field(description="Where they work.")
+    job_title: str | None = strawberry.field(description="As what they work.")
+    status: LeadStatus = strawberry.field(description="Where they stand in the sales process.")
+    source: str | None = strawberry.field(description="Where they came from.")
+    budget: Decimal | None = strawberry.field(description="What they may spend.")
+    currency: str | None = strawberry.field(description="In which currency (ISO 4217).")
+    location: str | None = strawberry.field(description="Where they are.")
+    tags: list[str] = strawberry.field(description="Labels.")
+    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.")
+    summary: str | None = strawberry.field(description="What happened, where it stands, what is next.")
+    summary_generated_at: datetime | None = strawberry.field(description="When the summary was written.")
+    activity_score: int | None = strawberry.field(description="How hot it is, 0 to 100; null until calculated.")
+    score_calculated_at: datetime | None = strawberry.field(description="When the score was calculated.")
+    version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    updated_at: datetime = strawberry.field(description="When it was last changed.")
+    deleted_at: datetime | None = strawberry.field(description="When it was deleted.")
+
+    @graph.computed(never_null=True)
+    def full_name(lead: Row) -> str:
+        """First and last name."""
+        return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
+
+    @graph.computed
+    def last_interaction_at(lead: Row) -> datetime | None:
+        """When they were last in touch."""
+        return InteractionService.last_of_lead(lead.id)
+
+    @graph.computed(never_null=True)
+    def open_task_count(lead: Row) -> int:
+        """How many tasks are to be done: neither completed, dismissed nor deleted; suggestions apart."""
+        return TaskService.open_count(lead.id)
+
+    @graph.computed(never_null=True)
+    def suggested_task_count(lead: Row) -> int:
+        """How many suggested tasks wait for an answer."""
+        return TaskService.suggested_count(lead.id)
+
+    @graph.computed(never_null=True)
+    def summary_is_stale(lead: Row) -> bool:
+        """Whether something happened since the summary was written; false without a summary."""
+        return ChangeService.happened_since(lead.id, lead.summary_generated_at)
+
+    @graph.edge
+    def owner(lead: Row) -> User | None:
+        """Whose lead it is."""
+        return UserService.with_id(lead.owner_id)
+
+    @graph.edge
+    def tasks(lead: Row, filter: tasks.Which = None, order_by: tasks.InOrder = None) -> list[tasks.Task]:
+        """Its tasks, newest first; dismissed ones too."""
+        return TaskService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge
+    def interactions(
+        lead: Row, filter: interactions.Which = None, order_by: interactions.InOrder = None
+    ) -> list[interactions.Interaction]:
+        """What happened with it, newest first."""
+        return InteractionService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge(usual_rows=20)
+    def timeline(
+        lead: Row,
+        before: Annotated[str | None, strawberry.argument(description="Older than this change's cursor.")] = None,
+    ) -> list[Change]:
+        """What changed about it, its tasks and interactions; newest first."""
+        return ChangeService.of_lead(lead.id, before)
+
+
+@strawberry.input(description="A lead by one of its keys.", one_of=True)
+class LeadKey:
+    """A lead by one of its keys."""
+
+    id: int | None = strawberry.field(description="By id.", default=UNSET)
+    email: str | None = strawberry.field(description="By e-mail address, in whatever case.", default=UNSET)
+    phone: str | None = strawberry.field(description="By phone number, however it is spelled.", default=UNSET)
+
+
+@strawberry.input(description="A new lead.")
+class CreateLeadInput:
+    """A new lead."""
+
+    first_name: str = strawberry.field(description="First name: 1 to 200 characters.")
+    last_name: str = strawberry.field(description="Last name: 1 to 200 characters.")
+    email: str | None = strawberry.field(description="Unique among living leads, whatever the case.", default=UNSET)
+    phone: str | None = strawberry.field(description="Phone number.", default=UNSET)
+    company: str | None = strawberry.field(description="Where they work.", default=UNSET)
+    job_title: str | None = strawberry.field(description="As what they work.", default=UNSET)
+    status: LeadStatus = strawberry.field(description="Where they stand.", default=LeadStatus.NEW)
+    source: str | None = strawberry.field(description="Where they came from.", default=UNSET)
+    budget: Decimal | None = strawberry.field(description="What they may spend; not negative.", default=UNSET)
+    currency: str | None = strawberry.field(description="In which currency (ISO 4217).", default=UNSET)
+    location: str | None = strawberry.field(description="Where they are.", default=UNSET)
+    tags: list[str] | None = strawberry.field(description="Labels; at most 50.", default=UNSET)
+    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.", default=UNSET)
+
+
+@strawberry.input(description="What to change about a lead; what is left out stays, null clears.")
+class UpdateLeadInput:
+    """What to change about a lead."""
+
+    first_name: str | None = strawberry.field(description="First name: 1 to 200 characters.", default=UNSET)
+    last_name: str | None = strawberry.field(description="Last name: 1 to 200 characters.", default=UNSET)
+    email: str | None = strawberry.field(description="Unique among living leads, whatever the case.", default=UNSET)
+    phone: str | None = strawberry.field(description="Phone number.", default=UNSET)
+    company: str | None = strawberry.field(description="Where they work.", default=UNSET)
+    job_title: str | None = strawberry.field(description="As what they work.", default=UNSET)
+    status: LeadStatus | None = strawberry.field(description="Where they stand.", default=UNSET)
+    source: str | None = strawberry.field(description="Where they came from.", default=UNSET)
+    budget: Decimal | None = strawberry.field(description="What they may spend; not negative.", default=UNSET)
+    currency: str | None = strawberry.field(description="In which currency (ISO 4217).", default=UNSET)
+    location: str | None = strawberry.field(description="Where they are.", default=UNSET)
+    tags: list[str] | None = strawberry.field(description="Labels; at most 50.", default=UNSET)
+    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.", default=UNSET)
+    expected_version: int | None = strawberry.field(
+        description="The version you saw; CONFLICT if it is no longer the current one.", default=UNSET
+    )
+
+
+@graph.type()
+class CreateLeadResult:
+    """What became of one of many leads."""
+
+    index: int = strawberry.field(description="Its place in `inputs`, from 0.")
+    status: CreateLeadStatus = strawberry.field(description="What became of it.")
+    lead: Lead | None = strawberry.field(description="The lead, if it was saved.")
+    message: str | None = strawberry.field(description="Why it was not saved.")
+    field: str | None = strawberry.field(description="The field at fault.")
+    duplicate_of_id: int | None = strawberry.field(description="The lead that has the address already.")
+
+
+@strawberry.type
+class LeadQuery:
+    """Reads of leads."""
+
+    @graph.rows
+    def lead(id: LeadId, include_deleted: graph.IncludeDeleted = False) -> Lead | None:
+        """The lead with this id; null if there is none."""
+        return LeadService.with_id(id, include_deleted=include_deleted)
+
+    @graph.rows
+    def lead_by(input: Annotated[LeadKey, strawberry.argument(description="Exactly one key.")]) -> Lead | None:
+        """The lead with this id, e-mail address or phone number; null if there is none."""
+        if input.email is not UNSET:
+            return LeadService.with_email(input.email)
+        if input.phone is not UNSET:
+            return LeadService.with_phone(input.phone)
+        return LeadService.with_id(input.id)
+
+    @graph.rows(extra_cost=_ORDER_COST)
+    def leads(
+        filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
+    ) -> list[Lead]:
+        """Leads, newest first unless asked otherwise. All of them, up to 1,000; beyond that pass `limit`."""
+        return LeadService.matching(filter, order_by, include_deleted=include_deleted)
+
+    @graph.rows(extra_cost=_ORDER_COST)
+    def leads_connection(
+        filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
+    ) -> graph.Connection[Lead]:
+        """Leads, page by page."""
+        return LeadService.matching(filter, order_by, include_deleted=include_deleted)
+
+
+@strawberry.type
+class LeadMutation:
+    """Changes of leads."""
+
+    @graph.mutation
+    async def create_lead(
+        self, info: Info, input: Annotated[CreateLeadInput, strawberry.argument(description="The lead.")]
+    ) -> Lead:
+        """Add a lead."""
+        return await info.context.write(LeadService.create, _values(input))
+
+    @graph.mutation
+    async def create_leads(
+        self,
+        info: Info,
+        inputs: Annotated[list[CreateLeadInput], strawberry.argument(description="At most 1,000 leads.")],
+    ) -> list[CreateLeadResult]:
+        """Add many leads at once: one result for each, in order; the valid ones are saved."""
+        return await info.context.write(
+            LeadService.create_many, [_values(one, f"inputs.{n}.") for n, one in enumerate(inputs)]
+        )
+
+    @graph.mutation
+    async def update_lead(
+        self,
+        info: Info,
+        id: LeadId,
+        input: Annotated[UpdateLeadInput, strawberry.argument(description="What changes.")],
+    ) -> Lead:
+        """Change a lead."""
+        return await info.context.write(LeadService.update, id, _values(input), expected_version(input))
+
+    @graph.mutation
+    async def delete_lead(self, info: Info, id: LeadId) -> Lead:
+        """Delete a lead; its tasks and interactions hide with it. `restoreLead` brings all back."""
+        return await info.context.write(LeadService.delete, id)
+
+    @graph.mutation
+    async def restore_lead(self, info: Info, id: LeadId) -> Lead:
+        """Bring a deleted lead back, with its tasks and interactions."""
+        return await info.context.write(LeadService.restore, id)
+
+
+def _values(given: CreateLeadInput | UpdateLeadInput, path: str = "") -> dict[str, object]:
+    values = values_of(given, "expected_version")
+    if values.get("owner_id") is not None:
+        values["owner_id"] = parse_uuid(str(values["owner_id"]), f"{path}ownerId")
+    return values

@@ -1,0 +1,10 @@
+"""Imports every model, so that Alembic (and the worker) know all tables."""
+
+from crm.core.events import Event, StreamEpoch
+from crm.core.model import Model
+from crm.interactions.model import Interaction
+from crm.leads.model import Lead
+from crm.people.model import User
+from crm.tasks.model import Task
+
+__all__ = ["Event", "Interaction", "Lead", "Model", "StreamEpoch", "Task", "User"]

@@ -1,0 +1,1 @@
+"""The people who use the CRM: owners, assignees, and who did what."""

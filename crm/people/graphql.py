@@ -1,0 +1,102 @@
+"""Users in the API."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import strawberry
+from sqlalchemy import ColumnElement
+
+from crm import graph
+from crm.core.identity import Role
+from crm.graph.engine import Info
+from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.inputs import values_of
+from crm.people import model
+from crm.people.filter import UserFilter
+from crm.people.service import UserService
+
+UserId = Annotated[strawberry.ID, strawberry.argument(description="The user's id.")]
+
+
+@graph.type(model.User)
+class User:
+    """Somebody who uses the CRM."""
+
+    id: strawberry.ID = strawberry.field(description="A UUID.")
+    email: str = strawberry.field(description="Unique, whatever the case.")
+    name: str = strawberry.field(description="As colleagues know them.")
+    role: Role = strawberry.field(description="What they may do.")
+    created_at: datetime = strawberry.field(description="When they were added.")
+    disabled_at: datetime | None = strawberry.field(description="Since when they are shut out.")
+
+
+@strawberry.input(description="A new user.")
+class CreateUserInput:
+    """A new user."""
+
+    email: str = strawberry.field(description="Must be unique.")
+    name: str = strawberry.field(description="As colleagues know them.")
+    role: Role = strawberry.field(description="What they may do.", default=Role.MEMBER)
+
+
+@strawberry.input(description="What to change about a user; what is left out stays.")
+class UpdateUserInput:
+    """What to change about a user."""
+
+    email: str | None = strawberry.field(description="Must be unique.", default=UNSET)
+    name: str | None = strawberry.field(description="As colleagues know them.", default=UNSET)
+    role: Role | None = strawberry.field(description="What they may do.", default=UNSET)
+
+
+@strawberry.type
+class UserQuery:
+    """Reads of users."""
+
+    @graph.rows
+    def me(viewer: ColumnElement[Any]) -> User | None:
+        """The user this request acts for."""
+        return UserService.with_id(viewer)
+
+    @graph.rows
+    def users(
+        filter: Annotated[UserFilter | None, strawberry.argument(description="Which ones.")] = None,
+    ) -> list[User]:
+        """The people who use the CRM, by name: for owner and assignee pickers."""
+        return UserService.matching(filter)
+
+
+@strawberry.type
+class UserMutation:
+    """Changes of users; admins only."""
+
+    @graph.mutation(role=Role.ADMIN)
+    async def create_user(
+        self, info: Info, input: Annotated[CreateUserInput, strawberry.argument(description="The user.")]
+    ) -> User:
+        """Add a user. Admins only."""
+        return await info.context.write(UserService.create, values_of(input))
+
+    @graph.mutation(role=Role.ADMIN)
+    async def update_user(
+        self,
+        info: Info,
+        id: UserId,
+        input: Annotated[UpdateUserInput, strawberry.argument(description="What changes.")],
+    ) -> User:
+        """Change a user. Admins only."""
+        return await info.context.write(UserService.update, _key(id), values_of(input))
+
+    @graph.mutation(role=Role.ADMIN)
+    async def disable_user(
+        self,
+        info: Info,
+        id: UserId,
+        disabled: Annotated[bool, strawberry.argument(description="False lets them in again.")] = True,
+    ) -> User:
+        """Shut a user out: their tokens stop working within seconds. What they did stays theirs. Admins only."""
+        return await info.context.write(UserService.disable, _key(id), disabled=disabled)
+
+
+def _key(text: str) -> UUID:
+    return parse_uuid(text, "id")

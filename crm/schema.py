@@ -1,0 +1,23 @@
+"""The whole GraphQL API on one screen."""
+
+import strawberry
+
+from crm import policies  # noqa: F401  (which rows a viewer sees)
+from crm.graph.scalars import CONFIG
+from crm.interactions.graphql import InteractionMutation, InteractionQuery
+from crm.leads.graphql import LeadMutation, LeadQuery
+from crm.people.graphql import UserMutation, UserQuery
+from crm.tasks.graphql import TaskMutation, TaskQuery
+
+
+@strawberry.type(description="Everything that can be read.")
+class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery):
+    """Everything that can be read."""
+
+
+@strawberry.type(description="Everything that can be changed. Fields run one after another, each for itself.")
+class Mutation(LeadMutation, InteractionMutation, TaskMutation, UserMutation):
+    """Everything that can be changed."""
+
+
+schema = strawberry.Schema(Query, Mutation, config=CONFIG)

@@ -1,0 +1,132 @@
+"""Tasks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, select
+
+from crm.core import errors, validate
+from crm.core.service import Service
+from crm.core.visibility import with_deleted
+from crm.graph.filters import filtered
+from crm.graph.ordering import ordered, rank
+from crm.leads.model import Lead
+from crm.tasks.filter import TaskFilter
+from crm.tasks.model import Task, TaskPriority, TaskSource
+
+_TITLE: Final = 255
+_TEXT: Final = 20_000
+_REASON: Final = 1000
+_RULES: Final = {
+    "title": validate.text(_TITLE, required=True),
+    "description": validate.text(_TEXT),
+    "priority": validate.given,
+}
+
+
+class TaskService(Service):
+    """Tasks and their life cycle."""
+
+    @staticmethod
+    def matching(
+        where: TaskFilter | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
+    ) -> Select[Any]:
+        """Tasks, newest first unless asked otherwise."""
+        statement = ordered(filtered(select(Task), Task, where), Task.__table__.c, order_by, _order_column)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def of_lead(
+        lead_id: ColumnElement[Any], where: TaskFilter | None = None, order_by: Sequence[Any] | None = None
+    ) -> Select[Any]:
+        """A lead's tasks."""
+        return TaskService.matching(where, order_by).where(Task.lead_id == lead_id)
+
+    @staticmethod
+    def with_id(key: ColumnElement[Any], *, include_deleted: bool = False) -> Select[Any]:
+        """The task with this id."""
+        statement = select(Task).where(Task.id == key)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def open_count(lead_id: ColumnElement[Any]) -> ColumnElement[int]:
+        """How many of a lead's tasks are to be done: suggestions do not count until they are accepted."""
+        return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.MANUAL)))
+
+    @staticmethod
+    def suggested_count(lead_id: ColumnElement[Any]) -> ColumnElement[int]:
+        """How many suggestions wait for an answer."""
+        return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.AI_SUGGESTED)))
+
+    async def create(self, values: Mapping[str, Any]) -> Task:
+        """Add a person's own task to a living lead."""
+        return self.unit.add(Task(**validate.clean(values, _RULES)), within=Lead)
+
+    async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
+        """Change a task."""
+        task = await self._get(key, expected_version)
+        cleaned = validate.clean(values, _RULES)
+        if "completed" in cleaned:
+            await self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
+        for name, value in cleaned.items():
+            setattr(task, name, value)
+        return task
+
+    async def complete(self, key: int, *, completed: bool) -> Task:
+        """Mark a task done, or not done after all."""
+        task = await self._get(key)
+        await self._complete(task, completed=completed)
+        return task
+
+    async def set_source(self, key: int, source: TaskSource, reason: str | None = None) -> Task:
+        """Accept a suggestion, dismiss it, or undo either. A person's own task never becomes a suggestion."""
+        task = await self._get(key)
+        if source is TaskSource.AI_SUGGESTED and task.generated_by is None:
+            message = "A person wrote this task; it cannot become a suggestion."
+            raise errors.BadUserInput(message, field="source")
+        if reason is not None and source is not TaskSource.DISMISSED:
+            message = "A reason belongs to a dismissal."
+            raise errors.BadUserInput(message, field="reason")
+        if source is not TaskSource.DISMISSED:
+            task.dismissed_reason = None
+        elif reason is not None or task.source is not TaskSource.DISMISSED:
+            task.dismissed_reason = validate.text(_REASON)("reason", reason)
+        task.source = source
+        return task
+
+    async def delete(self, key: int) -> Task:
+        """Delete a task; `restore` brings it back."""
+        task = await self._get(key)
+        task.deleted_at = self.unit.now()
+        return task
+
+    async def restore(self, key: int) -> Task:
+        """Bring a deleted task back."""
+        task = await self.unit.get(Task, key, deleted=True)
+        task.deleted_at = None
+        return task
+
+    async def _get(self, key: int, expected_version: int | None = None) -> Task:
+        task = await self.unit.get(Task, key)
+        validate.check_version(task, expected_version)
+        return task
+
+    async def _complete(self, task: Task, *, completed: bool) -> None:
+        if completed and not task.completed:
+            task.completed_at = self.unit.now()
+        elif not completed:
+            task.completed_at = None
+        task.completed = completed
+
+
+def _order_column(row: Any, name: str) -> ColumnElement[Any]:
+    return rank(row.priority, TaskPriority) if name == "priority" else row[name]
+
+
+def _literal(source: TaskSource) -> Any:
+    """A constant in a statement's text: it never varies, so it is not bound."""
+    return literal_column(f"'{source.value}'")
+
+
+def _count(lead_id: ColumnElement[Any], condition: ColumnElement[bool]) -> Any:
+    return select(func.count()).select_from(Task).where(Task.lead_id == lead_id, condition).scalar_subquery()
