@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_READ_URL",
         description="A replica for reads; used only when a client sends `X-Allow-Stale: true`.",
     )
+    local_admin: UUID | None = Field(None, description="Set by `crm dev`: whom a request without a token acts as.")
     database_listen_url: str | None = Field(
         None,
         validation_alias="DATABASE_LISTEN_URL",

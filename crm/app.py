@@ -1,0 +1,93 @@
+"""The Starlette application: routes, lifespan."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.routing import Route
+
+from crm.access import LocalGate, TokenGate
+from crm.core.database import Database
+from crm.core.identity import Role, Tokens, Viewer
+from crm.graph.engine import Engine
+from crm.graph.http import GraphQLHTTP, Receive, Scope, Send
+from crm.graphiql.page import asset_routes, page
+from crm.logs import configure as configure_logs
+from crm.schema import schema
+from crm.settings import Settings, settings
+
+
+class App:
+    """GraphQL at /graphql, by the shortest way; everything else through Starlette."""
+
+    def __init__(self, config: Settings, *, local_admin: UUID | None = None) -> None:
+        assert config.database_url is not None
+        secret = config.secret_key.get_secret_value() if config.secret_key else ""
+        origins = frozenset(one.strip() for one in config.cors_origins.split(",") if one.strip())
+        self.database = Database(
+            config.database_url,
+            config.database_read_url,
+            size=config.pool_size,
+            prepared_max=config.prepared_max,
+            timeout=config.connect_timeout_seconds,
+        )
+        tokens = Tokens(secret, self.database)
+        self.engine = Engine(schema, self.database, config)
+        gate = LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
+        self._graphql = GraphQLHTTP(self.engine, gate)
+        self._rest = self._starlette(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http" and scope["path"] == "/graphql" and not _wants_page(scope):
+            await self._graphql(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def _starlette(self, origins: frozenset[str]) -> Starlette:
+        middleware = (
+            [
+                Middleware(
+                    CORSMiddleware,
+                    allow_origins=sorted(origins),
+                    allow_methods=["GET", "POST"],
+                    allow_headers=["authorization", "content-type", "x-allow-stale"],
+                )
+            ]
+            if origins
+            else []
+        )
+        return Starlette(
+            routes=[Route("/graphql", _page, methods=["GET"]), *asset_routes()],
+            middleware=middleware,
+            lifespan=self._lifespan,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            self.database.close()
+
+
+def create() -> App:
+    """What uvicorn's workers call."""
+    config = settings()
+    configure_logs(config)
+    return App(config, local_admin=config.local_admin)
+
+
+async def _page(request: Request) -> object:
+    return page(request)
+
+
+def _wants_page(scope: Scope) -> bool:
+    if scope["method"] != "GET":
+        return False
+    accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+    return b"text/html" in accept

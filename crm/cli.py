@@ -1,0 +1,274 @@
+"""The command line: crm dev | serve | migrate | demo | token | schema."""
+
+import os
+import secrets
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+from uuid import UUID
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from crm.core import migrations
+from crm.core.embedded import EmbeddedPostgres
+from crm.core.identity import Role, make_token
+from crm.settings import Settings
+
+app = typer.Typer(
+    help="A GraphQL-first CRM backend. Start with `crm dev`; run it for real with `crm serve`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+_MIN_SECRET = 32
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_DEMO_LEADS = 500
+
+
+@app.command()
+def dev(
+    host: Annotated[str, typer.Option(help="A loopback address; others are refused.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where to listen.", min=0, max=65535)] = 8000,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded PostgreSQL lives.")] = None,
+    demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Fill an empty database with demo data.")] = True,
+) -> None:
+    """Start everything on this machine: a PostgreSQL of its own, migrations, demo data, the API, GraphiQL.
+
+    A request without a token acts as the local admin, so this listens on loopback only. With `DATABASE_URL` set, that
+    database is used instead of the embedded one. Ctrl-C stops everything.
+    """
+    if host not in _LOOPBACK:
+        _fail(f"`crm dev` needs no credentials, so it listens on loopback only, not on {host}. Use `crm serve`.")
+    config = Settings()
+    if config.database_url:
+        _dev(config.database_url, host, port, demo=demo)
+        return
+    directory = (data_dir or config.data_dir) / "postgres"
+    with console.status("Starting PostgreSQL"):
+        postgres = EmbeddedPostgres(directory)
+        url = postgres.start()
+    try:
+        _dev(url, host, port, demo=demo)
+    finally:
+        postgres.stop()
+
+
+def _dev(url: str, host: str, port: int, *, demo: bool) -> None:
+    _migrate(url)
+    admin = _local_admin(url)
+    if demo and _is_empty(url):
+        _load_demo(url, _DEMO_LEADS)
+    os.environ["DATABASE_URL"] = url
+    os.environ["CRM_LOCAL_ADMIN"] = str(admin)
+    os.environ.setdefault("CRM_SECRET_KEY", secrets.token_urlsafe(48))
+    shown = f"[{host}]" if ":" in host else host
+    console.print(f"\n  GraphiQL and the API: [bold]http://{shown}:{port}/graphql[/bold]   (ctrl-C stops)\n")
+    _run_server(host, port, workers=1)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Where to listen.", min=0, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes; one a core is usual.", min=1, max=64)] = 1,
+) -> None:
+    """Serve the API for real. Needs `DATABASE_URL` and `CRM_SECRET_KEY`; every request needs a token."""
+    os.environ.pop("CRM_LOCAL_ADMIN", None)
+    config = Settings()
+    url = _database_url(config)
+    _secret(config)
+    try:
+        behind = migrations.pending(url)
+    except Exception as error:  # noqa: BLE001
+        _fail(f"Cannot use the database: {_first_line(error)}")
+    if behind:
+        _fail(f"The database lacks {len(behind)} migration(s): {', '.join(behind)}. Run `crm migrate` first.")
+    _run_server(host, port, workers=workers)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    _migrate(_database_url(Settings()))
+
+
+@app.command()
+def demo(
+    leads: Annotated[int, typer.Option(help="How many leads, each with its history.", min=1, max=5_000_000)] = 500,
+    data_dir: Annotated[Path | None, typer.Option(help="The embedded PostgreSQL of `crm dev`, if no DATABASE_URL.")] = None,
+) -> None:
+    """Add demo data: Swedish and English leads with interactions and tasks that read like real ones."""
+    config = Settings()
+    if config.database_url:
+        _migrate(config.database_url)
+        _load_demo(config.database_url, leads)
+        return
+    directory = (data_dir or config.data_dir) / "postgres"
+    running = (directory / "postmaster.pid").exists()
+    postgres = EmbeddedPostgres(directory)
+    url = postgres.start()
+    try:
+        _migrate(url)
+        _load_demo(url, leads)
+    finally:
+        if not running:
+            postgres.stop()
+
+
+@app.command()
+def token(
+    user: Annotated[str | None, typer.Option(help="A user's e-mail address; without it, a service user.")] = None,
+    role: Annotated[Role | None, typer.Option(help="What the token may do: at most what its user may.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d.")] = "30d",
+) -> None:
+    """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`)."""
+    config = Settings()
+    url, secret = _database_url(config), _secret(config)
+    address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
+    with _connect(url) as connection:
+        found = connection.execute(
+            "SELECT id, role, disabled_at FROM users WHERE lower(email) = lower(%s)", (address,)
+        ).fetchone()
+    if found is None:
+        _fail(f"There is no user {address}. An admin adds one with the mutation `createUser`.")
+    key, own, disabled = found
+    if disabled:
+        _fail(f"{address} is disabled.")
+    if role is not None and not Role(own).includes(role):
+        _fail(f"{address} is a {own}: a token cannot make it more.")
+    typer.echo(make_token(secret, key, role or Role(own), _lifetime(ttl)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the schema (SDL), sorted: what `schema.graphql` holds and clients generate types from."""
+    from crm.graph.sdl import sdl  # noqa: PLC0415  (imports the whole API)
+    from crm.schema import schema as api  # noqa: PLC0415
+
+    typer.echo(sdl(api), nl=False)
+
+
+def main() -> None:
+    """The `crm` command."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    app()
+
+
+def _run_server(host: str, port: int, *, workers: int) -> None:
+    import uvicorn  # noqa: PLC0415
+
+    uvicorn.run(
+        "crm.app:create",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=1024 * 1024,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+def _migrate(url: str) -> None:
+    try:
+        behind = migrations.pending(url)
+    except Exception as error:  # noqa: BLE001
+        _fail(f"Cannot use the database: {_first_line(error)}")
+    if not behind:
+        migrations.upgrade(url)
+        return
+    with _progress("Migrating") as progress:
+        bar = progress.add_task("Migrating", total=len(behind))
+        try:
+            migrations.upgrade(url, lambda title: progress.update(bar, advance=1, description=title))
+        except Exception as error:  # noqa: BLE001
+            _fail(f"The migration failed and was undone: {_first_line(error)}")
+
+
+def _load_demo(url: str, leads: int) -> None:
+    from crm.demo.load import load  # noqa: PLC0415
+
+    with _connect(url) as connection, _progress("Demo data") as progress:
+        connection.execute("SET statement_timeout = 0")
+        connection.commit()
+        bar = progress.add_task("Demo data", total=leads)
+        loaded = load(connection, leads, on_progress=lambda done: progress.update(bar, completed=done))
+        connection.commit()
+    console.print(f"  Loaded {loaded}")
+
+
+def _local_admin(url: str) -> UUID:
+    """The user that `crm dev` acts as."""
+    with _connect(url) as connection:
+        connection.execute(
+            "INSERT INTO users (email, name, role) VALUES ('admin@localhost', 'Local admin', 'admin') ON CONFLICT DO NOTHING"
+        )
+        row = connection.execute("SELECT id FROM users WHERE email = 'admin@localhost'").fetchone()
+    assert row is not None
+    key: UUID = row[0]
+    return key
+
+
+def _is_empty(url: str) -> bool:
+    with _connect(url) as connection:
+        return connection.execute("SELECT 1 FROM leads LIMIT 1").fetchone() is None
+
+
+def _connect(url: str) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(url, connect_timeout=10)
+    except psycopg.OperationalError as error:
+        _fail(f"Cannot reach the database: {_first_line(error)}")
+
+
+def _database_url(config: Settings) -> str:
+    if not config.database_url:
+        _fail("Set DATABASE_URL, like postgresql://user:password@host:5432/crm (or use `crm dev`, which needs none).")
+    return config.database_url
+
+
+def _secret(config: Settings) -> str:
+    secret = config.secret_key.get_secret_value() if config.secret_key else ""
+    if len(secret) < _MIN_SECRET:
+        _fail(
+            f"Set CRM_SECRET_KEY to {_MIN_SECRET} characters or more, the same for all processes: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    return secret
+
+
+def _lifetime(text: str) -> timedelta:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    if text[-1:] not in units or not text[:-1].isdigit() or int(text[:-1]) == 0:
+        _fail(f"--ttl {text!r} is not a time like 90s, 30m, 12h or 30d.")
+    try:
+        return timedelta(seconds=int(text[:-1]) * units[text[-1]])
+    except OverflowError:
+        _fail(f"--ttl {text!r} is too long.")
+
+
+def _progress(_: str) -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _fail(message: str) -> NoReturn:
+    console.print(f"[red]crm:[/red] {message}", soft_wrap=True, highlight=False)
+    sys.exit(2)

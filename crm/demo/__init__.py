@@ -1,0 +1,1 @@
+"""Demo data: a sales team, its leads and their histories."""

@@ -1,0 +1,175 @@
+"""Decides what happened to one lead: who it is, how the sale went, when, and what the texts can name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from crm.demo import stories
+from crm.demo.dice import Dice, by_weight
+from crm.demo.languages import LANGUAGES
+from crm.demo.names import LanguageCode, Market
+from crm.demo.people import Person, person_of
+from crm.demo.stories import CONTACTS, OPENINGS, Contact, Stage
+from crm.demo.worktime import DAY, WorkTime
+from crm.interactions.model import InteractionType
+
+HALF_HOUR = 30
+LAST_HOUR = 60  # leaves room for what follows the last contact: it has to be over by now
+
+_STAGES = by_weight((stage, stage.weight) for stage in stories.STAGES)
+_SOURCES = by_weight(stories.SOURCES.items())
+# Each story as a list of (contact, whether it may be left out).
+_STORIES = {
+    stage.status: by_weight(
+        (tuple((name.removesuffix("?"), name.endswith("?")) for name in story.contacts.split()), story.weight)
+        for story in stage.stories
+    )
+    for stage in stories.STAGES
+}
+_ROUND = {"SEK": 5_000, "GBP": 500, "EUR": 500}
+
+
+class Seller(NamedTuple):
+    """Who can own leads."""
+
+    id: str
+    first_name: str
+
+
+Sellers = Mapping[LanguageCode, Sequence[Seller]]
+
+
+class Occasion(NamedTuple):
+    """A contact that took place."""
+
+    name: str
+    contact: Contact
+    at: int
+
+
+@dataclass(slots=True)
+class Case:
+    """One lead, and all that is known about it. Times are working minutes."""
+
+    id: int
+    person: Person
+    stage: Stage
+    source: str
+    created: int
+    occasions: list[Occasion]
+    owner: Seller | None
+    seller: Seller  # the owner, or who stands in where there is none
+    budget: int | None
+    facts: dict[str, object]  # what the texts may name
+
+    @property
+    def language(self) -> LanguageCode:
+        """What it is written in."""
+        return self.person.market.language
+
+    @property
+    def last(self) -> int:
+        """When something last happened."""
+        return self.occasions[-1].at if self.occasions else self.created
+
+    @property
+    def called(self) -> bool:
+        """Whether somebody has their number."""
+        return any(occasion.contact.by is InteractionType.CALL for occasion in self.occasions)
+
+
+class CaseMaker:
+    """Makes cases up."""
+
+    def __init__(self, dice: Dice, time: WorkTime, sellers: Sellers) -> None:
+        self.dice = dice
+        self.now = time.now
+        self.sellers = sellers
+
+    def make(self, lead_id: int) -> Case:
+        """The case of this lead."""
+        dice = self.dice
+        person = person_of(lead_id)
+        stage = dice.pick(_STAGES)
+        source = dice.pick(_SOURCES)
+        created, occasions = self._history(stage, source)
+        seller = dice.pick(self.sellers[person.market.language])
+        seats = dice.pick(stories.SEATS)
+        budget = self._budget(person.market, seats)
+        return Case(
+            id=lead_id,
+            person=person,
+            stage=stage,
+            source=source,
+            created=created,
+            occasions=occasions,
+            owner=None if dice.random() < stage.without_owner else seller,
+            seller=seller,
+            budget=budget if self._budget_is_told(occasions) else None,
+            facts=self._facts(lead_id, person, source, seats, budget),
+        )
+
+    def _history(self, stage: Stage, source: str) -> tuple[int, list[Occasion]]:
+        """When the lead came in, and the contacts since: all of it before now."""
+        steps = self._steps(stage, source)
+        # Meetings move on to the next half hour, so each step may take that much longer.
+        created = at = self._start(stage, sum(gap + HALF_HOUR for *_, gap in steps))
+        occasions = []
+        for name, contact, gap in steps:
+            at += gap
+            if contact.by is InteractionType.MEETING:
+                at += -at % HALF_HOUR
+            occasions.append(Occasion(name, contact, at))
+        return created, occasions
+
+    def _steps(self, stage: Stage, source: str) -> list[tuple[str, Contact, int]]:
+        """The contacts of one of the stage's stories, each with its distance from the one before."""
+        dice = self.dice
+        steps: list[tuple[str, Contact, int]] = []
+        for name, may_be_left_out in dice.pick(_STORIES[stage.status]):
+            if may_be_left_out and dice.chance(50):
+                continue
+            contact = OPENINGS[source] if name == "opening" else CONTACTS[name]
+            gap = dice.between(*contact.days) * DAY + dice.between(100, 260) if steps else dice.between(1, 20)
+            steps.append((source if name == "opening" else name, contact, gap))
+        return steps
+
+    def _start(self, stage: Stage, length: int) -> int:
+        """When a history of this length began, so that it has been quiet since as long as is usual at its stage."""
+        dice = self.dice
+        latest = self.now - LAST_HOUR - length
+        if dice.random() < stage.forgotten:
+            return dice.below(latest)
+        return max(latest - dice.around(stage.quiet_days * DAY), dice.below(DAY))
+
+    def _budget(self, market: Market, seats: int) -> int:
+        unit = _ROUND[market.currency]
+        return max(unit, round(seats * market.price_per_seat * (0.7 + 0.6 * self.dice.random()) / unit) * unit)
+
+    def _budget_is_told(self, occasions: Sequence[Occasion]) -> bool:
+        asked = any(occasion.name in stories.BUDGET_IS_TOLD_IN for occasion in occasions)
+        return asked or self.dice.chance(stories.EARLY_BUDGETS)
+
+    def _facts(self, lead_id: int, person: Person, source: str, seats: int, budget: int) -> dict[str, object]:
+        dice, market = self.dice, person.market
+        language = LANGUAGES[market.language]
+        return {
+            "lead": lead_id,
+            "first": person.first_name,
+            "last": person.last_name,
+            "company": person.company,
+            "city": person.place.name,
+            "need": dice.pick(language.needs),
+            "tool": dice.pick(language.tools),
+            "seats": seats,
+            "budget": _spoken(budget, market.currency),
+            "boss": f"{dice.pick(market.first_names)} {dice.pick(market.last_names)}",
+            "source": language.sources[source],
+        }
+
+
+def _spoken(amount: int, currency: str) -> str:
+    """An amount as people write it."""
+    if currency == "SEK":
+        return f"{amount:,} kr".replace(",", " ")
+    return f"{'£' if currency == 'GBP' else '€'}{amount:,}"

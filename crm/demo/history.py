@@ -1,0 +1,56 @@
+"""Writes the histories of leads, a chapter at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crm.demo.cases import CaseMaker, Sellers
+from crm.demo.dice import Dice
+from crm.demo.rows import LeadWriter
+from crm.demo.tasks import TaskWriter
+from crm.demo.worktime import WorkTime
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in COPY's text format."""
+
+    data: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """Some leads with all that belongs to them."""
+
+    leads: Rows
+    interactions: Rows
+    tasks: Rows
+
+
+class Historian:
+    """Writes chapters. Each depends on the seed and its first id only, not on the chapters before."""
+
+    def __init__(self, seed: int, time: WorkTime, sellers: Sellers) -> None:
+        self.seed = seed
+        self.time = time
+        self.sellers = sellers
+
+    def write(self, lead_ids: Sequence[int]) -> Chapter:
+        """The leads of these ids."""
+        dice = Dice(f"{self.seed}:{lead_ids[0]}")
+        maker = CaseMaker(dice, self.time, self.sellers)
+        lead_writer = LeadWriter(dice, self.time, self.sellers)
+        task_writer = TaskWriter(dice, self.time, self.sellers)
+        leads: list[str] = []
+        interactions: list[str] = []
+        tasks: list[str] = []
+        for lead_id in lead_ids:
+            case = maker.make(lead_id)
+            leads.append(lead_writer.lead(case))
+            interactions += lead_writer.interactions(case)
+            tasks += task_writer.tasks(case)
+        return Chapter(_rows(leads), _rows(interactions), _rows(tasks))
+
+
+def _rows(rows: list[str]) -> Rows:
+    return Rows("".join(rows).encode(), len(rows))

@@ -1,0 +1,29 @@
+"""What the demo data needs to know in each language; the words themselves are in swedish.py and english.py."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# A subject and its notes, or a title and its description (of a suggestion: its reasoning). They may name the lead's
+# facts: {first} {last} {company} {city} {need} {tool} {seats} {budget} {boss} {source}; interactions also {seller},
+# suggestions also {days} and {last_contact}.
+Text = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """The texts of one language, keyed by the names that stories.py uses."""
+
+    job_titles: tuple[str, ...]
+    needs: tuple[str, ...]
+    tools: tuple[str, ...]
+    sources: Mapping[str, str]  # where from, inside a sentence
+    last_contacts: Mapping[str, str]  # by the type of interaction, inside a sentence
+    interactions: Mapping[str, tuple[Text, ...]]
+    tasks: Mapping[str, tuple[Text, ...]]
+    suggestions: Mapping[str, tuple[Text, ...]]
+    dismissals: tuple[str, ...]
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Words and phrases between commas."""
+    return tuple(" ".join(part.split()) for part in text.split(","))

@@ -1,0 +1,10 @@
+"""The languages that leads are written about in."""
+
+from typing import Final
+
+from crm.demo.english import ENGLISH
+from crm.demo.language import Language
+from crm.demo.names import LanguageCode
+from crm.demo.swedish import SWEDISH
+
+LANGUAGES: Final[dict[LanguageCode, Language]] = {"sv": SWEDISH, "en": ENGLISH}

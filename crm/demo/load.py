@@ -1,0 +1,113 @@
+"""Loads demo data: `crm demo` and `crm dev`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from crm.demo.cases import Seller, Sellers
+from crm.demo.history import Chapter, Historian
+from crm.demo.languages import LANGUAGES
+from crm.demo.rows import INTERACTION_COLUMNS, LEAD_COLUMNS
+from crm.demo.tasks import TASK_COLUMNS
+from crm.demo.team import TEAM
+from crm.demo.worktime import WorkTime
+
+CHUNK = 1_000
+
+INSERT_USER = """
+INSERT INTO users (id, email, name, role, created_at) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT DO NOTHING
+"""
+# Each id is taken from the sequence, so that neither a plain INSERT nor another load can be given the same one.
+TAKE_LEAD_IDS = "SELECT nextval(pg_get_serial_sequence('leads', 'id')) FROM generate_series(1, %s)"
+COPY_LEADS = f"COPY leads ({LEAD_COLUMNS}) FROM STDIN"
+COPY_INTERACTIONS = f"COPY interactions ({INTERACTION_COLUMNS}) FROM STDIN"
+COPY_TASKS = f"COPY tasks ({TASK_COLUMNS}) FROM STDIN"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """How many rows were added."""
+
+    users: int = 0
+    leads: int = 0
+    interactions: int = 0
+    tasks: int = 0
+
+
+def load(
+    connection: psycopg.Connection[Any],
+    leads: int,
+    *,
+    seed: int = 1,
+    now: datetime | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Loaded:
+    """Add leads with their histories, and the sales team unless it is there, in one transaction. No events.
+
+    The same seed and `now` in the same database give the same data. `on_progress` hears how many leads are done.
+    """
+    now = now or datetime.now(UTC)
+    loaded = Loaded()
+    with connection.transaction():
+        sellers = _add_team(connection, now, loaded)
+        historian = Historian(seed, WorkTime(now), sellers)
+        for chapter in _chapters(connection, historian, leads):
+            _copy(connection, chapter, loaded)
+            if on_progress is not None:
+                on_progress(loaded.leads)
+    with connection.transaction():
+        connection.execute("ANALYZE users, leads, interactions, tasks")
+    return loaded
+
+
+def _add_team(connection: psycopg.Connection[Any], now: datetime, loaded: Loaded) -> Sellers:
+    joined = now - timedelta(days=730)
+    for colleague in TEAM:
+        values = (colleague.id, colleague.email, colleague.name, colleague.role.value, joined)
+        loaded.users += connection.execute(INSERT_USER, values).rowcount
+    ids = dict(connection.execute("SELECT lower(email), id FROM users").fetchall())
+    # Whose address is missing is there under another one: then the insert gave way to the id.
+    return {
+        code: [
+            Seller(str(ids.get(colleague.email, colleague.id)), colleague.name.split()[0])
+            for colleague in TEAM
+            if colleague.sells_in == code
+        ]
+        for code in LANGUAGES
+    }
+
+
+def _chapters(connection: psycopg.Connection[Any], historian: Historian, leads: int) -> Iterator[Chapter]:
+    """The data chunk by chunk; the next is written in a thread while the server digests the one before."""
+    with ThreadPoolExecutor(1, "demo") as writer:
+        upcoming = None
+        for done in range(0, leads, CHUNK):
+            ids = _take_lead_ids(connection, min(CHUNK, leads - done))
+            ready, upcoming = upcoming, writer.submit(historian.write, ids)
+            if ready is not None:
+                yield ready.result()
+        if upcoming is not None:
+            yield upcoming.result()
+
+
+def _take_lead_ids(connection: psycopg.Connection[Any], count: int) -> Sequence[int]:
+    return [row[0] for row in connection.execute(TAKE_LEAD_IDS, (count,))]
+
+
+def _copy(connection: psycopg.Connection[Any], chapter: Chapter, loaded: Loaded) -> None:
+    with connection.cursor() as cursor:
+        for statement, rows in (
+            (COPY_LEADS, chapter.leads),
+            (COPY_INTERACTIONS, chapter.interactions),
+            (COPY_TASKS, chapter.tasks),
+        ):
+            with cursor.copy(statement) as copy:
+                copy.write(rows.data)
+    loaded.leads += chapter.leads.count
+    loaded.interactions += chapter.interactions.count
+    loaded.tasks += chapter.tasks.count

@@ -1,0 +1,1 @@
+"""The GraphiQL playground at /graphql, from our own files only."""
