@@ -1,0 +1,163 @@
+"""Fixtures: a real PostgreSQL, a real server, a real client, and makers of records."""
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from postgres import remove, throw_away_postgres
+from servers import Server
+
+from crm.core import migrations
+
+_numbers = itertools.count(1)
+
+
+class GraphQLFailed(AssertionError):
+    """The answer has errors, and the test did not expect any."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__(str(errors))
+        self.errors = errors
+
+    @property
+    def code(self) -> str:
+        return self.errors[0]["extensions"]["code"]
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    server, folder = throw_away_postgres()
+    server.start()
+    migrations.upgrade(server.url)
+    yield server
+    server.stop()
+    remove(folder)
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres):
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def server(database_url, tmp_path_factory):
+    """One server for all tests that do not hurt it."""
+    running = Server(database_url, tmp_path_factory.mktemp("server") / "log").start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def db(database_url):
+    """A plain connection, over empty tables."""
+    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
+        connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
+        yield connection
+
+
+@pytest.fixture
+async def client(server):
+    """An HTTP client that is signed in as an admin."""
+    headers = {"Authorization": f"Bearer {server.token()}"}
+    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
+        yield found
+
+
+@pytest.fixture
+def graphql(server, client, db):  # noqa: ARG001
+    """Run an operation and return its data; `role=` says as whom, keywords are its variables."""
+    tokens: dict[str, str] = {}
+
+    async def run(query: str, *, role: str = "admin", expect_errors: bool = False, **variables: Any) -> Any:
+        token = tokens.setdefault(role, server.token(role))
+        response = await client.post(
+            "/graphql", json={"query": query, "variables": variables}, headers={"Authorization": f"Bearer {token}"}
+        )
+        answer = response.json()
+        if expect_errors:
+            return answer
+        if answer.get("errors"):
+            raise GraphQLFailed(answer["errors"])
+        return answer["data"]
+
+    return run
+
+
+@pytest.fixture
+def insert(db):
+    """Insert a row and return it whole."""
+
+    def into(table: str, **values: Any) -> dict[str, Any]:
+        names = ", ".join(values)
+        places = ", ".join(["%s"] * len(values))
+        adapted = [Jsonb(value) if isinstance(value, dict) else value for value in values.values()]
+        row = db.execute(f"INSERT INTO {table} ({names}) VALUES ({places}) RETURNING *", adapted).fetchone()
+        assert row is not None
+        return row
+
+    return into
+
+
+@pytest.fixture
+def make_lead(insert):
+    def make(**values: Any) -> dict[str, Any]:
+        number = next(_numbers)
+        deleted = values.pop("deleted", False)
+        defaults = {"first_name": f"First{number}", "last_name": f"Last{number}"}
+        if deleted:
+            values["deleted_at"] = "2026-01-01T00:00:00Z"
+        return insert("leads", **{**defaults, **values})
+
+    return make
+
+
+@pytest.fixture
+def make_task(insert, make_lead):
+    def make(**values: Any) -> dict[str, Any]:
+        if "lead_id" not in values:
+            values["lead_id"] = make_lead()["id"]
+        if values.pop("deleted", False):
+            values["deleted_at"] = "2026-01-01T00:00:00Z"
+        return insert("tasks", **{"title": f"Task {next(_numbers)}", **values})
+
+    return make
+
+
+@pytest.fixture
+def make_interaction(insert, make_lead):
+    def make(**values: Any) -> dict[str, Any]:
+        if "lead_id" not in values:
+            values["lead_id"] = make_lead()["id"]
+        return insert("interactions", **{"type": "call", **values})
+
+    return make
+
+
+@pytest.fixture
+def make_user(insert):
+    def make(**values: Any) -> dict[str, Any]:
+        number = next(_numbers)
+        return insert("users", **{"email": f"user{number}@example.com", "name": f"User {number}", **values})
+
+    return make
+
+
+@pytest.fixture
+def events(db):
+    """The events written so far, oldest first."""
+
+    def found(**where: Any) -> list[dict[str, Any]]:
+        rows = db.execute("SELECT * FROM events ORDER BY id").fetchall()
+        return [row for row in rows if all(row[name] == value for name, value in where.items())]
+
+    return found

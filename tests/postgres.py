@@ -1,0 +1,90 @@
+"""A throw-away PostgreSQL: the embedded one, or (CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin) any other."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from crm.core.embedded import EmbeddedPostgres, create_database
+
+
+class InstalledPostgres:
+    """A server from installed binaries; as root it runs as the user `postgres`."""
+
+    def __init__(self, directory: Path, binaries: Path) -> None:
+        self.directory = directory
+        self._binaries = binaries
+        self._user = "postgres" if os.geteuid() == 0 else None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/crm?host={self.directory}"
+
+    def start(self) -> str:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        data = self.directory / "data"
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.directory, account.pw_uid, account.pw_gid)
+            for parent in self.directory.parents:
+                if not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        if not data.exists():
+            self._run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C")
+        options = f"-h '' -k {self.directory}"
+        self._run("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(self.directory / "log"), "start")
+        create_database(f"postgresql://postgres@/postgres?host={self.directory}", "crm")
+        return self.url
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "stop")
+
+    def kill(self) -> None:
+        pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        _wait_gone(pid)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [str(self._binaries / program), *arguments],
+            check=True,
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+
+
+class KillableEmbeddedPostgres(EmbeddedPostgres):
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        pid = int((self.directory / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        _wait_gone(pid)
+
+
+def throw_away_postgres() -> "tuple[KillableEmbeddedPostgres | InstalledPostgres, Path]":
+    """A server to start, and the folder to remove afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="crm-test-"))
+    folder.chmod(0o755)
+    binaries = os.environ.get("CRM_TEST_POSTGRES_BIN")
+    if binaries:
+        return InstalledPostgres(folder / "pg", Path(binaries)), folder
+    return KillableEmbeddedPostgres(folder / "pg"), folder
+
+
+def remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_gone(pid: int) -> None:
+    for _ in range(500):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)

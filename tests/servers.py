@@ -1,0 +1,85 @@
+"""A real server on a real socket: `crm serve` in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+
+from crm.core.identity import Role, make_token
+
+SECRET = "a secret for the tests, 32 characters at least"
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Server:
+    """`crm serve`, started and stopped as an operator would."""
+
+    def __init__(self, database_url: str, log: Path, *, port: int | None = None, **settings: str) -> None:
+        self.database_url = database_url
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        self._environment = {**os.environ, "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Server":
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "crm", "serve", "--port", str(self.port)],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.url}/graphql", timeout=2)
+            except urllib.error.HTTPError:
+                return self
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        msg = f"the server did not start:\n{self._log.read_text()[-3000:]}"
+        raise RuntimeError(msg)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(40)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def token(self, role: Role | str = Role.ADMIN, *, email: str | None = None, lifetime: int = 3600) -> str:
+        role = Role(role)
+        with psycopg.connect(self.database_url) as connection:
+            row = connection.execute(
+                "SELECT id FROM users WHERE email = %s", (email or f"service-{role.value}@crm.invalid",)
+            ).fetchone()
+        assert row is not None
+        return make_token(SECRET, row[0], role, timedelta(seconds=lifetime))
