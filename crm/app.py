@@ -15,6 +15,7 @@ from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
 from crm.graph.engine import Engine
 from crm.graph.http import GraphQLHTTP, Receive, Scope, Send
+from crm.graph.websocket import GraphQLWebSocket
 from crm.graphiql.page import asset_routes, page
 from crm.logs import configure as configure_logs
 from crm.schema import schema
@@ -39,12 +40,15 @@ class App:
         self.engine = Engine(schema, self.database, config)
         gate = LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
         self._graphql = GraphQLHTTP(self.engine, gate)
+        self._websocket = GraphQLWebSocket(self.engine, gate)
         self._rest = self._starlette(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http" and scope["path"] == "/graphql" and not _wants_page(scope):
             await self._graphql(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == "/graphql":
+            await self._websocket(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
@@ -69,9 +73,12 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        self.engine.feed.start()
         try:
             yield
         finally:
+            await self.engine.subscriptions.stop()
+            await self.engine.feed.stop()
             self.database.close()
 
 

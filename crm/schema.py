@@ -3,6 +3,7 @@
 import strawberry
 
 from crm import policies  # noqa: F401  (which rows a viewer sees)
+from crm.changes.graphql import ChangeSubscription
 from crm.graph.scalars import CONFIG
 from crm.interactions.graphql import InteractionMutation, InteractionQuery
 from crm.leads.graphql import LeadMutation, LeadQuery
@@ -20,4 +21,9 @@ class Mutation(LeadMutation, InteractionMutation, TaskMutation, UserMutation):
     """Everything that can be changed."""
 
 
-schema = strawberry.Schema(Query, Mutation, config=CONFIG)
+@strawberry.type(description="What happens, live.")
+class Subscription(ChangeSubscription):
+    """What happens, live."""
+
+
+schema = strawberry.Schema(Query, Mutation, Subscription, config=CONFIG)

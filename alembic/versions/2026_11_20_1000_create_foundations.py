@@ -66,6 +66,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
+        sa.Column("purged_xid", Xid8(), server_default=sa.text("'0'"), nullable=False),
         sa.PrimaryKeyConstraint("epoch", name=op.f("event_epoch_pkey")),
     )
     op.create_table(

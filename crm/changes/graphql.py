@@ -1,11 +1,12 @@
 """Changes in the API."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import Integer, Text, case, cast, column, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
@@ -98,6 +99,24 @@ class Change:
     ) -> Annotated["Interaction", strawberry.lazy("crm.interactions.graphql")] | None:
         """The interaction that changed, as it is now; null when deleted."""
         return InteractionService.with_id(_number(event, Entity.INTERACTION))
+
+
+@strawberry.type
+class ChangeSubscription:
+    """What happens, live."""
+
+    @graph.stream
+    def changes(
+        after_xid: ColumnElement[Any],
+        after_id: ColumnElement[Any],
+        until_xid: ColumnElement[Any],
+        lead_id: Annotated[int | None, strawberry.argument(description="Only about this lead.")] = None,
+        types: Annotated[
+            list[str] | None, strawberry.argument(description="Only of these types, like `task.created`.")
+        ] = None,
+    ) -> AsyncIterator[Change]:
+        """Every change, in order, once. With `after` a client that was away misses nothing."""
+        return ChangeService.between(after_xid, after_id, until_xid, lead_id, types)
 
 
 def _number(event: Row, entity: Entity) -> object:

@@ -32,10 +32,10 @@ class ChangeService:
         return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
 
     @staticmethod
-    def between(after_xid: Any, after_id: Any, until_xid: Any) -> Select[Any]:
+    def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
         """The events after a place in the stream, of transactions before a watermark; in the stream's order."""
         here = tuple_(Event.xid, Event.id)
-        return (
+        statement = (
             select(Event)
             .where(
                 here > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
@@ -43,10 +43,6 @@ class ChangeService:
             )
             .order_by(Event.xid, Event.id)
         )
-
-    @staticmethod
-    def narrowed(statement: Select[Any], lead_id: Any = None, types: Any = None) -> Select[Any]:
-        """Only some of the changes."""
         if lead_id is not None:
             statement = statement.where(Event.lead_id == lead_id)
         if types is not None:

@@ -156,6 +156,11 @@ class Database:
                 pool.release(wire)
         raise errors.Unavailable
 
+    async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
+        """Run one statement that changes something by itself."""
+        async with self.primary.wire() as wire:
+            return await wire.execute(statement, params)
+
     def close(self) -> None:
         """Close every connection."""
         self.primary.close()

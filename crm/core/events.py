@@ -62,3 +62,5 @@ class StreamEpoch(Model):
 
     epoch: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Events of transactions up to this one may have been removed: a cursor from before it has expired.
+    purged_xid: Mapped[int] = mapped_column(Xid8, server_default=text("'0'"))

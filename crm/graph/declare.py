@@ -54,6 +54,11 @@ Last = Annotated[
 Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
 IncludeDeleted = Annotated[bool, strawberry.argument(description="Deleted ones too; admins only.")]
 
+AfterChange = Annotated[
+    str | None,
+    strawberry.argument(description="Start after this change's `cursor`; without it, with what happens from now on."),
+]
+
 _LIST: Final = {"limit": Limit, "offset": Offset}
 _CONNECTION: Final = {"first": First, "after": After, "last": Last, "before": Before}
 
@@ -146,7 +151,7 @@ def edge(function: F | None = None, *, role: Role = Role.VIEWER, usual_rows: int
 
     `list[X]` gets `limit` and `offset`; `X | None` is one row.
     """
-    return _declared(function, skip_first=True, role=role, usual_rows=usual_rows)
+    return _declared(function, skip=1, role=role, usual_rows=usual_rows)
 
 
 def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
@@ -156,7 +161,7 @@ def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null:
         return _field(
             found,
             "computed",
-            skip_first=True,
+            skip=1,
             extra={},
             role=role,
             never_null=never_null,
@@ -173,7 +178,7 @@ def rows(
     extra_cost: Callable[[dict[str, Any]], int] | None = None,
 ) -> Any:
     """A root field that is a read: the function returns a statement. A parameter `viewer` is the viewer's id."""
-    return _declared(function, skip_first=False, role=role, usual_rows=usual_rows, extra_cost=extra_cost)
+    return _declared(function, skip=0, role=role, usual_rows=usual_rows, extra_cost=extra_cost)
 
 
 def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
@@ -187,6 +192,11 @@ def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
         )
 
     return declare if function is None else declare(function)
+
+
+def stream(function: F) -> Any:
+    """A subscription: the function gets a place in the event stream and a watermark, and returns the events between."""
+    return _field(function, "stream", skip=3, extra={"after": AfterChange})
 
 
 # An order that no index serves sorts every row that the filter leaves.
@@ -205,10 +215,10 @@ def order_cost(*indexed: str) -> Callable[[dict[str, Any]], int]:
     return price
 
 
-def _declared(function: F | None, *, skip_first: bool, **options: Any) -> Any:
+def _declared(function: F | None, *, skip: int, **options: Any) -> Any:
     def declare(found: F) -> Any:
         kind, extra = _shape(found)
-        return _field(found, kind, skip_first=skip_first, extra=extra, **options)
+        return _field(found, kind, skip=skip, extra=extra, **options)
 
     return declare if function is None else declare(function)
 
@@ -224,10 +234,10 @@ def _shape(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _field(
-    function: Callable[..., Any], kind: str, *, skip_first: bool, extra: dict[str, Any], **options: Any
+    function: Callable[..., Any], kind: str, *, skip: int, extra: dict[str, Any], **options: Any
 ) -> Any:
     signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[1 if skip_first else 0 :]
+    parameters = list(signature.parameters.values())[skip:]
     names = {parameter.name for parameter in parameters}
     parameters = [parameter for parameter in parameters if parameter.name != "viewer"]
     parameters = [
@@ -257,6 +267,7 @@ def _field(
     return strawberry.field(
         resolver=never_called,
         description=_first_paragraph(function),
+        is_subscription=kind == "stream",
         metadata={KEY: Declaration(kind, function, wants_viewer="viewer" in names, **options)},
     )
 

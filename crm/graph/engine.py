@@ -1,7 +1,7 @@
 """The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from graphql import (
 
 from crm.core import errors
 from crm.core.database import Database, retried
+from crm.core.feed import Feed
 from crm.core.identity import Viewer
 from crm.core.service import Service
 from crm.core.unit import Unit
@@ -30,6 +31,7 @@ from crm.graph.documents import Document, Operation
 from crm.graph.plan import Plan, SecondUseCache, cost, forbidden
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
+from crm.graph.subscription import Subscriptions
 from crm.graph.write import Shown
 from crm.settings import Settings
 
@@ -69,7 +71,7 @@ class Context:
             finally:
                 await unit.close()
             if unit.wrote:
-                self.engine.announce()
+                self.engine.feed.announce()
             return shown
 
         return Projected(await retried(attempt))
@@ -103,7 +105,8 @@ class Engine:
         self.database = database
         self.settings = settings
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
-        self.announce = lambda: None
+        self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
+        self.subscriptions = Subscriptions(self.feed)
         self._large = asyncio.Semaphore(settings.large_answers)
 
     # From text to an operation
@@ -271,6 +274,30 @@ class Engine:
         )
         document = DocumentNode(definitions=(only, *operation.document.fragments.values()))
         return execute_sync(self.schema, document, variable_values=dict(given)).data or {}
+
+    # Subscriptions
+
+    def is_subscription(self, request: Request) -> bool:
+        """Whether a request is to be followed rather than answered."""
+        return self.operation(request).kind is OperationType.SUBSCRIPTION
+
+    async def subscribe(self, request: Request, viewer: Viewer) -> AsyncIterator[bytes]:
+        """The answers of a subscription, for ever; a refusal is raised before the first."""
+        operation = self.operation(request)
+        if operation.kind is not OperationType.SUBSCRIPTION:
+            message = "This operation is not a subscription."
+            raise errors.BadUserInput(message)
+        variables = operation.coerce(request.variables)
+        plan = self.plan(operation, variables, viewer)
+        self.check_cost(plan.roots, variables)
+        root = plan.roots[0]
+        if root.shape is None or len(plan.roots) != 1:
+            message = "A subscription selects exactly one field."
+            raise errors.BadUserInput(message)
+        for error in plan.rejected.values():
+            raise error
+        async for one in self.subscriptions.follow(request.query, operation.name, root, variables, viewer):
+            yield one
 
     # Mutations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from graphql import Undefined
-from sqlalchemy import ColumnElement, Text, Uuid, bindparam, select
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select
 
 from crm.core import errors
 from crm.core.identity import Role, Viewer
@@ -77,7 +77,7 @@ class Prepared:
     order: tuple[int, ...]  # -1 is the viewer's id
 
 
-Build = Callable[[Compiler], Sequence[ColumnElement[Any]]]
+Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
 
 
 class Shaped:
@@ -111,9 +111,10 @@ class Shaped:
         for _ in self._extra:
             binds.leaf(None, None)
         given = {one: _given(one, variables, binds) for one in self._fields}
-        columns = self._build(Compiler(given))
-        labelled = [column.label(f"k{number}") for number, column in enumerate(columns)]
-        compiled = select(*labelled).compile(dialect=CONSTANTS_INLINE)
+        built = self._build(Compiler(given))
+        if not isinstance(built, Select):
+            built = select(*(column.label(f"k{number}") for number, column in enumerate(built)))
+        compiled = built.compile(dialect=CONSTANTS_INLINE)
         order = tuple(-1 if name == _VIEWER else int(name[1:]) for name in compiled.positiontup or ())
         return Prepared(Statement(str(compiled)), order)
 
@@ -123,11 +124,13 @@ def _takes_arguments(one: Selected) -> bool:
 
 
 def _arguments(one: Selected) -> list[Argument]:
-    return [argument for argument in one.arguments if not _is_paging(one, argument)]
+    return [argument for argument in one.arguments if not _is_position(one, argument)]
 
 
-def _is_paging(one: Selected, argument: Argument) -> bool:
-    return one.shape is not None and one.shape.kind == "connection" and argument.name in _PAGING
+def _is_position(one: Selected, argument: Argument) -> bool:
+    """Whether an argument says where to start reading; the engine takes care of those."""
+    kind = one.shape.kind if one.shape is not None else ""
+    return (kind == "connection" and argument.name in _PAGING) or (kind == "stream" and argument.name == "after")
 
 
 def _shape(one: Selected, variables: Mapping[str, Any], values: list[object], viewer: Viewer) -> Hashable:
@@ -220,6 +223,8 @@ def cost(field_: Selected, variables: Mapping[str, Any]) -> int:
     below = sum(cost(child, variables) for child in field_.children)
     if shape.kind in ("column", "python"):
         return below
+    if shape.kind == "stream":
+        return 1 + below
     if shape.kind == "computed":
         return 1
     declaration = shape.declaration

@@ -71,6 +71,12 @@ class Compiler:
         """One row of `rows` as a JSON object."""
         return self._object([(child.key, self._value(child, type_name, rows)) for child in children], rows)
 
+    def statement(self, field: Selected, *leading: Any) -> Any:
+        """What a field's function returns, called with these and the arguments that were given."""
+        assert field.shape is not None
+        assert field.shape.declaration is not None
+        return field.shape.declaration.function(*leading, **self._given[field].keywords)
+
     # One field
 
     def _value(self, field: Selected, type_name: str, rows: FromClause) -> ColumnElement[Any]:
@@ -87,9 +93,7 @@ class Compiler:
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
         shape, given = field.shape, self._given[field]
         assert shape is not None
-        assert shape.declaration is not None
-        function = shape.declaration.function
-        statement = function(**given.keywords) if row is None else function(row, **given.keywords)
+        statement = self.statement(field) if row is None else self.statement(field, row)
         if outer is not None:
             statement = statement.correlate(outer)
         if shape.kind == "one":

@@ -1,0 +1,158 @@
+"""Following the event stream: waking up when something was written, and knowing how far it is safe to read.
+
+NOTIFY only wakes readers, and a lost one costs a second at most: everybody looks by themselves now and then. What is
+delivered is decided by the cursor alone, (transaction, event), below the oldest transaction still open.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.core.database import Database
+from crm.core.wire import Statement, encode
+
+log = structlog.get_logger()
+
+CHANNEL: Final = "crm_events"
+LOOK_SECONDS: Final = 1.0
+_DEBOUNCE_SECONDS: Final = 0.01
+_RECONNECT_SECONDS: Final = 1.0
+_PRUNE_SECONDS: Final = 3600.0
+_PRUNE_BATCH: Final = 5000
+_LAST_ID: Final = 2**63 - 1
+
+_NOTIFY: Final = Statement(f"SELECT pg_notify('{CHANNEL}', '')")
+_NOW: Final = Statement(
+    "SELECT epoch::text, pg_snapshot_xmin(pg_current_snapshot())::text, purged_xid::text FROM event_epoch"
+)
+_PRUNE: Final = Statement(
+    """
+    WITH old AS (
+      SELECT id FROM events WHERE occurred_at < now() - make_interval(days => $1::integer)
+      ORDER BY id LIMIT $2::integer FOR UPDATE SKIP LOCKED
+    ), gone AS (
+      DELETE FROM events USING old WHERE events.id = old.id RETURNING events.xid
+    ), marked AS (
+      UPDATE event_epoch SET purged_xid = greatest(purged_xid, (SELECT max(xid) FROM gone))
+      WHERE EXISTS (SELECT FROM gone)
+    )
+    SELECT count(*)::text FROM gone
+    """
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in the stream: everything up to and including this event has been seen."""
+
+    xid: int
+    id: int
+
+
+class Feed:
+    """One process's view of the stream."""
+
+    def __init__(self, database: Database, listen_url: str, retention_days: int) -> None:
+        self.database = database
+        self._listen_url = listen_url
+        self._retention_days = retention_days
+        self._woken = asyncio.Event()
+        self._notifying: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Listen, and prune, until `stop`."""
+        for work in (self._listen(), self._prune()):
+            self._keep(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """End everything."""
+        if self._notifying is not None:
+            self._notifying.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def announce(self) -> None:
+        """Something was written here: wake readers in this process now, and the other processes' in a moment."""
+        self.wake()
+        if self._notifying is None:
+            self._notifying = asyncio.get_running_loop().call_later(_DEBOUNCE_SECONDS, self._notify)
+
+    def wake(self) -> None:
+        """Wake everybody who waits."""
+        self._woken.set()
+        self._woken = asyncio.Event()
+
+    async def wait(self, seconds: float = LOOK_SECONDS) -> None:
+        """Until something may have been written, or for so long."""
+        woken = self._woken
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await woken.wait()
+
+    async def now(self) -> Position:
+        """The end of what is safe to read."""
+        _, safe, _ = await self._state()
+        return Position(safe - 1, _LAST_ID)
+
+    async def position(self, cursor: str) -> Position:
+        """The place that a client's cursor stands for."""
+        epoch, safe, purged = await self._state()
+        try:
+            stream, xid, key = cursor.split(".")
+            found = Position(int(xid), int(key))
+            same = UUID(stream) == epoch
+        except ValueError:
+            message = "This is not a cursor; take `cursor` of a change."
+            raise errors.BadUserInput(message, field="after") from None
+        if not same or found.xid < purged or found.xid >= max(safe, 1) + 2**40:
+            raise errors.CursorExpired(field="after")
+        return found
+
+    async def _state(self) -> tuple[UUID, int, int]:
+        result = await self.database.read(_NOW, ())
+        epoch, safe, purged = (result.get_value(0, column) or b"0" for column in range(3))
+        return UUID(epoch.decode()), int(safe), int(purged)
+
+    def _notify(self) -> None:
+        self._notifying = None
+        self._keep(asyncio.create_task(self._send_notification()))
+
+    async def _send_notification(self) -> None:
+        with suppress(errors.CrmError, psycopg.Error):
+            await self.database.write(_NOTIFY)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._listen_url, autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    self.wake()
+                    async for _ in connection.notifies():
+                        self.wake()
+            except (psycopg.Error, OSError) as error:
+                log.info("feed.reconnecting", error=str(error).strip().splitlines()[:1])
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _prune(self) -> None:
+        while True:
+            with suppress(errors.CrmError, psycopg.Error):
+                while await self.prune_once() == _PRUNE_BATCH:
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(_PRUNE_SECONDS)
+
+    async def prune_once(self) -> int:
+        """Remove a batch of events that are past their time; returns how many."""
+        result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
+        return int(result.get_value(0, 0) or b"0")
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

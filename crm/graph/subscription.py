@@ -1,0 +1,212 @@
+"""Subscriptions: the changes of the event stream, projected once for everybody who asked the same."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+import psycopg
+import structlog
+from graphql import VariableNode
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Text, bindparam, cast, func, literal_column, select
+
+from crm.core import errors
+from crm.core.events import Event, Xid8
+from crm.core.feed import Feed, Position
+from crm.core.identity import Viewer
+from crm.core.visibility import visible
+from crm.graph.plan import Shaped
+from crm.graph.selection import Selected
+from crm.graph.sql import Compiler
+
+log = structlog.get_logger()
+
+_BATCH: Final = 200
+_REMEMBERED: Final = 1000
+_STALLED_SECONDS: Final = 0.02
+_AFTER: Final = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One projected event."""
+
+    position: Position
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
+
+    items: Sequence[Item]
+    seen: Position
+    stalled: bool
+
+
+class Stream:
+    """One subscription field, compiled: reads projected events after a position."""
+
+    def __init__(self, root: Selected) -> None:
+        self.root = root
+        self._shaped = Shaped([root], self._build, extra=("xid", "id"))
+
+    async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
+        """The next events, and how far the stream has been read with them."""
+        statement, params = self._shaped.step(variables, viewer, [position.xid, position.id])
+        result = await feed.database.read(statement, params)
+        items = []
+        for row in range(result.ntuples):
+            shown = result.get_value(row, 2)
+            if shown is not None:
+                place = Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"))
+                items.append(Item(place, shown))
+        if len(items) == _BATCH:
+            return Batch(items, items[-1].position, stalled=False)
+        safe = int(result.get_value(0, 3) or b"1") - 1
+        newest = int(result.get_value(0, 4) or b"0")
+        return Batch(items, max(position, Position(safe, 2**63 - 1)), stalled=newest > safe)
+
+    def _build(self, compiler: Compiler) -> Select[Any]:
+        """Always at least one row, so that the watermark comes along when nothing happened."""
+        safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
+        after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
+        events = compiler.statement(self.root, *after, safe)
+        rows = visible(events.limit(literal_column(str(_BATCH)))).subquery("q0")
+        found = select(
+            rows.c.xid, rows.c.id, self._shown(compiler, rows)
+        ).select_from(rows).subquery("found")
+        newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
+        mark = select(
+            cast(safe, Text).label("safe"), cast(newest.scalar_subquery(), Text).label("newest")
+        ).subquery("mark")
+        joined = mark.outerjoin(found, literal_column("true"))
+        return (
+            select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, mark.c.safe, mark.c.newest)
+            .select_from(joined)
+            .order_by(found.c.xid, found.c.id)
+        )
+
+    def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
+        assert self.root.kind is not None
+        return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
+
+
+@dataclass(eq=False)
+class Channel:
+    """A stream that several sockets follow: read once, remembered for a while."""
+
+    stream: Stream
+    feed: Feed
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    followers: int = 0
+    start: Position = field(default_factory=lambda: Position(0, 0))
+    seen: Position = field(default_factory=lambda: Position(0, 0))
+    items: deque[Item] = field(default_factory=deque)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    async def follow(self, position: Position) -> AsyncIterator[Item]:
+        """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is."""
+        while True:
+            if position < self.start or self.task is None:
+                batch = await self.stream.read(self.feed, position, self.variables, self.viewer)
+                found, position = batch.items, batch.seen
+                if self.task is None:
+                    self.start = self.seen = position
+                    self.task = asyncio.create_task(self._pump())
+            else:
+                news = self.news
+                found = [item for item in self.items if item.position > position]
+                position = max(position, self.seen)
+                if not found:
+                    await news.wait()
+                    continue
+            for item in found:
+                yield item
+
+    async def _pump(self) -> None:
+        while True:
+            pause = None
+            try:
+                batch = await self.stream.read(self.feed, self.seen, self.variables, self.viewer)
+            except (psycopg.Error, errors.CrmError) as error:
+                log.info("subscription.waiting", error=str(error)[:200])
+            else:
+                self._take(batch)
+                if len(batch.items) == _BATCH:
+                    continue
+                pause = _STALLED_SECONDS if batch.stalled else None
+            await (self.feed.wait(pause) if pause else self.feed.wait())
+
+    def _take(self, batch: Batch) -> None:
+        self.seen = batch.seen
+        if not batch.items:
+            return
+        self.items.extend(batch.items)
+        while len(self.items) > _REMEMBERED:
+            self.start = self.items.popleft().position
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def end(self) -> None:
+        """Nobody follows any more."""
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+        self.items.clear()
+
+
+class Subscriptions:
+    """The channels of this process."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._channels: dict[object, Channel] = {}
+
+    async def follow(
+        self, text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
+    ) -> AsyncIterator[bytes]:
+        """The answers of a subscription, one for each change."""
+        after = next((argument.given(variables) for argument in root.arguments if argument.name == _AFTER), None)
+        key = _channel_key(text, name, root, variables, viewer)
+        position = await self._feed.position(after) if isinstance(after, str) else await self._feed.now()
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Channel(Stream(root), self._feed, variables, viewer)
+        channel.followers += 1
+        prefix = b'{"data":{"%s":' % root.key.encode()
+        try:
+            async for item in channel.follow(position):
+                yield prefix + item.json + b"}}"
+        finally:
+            channel.followers -= 1
+            if channel.followers == 0:
+                channel.end()
+                if self._channels.get(key) is channel:
+                    del self._channels[key]
+
+    async def stop(self) -> None:
+        """End all channels."""
+        tasks = [channel.task for channel in self._channels.values() if channel.task is not None]
+        for channel in list(self._channels.values()):
+            channel.end()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _channel_key(
+    text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
+) -> object:
+    """Who may share a projection: the same operation, role and variables, but for where each starts."""
+    starts = {
+        one.value.name.value
+        for one in root.node.arguments or ()
+        if one.name.value == _AFTER and isinstance(one.value, VariableNode)
+    }
+    rest = {key: value for key, value in variables.items() if key not in starts}
+    return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role

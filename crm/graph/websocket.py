@@ -1,0 +1,238 @@
+"""GraphQL over WebSocket: the graphql-transport-ws protocol, and nothing older.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.graph import answer
+from crm.graph.engine import Engine, Request
+from crm.graph.http import Gate, Receive, Scope, Send
+
+PROTOCOL: Final = "graphql-transport-ws"
+_BAD_MESSAGE: Final = 4400
+_UNAUTHORIZED: Final = 4401
+_FORBIDDEN: Final = 4403
+_NOT_THAT_PROTOCOL: Final = 4406
+_INIT_TIMEOUT: Final = 4408
+_SAME_ID: Final = 4409
+_INIT_TWICE: Final = 4429
+_MAX_REASON: Final = 120
+
+
+class Closed(Exception):
+    """Close the socket, with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
+
+
+class GraphQLWebSocket:
+    """Answers WebSockets at one address."""
+
+    def __init__(self, engine: Engine, gate: Gate) -> None:
+        self._engine = engine
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One socket, from its opening to its end."""
+        headers = dict(scope["headers"])
+        await receive()  # websocket.connect
+        try:
+            self._gate.check_origin(headers)
+        except errors.CrmError:
+            await send({"type": "websocket.close", "code": _FORBIDDEN})  # before accept: HTTP 403
+            return
+        offered = scope.get("subprotocols") or []
+        accepted = PROTOCOL if PROTOCOL in offered else None
+        await send({"type": "websocket.accept", "subprotocol": accepted})
+        if accepted is None:
+            await send(_close(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}")))
+            return
+        await _Session(self._engine, self._gate, headers, receive, send).run()
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, engine: Engine, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._headers = headers
+        self._receive = receive
+        self._raw_send = send
+        self._viewer: Viewer | None = None
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._closing: Closed | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Read messages until either side closes."""
+        self._reading = asyncio.create_task(self._read())
+        loop = asyncio.get_running_loop()
+        seconds = self._engine.settings.websocket_init_seconds
+        timer = loop.call_later(seconds, self._close_unless_ready)
+        try:
+            await self._reading
+        except Closed as closed:
+            self._closing = closed
+        except asyncio.CancelledError:
+            if self._closing is None:
+                raise
+        finally:
+            timer.cancel()
+            tasks = list(self._operations.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._closing is not None:
+                with suppress(Exception):
+                    await self._raw_send(_close(self._closing))
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            await self._handle(_parsed(message))
+
+    async def _handle(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "connection_init":
+            await self._init(message)
+        elif kind == "ping":
+            await self._send({"type": "pong"})
+        elif kind == "pong":
+            return
+        elif kind == "subscribe":
+            await self._subscribe(message)
+        elif kind == "complete":
+            task = self._operations.pop(_id_of(message), None)
+            if task is not None:
+                task.cancel()
+        else:
+            raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
+
+    async def _init(self, message: dict[str, Any]) -> None:
+        if self._viewer is not None:
+            raise Closed(_INIT_TWICE, "Too many initialisation requests")
+        payload = message.get("payload")
+        if payload is not None and not isinstance(payload, dict):
+            raise Closed(_BAD_MESSAGE, "`payload` must be an object")
+        headers = dict(self._headers)
+        for name, value in (payload or {}).items():
+            if name.lower() == "authorization" and isinstance(value, str):
+                headers[b"authorization"] = value.encode("utf-8", "replace")
+        try:
+            viewer = await self._gate.viewer(headers)
+        except errors.Unauthenticated as error:
+            raise Closed(_FORBIDDEN, error.message) from None
+        except errors.CrmError as error:
+            raise Closed(1013, error.message) from None
+        self._viewer = viewer
+        if viewer.expires_at is not None:
+            seconds = min(max(viewer.expires_at - time.time(), 0), 10**7)
+            asyncio.get_running_loop().call_later(
+                seconds, self._close_with, Closed(_UNAUTHORIZED, "The token has expired")
+            )
+        await self._send({"type": "connection_ack"})
+
+    async def _subscribe(self, message: dict[str, Any]) -> None:
+        key = _id_of(message)
+        if self._viewer is None:
+            raise Closed(_UNAUTHORIZED, "Unauthorized: send connection_init first")
+        if key in self._operations:
+            raise Closed(_SAME_ID, f"Subscriber for {key[:60]} already exists")
+        if len(self._operations) >= self._engine.settings.websocket_operations:
+            await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
+            return
+        request = _request_of(message)
+        task = asyncio.create_task(self._run(key, request, self._viewer))
+        self._operations[key] = task
+
+    async def _run(self, key: str, request: Request, viewer: Viewer) -> None:
+        try:
+            await self._answer(key, request, viewer)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
+        finally:
+            if self._operations.get(key) is asyncio.current_task():
+                del self._operations[key]
+
+    async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
+        if self._engine.is_subscription(request):
+            async for data in self._engine.subscribe(request, viewer):
+                await self._send_next(key, data)
+        else:
+            async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
+                found = await self._engine.run(request, viewer)
+            if found.refused:
+                await self._send_errors(key, orjson.loads(found.body)["errors"])
+                return
+            await self._send_next(key, found.body)
+        await self._send({"id": key, "type": "complete"})
+
+    async def _send_next(self, key: str, payload: bytes) -> None:
+        text = b'{"id":%s,"type":"next","payload":%s}' % (orjson.dumps(key), payload)
+        await self._raw_send({"type": "websocket.send", "text": text.decode()})
+
+    async def _send_errors(self, key: str, problems: list[dict[str, Any]]) -> None:
+        await self._send({"id": key, "type": "error", "payload": problems})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._raw_send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+
+    def _close_unless_ready(self) -> None:
+        if self._viewer is None:
+            self._close_with(Closed(_INIT_TIMEOUT, "Connection initialisation timeout"))
+
+    def _close_with(self, closed: Closed) -> None:
+        if self._reading is not None and not self._reading.done():
+            self._closing = closed
+            self._reading.cancel()
+
+
+def _parsed(message: Any) -> dict[str, Any]:
+    text = message.get("text")
+    if text is None:
+        raise Closed(_BAD_MESSAGE, "Send text, not bytes")
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise Closed(_BAD_MESSAGE, "Invalid message: not JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        raise Closed(_BAD_MESSAGE, "Invalid message: an object with a `type` is expected")
+    return found
+
+
+def _id_of(message: dict[str, Any]) -> str:
+    key = message.get("id")
+    if not isinstance(key, str) or not key:
+        raise Closed(_BAD_MESSAGE, "Invalid message: `id` must be text")
+    return key
+
+
+def _request_of(message: dict[str, Any]) -> Request:
+    payload = message.get("payload")
+    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        raise Closed(_BAD_MESSAGE, "Invalid message: `payload.query` must be text")
+    variables, name = payload.get("variables"), payload.get("operationName")
+    if not isinstance(variables, dict | None) or not isinstance(name, str | None):
+        raise Closed(_BAD_MESSAGE, "Invalid message: `variables` must be an object, `operationName` text")
+    return Request(payload["query"], name or None, variables or {})
+
+
+def _close(closed: Closed) -> dict[str, Any]:
+    return {"type": "websocket.close", "code": closed.code, "reason": closed.reason[:_MAX_REASON]}

@@ -1,0 +1,269 @@
+"""The subscription `changes`, over real sockets."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+CHANGES = """
+subscription Changes($after: String, $leadId: Int, $types: [String!]) {
+  changes(after: $after, leadId: $leadId, types: $types) { cursor type entity entityId fields { name before after } task { title } }
+}
+"""
+CREATE = 'mutation($lead: Int!, $title: String!) { createTask(input: {leadId: $lead, title: $title}) { id } }'
+
+
+class Socket:
+    """A graphql-transport-ws client, in as few lines as it takes."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+    async def send(self, **message):
+        await self.raw.send(json.dumps(message))
+
+    async def receive(self, timeout=5):
+        return json.loads(await asyncio.wait_for(self.raw.recv(), timeout))
+
+    async def subscribe(self, query=CHANGES, key="1", **variables):
+        await self.send(id=key, type="subscribe", payload={"query": query, "variables": variables})
+
+    async def change(self, timeout=5):
+        message = await self.receive(timeout)
+        assert message["type"] == "next", message
+        return message["payload"]["data"]["changes"]
+
+    async def silence(self, seconds=0.3):
+        with pytest.raises(TimeoutError):
+            await self.receive(seconds)
+
+
+@pytest.fixture
+def open_socket(server, db):  # noqa: ARG001
+    @asynccontextmanager
+    async def opened(*, token=None, init=True, **options):
+        options.setdefault("subprotocols", ["graphql-transport-ws"])
+        async with connect(server.url.replace("http", "ws") + "/graphql", **options) as raw:
+            socket = Socket(raw)
+            if init:
+                await socket.send(type="connection_init", payload={"Authorization": f"Bearer {token or server.token()}"})
+                assert (await socket.receive())["type"] == "connection_ack"
+            yield socket
+
+    return opened
+
+
+async def _settle():
+    """Until a subscription that was just sent has its place in the stream."""
+    await asyncio.sleep(0.15)
+
+
+class TestChanges:
+    async def test_shows_a_write_as_it_happens(self, open_socket, graphql, make_lead):
+        lead = make_lead()
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await _settle()
+            created = (await graphql(CREATE, lead=lead["id"], title="Ring Åsa"))["createTask"]
+            change = await socket.change()
+        assert change["type"] == "task.created"
+        assert (change["entity"], change["entityId"]) == ("TASK", created["id"])
+        assert {"name": "title", "before": None, "after": "Ring Åsa"} in change["fields"]
+        assert change["task"] == {"title": "Ring Åsa"}
+
+    async def test_a_client_that_was_away_misses_nothing(self, open_socket, graphql, make_lead):
+        lead = make_lead()
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await _settle()
+            await graphql(CREATE, lead=lead["id"], title="0")
+            last = (await socket.change())["cursor"]
+        for number in range(1, 6):
+            await graphql(CREATE, lead=lead["id"], title=str(number))
+        async with open_socket() as socket:
+            await socket.subscribe(after=last)
+            titles = [(await socket.change())["task"]["title"] for _ in range(5)]
+            await graphql(CREATE, lead=lead["id"], title="6")
+            titles.append((await socket.change())["task"]["title"])
+            await socket.silence()
+        assert titles == ["1", "2", "3", "4", "5", "6"]
+
+    async def test_can_be_narrowed_to_a_lead_and_to_types(self, open_socket, graphql, make_lead):
+        mine, other = make_lead(), make_lead()
+        async with open_socket() as socket:
+            await socket.subscribe(leadId=mine["id"], types=["task.created"])
+            await _settle()
+            await graphql(CREATE, lead=other["id"], title="not mine")
+            await graphql("mutation($id: Int!) { deleteLead(id: $id) { id } }", id=other["id"])
+            await graphql(CREATE, lead=mine["id"], title="mine")
+            assert (await socket.change())["task"]["title"] == "mine"
+            await socket.silence()
+
+    async def test_many_sockets_get_the_same(self, open_socket, graphql, make_lead):
+        lead = make_lead()
+        async with open_socket() as one, open_socket() as two:
+            for socket in (one, two):
+                await socket.subscribe()
+            await _settle()
+            for number in range(20):
+                await graphql(CREATE, lead=lead["id"], title=str(number))
+            for socket in (one, two):
+                assert [(await socket.change())["task"]["title"] for _ in range(20)] == [str(n) for n in range(20)]
+
+    async def test_waits_for_a_transaction_that_is_still_open(self, open_socket, graphql, make_lead, database_url):
+        """An event that commits late must not fall behind a cursor that has passed it."""
+        import psycopg  # noqa: PLC0415
+
+        lead = make_lead()
+        async with open_socket() as socket, await psycopg.AsyncConnection.connect(database_url) as slow:
+            await socket.subscribe()
+            await _settle()
+            await slow.execute(
+                "INSERT INTO events (type, entity, entity_id, lead_id) VALUES ('lead.updated', 'lead', '1', %s)", (lead["id"],)
+            )
+            await graphql(CREATE, lead=lead["id"], title="overtakes")
+            await socket.silence(0.5)
+            await slow.commit()
+            assert [(await socket.change())["type"] for _ in range(2)] == ["lead.updated", "task.created"]
+
+    async def test_refuses_a_cursor_that_is_none(self, open_socket):
+        async with open_socket() as socket:
+            await socket.subscribe(after="nonsense")
+            message = await socket.receive()
+        assert message["type"] == "error"
+        assert message["payload"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "after"}
+
+    async def test_refuses_a_cursor_of_another_stream(self, open_socket):
+        async with open_socket() as socket:
+            await socket.subscribe(after="7e5ab7ba-52ee-4f25-9a1a-7cf8a70a1d21.1.1")
+            message = await socket.receive()
+        assert message["payload"][0]["extensions"]["code"] == "CURSOR_EXPIRED"
+
+    async def test_ends_when_the_client_completes_it(self, open_socket, graphql, make_lead):
+        lead = make_lead()
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await _settle()
+            await socket.send(id="1", type="complete")
+            await asyncio.sleep(0.1)
+            await graphql(CREATE, lead=lead["id"], title="unheard")
+            await socket.silence()
+            await socket.subscribe(key="1")
+            await _settle()
+            await graphql(CREATE, lead=lead["id"], title="heard")
+            assert (await socket.change())["task"]["title"] == "heard"
+
+
+class TestProtocol:
+    async def test_answers_queries_and_mutations(self, open_socket, make_lead):
+        lead = make_lead(first_name="Åsa")
+        async with open_socket() as socket:
+            await socket.subscribe("query($id: Int!) { lead(id: $id) { firstName } }", id=lead["id"])
+            assert (await socket.receive())["payload"] == {"data": {"lead": {"firstName": "Åsa"}}}
+            assert await socket.receive() == {"id": "1", "type": "complete"}
+            await socket.subscribe(CREATE, lead=lead["id"], title="By socket")
+            assert (await socket.receive())["payload"]["data"]["createTask"]["id"]
+
+    async def test_sends_errors_of_a_bad_operation(self, open_socket):
+        async with open_socket() as socket:
+            await socket.subscribe("{ nothing }")
+            message = await socket.receive()
+        assert (message["id"], message["type"]) == ("1", "error")
+        assert message["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+    async def test_answers_a_ping(self, open_socket):
+        async with open_socket() as socket:
+            await socket.send(type="ping")
+            assert await socket.receive() == {"type": "pong"}
+
+    @pytest.mark.parametrize(
+        ("text", "code"),
+        [
+            ("[]", 4400),
+            ("1", 4400),
+            ("null", 4400),
+            ("not json", 4400),
+            ("{}", 4400),
+            ('{"type": "hello"}', 4400),
+            ('{"type": ["ping"]}', 4400),
+            ('{"type": "connection_init"}', 4429),
+            ('{"type": "subscribe", "id": [1], "payload": {"query": "{ me { id } }"}}', 4400),
+            ('{"type": "subscribe", "id": "1", "payload": null}', 4400),
+            ('{"type": "subscribe", "id": "1", "payload": {"query": 5}}', 4400),
+            ('{"type": "subscribe", "id": "1", "payload": {"query": "{ me { id } }", "variables": []}}', 4400),
+            ('{"type": "complete"}', 4400),
+            ("[" * 100_000, 4400),
+        ],
+    )
+    async def test_closes_on_garbage(self, open_socket, text, code):
+        async with open_socket() as socket:
+            await socket.raw.send(text)
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == code
+
+    async def test_closes_on_bytes(self, open_socket):
+        async with open_socket() as socket:
+            await socket.raw.send(b"\x00\xff")
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4400
+
+    async def test_closes_when_an_id_is_used_twice(self, open_socket):
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await socket.subscribe()
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    await socket.receive()
+        assert closed.value.rcvd.code == 4409
+
+    async def test_needs_a_token(self, open_socket):
+        async with open_socket(init=False) as socket:
+            await socket.send(type="connection_init")
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4403
+
+    async def test_takes_the_token_from_the_upgrade(self, open_socket, server):
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        async with open_socket(init=False, additional_headers=headers) as socket:
+            await socket.send(type="connection_init")
+            assert (await socket.receive())["type"] == "connection_ack"
+
+    async def test_wants_the_init_first(self, open_socket):
+        async with open_socket(init=False) as socket:
+            await socket.subscribe()
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4401
+
+    async def test_closes_when_the_token_expires(self, open_socket, server):
+        async with open_socket(token=server.token(lifetime=2)) as socket:
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4401
+
+    async def test_speaks_no_older_protocol(self, open_socket):
+        async with open_socket(init=False, subprotocols=None) as socket:
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4406
+
+    async def test_refuses_pages_of_other_origins(self, server, db):  # noqa: ARG002
+        with pytest.raises(Exception, match="403"):
+            async with connect(
+                server.url.replace("http", "ws") + "/graphql",
+                subprotocols=["graphql-transport-ws"],
+                origin="https://evil.example",
+            ):
+                pass
+
+    async def test_a_viewer_writes_nothing(self, open_socket, server, make_lead):
+        async with open_socket(token=server.token("viewer")) as socket:
+            await socket.subscribe(CREATE, lead=make_lead()["id"], title="no")
+            message = await socket.receive()
+        assert message["payload"]["errors"][0]["extensions"]["code"] == "FORBIDDEN"
