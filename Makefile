@@ -1,0 +1,66 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NPM := $(shell command -v npm 2>/dev/null)
+
+.PHONY: help setup graphiql run test test-oldest check format lock bench bench-scale faults clean
+
+help: ## What there is to make
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed graphiql ## A virtual environment with everything in it, and GraphiQL's files
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+graphiql: crm/graphiql/dist/.built ## The GraphiQL page (needs Node.js; without it the API works all the same)
+
+crm/graphiql/dist/.built: crm/graphiql/package-lock.json crm/graphiql/build.mjs $(wildcard crm/graphiql/src/*)
+ifdef NPM
+	cd crm/graphiql && npm ci --silent --no-audit --no-fund && node build.mjs
+	@touch $@
+else
+	@echo "Node.js is not installed: the API works, the GraphiQL page does not. Install Node.js 20+ and run: make graphiql"
+endif
+
+run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
+	$(BIN)/crm dev
+
+test: setup ## All tests, on a throw-away PostgreSQL
+	$(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile
+
+test-oldest: setup ## The same on PostgreSQL 15 (Debian's binaries)
+	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile
+
+check: setup ## Format, lint, types, import contracts, schema.graphql up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/crm schema | diff - schema.graphql
+
+format: setup ## Format the code and write schema.graphql
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/crm schema > schema.graphql
+
+lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev --python-version 3.11 --output-file requirements.lock pyproject.toml
+
+bench: setup ## Requests a second of the usual operations
+	$(BIN)/python -m tests.bench.rates
+
+bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
+	$(BIN)/python -m tests.bench.scale
+
+faults: setup ## The long form of the fault rounds
+	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest tests/faults
+
+clean: ## Remove everything that was made, the development database too
+	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/http/node_modules
