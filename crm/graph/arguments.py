@@ -8,10 +8,13 @@ from typing import Any, Final
 from graphql import (
     GraphQLArgument,
     GraphQLEnumType,
+    GraphQLInputField,
     GraphQLInputObjectType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLScalarType,
+    ListValueNode,
+    ObjectValueNode,
     Undefined,
     ValueNode,
     VariableNode,
@@ -79,24 +82,45 @@ class Argument:
         if isinstance(node, VariableNode):
             variable = node.name.value
             return cls(name, label, kind, lambda variables: variables.get(variable, default))
-        if any(True for _ in _variables_in(node)):
-            return cls(
-                name,
-                label,
-                kind,
-                lambda variables: value_from_ast(node, kind, variables),
-            )
+        if _has_variables(node):
+            return cls(name, label, kind, _evaluator(node, kind))
         constant = value_from_ast(node, kind)
         return cls(name, label, kind, lambda _: constant)
 
 
-def _variables_in(node: ValueNode) -> Iterator[str]:
+def _has_variables(node: ValueNode) -> bool:
     if isinstance(node, VariableNode):
-        yield node.name.value
-    for inner in getattr(node, "values", ()) or ():
-        yield from _variables_in(inner)
-    for field in getattr(node, "fields", ()) or ():
-        yield from _variables_in(field.value)
+        return True
+    if isinstance(node, ObjectValueNode):
+        return any(_has_variables(field.value) for field in node.fields or ())
+    return isinstance(node, ListValueNode) and any(_has_variables(one) for one in node.values or ())
+
+
+def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]:
+    """What graphql-core's value_from_ast would find, worked out as far as possible beforehand."""
+    bare = _bare(kind)
+    if not isinstance(bare, GraphQLInputObjectType) or not isinstance(node, ObjectValueNode) or bare.is_one_of:
+        return lambda variables: value_from_ast(node, kind, variables)
+    nodes = {field.name.value: field.value for field in node.fields or ()}
+    parts = [(name, _field_evaluator(nodes.get(name), field)) for name, field in bare.fields.items()]
+
+    def evaluate(variables: Mapping[str, Any]) -> Any:
+        return {name: value for name, part in parts if (value := part(variables)) is not Undefined}
+
+    return evaluate
+
+
+def _field_evaluator(node: ValueNode | None, field: GraphQLInputField) -> Callable[[Mapping[str, Any]], Any]:
+    default = field.default_value
+    if node is None:
+        return lambda _: default
+    if isinstance(node, VariableNode):
+        variable = node.name.value
+        return lambda variables: variables.get(variable, default)
+    if _has_variables(node):
+        return _evaluator(node, field.type)
+    constant = value_from_ast(node, field.type)
+    return lambda _: constant
 
 
 def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) -> object:  # noqa: PLR0911

@@ -25,10 +25,10 @@ from crm.core.service import Service
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
 from crm.graph import answer
-from crm.graph.answer import Answer
+from crm.graph.answer import Answer, MethodNotAllowed
 from crm.graph.arguments import plain
 from crm.graph.documents import Document, Operation
-from crm.graph.plan import Plan, SecondUseCache, cost, forbidden
+from crm.graph.plan import Plan, SecondUseCache
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
 from crm.graph.subscription import Subscriptions
@@ -153,8 +153,7 @@ class Engine:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
                 raise errors.BadUserInput(message)
             if not mutations:
-                message = "Send mutations by POST."
-                raise errors.BadUserInput(message)
+                return answer.turned_away(MethodNotAllowed("Send mutations by POST."))
             return await self._mutation(operation, variables, viewer)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.refused(error)
@@ -179,7 +178,7 @@ class Engine:
         stale: bool,
     ) -> Answer:
         plan = self.plan(operation, variables, viewer)
-        self.check_cost(plan.roots, variables)
+        self.check_cost(plan, variables)
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
@@ -289,7 +288,7 @@ class Engine:
             raise errors.BadUserInput(message)
         variables = operation.coerce(request.variables)
         plan = self.plan(operation, variables, viewer)
-        self.check_cost(plan.roots, variables)
+        self.check_cost(plan, variables)
         root = plan.roots[0]
         if root.shape is None or len(plan.roots) != 1:
             message = "A subscription selects exactly one field."
@@ -304,7 +303,7 @@ class Engine:
     async def _mutation(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Answer:
         """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
         plan = self.plan(operation, variables, viewer)
-        self.check_cost(plan.roots, variables)
+        self.check_cost(plan, variables)
         parts: list[tuple[str, bytes]] = []
         problems = []
         for root in plan.roots:
@@ -312,9 +311,8 @@ class Engine:
                 parts.append((root.key, b'"Mutation"'))
                 continue
             try:
-                error = forbidden(root, viewer.role)
-                if error is not None:
-                    raise error
+                if root.key in plan.rejected:
+                    raise plan.rejected[root.key]
                 parts.append((root.key, await self._resolve(root, variables, viewer)))
             except Exception as found:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
@@ -345,9 +343,9 @@ class Engine:
         shown: Shown = root.shown
         return shown
 
-    def check_cost(self, roots: Sequence[Selected], variables: Mapping[str, Any]) -> None:
+    def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
         """Refuse an operation that may touch too many records."""
-        total = sum(cost(root, variables) for root in roots)
+        total = plan.cost(variables)
         if total > self.settings.max_cost:
             message = (
                 f"The operation may cost {total:,} points; at most {self.settings.max_cost:,} are allowed. "

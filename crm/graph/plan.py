@@ -237,6 +237,11 @@ def cost(field_: Selected, variables: Mapping[str, Any]) -> int:
     return own + _rows(field_, variables, declaration.usual_rows) * (1 + below)
 
 
+def _leads_elsewhere(one: Selected) -> bool:
+    """Whether a field reads more than the row it stands on."""
+    return one.shape is not None and one.shape.kind not in ("column", "python")
+
+
 def _rows(field_: Selected, variables: Mapping[str, Any], usual: int) -> int:
     for argument in field_.arguments:
         if argument.name in ("limit", "first", "last"):
@@ -265,6 +270,9 @@ class Plan:
     singles: dict[str, Shaped] = field(default_factory=dict)  # root by root, for when the whole fails
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._costly = [root for root in self.roots if any(_leads_elsewhere(one) for one in root.walk())]
+
     @classmethod
     def of(cls, roots: Sequence[Selected], role: Role) -> "Plan":
         """Plan a query's roots for a role."""
@@ -276,6 +284,10 @@ class Plan:
         ]
         shaped = Shaped(reads, lambda compiler: [compiler.root(root) for root in reads]) if reads else None
         return cls(roots, reads, shaped, {}, rejected)
+
+    def cost(self, variables: Mapping[str, Any]) -> int:
+        """About how many records the operation touches."""
+        return sum(cost(root, variables) for root in self._costly)
 
     def single(self, root: Selected) -> Shaped:
         """One root alone."""
