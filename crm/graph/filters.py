@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     any_,
+    cast,
     collate,
     exists,
     false,
@@ -283,7 +284,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     "starts_with": lambda column, operand: _like(column, operand, "", "%"),
     "ends_with": lambda column, operand: _like(column, operand, "%", ""),
     "is_null": _is_null,
-    "has": lambda column, operand: column.contains(postgresql.array([operand])),
+    "has": lambda column, operand: column.contains(cast(postgresql.array([operand]), column.type)),
     "has_any": lambda column, operand: column.overlap(_typed(operand, column)),
     "has_all": lambda column, operand: column.contains(_typed(operand, column)),
 }

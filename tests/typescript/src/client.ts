@@ -1,0 +1,66 @@
+import type { TypedDocumentString } from "./gql/graphql.js";
+
+/** Every `extensions.code` that the API answers with. */
+export type ErrorCode =
+  | "BAD_USER_INPUT"
+  | "UNAUTHENTICATED"
+  | "FORBIDDEN"
+  | "NOT_FOUND"
+  | "CONFLICT"
+  | "TOO_COMPLEX"
+  | "TOO_LARGE"
+  | "CURSOR_EXPIRED"
+  | "RATE_LIMITED"
+  | "TIMEOUT"
+  | "UNAVAILABLE"
+  | "AI_UNAVAILABLE"
+  | "INTERNAL";
+
+type GraphQLProblem = {
+  message: string;
+  path?: (string | number)[];
+  extensions: { code: ErrorCode; field?: string; currentVersion?: number; existingId?: string };
+};
+
+export class CrmError extends Error {
+  constructor(readonly problems: readonly [GraphQLProblem, ...GraphQLProblem[]]) {
+    super(problems[0].message);
+  }
+
+  get code(): ErrorCode {
+    return this.problems[0].extensions.code;
+  }
+
+  get details(): GraphQLProblem["extensions"] {
+    return this.problems[0].extensions;
+  }
+}
+
+export class Client {
+  constructor(
+    private readonly url: string,
+    private readonly token: string,
+  ) {}
+
+  async run<Data, Variables>(
+    document: TypedDocumentString<Data, Variables>,
+    ...[variables]: Variables extends Record<string, never> ? [] : [Variables]
+  ): Promise<Data> {
+    const response = await fetch(this.url, {
+      method: "POST",
+      headers: {
+        accept: "application/graphql-response+json, application/json",
+        authorization: `Bearer ${this.token}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({ query: document.toString(), variables }),
+    });
+    const answer = (await response.json()) as {
+      data?: Data;
+      errors?: [GraphQLProblem, ...GraphQLProblem[]];
+    };
+    if (answer.errors) throw new CrmError(answer.errors);
+    if (!answer.data) throw new Error(`HTTP ${response.status} without data`);
+    return answer.data;
+  }
+}

@@ -1,0 +1,155 @@
+import { graphql } from "./gql/index.js";
+
+export const TaskRow = graphql(`
+  fragment TaskRow on Task {
+    id
+    title
+    dueDate
+    completed
+    source
+    aiReasoning
+    leadId
+  }
+`);
+
+export const LeadCard = graphql(`
+  fragment LeadCard on Lead {
+    id
+    fullName
+    company
+    status
+    budget
+    currency
+    createdAt
+    owner {
+      id
+      name
+    }
+    tasks(filter: { completed: { eq: false } }, orderBy: [{ field: DUE_DATE }], limit: 5) {
+      ...TaskRow
+    }
+  }
+`);
+
+export const OpenLeads = graphql(`
+  query OpenLeads($filter: LeadFilter, $orderBy: [LeadOrder!], $limit: Int!) {
+    leads(filter: $filter, orderBy: $orderBy, limit: $limit) {
+      ...LeadCard
+    }
+  }
+`);
+
+export const OneLead = graphql(`
+  query OneLead($id: Int!) {
+    lead(id: $id) {
+      ...LeadCard
+      version
+      lastInteractionAt
+      timeline(limit: 10) {
+        type
+        occurredAt
+        fields {
+          name
+          before
+          after
+        }
+      }
+    }
+  }
+`);
+
+export const LeadByKey = graphql(`
+  query LeadByKey($key: LeadKey!) {
+    leadBy(input: $key) {
+      id
+      fullName
+    }
+  }
+`);
+
+export const LeadPage = graphql(`
+  query LeadPage($filter: LeadFilter, $first: Int!, $after: String) {
+    leadsConnection(filter: $filter, orderBy: [{ field: LAST_NAME }], first: $first, after: $after) {
+      nodes {
+        id
+        lastName
+      }
+      pageInfo {
+        endCursor
+        hasNextPage
+      }
+    }
+  }
+`);
+
+export const CreateLead = graphql(`
+  mutation CreateLead($input: CreateLeadInput!) {
+    createLead(input: $input) {
+      id
+      version
+      status
+      budget
+      owner {
+        name
+      }
+    }
+  }
+`);
+
+export const UpdateLead = graphql(`
+  mutation UpdateLead($id: Int!, $input: UpdateLeadInput!) {
+    updateLead(id: $id, input: $input) {
+      version
+      company
+      location
+    }
+  }
+`);
+
+export const CreateLeads = graphql(`
+  mutation CreateLeads($inputs: [CreateLeadInput!]!) {
+    createLeads(inputs: $inputs) {
+      index
+      status
+      lead {
+        id
+      }
+      field
+      message
+      duplicateOfId
+    }
+  }
+`);
+
+export const CreateTask = graphql(`
+  mutation CreateTask($input: CreateTaskInput!) {
+    createTask(input: $input) {
+      ...TaskRow
+    }
+  }
+`);
+
+export const CompleteTask = graphql(`
+  mutation CompleteTask($id: Int!) {
+    completeTask(id: $id) {
+      completed
+      completedAt
+    }
+  }
+`);
+
+export const UpdateTaskSource = graphql(`
+  mutation UpdateTaskSource($taskId: Int!, $source: TaskSource!) {
+    updateTaskSource(taskId: $taskId, source: $source) {
+      ...TaskRow
+    }
+  }
+`);
+
+export const TasksOfLead = graphql(`
+  query TasksOfLead($leadId: Int!) {
+    tasksByLeadId(leadId: $leadId) {
+      ...TaskRow
+    }
+  }
+`);

@@ -1,0 +1,178 @@
+// Every flow that a frontend has, once, against a live server: CRM_URL=... CRM_TOKEN=... npm start
+import assert from "node:assert/strict";
+
+import { Client, CrmError, type ErrorCode } from "./client.js";
+import * as documents from "./documents.js";
+import { getFragmentData } from "./gql/index.js";
+import type { LeadFilter, LeadPageQuery, TaskSource } from "./gql/graphql.js";
+
+function setting(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`set ${name}`);
+  return value;
+}
+
+const client = new Client(setting("CRM_URL"), setting("CRM_TOKEN"));
+const run = `ts-${Date.now()}`;
+
+async function list(): Promise<void> {
+  const filter: LeadFilter = { company: { startsWith: "typescript" }, tasks: { some: { completed: { eq: false } } } };
+  const { leads } = await client.run(documents.OpenLeads, {
+    filter,
+    orderBy: [{ field: "LAST_NAME", direction: "DESC" }, { field: "BUDGET", nulls: "FIRST" }],
+    limit: 20,
+  });
+  const cards = getFragmentData(documents.LeadCard, leads);
+  assert.deepEqual(
+    cards.map((card) => card.fullName),
+    ["Östen Öberg", "Åsa Ångström"],
+  );
+  const first = cards[0];
+  assert(first);
+  assert.equal(first.owner?.name ?? "nobody", "nobody");
+  assert.equal(first.budget, "1250.50");
+  assert(!Number.isNaN(Date.parse(first.createdAt)));
+  const tasks = getFragmentData(documents.TaskRow, first.tasks);
+  assert.deepEqual(
+    tasks.map((task) => task.dueDate?.slice(0, 10) ?? "some day"),
+    ["2027-01-01", "some day"],
+  );
+}
+
+async function one(): Promise<void> {
+  const missing = await client.run(documents.OneLead, { id: 2_000_000_000 });
+  assert.equal(missing.lead, null);
+  const created = await createLead();
+  const { lead } = await client.run(documents.OneLead, { id: created });
+  assert(lead, "the lead is there");
+  assert.equal(getFragmentData(documents.LeadCard, lead).status, "NEW");
+  assert.equal(lead.lastInteractionAt, null);
+  const change = lead.timeline[0];
+  assert.equal(change?.type, "lead.created");
+  const company = change.fields.find((field) => field.name === "company");
+  assert.equal(company?.before, null);
+  assert(typeof company.after === "string"); // `unknown` until you look
+  const { leadBy } = await client.run(documents.LeadByKey, { key: { email: `${run}@EXAMPLE.com` } });
+  assert.equal(leadBy?.id, String(created));
+}
+
+let createdId: number | undefined;
+
+async function createLead(): Promise<number> {
+  if (createdId !== undefined) return createdId;
+  const { createLead } = await client.run(documents.CreateLead, {
+    input: {
+      firstName: "Åke",
+      lastName: "Sjöö",
+      email: `${run}@example.com`,
+      company: "Written by TypeScript",
+      budget: "99.90",
+      currency: "SEK",
+    },
+  });
+  assert.equal(createLead.budget, "99.90");
+  createdId = Number(createLead.id);
+  return createdId;
+}
+
+async function change(): Promise<void> {
+  const id = await createLead();
+  // Left out stays, null clears; the version that you showed protects what you did not see.
+  const { updateLead } = await client.run(documents.UpdateLead, {
+    id,
+    input: { location: "Umeå", company: null, expectedVersion: 1 },
+  });
+  assert.deepEqual(updateLead, { version: 2, company: null, location: "Umeå" });
+  const stale = await failure(
+    client.run(documents.UpdateLead, { id, input: { location: "Luleå", expectedVersion: 1 } }),
+  );
+  assert.equal(stale.code, "CONFLICT" satisfies ErrorCode);
+  assert.equal(stale.details.field, "expectedVersion");
+  assert.equal(stale.details.currentVersion, 2);
+}
+
+async function tasks(): Promise<void> {
+  const leadId = await createLead();
+  const { createTask } = await client.run(documents.CreateTask, {
+    input: { leadId, title: "Ring upp", dueDate: "2027-01-31T10:00:00+01:00", priority: "HIGH" },
+  });
+  const task = getFragmentData(documents.TaskRow, createTask);
+  assert.equal(task.dueDate, "2027-01-31T09:00:00.000000Z");
+  const taskId = Number(task.id);
+
+  const { completeTask } = await client.run(documents.CompleteTask, { id: taskId });
+  assert(completeTask.completed && completeTask.completedAt);
+
+  for (const source of ["DISMISSED", "MANUAL"] satisfies TaskSource[]) {
+    const { updateTaskSource } = await client.run(documents.UpdateTaskSource, { taskId, source });
+    assert.equal(getFragmentData(documents.TaskRow, updateTaskSource).source, source);
+  }
+  const { tasksByLeadId } = await client.run(documents.TasksOfLead, { leadId });
+  assert.equal(tasksByLeadId.length, 1);
+}
+
+async function* allLeads(filter: LeadFilter, first: number) {
+  let after: string | null = null;
+  do {
+    const page: LeadPageQuery = await client.run(documents.LeadPage, { filter, first, after });
+    const { nodes, pageInfo } = page.leadsConnection;
+    yield* nodes;
+    after = pageInfo.hasNextPage ? pageInfo.endCursor : null;
+  } while (after !== null);
+}
+
+async function paging(): Promise<void> {
+  const names: string[] = [];
+  for await (const lead of allLeads({ tags: { has: "paged" } }, 3)) names.push(lead.lastName);
+  assert.equal(names.length, 10);
+  assert.deepEqual(names, names.toSorted());
+  const bad = await failure(client.run(documents.LeadPage, { first: 3, after: "not a cursor" }));
+  assert.deepEqual([bad.code, bad.details.field], ["BAD_USER_INPUT", "after"]);
+}
+
+async function bulk(): Promise<void> {
+  const { createLeads } = await client.run(documents.CreateLeads, {
+    inputs: [
+      { firstName: "Ny", lastName: "Kund", email: `bulk-${run}@example.com` },
+      { firstName: "Samma", lastName: "Kund", email: `BULK-${run}@example.com` },
+      { firstName: "", lastName: "Kund" },
+    ],
+  });
+  assert.deepEqual(
+    createLeads.map((result) => result.status),
+    ["CREATED", "DUPLICATE", "INVALID"],
+  );
+  const [created, duplicate, invalid] = createLeads;
+  assert.equal(String(duplicate?.duplicateOfId), created?.lead?.id);
+  assert.equal(invalid?.field, "firstName");
+}
+
+async function errors(): Promise<void> {
+  const id = await createLead();
+  const title = await failure(client.run(documents.CreateTask, { input: { leadId: id, title: " " } }));
+  assert.deepEqual([title.code, title.details.field], ["BAD_USER_INPUT", "title"]);
+  const taken = await failure(
+    client.run(documents.CreateLead, {
+      input: { firstName: "Någon", lastName: "Annan", email: `${run}@example.com` },
+    }),
+  );
+  assert.deepEqual([taken.code, taken.details.existingId], ["CONFLICT", String(id)]);
+  const gone = await failure(client.run(documents.CompleteTask, { id: 2_000_000_000 }));
+  assert.equal(gone.code, "NOT_FOUND");
+  const stranger = new Client(setting("CRM_URL"), "not a token");
+  assert.equal((await failure(stranger.run(documents.OneLead, { id }))).code, "UNAUTHENTICATED");
+}
+
+async function failure(promise: Promise<unknown>): Promise<CrmError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof CrmError) return error;
+  throw error ?? new Error("this should have failed");
+}
+
+for (const flow of [list, one, change, tasks, paging, bulk, errors]) {
+  await flow();
+  console.log(`ok ${flow.name}`);
+}

@@ -1,0 +1,113 @@
+"""What a frontend developer does: generate types from the schema, compile a program against them, run it."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+OLDEST_NODE = 20
+NPM_SECONDS = 240
+# A first run installs the packages.
+pytestmark = pytest.mark.timeout(360)
+
+
+def npm(*arguments, seconds=60, **environment):
+    """Run npm in the project; what it printed is the message when it fails."""
+    done = subprocess.run(
+        ["npm", *arguments],
+        cwd=HERE,
+        env={**os.environ, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=seconds,
+        check=False,
+    )
+    if done.returncode:
+        pytest.fail(f"npm {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}", pytrace=False)
+    return done.stdout
+
+
+def require_node():
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        pytest.fail(
+            f"Node.js is not installed. Install version {OLDEST_NODE} or newer with npm (https://nodejs.org, or "
+            "`apt install nodejs npm`): types generated from the schema are part of what this project promises.",
+            pytrace=False,
+        )
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.lstrip("v").split(".")[0]) < OLDEST_NODE:
+        pytest.fail(f"Node.js {version} is too old; install version {OLDEST_NODE} or newer.", pytrace=False)
+
+
+def install():
+    """`npm ci`, unless what is installed is what the lock file says."""
+    installed = HERE / "node_modules" / ".package-lock.json"
+    lock = HERE / "package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        npm("ci", "--no-audit", "--no-fund", seconds=NPM_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The project, installed, with its types generated and its program compiled."""
+    require_node()
+    # Another test process may be doing the same in the same folder.
+    with (HERE / "package.json").open() as mine:
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        install()
+        npm("run", "codegen")
+        npm("run", "compile")
+
+
+@pytest.mark.usefixtures("compiled")
+class TestTypedClient:
+    def test_types_are_generated_and_the_program_compiles_strictly(self):
+        generated = (HERE / "src" / "gql" / "graphql.ts").read_text()
+        types = re.sub(r"/\*.*?\*/", "", generated.split("export class TypedDocumentString")[0], flags=re.DOTALL)
+        assert "export type LeadFilter = {" in types
+        assert re.findall(r".*\bany\b.*", types) == []
+        assert (HERE / "out" / "main.js").exists()
+
+    def test_the_program_runs_against_a_live_server(self, server, db, make_lead, make_task):
+        asa = make_lead(first_name="Åsa", last_name="Ångström", company="TypeScript AB")
+        osten = make_lead(first_name="Östen", last_name="Öberg", company="Typescript KB", budget="1250.50")
+        make_lead(first_name="Nils", last_name="Utan", company="TypeScript HB")
+        make_task(lead_id=asa["id"])
+        make_task(lead_id=osten["id"])
+        make_task(lead_id=osten["id"], due_date="2027-01-01T12:00:00Z")
+        make_task(lead_id=osten["id"], completed=True)
+        for number in range(10):
+            make_lead(last_name=f"Page{number % 4}", tags=["paged"])
+
+        printed = npm("start", CRM_URL=f"{server.url}/graphql", CRM_TOKEN=server.token("member"))
+
+        flows = re.findall(r"^ok (\w+)$", printed, re.MULTILINE)
+        assert flows == ["list", "one", "change", "tasks", "paging", "bulk", "errors"]
+        stored = db.execute("SELECT location, company FROM leads WHERE last_name = 'Sjöö'").fetchone()
+        assert stored == {"location": "Umeå", "company": None}
+
+    @pytest.mark.usefixtures("db")
+    def test_a_program_that_fails_says_so(self, server):
+        with pytest.raises(pytest.fail.Exception, match="AssertionError"):
+            npm("start", CRM_URL=f"{server.url}/graphql", CRM_TOKEN=server.token("member"))
+
+
+@pytest.mark.usefixtures("compiled")
+class TestSchema:
+    def test_keeps_the_rules_of_graphql_eslint(self):
+        npm("run", "lint")
+
+
+class TestLockFile:
+    def test_installs_from_whatever_registry_is_configured(self):
+        packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+        assert [name for name, package in packages.items() if "resolved" in package] == []
+        assert [name for name, package in packages.items() if name and "integrity" not in package] == []
