@@ -90,7 +90,7 @@ class TestTypedClient:
         printed = npm("start", CRM_URL=f"{server.url}/graphql", CRM_TOKEN=server.token("member"))
 
         flows = re.findall(r"^ok (\w+)$", printed, re.MULTILINE)
-        assert flows == ["list", "one", "change", "tasks", "paging", "bulk", "errors"]
+        assert flows == ["list", "one", "change", "tasks", "paging", "bulk", "errors", "live"]
         stored = db.execute("SELECT location, company FROM leads WHERE last_name = 'Sjöö'").fetchone()
         assert stored == {"location": "Umeå", "company": None}
 

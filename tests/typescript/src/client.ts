@@ -22,8 +22,10 @@ type GraphQLProblem = {
   extensions: { code: ErrorCode; field?: string; currentVersion?: number; existingId?: string };
 };
 
+export type Problems = readonly [GraphQLProblem, ...GraphQLProblem[]];
+
 export class CrmError extends Error {
-  constructor(readonly problems: readonly [GraphQLProblem, ...GraphQLProblem[]]) {
+  constructor(readonly problems: Problems) {
     super(problems[0].message);
   }
 
@@ -55,10 +57,7 @@ export class Client {
       },
       body: JSON.stringify({ query: document.toString(), variables }),
     });
-    const answer = (await response.json()) as {
-      data?: Data;
-      errors?: [GraphQLProblem, ...GraphQLProblem[]];
-    };
+    const answer = (await response.json()) as { data?: Data | null; errors?: Problems };
     if (answer.errors) throw new CrmError(answer.errors);
     if (!answer.data) throw new Error(`HTTP ${response.status} without data`);
     return answer.data;

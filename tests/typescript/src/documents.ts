@@ -153,3 +153,33 @@ export const TasksOfLead = graphql(`
     }
   }
 `);
+
+export const LastCursor = graphql(`
+  query LastCursor($id: Int!) {
+    lead(id: $id) {
+      timeline(limit: 1) {
+        cursor
+      }
+    }
+  }
+`);
+
+export const LeadChanges = graphql(`
+  subscription LeadChanges($leadId: Int!, $after: String) {
+    changes(leadId: $leadId, after: $after) {
+      cursor
+      type
+      actor {
+        name
+      }
+      fields {
+        name
+        before
+        after
+      }
+      task {
+        ...TaskRow
+      }
+    }
+  }
+`);

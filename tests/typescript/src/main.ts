@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { Client, CrmError, type ErrorCode } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
+import { connect, follow } from "./live.js";
 import type { LeadFilter, LeadPageQuery, TaskSource } from "./gql/graphql.js";
 
 function setting(name: string): string {
@@ -163,6 +164,39 @@ async function errors(): Promise<void> {
   assert.equal((await failure(stranger.run(documents.OneLead, { id }))).code, "UNAUTHENTICATED");
 }
 
+async function live(): Promise<void> {
+  const leadId = await createLead();
+  const { lead } = await client.run(documents.LastCursor, { id: leadId });
+  let after = lead?.timeline[0]?.cursor ?? null;
+  const title = async (title: string) =>
+    getFragmentData(
+      documents.TaskRow,
+      (await client.run(documents.CreateTask, { input: { leadId, title } })).createTask,
+    );
+  const socket = connect(setting("CRM_URL"), setting("CRM_TOKEN"));
+  const seen: string[] = [];
+
+  // What happened before you connected, then what happens while you look.
+  await title("before");
+  for await (const { changes } of follow(socket, documents.LeadChanges, { leadId, after })) {
+    after = changes.cursor;
+    seen.push(getFragmentData(documents.TaskRow, changes.task)?.title ?? changes.type);
+    if (seen.length === 1) await title("while");
+    else break;
+  }
+  // What happened while you were away comes first, and nothing comes twice.
+  await title("away");
+  for await (const { changes } of follow(socket, documents.LeadChanges, { leadId, after })) {
+    assert.equal(changes.type, "task.created");
+    seen.push(getFragmentData(documents.TaskRow, changes.task)?.title ?? changes.type);
+    break;
+  }
+  assert.deepEqual(seen, ["before", "while", "away"]);
+  const foreign = await failure(follow(socket, documents.LeadChanges, { leadId, after: "not a cursor" }).next());
+  assert.deepEqual([foreign.code, foreign.details.field], ["BAD_USER_INPUT", "after"]);
+  await socket.dispose();
+}
+
 async function failure(promise: Promise<unknown>): Promise<CrmError> {
   const error = await promise.then(
     () => undefined,
@@ -172,7 +206,7 @@ async function failure(promise: Promise<unknown>): Promise<CrmError> {
   throw error ?? new Error("this should have failed");
 }
 
-for (const flow of [list, one, change, tasks, paging, bulk, errors]) {
+for (const flow of [list, one, change, tasks, paging, bulk, errors, live]) {
   await flow();
   console.log(`ok ${flow.name}`);
 }
