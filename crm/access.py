@@ -40,8 +40,8 @@ class TokenGate:
         origin = headers.get(b"origin")
         if origin is None:
             return
-        shown = origin.decode("latin-1")
-        if shown in self._origins or urlsplit(shown).netloc == headers.get(b"host", b"").decode("latin-1"):
+        shown, host = origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+        if shown in self._origins or (host and _place(shown) == host):
             return
         message = f"Pages of {shown[:100]} may not use this API; CRM_CORS_ORIGINS lists those that may."
         raise errors.Forbidden(message)
@@ -64,7 +64,23 @@ class LocalGate(TokenGate):
     def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
         """The name that was called must be this machine's, and so must the page's."""
         host = headers.get(b"host", b"").decode("latin-1")
-        if urlsplit(f"//{host}").hostname not in _LOOPBACK:
+        if _name(host) not in _LOOPBACK:
             message = f"This development server answers on localhost only, not as {host[:100]!r}."
             raise errors.Forbidden(message)
         super().check_origin(headers)
+
+
+def _place(origin: str) -> str:
+    """Host and port of an origin; empty if it has none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
+
+
+def _name(host: str) -> str | None:
+    """A Host header without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from crm.access import LocalGate, TokenGate
 from crm.core.database import Database
@@ -28,7 +28,7 @@ class App:
     def __init__(self, config: Settings, *, local_admin: UUID | None = None) -> None:
         assert config.database_url is not None
         secret = config.secret_key.get_secret_value() if config.secret_key else ""
-        origins = frozenset(one.strip() for one in config.cors_origins.split(",") if one.strip())
+        origins = _origins(config)
         self.database = Database(
             config.database_url,
             config.database_read_url,
@@ -41,7 +41,7 @@ class App:
         gate = LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
         self._graphql = GraphQLHTTP(self.engine, gate)
         self._websocket = GraphQLWebSocket(self.engine, gate)
-        self._rest = self._starlette(origins)
+        self._rest = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -52,22 +52,9 @@ class App:
         else:
             await self._rest(scope, receive, send)
 
-    def _starlette(self, origins: frozenset[str]) -> Starlette:
-        middleware = (
-            [
-                Middleware(
-                    CORSMiddleware,
-                    allow_origins=sorted(origins),
-                    allow_methods=["GET", "POST"],
-                    allow_headers=["authorization", "content-type", "x-allow-stale"],
-                )
-            ]
-            if origins
-            else []
-        )
+    def _starlette(self) -> Starlette:
         return Starlette(
             routes=[Route("/graphql", _page, methods=["GET"]), *asset_routes()],
-            middleware=middleware,
             lifespan=self._lifespan,
         )
 
@@ -82,11 +69,28 @@ class App:
             self.database.close()
 
 
-def create() -> App:
+def create() -> ASGIApp:
     """What uvicorn's workers call."""
     config = settings()
     configure_logs(config)
-    return App(config, local_admin=config.local_admin)
+    return _with_cors(App(config, local_admin=config.local_admin), _origins(config))
+
+
+def _origins(config: Settings) -> frozenset[str]:
+    return frozenset(one.strip().rstrip("/") for one in config.cors_origins.split(",") if one.strip())
+
+
+def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
+    """Pages of these origins may call the API, and read its answers, errors too."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=sorted(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-allow-stale"],
+        expose_headers=["www-authenticate"],
+    )
 
 
 async def _page(request: Request) -> object:

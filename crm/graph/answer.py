@@ -1,8 +1,9 @@
 """Answers, and the one place where errors become GraphQL."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import psycopg
@@ -11,40 +12,74 @@ from graphql import GraphQLError
 
 from crm.core import errors
 from crm.core.database import translated
-from crm.graph.documents import InvalidDocument, InvalidVariables
+from crm.graph.documents import InvalidDocument
+from crm.graph.faults import field_at_fault, shortened
 
 log = structlog.get_logger()
+
+_MAX_MESSAGE: Final = 600  # graphql-core repeats the value that it complains about
+_SERVER_ERROR: Final = 500
+
+
+class NotGraphQL(errors.BadUserInput):
+    """Send one request: {"query": "...", "variables": {...}}. Batches are not taken."""
+
+
+class MethodNotAllowed(NotGraphQL):
+    """Send GraphQL by POST (or queries by GET)."""
+
+    status = 405
+
+
+class NotAcceptable(NotGraphQL):
+    """Accept application/graphql-response+json or application/json."""
+
+    status = 406
+
+
+class UnsupportedMediaType(NotGraphQL):
+    """Send the request as `Content-Type: application/json`, in UTF-8."""
+
+    status = 415
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets: finished JSON, and whether the request itself was at fault."""
+    """What a request gets: finished JSON, and its HTTP status by the media type that the client takes."""
 
     body: bytes
-    status: int = 200
+    status: int = 200  # as application/graphql-response+json
+    plain_status: int = 200  # as application/json
     refused: bool = False  # no execution took place, so `data` is absent
 
 
 def succeeded(parts: Sequence[tuple[str, bytes]], problems: Sequence[dict[str, Any]] = ()) -> Answer:
     """The roots' JSON, put together."""
-    data = b",".join(b'"%s":%s' % (key.encode(), value) for key, value in parts)
+    data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
     if not problems:
         return Answer(b'{"data":{%s}}' % data)
-    return Answer(b'{"data":{%s},"errors":%s}' % (data, orjson.dumps(list(problems))))
+    return Answer(b'{"data":{%s},"errors":%s}' % (data, _dumped(problems)))
 
 
 def nothing(problems: Sequence[dict[str, Any]]) -> Answer:
     """A non-null root failed, so there is no data at all."""
-    return Answer(b'{"data":null,"errors":%s}' % orjson.dumps(list(problems)))
+    return Answer(b'{"data":null,"errors":%s}' % _dumped(problems))
 
 
 def refused(error: Exception) -> Answer:
-    """The request was not executed."""
+    """A well-formed request that was not executed. Clients of application/json get 200, unless the fault is ours."""
     if isinstance(error, InvalidDocument):
-        problems = [_problem(one, is_variable=isinstance(error, InvalidVariables)) for one in error.found]
-        return Answer(b'{"errors":%s}' % orjson.dumps(problems), error.status, refused=True)
+        problems = [_problem(one, error) for one in error.found]
+        return Answer(b'{"errors":%s}' % _dumped(problems), error.status, refused=True)
     known = known_error(error)
-    return Answer(b'{"errors":%s}' % orjson.dumps([rendered(known)]), known.status, refused=True)
+    plain_status = known.status if known.status >= _SERVER_ERROR else 200
+    return Answer(b'{"errors":%s}' % _dumped([rendered(known)]), known.status, plain_status, refused=True)
+
+
+def turned_away(error: Exception) -> Answer:
+    """A request that never became a GraphQL operation: its status holds whatever the client takes."""
+    known = known_error(error)
+    return Answer(b'{"errors":%s}' % _dumped([rendered(known)]), known.status, known.status, refused=True)
 
 
 def known_error(error: BaseException) -> errors.CrmError:
@@ -66,35 +101,30 @@ def known_error(error: BaseException) -> errors.CrmError:
 
 def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, node: Any = None) -> dict[str, Any]:
     """An error as GraphQL shows it."""
-    shown: dict[str, Any] = {"message": error.message}
+    shown: dict[str, Any] = {"message": error.message[:_MAX_MESSAGE]}
     if node is not None and node.loc is not None:
         location = node.loc.source.get_location(node.loc.start)
         shown["locations"] = [{"line": location.line, "column": location.column}]
     if path is not None:
         shown["path"] = list(path)
-    shown["extensions"] = {key: value for key, value in error.extensions.items() if value is not None}
+    extensions = {key: value for key, value in error.extensions.items() if value is not None}
+    if "field" in extensions:
+        extensions["field"] = shortened(str(extensions["field"]))
+    shown["extensions"] = extensions
     return shown
 
 
-def _problem(error: GraphQLError, *, is_variable: bool) -> dict[str, Any]:
-    shown: Mapping[str, Any] = error.formatted
-    extensions: dict[str, Any] = {"code": "BAD_USER_INPUT"}
-    if error.original_error is not None and isinstance(error.original_error, errors.CrmError):
-        extensions = dict(error.original_error.extensions)
-    field = _named(error.message, is_variable=is_variable)
+def _problem(error: GraphQLError, within: InvalidDocument) -> dict[str, Any]:
+    shown: dict[str, Any] = {**error.formatted, "message": error.message[:_MAX_MESSAGE]}
+    extensions: dict[str, Any] = {"code": within.code}
+    field = field_at_fault(error, within.document)
     if field:
-        extensions.setdefault("field", field)
+        extensions["field"] = field
     return {**shown, "extensions": extensions}
 
 
-def _named(message: str, *, is_variable: bool) -> str | None:
-    """The field that an error of graphql-core is about: it says so only in words."""
-    if is_variable and "'" in message:
-        quoted = message.split("'")
-        where = next((part for part in quoted[1::2] if part), "")
-        at = message.split(" at '")
-        if len(at) > 1:
-            where = at[1].split("'")[0]
-        return where.lstrip("$") or None
-    quoted = message.split("'")
-    return quoted[1].lstrip("$") if len(quoted) > 2 else None  # noqa: PLR2004
+def _dumped(problems: Sequence[dict[str, Any]]) -> bytes:
+    try:
+        return orjson.dumps(problems)
+    except TypeError:  # half of a surrogate pair, repeated in a message
+        return json.dumps(problems).encode()

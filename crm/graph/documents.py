@@ -8,11 +8,12 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLNonNull,
+    GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
-    OperationType,
     VariableNode,
     Visitor,
     parse,
@@ -21,7 +22,6 @@ from graphql import (
     validate,
     visit,
 )
-from graphql import GraphQLNonNull, GraphQLScalarType
 from graphql.execution import get_variable_values
 
 from crm.core import errors
@@ -29,15 +29,17 @@ from crm.graph.limits import check_document
 from crm.settings import Settings
 
 _MAX_FLAGS: Final = 8
+_TOO_MANY_TOKENS: Final = "Document contains more than"
 _INT_RANGE: Final = range(-(2**31), 2**31)
 
 
 class InvalidDocument(errors.BadUserInput):
-    """The document is not valid GraphQL for this schema."""
+    """The document, or its variables, are not valid GraphQL for this schema."""
 
-    def __init__(self, found: list[GraphQLError]) -> None:
+    def __init__(self, found: list[GraphQLError], document: DocumentNode | None = None) -> None:
         super().__init__(found[0].message)
         self.found = found
+        self.document = document
 
 
 class Operation:
@@ -68,11 +70,11 @@ class Operation:
             self.document.schema,
             self.node.variable_definitions or (),
             dict(given),
-            max_errors=5,
+            max_errors=self.document.limits.max_validation_errors,
             hide_suggestions=True,
         )
         if isinstance(values, list):
-            raise InvalidVariables(values)
+            raise InvalidDocument(values[: self.document.limits.max_validation_errors], self.document.node)
         return values.coerced
 
     def flags(self, variables: Mapping[str, Any]) -> dict[str, bool]:
@@ -92,17 +94,14 @@ class Operation:
         return tuple(found)
 
 
-class InvalidVariables(InvalidDocument):
-    """The variables do not fit the operation."""
-
-
 class Document:
     """A document that has been parsed, measured and validated."""
 
-    def __init__(self, text: str, node: DocumentNode, schema: GraphQLSchema) -> None:
+    def __init__(self, text: str, node: DocumentNode, schema: GraphQLSchema, limits: Settings) -> None:
         self.text = text
         self.node = node
         self.schema = schema
+        self.limits = limits
         self.fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
         self.operations = [Operation(self, one) for one in node.definitions if isinstance(one, OperationDefinitionNode)]
 
@@ -110,27 +109,22 @@ class Document:
     def read(cls, text: str, schema: GraphQLSchema, limits: Settings, *, introspection: bool) -> "Document":
         """Parse, measure and validate, or say what is wrong."""
         try:
-            node = parse(text, max_tokens=limits.max_tokens, no_location=False)
-        except GraphQLSyntaxError as error:
-            if "token" in error.message and str(limits.max_tokens) in error.message:
-                message = f"The document has more than {limits.max_tokens:,} tokens."
-                raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
-            raise InvalidDocument([error]) from None
+            node = _parsed(text, limits)
+            check_document(node, limits)
+            rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+            found = validate(
+                schema,
+                node,
+                rules,
+                max_errors=limits.max_validation_errors,
+                hide_suggestions=not introspection,
+            )
         except RecursionError:
             message = "The document nests too deeply."
             raise errors.TooComplex(message, limit=limits.max_depth, what="levels") from None
-        check_document(node, limits)
-        rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-        found = validate(
-            schema,
-            node,
-            rules,
-            max_errors=limits.max_validation_errors,
-            hide_suggestions=not introspection,
-        )
         if found:
-            raise InvalidDocument(found[: limits.max_validation_errors])
-        return cls(text, node, schema)
+            raise InvalidDocument(found[: limits.max_validation_errors], node)
+        return cls(text, node, schema, limits)
 
     def operation(self, name: str | None) -> Operation:
         """The operation to run."""
@@ -150,13 +144,24 @@ class Document:
         return self.operations[0]
 
 
+def _parsed(text: str, limits: Settings) -> DocumentNode:
+    try:
+        return parse(text, max_tokens=limits.max_tokens)
+    except GraphQLSyntaxError as error:
+        if _TOO_MANY_TOKENS not in error.message:
+            raise InvalidDocument([error]) from None
+        message = f"The document has more than {limits.max_tokens:,} tokens."
+        raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
+
+
 def _flag_names(node: DocumentNode) -> tuple[str, ...]:
     names: set[str] = set()
 
     class Flags(Visitor):
         def enter_directive(self, directive: Any, *_: object) -> None:
             if directive.name.value in ("skip", "include"):
-                names.update(one.value.name.value for one in directive.arguments or () if isinstance(one.value, VariableNode))
+                values = [one.value for one in directive.arguments or ()]
+                names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
     visit(node, Flags())
     return tuple(sorted(names))
@@ -189,7 +194,7 @@ _SIMPLE: Final[dict[str, Any]] = {
 
 def _coerce_simply(simple: "tuple[tuple[str, str, bool], ...]", given: Mapping[str, Any]) -> dict[str, Any] | None:
     """The values, or None when anything is out of the ordinary: then the full coercion finds the words for it."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, kind, never_null in simple:
         if name not in given:
             if never_null:

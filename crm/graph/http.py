@@ -1,17 +1,23 @@
-"""GraphQL over HTTP: a plain ASGI application, since every microsecond here is paid by every request."""
+"""GraphQL over HTTP: a plain ASGI application, since every microsecond here is paid by every request.
+
+https://graphql.github.io/graphql-over-http/draft/ says which status goes with which media type: for
+`application/graphql-response+json` a refused operation is a 4xx; for `application/json` it is a 200, and only what
+never became a GraphQL operation, or a fault of ours, has another status.
+"""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, Protocol
-from urllib.parse import parse_qs
+from functools import lru_cache
+from typing import Any, Final, NoReturn, Protocol
+from urllib.parse import parse_qsl
 
 import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph import answer
-from crm.graph.answer import Answer
+from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, NotGraphQL, UnsupportedMediaType
 from crm.graph.engine import Engine, Request
 
 Scope = MutableMapping[str, Any]
@@ -19,13 +25,17 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_JSON: Final = b"application/json; charset=utf-8"
-_RESPONSE_JSON: Final = b"application/graphql-response+json; charset=utf-8"
-_NO_STORE: Final = (b"cache-control", b"no-store")
-_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_JSON: Final = b"application/json"
+_RESPONSE_JSON: Final = b"application/graphql-response+json"
+_ACCEPTED: Final = {_JSON: _JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": _JSON, b"*/*": _JSON}
+_CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
+_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_EXTRA_HEADERS: Final = {
+    MethodNotAllowed.status: (b"allow", b"GET, POST"),
+    errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
+}
 _WATCH_AFTER_SECONDS: Final = 0.2
 _BULK: Final = "createLeads"
-_CLIENT_CLOSED: Final = 499
 
 
 class Gate(Protocol):
@@ -49,194 +59,180 @@ class GraphQLHTTP:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = dict(scope["headers"])
-        found, allow = await self._answer(scope, headers, receive)
-        modern = _wants_response_json(headers)
-        status = found.status if modern or not found.refused or found.status in _ALWAYS else 200
-        content_type = _RESPONSE_JSON if modern else _JSON
+        media_type = _negotiated(headers.get(b"accept", b""))
+        found = await self._answer(scope, headers, receive, acceptable=media_type is not None)
+        status = found.status if media_type is _RESPONSE_JSON else found.plain_status
         out = [
-            (b"content-type", content_type),
+            (b"content-type", (media_type or _JSON) + b"; charset=utf-8"),
             (b"content-length", b"%d" % len(found.body)),
-            _NO_STORE,
-            _NOSNIFF,
+            *_HEADERS,
         ]
-        if allow:
-            out.append((b"allow", b"GET, POST"))
-        if status == errors.Unauthenticated.status:
-            out.append((b"www-authenticate", b"Bearer"))
+        if status in _EXTRA_HEADERS:
+            out.append(_EXTRA_HEADERS[status])
         await send({"type": "http.response.start", "status": status, "headers": out})
         await send({"type": "http.response.body", "body": found.body})
 
-    async def _answer(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> tuple[Answer, bool]:
-        method = scope["method"]
-        try:
-            self._gate.check_origin(headers)
-            if method not in ("GET", "POST"):
-                return _plain(405, "Send GraphQL by POST (or queries by GET)."), True
-            _check_accept(headers)
-            viewer = await self._gate.viewer(headers)
-            if method == "POST":
-                request = self._posted(headers, await self._body(headers, receive))
-            else:
-                request = _asked(scope["query_string"])
-        except BadRequest as error:
-            return _plain(error.status, error.message, error.code), False
-        except Exception as error:  # noqa: BLE001
-            return answer.refused(error), False
-        stale = headers.get(b"x-allow-stale") == b"true"
-        return await self._run(request, viewer, receive, stale=stale, mutations=method == "POST"), False
-
-    async def _run(
-        self,
-        request: Request,
-        viewer: Viewer,
-        receive: Receive,
-        *,
-        stale: bool,
-        mutations: bool,
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, *, acceptable: bool
     ) -> Answer:
-        """Run it within its deadline, and stop when the client goes away."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        watching: list[asyncio.Task[None]] = []
-
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            if task is not None:
-                task.cancel()
-
-        timer = loop.call_later(_WATCH_AFTER_SECONDS, lambda: watching.append(loop.create_task(watch())))
+        """The answer, within the request's deadline."""
         try:
-            async with asyncio.timeout(self._settings.request_timeout_seconds):
-                return await self._engine.run(request, viewer, stale=stale, mutations=mutations)
+            async with asyncio.timeout(self._settings.request_timeout_seconds) as deadline:
+                self._gate.check_origin(headers)
+                method = scope["method"]
+                if method not in ("GET", "POST"):
+                    raise MethodNotAllowed  # noqa: TRY301
+                if not acceptable:
+                    raise NotAcceptable  # noqa: TRY301
+                viewer = await self._gate.viewer(headers)
+                if method == "POST":
+                    _check_content_type(headers.get(b"content-type", b""))
+                    request = self._posted(await self._body(headers, receive))
+                else:
+                    request = _asked(scope["query_string"])
+                stale = headers.get(b"x-allow-stale") == b"true"
+                with _Watch(receive, deadline):
+                    return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
         except TimeoutError:
-            return answer.refused(errors.Timeout())
-        finally:
-            timer.cancel()
-            for one in watching:
-                one.cancel()
+            return answer.turned_away(errors.Timeout())
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            return answer.turned_away(error)
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | bytearray:
         most = self._settings.max_bulk_body_bytes
-        try:
-            announced = int(headers.get(b"content-length", b"0"))
-        except ValueError:
-            announced = 0
-        if announced > most:
-            raise _too_large(most)
+        announced = headers.get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > most:
+            _refuse_size(most)
         message = await receive()
         if not message.get("more_body"):
-            body: bytes = message.get("body", b"")
-        else:
-            chunks, size = [message.get("body", b"")], len(message.get("body", b""))
-            while message.get("more_body"):
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BadRequest(_CLIENT_CLOSED, "The client went away.")
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > most:
-                    raise _too_large(most)
-            body = b"".join(chunks)
+            whole: bytes = message.get("body", b"")
+            return whole
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body") and len(body) <= most:
+            message = await receive()
+            body += message.get("body", b"")
         if len(body) > most:
-            raise _too_large(most)
+            _refuse_size(most)
         return body
 
-    def _posted(self, headers: Mapping[bytes, bytes], body: bytes) -> Request:
-        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if kind != b"application/json":
-            raise BadRequest(415, "Send the request as `Content-Type: application/json`.")
-        charset = headers.get(b"content-type", b"").lower()
-        if b"charset=" in charset and b"utf-8" not in charset:
-            raise BadRequest(415, "Send the request as UTF-8.")
-        request = _request(_loaded(body))
+    def _posted(self, body: bytes | bytearray) -> Request:
+        request = _request(_loaded(body, "The body"))
         if len(body) > self._settings.max_body_bytes and _BULK not in request.query:
-            raise _too_large(self._settings.max_body_bytes)
+            _refuse_size(self._settings.max_body_bytes)
         return request
 
 
-class BadRequest(Exception):
-    """Not a GraphQL request at all."""
+class _Watch:
+    """While a request runs: when the client goes away, the request's time is up, which cancels its statement.
 
-    def __init__(self, status: int, message: str, code: str = "BAD_USER_INPUT") -> None:
-        self.status = status
-        self.message = message
-        self.code = code
-        super().__init__(message)
+    Most requests are done before there is anything to watch.
+    """
+
+    def __init__(self, receive: Receive, deadline: asyncio.Timeout) -> None:
+        self._receive = receive
+        self._deadline = deadline
+        self._watching: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
+
+    def _start(self) -> None:
+        self._watching = self._loop.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._deadline.reschedule(self._loop.time())
 
 
-# Statuses that hold whatever the client accepts: the request never was a well-formed GraphQL request.
-_ALWAYS: Final = frozenset({400, 401, 403, 405, 406, 413, 415, 503, 504})
+def _refuse_size(most: int) -> NoReturn:
+    message = f"The request is larger than {most:,} bytes."
+    raise errors.TooLarge(message, limit=most)
 
 
-def _too_large(most: int) -> errors.TooLarge:
-    return errors.TooLarge(f"The request is larger than {most:,} bytes.", limit=most)
+@lru_cache(maxsize=256)
+def _negotiated(accept: bytes) -> bytes | None:
+    """The media type to answer with; None when the client takes neither. Equally welcome ones: the first."""
+    best, found = 0.0, None
+    for one in (accept or b"*/*").lower().split(b","):
+        kind, *parameters = (part.strip() for part in one.split(b";"))
+        weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
+        if kind in _ACCEPTED and weight > best:
+            best, found = weight, _ACCEPTED[kind]
+    return found
 
 
-def _plain(status: int, message: str, code: str = "BAD_USER_INPUT") -> Answer:
-    body = orjson.dumps({"errors": [{"message": message, "extensions": {"code": code}}]})
-    return Answer(body, status, refused=True)
-
-
-def _loaded(body: bytes) -> Any:
+def _weight(text: bytes) -> float:
     try:
-        return orjson.loads(body)
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _check_content_type(given: bytes) -> None:
+    """Exactly JSON: browsers may not send that to another origin without asking first (CORS)."""
+    if given == _JSON:
+        return
+    kind, *parameters = (part.strip() for part in given.lower().split(b";"))
+    charsets = [part for part in parameters if part.startswith(b"charset")]
+    if kind != _JSON or not _CHARSETS.issuperset(charsets):
+        raise UnsupportedMediaType
+
+
+def _loaded(text: bytes | bytearray, what: str) -> Any:
+    try:
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
     try:
-        # orjson refuses lone surrogates; json lets them through to the check that names the field.
-        return json.loads(body)
+        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json lets them through to the check
+        # that names the field.
+        return json.loads(text.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise BadRequest(400, "The body is not JSON.") from None
+        message = f"{what} is not JSON."
+        raise NotGraphQL(message) from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
 
 
 def _request(found: Any) -> Request:
     if not isinstance(found, dict):
-        raise BadRequest(
-            400,
-            'Send one request: {"query": "...", "variables": {...}}. Batches are not taken.',
-        )
-    query, variables, name = (
-        found.get("query"),
-        found.get("variables"),
-        found.get("operationName"),
-    )
+        raise NotGraphQL
+    query, variables, name = found.get("query"), found.get("variables"), found.get("operationName")
     if not isinstance(query, str) or not query:
-        raise BadRequest(400, "`query` must be a GraphQL document, as text.")
+        _refuse("query", "a GraphQL document, as text")
     if variables is not None and not isinstance(variables, dict):
-        raise BadRequest(400, "`variables` must be an object.")
+        _refuse("variables", "an object")
     if name is not None and not isinstance(name, str):
-        raise BadRequest(400, "`operationName` must be text.")
-    if found.get("extensions") is not None and not isinstance(found["extensions"], dict):
-        raise BadRequest(400, "`extensions` must be an object.")
+        _refuse("operationName", "text")
+    if not isinstance(found.get("extensions"), dict | None):
+        _refuse("extensions", "an object")
     return Request(query, name or None, variables or {})
+
+
+def _refuse(field: str, needed: str) -> NoReturn:
+    message = f"`{field}` must be {needed}."
+    raise NotGraphQL(message, field=field)
 
 
 def _asked(query_string: bytes) -> Request:
     try:
-        given = {key: values[-1] for key, values in parse_qs(query_string.decode(), keep_blank_values=True).items()}
-    except (UnicodeDecodeError, ValueError):
-        raise BadRequest(400, "The URL is not UTF-8.") from None
+        given = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:
+        message = "The URL is not UTF-8."
+        raise NotGraphQL(message) from None
     found: dict[str, Any] = dict(given)
     for name in ("variables", "extensions"):
-        if name in found:
-            found[name] = _loaded(found[name].encode("utf-8", "surrogatepass")) if found[name] else None
+        if found.get(name):
+            found[name] = _loaded(found[name].encode(), f"`{name}`")
+        else:
+            found.pop(name, None)
     return _request(found)
-
-
-def _wants_response_json(headers: Mapping[bytes, bytes]) -> bool:
-    accept = headers.get(b"accept", b"")
-    if b"graphql-response+json" not in accept:
-        return False
-    plain = accept.find(b"application/json")
-    return plain < 0 or accept.find(b"application/graphql-response+json") < plain
-
-
-def _check_accept(headers: Mapping[bytes, bytes]) -> None:
-    accept = headers.get(b"accept", b"")
-    if not accept or b"*/*" in accept or b"json" in accept or b"application/*" in accept:
-        return
-    raise BadRequest(
-        406,
-        "This address answers application/graphql-response+json or application/json.",
-    )

@@ -1,18 +1,24 @@
 """The scalars of the API."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Final, NewType
+from decimal import Decimal
+from typing import Final, NewType, TypeVar
 
 import strawberry
-from graphql import GraphQLError
+from graphql import FloatValueNode, GraphQLError, IntValueNode, Node, StringValueNode
 from strawberry.schema.config import StrawberryConfig
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2199
+_DECIMAL: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _MAX_DIGITS: Final = 40
+_TOO_MUCH: Final = Decimal(10) ** 12
+_PLACES: Final = 2
+
+T = TypeVar("T")
 
 JSON = NewType("JSON", object)
 
@@ -34,19 +40,27 @@ def _parse_datetime(value: object) -> datetime:
 
 
 def _parse_decimal(value: object) -> Decimal:
-    text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else None
-    if text is None or len(text) > _MAX_DIGITS:
-        msg = 'Decimal needs a number as text, like "1250.00".'
+    text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
+    if len(text) > _MAX_DIGITS or not _DECIMAL.fullmatch(text):
+        msg = f'Decimal needs a number as text, like "1250.00", not {text[:_MAX_DIGITS]!r}.'
         raise GraphQLError(msg)
-    try:
-        number = Decimal(text)
-    except InvalidOperation as error:
-        msg = f'Decimal needs a number as text, like "1250.00", not {text!r}.'
-        raise GraphQLError(msg) from error
-    if not number.is_finite() or abs(number) >= Decimal(10) ** 12 or -int(number.as_tuple().exponent) > 2:  # noqa: PLR2004
-        msg = f"Decimal {text!r} is out of range: at most 12 digits before the point and 2 after it."
+    number = Decimal(text)
+    if abs(number) >= _TOO_MUCH or -int(number.as_tuple().exponent) > _PLACES:
+        msg = f"Decimal {text!r} is out of range: at most 12 digits before the point and {_PLACES} after it."
         raise GraphQLError(msg)
     return number
+
+
+def _literal(parse: Callable[[object], T], *kinds: type[Node]) -> Callable[..., T]:
+    """The same for a value that stands in the document; its text is taken as it is, and errors say where."""
+
+    def parse_literal(node: Node, _: object = None) -> T:
+        try:
+            return parse(getattr(node, "value", None) if isinstance(node, kinds) else None)
+        except GraphQLError as error:
+            raise GraphQLError(error.message, node) from None
+
+    return parse_literal
 
 
 CONFIG: Final = StrawberryConfig(
@@ -58,12 +72,14 @@ CONFIG: Final = StrawberryConfig(
             specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
             serialize=lambda value: value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             parse_value=_parse_datetime,
+            parse_literal=_literal(_parse_datetime, StringValueNode),
         ),
         Decimal: strawberry.scalar(
             name="Decimal",
             description='An exact number, as text: "1250.00".',
             serialize=str,
             parse_value=_parse_decimal,
+            parse_literal=_literal(_parse_decimal, StringValueNode, IntValueNode, FloatValueNode),
         ),
         JSON: strawberry.scalar(
             name="JSON",
