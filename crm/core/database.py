@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.core.wire import ConnectionLost, Params, Statement, Wire
+from crm.core.wire import ConnectionLost, Params, Statement, StatementStale, Wire
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SERIALIZATION_STATES: Final = frozenset({"40001", "40P01"})
+_UNIQUE_VIOLATION: Final = "23505"
 _ATTEMPTS: Final = 6
 _AWAY: Final = ("08", "57P", "53", "58", "XX")
 
@@ -42,7 +43,10 @@ class Pool:
         self._timeout = timeout
         self._idle: list[Wire] = []
         self._open = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # Whoever waits gets a connection handed over, or None: the right to open one.
+        self._waiting: deque[asyncio.Future[Wire | None]] = deque()
+        self._generation = 0
+        self._generations: dict[Wire, int] = {}
         self._closed = False
 
     @asynccontextmanager
@@ -56,23 +60,30 @@ class Pool:
 
     async def acquire(self) -> Wire:
         """A connection, until `release`."""
-        while True:
-            while self._idle:
-                wire = self._idle.pop()
-                if not wire.broken:
-                    return wire
-                self._forget(wire)
-            if self._open < self._size and not self._closed:
-                return await self._connect()
-            await self._wait_for_a_free_one()
+        if self._closed:
+            raise errors.Unavailable
+        while self._idle:
+            wire = self._idle.pop()
+            if self._fit(wire):
+                return wire
+            self._forget(wire)
+        if self._open < self._size:
+            self._open += 1
+            return await self._connect()
+        return await self._handed_over() or await self._connect()
 
     def release(self, wire: Wire) -> None:
         """Give a connection back."""
-        if wire.broken or self._closed:
+        if wire.stale:
+            self._generation += 1
+        if not self._fit(wire):
             self._forget(wire)
-        else:
+            return
+        waiter = self._next_waiter()
+        if waiter is None:
             self._idle.append(wire)
-        self._wake()
+        else:
+            waiter.set_result(wire)
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
@@ -81,46 +92,68 @@ class Pool:
             self._forget(self._idle.pop())
 
     async def _connect(self) -> Wire:
-        self._open += 1
+        """Open a connection; the caller has counted it already."""
+        generation = self._generation
         try:
             async with asyncio.timeout(self._timeout):
-                return await Wire.connect(self.url, self._prepared_max, self._timeout)
+                wire = await Wire.connect(self.url, self._prepared_max, self._timeout)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
-            self._open -= 1
-            self._wake()
+            self._one_less()
             log.warning("database.unreachable", error=str(error).strip().splitlines()[:1])
             raise errors.Unavailable from error
         except BaseException:
-            self._open -= 1
-            self._wake()
+            self._one_less()
             raise
+        self._generations[wire] = generation
+        return wire
 
-    async def _wait_for_a_free_one(self) -> None:
-        waiter = asyncio.get_running_loop().create_future()
+    async def _handed_over(self) -> Wire | None:
+        waiter: asyncio.Future[Wire | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             async with asyncio.timeout(self._timeout):
-                await waiter
-        except TimeoutError:
+                return await waiter
+        except BaseException as error:
+            self._pass_on(waiter)
+            if not isinstance(error, TimeoutError):
+                raise
             message = "All connections to the database are busy; try again shortly."
             raise errors.Unavailable(message) from None
-        finally:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            elif waiter.cancelled() or not waiter.done():
-                self._wake()
 
-    def _wake(self) -> None:
+    def _pass_on(self, waiter: "asyncio.Future[Wire | None]") -> None:
+        """What was handed to somebody who gave up in that very moment is for the next."""
+        if waiter in self._waiting:
+            self._waiting.remove(waiter)
+        elif not waiter.cancelled():
+            wire = waiter.result()
+            if wire is None:
+                self._one_less()
+            else:
+                self.release(wire)
+
+    def _next_waiter(self) -> "asyncio.Future[Wire | None] | None":
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(None)
-                return
+                return waiter
+        return None
+
+    def _fit(self, wire: Wire) -> bool:
+        """Whether a connection may be used once more."""
+        lost = wire.broken or wire.closing or self._closed
+        return not lost and self._generations[wire] == self._generation
 
     def _forget(self, wire: Wire) -> None:
+        del self._generations[wire]
+        wire.close()
+        self._one_less()
+
+    def _one_less(self) -> None:
         self._open -= 1
-        if not wire.broken:
-            wire.close()
+        waiter = self._next_waiter()
+        if waiter is not None:
+            self._open += 1
+            waiter.set_result(None)
 
 
 class Database:
@@ -148,10 +181,9 @@ class Database:
             wire = await pool.acquire()
             try:
                 return await wire.execute(statement, params)
-            except ConnectionLost:
-                wire.broken = True
+            except (ConnectionLost, StatementStale) as error:
                 if attempt == 2:  # noqa: PLR2004
-                    raise errors.Unavailable from None
+                    raise errors.Unavailable from error
             finally:
                 pool.release(wire)
         raise errors.Unavailable
@@ -168,12 +200,17 @@ class Database:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Run a write, and run it again from the start when PostgreSQL asks for it (40001, 40P01)."""
+    """Run a write, and run it again from the start when that can help.
+
+    PostgreSQL asks for it (40001, 40P01); a statement was prepared before its tables changed; or somebody else took a
+    unique value between a service's check and its insert: once more, and the check finds who.
+    """
     for number in range(_ATTEMPTS):
         try:
             return await attempt()
         except psycopg.Error as error:
-            if error.sqlstate not in SERIALIZATION_STATES:
+            taken = error.sqlstate == _UNIQUE_VIOLATION and number == 0
+            if not (taken or isinstance(error, StatementStale) or error.sqlstate in SERIALIZATION_STATES):
                 raise
             await asyncio.sleep(random.uniform(0, 0.01) * 2**number)  # noqa: S311
     message = "Too many others are changing this record right now; try again."

@@ -19,7 +19,7 @@ from crm.core import errors
 from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
-from crm.core.model import Model
+from crm.core.model import EnumText, Model
 from crm.core.visibility import visible, with_deleted
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
 
@@ -167,8 +167,9 @@ class Unit:
         return await self._wire.run(steps)
 
     def _track(self, model: type[M], row: dict[str, Any]) -> M:
-        instance = model(**row)
-        self._loaded[id(instance)] = (instance, row)
+        loaded = _with_enums(model, row)
+        instance = model(**loaded)
+        self._loaded[id(instance)] = (instance, loaded)
         return instance
 
     def _collected(self) -> list[_Change]:
@@ -190,10 +191,11 @@ class Unit:
         if not rows:
             raise _nothing_written(change)
         self.wrote = True
-        for name, value in rows[0].items():
+        row = _with_enums(type(change.instance), rows[0])
+        for name, value in row.items():
             setattr(change.instance, name, value)
         if change.kind != "delete":
-            self._loaded[id(change.instance)] = (change.instance, rows[0])
+            self._loaded[id(change.instance)] = (change.instance, row)
 
 
 def missing(model: type[Model], key: object, *, deleted: bool = False) -> errors.NotFound:
@@ -223,6 +225,12 @@ def _rows(result: "pq.abc.PGresult", wire: Wire | None) -> list[dict[str, Any]]:
     transformer = Transformer(wire.connection)
     transformer.set_pgresult(result)
     return [dict(zip(names, row, strict=True)) for row in transformer.load_rows(0, result.ntuples, tuple)]
+
+
+def _with_enums(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a record has it: text of an enum's column as the enum, so that services can compare with `is`."""
+    kinds = ((name, _table(model).c[name].type) for name in row)
+    return row | {name: kind.enum(row[name]) for name, kind in kinds if isinstance(kind, EnumText) and row[name]}
 
 
 def _cell(result: "pq.abc.PGresult") -> bytes | None:

@@ -8,12 +8,12 @@ docs/decisions/0003-libpq.md has the figures.
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 _names = itertools.count(1)
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
+# The server is closing this connection: shutdown, crash, somebody terminated it.
+_CLOSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
+# The statement is not prepared (any more): a pooler gave us another server's session.
+_UNPREPARED: Final = frozenset({"26000", "42P05"})
 
 Params = Sequence["bytes | None"]
+Undo = Callable[[], object]
 
 
 class Statement:
@@ -50,6 +55,10 @@ class ConnectionLost(psycopg.OperationalError):
     """The connection to PostgreSQL broke while a statement was under way, or before."""
 
 
+class StatementStale(psycopg.DatabaseError):
+    """A prepared statement no longer fits its tables; on a new connection it will. Nothing was changed."""
+
+
 class Wire:
     """A connection that runs one batch of statements at a time."""
 
@@ -60,55 +69,55 @@ class Wire:
     ) -> None:
         self.connection = connection
         self.broken = False
+        self.closing = False  # it still answers, but must not be used again
+        self.stale = False  # neither must it, nor any other of its age
         self._pg = connection.pgconn
         self._prepared: OrderedDict[bytes, None] = OrderedDict()
         self._prepared_max = prepared_max
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._socket = self._pg.socket
+        self._reading = True
+        self._leaving = False
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
-    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":
+    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":  # noqa: ASYNC109 (libpq's own)
         """Open a connection, or raise psycopg.OperationalError."""
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=max(2, round(timeout)))
         return cls(connection, prepared_max)
 
     async def execute(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement."""
-        statement.uses += 1
-        name = statement.name
-        if name in self._prepared:
-            self._prepared.move_to_end(name)
-            self._pg.send_query_prepared(name, params)
-        elif statement.uses > 1 and self._prepared_max:
+        if statement.name not in self._prepared and statement.uses and self._prepared_max:
             return (await self.run([(statement, params)]))[0]
-        else:
-            self._pg.send_query_params(statement.text, params)
+        with self._losing():
+            self._send(statement, params)
         result = await self._next_result()
         while (await self._next_result()) is not None:
             pass
         if result is None:
             raise ConnectionLost
         if result.status in _FAILED:
-            raise error_from_result(result)
+            raise self._failure(result)
         return result
 
     async def run(self, batch: "Iterable[tuple[Statement, Params]]") -> "list[pq.abc.PGresult]":
         """Run several statements in one round trip; the first that fails is raised, and those after it do not run."""
-        steps = self._send_batch(list(batch))
+        with self._losing():
+            steps = self._send_batch(list(batch))
         results: list[pq.abc.PGresult] = []
         failure: psycopg.Error | None = None
-        for preparing in steps:
+        for step in steps:
             result = await self._next_result()
             if result is None:
                 raise ConnectionLost
             if result.status in _FAILED:
-                failure = failure or error_from_result(result)
-            elif preparing is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
+                failure = failure or self._failure(result)
+            elif step is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
-            if preparing and result.status != pq.ExecStatus.COMMAND_OK:
-                self._prepared.pop(preparing, None)
+            if step is not None and result.status != pq.ExecStatus.COMMAND_OK:
+                step()
             await self._next_result()  # the None that ends each step
         await self._next_result()  # the answer to the sync
         self._pg.exit_pipeline_mode()
@@ -116,33 +125,60 @@ class Wire:
             raise failure
         return results
 
-    def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> list[bytes | None]:
-        """Send everything; returns, for each result to come, None, or the name that it prepares (not the caller's)."""
+    def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> "list[Undo | None]":
+        """Send everything; returns, for each result to come, None, or (not the caller's) what to do if it fails."""
         pg = self._pg
-        steps: list[bytes | None] = []
+        steps: list[Undo | None] = []
         pg.enter_pipeline_mode()
         for statement, params in batch:
             if statement.name not in self._prepared and self._prepared_max and statement.uses:
                 steps.extend(self._prepare(statement))
-            statement.uses += 1
-            if statement.name in self._prepared:
-                self._prepared.move_to_end(statement.name)
-                pg.send_query_prepared(statement.name, params)
-            else:
-                pg.send_query_params(statement.text, params)
+            self._send(statement, params)
             steps.append(None)
         pg.pipeline_sync()
         return steps
 
-    def _prepare(self, statement: Statement) -> list[bytes | None]:
-        steps: list[bytes | None] = []
+    def _send(self, statement: Statement, params: Params) -> None:
+        statement.uses += 1
+        if statement.name in self._prepared:
+            self._prepared.move_to_end(statement.name)
+            self._pg.send_query_prepared(statement.name, params)
+        else:
+            self._pg.send_query_params(statement.text, params)
+
+    def _prepare(self, statement: Statement) -> "list[Undo]":
+        steps: list[Undo] = []
         if len(self._prepared) >= self._prepared_max:
             oldest, _ = self._prepared.popitem(last=False)
             self._pg.send_query_params(b"DEALLOCATE " + oldest, None)
-            steps.append(b"")
+            steps.append(lambda: self._prepared.__setitem__(oldest, None))
         self._pg.send_prepare(statement.name, statement.text)
         self._prepared[statement.name] = None
-        return [*steps, statement.name]
+        return [*steps, lambda: self._prepared.pop(statement.name, None)]
+
+    def _failure(self, result: "pq.abc.PGresult") -> psycopg.Error:
+        """A failed statement's error; a connection that will not work again is marked."""
+        error = error_from_result(result)
+        # The tables changed under a prepared statement; the message is translated, the function's name is not.
+        replanned = error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
+        if replanned or (error.sqlstate in _UNPREPARED and self._prepared_max):
+            self.stale = True
+            return StatementStale(str(error))
+        if error.sqlstate in _CLOSING:
+            self.closing = True
+            return ConnectionLost(str(error))
+        return error
+
+    @contextmanager
+    def _losing(self) -> "Iterator[None]":
+        """A connection that breaks in here is lost."""
+        if self.broken:
+            raise ConnectionLost
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            self.close()
+            raise ConnectionLost(str(error)) from error
 
     async def _next_result(self) -> "pq.abc.PGresult | None":
         pg = self._pg
@@ -151,8 +187,6 @@ class Wire:
                 await self._writable()
             while pg.is_busy():
                 await self._readable()
-            if self.broken:
-                raise ConnectionLost
             return pg.get_result()
         except psycopg.OperationalError as error:
             self.close()
@@ -166,7 +200,7 @@ class Wire:
             self._pg.consume_input()
         except psycopg.OperationalError:
             self.broken = True
-            self._loop.remove_reader(self._socket)
+            self._stop_reading()
         waiter = self._waiter
         if waiter is not None and not waiter.done() and (self.broken or not self._pg.is_busy()):
             waiter.set_result(None)
@@ -182,7 +216,7 @@ class Wire:
 
     async def _writable(self) -> None:
         waiter = self._loop.create_future()
-        self._loop.add_writer(self._socket, lambda: waiter.done() or waiter.set_result(None))
+        self._loop.add_writer(self._socket, _finish, waiter)
         try:
             await waiter
         finally:
@@ -191,8 +225,8 @@ class Wire:
     def abandon(self) -> None:
         """Stop caring about the statement under way: cancel it at the server, and close."""
         self.broken = True
-        with suppress(OSError, ValueError):
-            self._loop.remove_reader(self._socket)
+        self._leaving = True
+        self._stop_reading()
         task = self._loop.create_task(self._cancel_and_close())
         _abandoned.add(task)
         task.add_done_callback(_abandoned.discard)
@@ -203,11 +237,22 @@ class Wire:
         self._pg.finish()
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once (unless a cancellation is about to)."""
         self.broken = True
-        with suppress(OSError, ValueError):
+        self._stop_reading()
+        if not self._leaving:
+            self._pg.finish()
+
+    def _stop_reading(self) -> None:
+        """Once: after closing, the socket's number may be another connection's."""
+        if self._reading:
+            self._reading = False
             self._loop.remove_reader(self._socket)
-        self._pg.finish()
+
+
+def _finish(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 _abandoned: set[asyncio.Task[None]] = set()
@@ -240,7 +285,7 @@ def _array_item(value: object) -> bytes:
     return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-_ENCODERS: Final = {
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     bool: lambda value: b"t" if value else b"f",
     int: lambda value: b"%d" % value,
     str: lambda value: value.encode(),

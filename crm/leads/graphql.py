@@ -11,7 +11,7 @@ from crm import graph
 from crm.changes.graphql import Change
 from crm.changes.service import ChangeService
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.filters import UNSET
 from crm.graph.inputs import expected_version, values_of
 from crm.interactions import graphql as interactions
 from crm.interactions.service import InteractionService
@@ -222,7 +222,7 @@ class LeadMutation:
         self, info: Info, input: Annotated[CreateLeadInput, strawberry.argument(description="The lead.")]
     ) -> Lead:
         """Add a lead."""
-        return await info.context.write(LeadService.create, _values(input))
+        return await info.context.write(LeadService.create, values_of(input))
 
     @graph.mutation
     async def create_leads(
@@ -230,10 +230,12 @@ class LeadMutation:
         info: Info,
         inputs: Annotated[list[CreateLeadInput], strawberry.argument(description="At most 1,000 leads.")],
     ) -> list[CreateLeadResult]:
-        """Add many leads at once: one result for each, in order; the valid ones are saved."""
-        return await info.context.write(
-            LeadService.create_many, [_values(one, f"inputs.{n}.") for n, one in enumerate(inputs)]
-        )
+        """Add many leads at once: one result for each, in order; the valid ones are saved.
+
+        What a single `createLead` refuses (a blank name, a malformed e-mail address, an owner that does not exist) is
+        INVALID here, for its own index only.
+        """
+        return await info.context.write(LeadService.create_many, [values_of(one) for one in inputs])
 
     @graph.mutation
     async def update_lead(
@@ -243,7 +245,9 @@ class LeadMutation:
         input: Annotated[UpdateLeadInput, strawberry.argument(description="What changes.")],
     ) -> Lead:
         """Change a lead."""
-        return await info.context.write(LeadService.update, id, _values(input), expected_version(input))
+        return await info.context.write(
+            LeadService.update, id, values_of(input, "expected_version"), expected_version(input)
+        )
 
     @graph.mutation
     async def delete_lead(self, info: Info, id: LeadId) -> Lead:
@@ -254,10 +258,3 @@ class LeadMutation:
     async def restore_lead(self, info: Info, id: LeadId) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
         return await info.context.write(LeadService.restore, id)
-
-
-def _values(given: CreateLeadInput | UpdateLeadInput, path: str = "") -> dict[str, object]:
-    values = values_of(given, "expected_version")
-    if values.get("owner_id") is not None:
-        values["owner_id"] = parse_uuid(str(values["owner_id"]), f"{path}ownerId")
-    return values

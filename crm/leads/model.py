@@ -74,7 +74,7 @@ class Lead(Model):
             unique=True,
             postgresql_where=text("deleted_at IS NULL"),
         ),
-        # Each order that keyset paging promises to serve (docs/guides/paging.md) has its index; `id` has the primary key.
+        # Each order that keyset paging promises to serve has its index (`id`: the primary key): docs/guides/paging.md.
         Index("leads_created_at_id_idx", "created_at", "id"),
         Index("leads_updated_at_id_idx", "updated_at", "id"),
         Index("leads_last_name_id_idx", "last_name", "id"),
@@ -87,4 +87,11 @@ class Lead(Model):
         Index("leads_status_id_idx", "status", "id"),
         Index("leads_owner_id_id_idx", "owner_id", "id"),
         Index("leads_tags_idx", "tags", postgresql_using="gin"),
+        Index("leads_phone_idx", text("crm_phone(phone)"), "id", postgresql_where=text("phone IS NOT NULL")),
+        Index(
+            "leads_search_idx",
+            text("crm_lead_document(first_name, last_name, company, email, phone, job_title)"),
+            postgresql_using="gin",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, any_, collate, func, literal_column, select, type_coerce
+from sqlalchemy import ColumnElement, Select, collate, column, func, literal_column, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from crm.core import errors, validate
+from crm.core.database import on_violation
 from crm.core.model import CASE_COLLATION
 from crm.core.service import Service
 from crm.core.visibility import with_deleted
@@ -17,6 +18,7 @@ from crm.graph.filters import filtered
 from crm.graph.ordering import ordered, rank
 from crm.leads.filter import LeadFilter
 from crm.leads.model import Lead, LeadStatus
+from crm.people.service import UserService, unknown_user, user_key
 
 _NAME: Final = 200
 _LONG: Final = 300
@@ -34,7 +36,14 @@ _RULES: Final = {
     "currency": validate.currency,
     "location": validate.text(_LONG),
     "tags": validate.tags,
+    "owner_id": user_key,
 }
+
+on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
+on_violation(
+    "leads_living_email_key",
+    lambda _: errors.Conflict("Another lead has this e-mail address already.", field="email"),
+)
 
 
 class CreateLeadStatus(Enum):
@@ -55,6 +64,18 @@ class CreateLeadResult:
     message: str | None = None
     field: str | None = None
     duplicate_of_id: int | None = None
+
+    def refuse(self, message: str, field: str | None, status: CreateLeadStatus = CreateLeadStatus.INVALID) -> None:
+        """Not saved, and why."""
+        self.status, self.lead, self.message, self.field = status, None, message, field
+
+
+@dataclass(frozen=True)
+class _Address:
+    """An e-mail address as the unique index sees it, and the living lead that has it."""
+
+    folded: str
+    lead_id: int | None
 
 
 class LeadService(Service):
@@ -101,32 +122,50 @@ class LeadService(Service):
             message = f"`inputs` has {len(inputs):,} leads; at most {MOST_AT_ONCE:,} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
         results = [self._checked(index, values) for index, values in enumerate(inputs)]
-        taken = await self._taken([lead.email for result in results if (lead := result.lead) and lead.email])
-        first: dict[str, Lead] = {}
+        await self._refuse_unknown_owners(results)
+        twins = await self._refuse_duplicates(results)
         for result in results:
-            if result.lead is None:
-                continue
-            address = (result.lead.email or "").lower()
-            if address and (address in taken or address in first):
-                result.status = CreateLeadStatus.DUPLICATE
-                result.field, result.message = "email", "A lead with this e-mail address exists already."
-                result.duplicate_of_id, result.lead = taken.get(address), None
-                continue
-            first[address] = self.unit.add(result.lead)
+            if result.lead is not None:
+                self.unit.add(result.lead)
         await self.unit.flush()
-        for result, values in zip(results, inputs, strict=True):
-            if result.status is CreateLeadStatus.DUPLICATE and result.duplicate_of_id is None:
-                result.duplicate_of_id = first[str(values["email"]).strip().lower()].id
+        for result, first in twins:
+            result.duplicate_of_id = first.id
         return results
+
+    async def _refuse_unknown_owners(self, results: Sequence[CreateLeadResult]) -> None:
+        owners = {result.lead.owner_id for result in results if result.lead and result.lead.owner_id}
+        known = await UserService(self.unit).known(owners)
+        for result in results:
+            if result.lead and result.lead.owner_id and result.lead.owner_id not in known:
+                error = unknown_user("ownerId")
+                result.refuse(error.message, "ownerId")
+
+    async def _refuse_duplicates(self, results: Sequence[CreateLeadResult]) -> list[tuple[CreateLeadResult, Lead]]:
+        """Refuse addresses that are taken; returns those taken by another of these leads, which has no id yet."""
+        addresses = await self._addresses([lead.email for result in results if (lead := result.lead) and lead.email])
+        first: dict[str, Lead] = {}
+        twins = []
+        for result in results:
+            lead = result.lead
+            if lead is None or lead.email is None:
+                continue
+            address = addresses[lead.email]
+            twin = first.setdefault(address.folded, lead)
+            if address.lead_id is None and twin is lead:
+                continue
+            result.refuse("A lead with this e-mail address exists already.", "email", CreateLeadStatus.DUPLICATE)
+            result.duplicate_of_id = address.lead_id
+            if address.lead_id is None:
+                twins.append((result, twin))
+        return twins
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Lead:
         """Change a lead."""
         lead = await self.unit.get(Lead, key)
         validate.check_version(lead, expected_version)
         cleaned = validate.clean(values, _RULES)
-        address = cleaned.get("email")
-        if address is not None and address.lower() != (lead.email or "").lower():
-            await self._refuse_duplicate(address)
+        if cleaned.get("email") != lead.email:
+            await self._refuse_duplicate(cleaned.get("email"), lead)
         for name, value in cleaned.items():
             setattr(lead, name, value)
         return lead
@@ -140,30 +179,28 @@ class LeadService(Service):
     async def restore(self, key: int) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
         lead = await self.unit.get(Lead, key, deleted=True)
-        await self._refuse_duplicate(lead.email)
+        await self._refuse_duplicate(lead.email, lead)
         lead.deleted_at = None
         return lead
 
-    async def _refuse_duplicate(self, address: str | None) -> None:
+    async def _refuse_duplicate(self, address: str | None, lead: Lead | None = None) -> None:
         if address is None:
             return
-        found = await self._taken([address])
-        if found:
-            other = next(iter(found.values()))
+        other = (await self._addresses([address]))[address].lead_id
+        if other is not None and (lead is None or other != lead.id):
             message = f"Lead {other} has this e-mail address already."
             raise errors.Conflict(message, field="email", existingId=str(other))
 
-    async def _taken(self, addresses: Sequence[str]) -> dict[str, int]:
-        """Which of these addresses living leads have, and who."""
+    async def _addresses(self, addresses: Sequence[str]) -> dict[str, _Address]:
+        """Whose these addresses are. PostgreSQL folds them: Python's idea of lower case is not the index's."""
         if not addresses:
             return {}
-        folded = [address.lower() for address in addresses]
-        rows = await self.unit.rows(
-            select(Lead.id, _folded(Lead.email).label("address")).where(
-                _folded(Lead.email) == any_(type_coerce(folded, ARRAY(Text)))
-            )
-        )
-        return {row["address"]: row["id"] for row in rows}
+        unnested = func.unnest(type_coerce(addresses, ARRAY(Text)))
+        given = unnested.table_valued(column("address", Text), name="given").render_derived()
+        mine = _folded(given.c.address)
+        holder = select(Lead.id).where(_folded(Lead.email) == mine).correlate(given).scalar_subquery()
+        rows = await self.unit.rows(select(given.c.address, mine.label("folded"), holder.label("lead_id")))
+        return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
         try:

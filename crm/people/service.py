@@ -1,16 +1,16 @@
 """Users."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, select, type_coerce
 
 from crm.core import errors, validate
 from crm.core.database import on_violation
 from crm.core.identity import Role
 from crm.core.service import Service
-from crm.graph.filters import filtered
+from crm.graph.filters import filtered, parse_uuid
 from crm.people.filter import UserFilter
 from crm.people.model import User
 
@@ -20,6 +20,17 @@ _RULES: Final = {
     "name": validate.text(_NAME, required=True),
     "role": validate.given,
 }
+
+
+def user_key(field: str, value: object) -> UUID | None:
+    """A rule for fields that name a user: the user's id."""
+    return None if value is None else parse_uuid(str(value), field)
+
+
+def unknown_user(field: str) -> errors.BadUserInput:
+    """The error for a field that names a user who does not exist."""
+    return errors.BadUserInput(f"`{field}`: there is no user with this id.", field=field)
+
 
 on_violation(
     "users_email_key",
@@ -39,6 +50,13 @@ class UserService(Service):
     def with_id(key: ColumnElement[Any]) -> Select[Any]:
         """The user with this id."""
         return select(User).where(User.id == key)
+
+    async def known(self, keys: Collection[UUID]) -> set[UUID]:
+        """Which of these users exist."""
+        if not keys:
+            return set()
+        ids = type_coerce(list(keys), ARRAY(Uuid()))
+        return {row["id"] for row in await self.unit.rows(select(User.id).where(User.id == any_(ids)))}
 
     async def create(self, values: Mapping[str, Any]) -> User:
         """Add a user."""
@@ -69,14 +87,10 @@ class UserService(Service):
         return user
 
     async def _keep_an_admin(self, user: User) -> None:
-        """Refuse to leave the CRM without an admin who can sign in."""
+        """Refuse to leave the CRM without an admin who can sign in; the others are locked until this is done."""
         if user.role is not Role.ADMIN:
             return
-        others = await self.unit.rows(
-            select(func.count().label("count")).where(
-                User.role == Role.ADMIN, User.disabled_at.is_(None), User.id != user.id
-            )
-        )
-        if not others[0]["count"]:
+        others = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None), User.id != user.id)
+        if not await self.unit.rows(others.order_by(User.id).with_for_update()):
             message = "This is the last admin."
             raise errors.Conflict(message, field="id")

@@ -7,7 +7,7 @@ import strawberry
 
 from crm import graph
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.filters import UNSET
 from crm.graph.inputs import expected_version, values_of
 from crm.leads.service import LeadService
 from crm.people.graphql import User
@@ -133,7 +133,7 @@ class TaskMutation:
         self, info: Info, input: Annotated[CreateTaskInput, strawberry.argument(description="The task.")]
     ) -> Task:
         """Add a task to a lead."""
-        return await info.context.write(TaskService.create, _values(input))
+        return await info.context.write(TaskService.create, values_of(input))
 
     @graph.mutation
     async def update_task(
@@ -143,7 +143,9 @@ class TaskMutation:
         input: Annotated[UpdateTaskInput, strawberry.argument(description="What changes.")],
     ) -> Task:
         """Change a task."""
-        return await info.context.write(TaskService.update, id, _values(input), expected_version(input))
+        return await info.context.write(
+            TaskService.update, id, values_of(input, "expected_version"), expected_version(input)
+        )
 
     @graph.mutation
     async def complete_task(
@@ -161,10 +163,17 @@ class TaskMutation:
         info: Info,
         task_id: TaskId,
         source: Annotated[TaskSource, strawberry.argument(description="MANUAL accepts, DISMISSED dismisses.")],
-        reason: Annotated[str | None, strawberry.argument(description="Why it is dismissed.")] = UNSET,
+        reason: Annotated[
+            str | None,
+            strawberry.argument(description="Why it is dismissed. Left out it stays as it was; null clears it."),
+        ] = UNSET,
     ) -> Task:
-        """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo. The task is kept either way."""
-        return await info.context.write(TaskService.set_source, task_id, source, reason or None)
+        """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo. The task is kept either way.
+
+        A task made by AI or by the playbook may take any source; a person's own only MANUAL and DISMISSED.
+        """
+        given = {} if reason is UNSET else {"dismissed_reason": reason}
+        return await info.context.write(TaskService.set_source, task_id, source, given)
 
     @graph.mutation
     async def delete_task(self, info: Info, id: TaskId) -> Task:
@@ -175,10 +184,3 @@ class TaskMutation:
     async def restore_task(self, info: Info, id: TaskId) -> Task:
         """Bring a deleted task back."""
         return await info.context.write(TaskService.restore, id)
-
-
-def _values(given: CreateTaskInput | UpdateTaskInput) -> dict[str, object]:
-    values = values_of(given, "expected_version")
-    if values.get("assignee_id") is not None:
-        values["assignee_id"] = parse_uuid(str(values["assignee_id"]), "assigneeId")
-    return values

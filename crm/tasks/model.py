@@ -79,4 +79,10 @@ class Task(Model):
             "id",
             postgresql_where=text("assignee_id IS NOT NULL"),
         ),
+        Index(
+            "tasks_search_idx",
+            text("crm_text_document(title, description)"),
+            postgresql_using="gin",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )

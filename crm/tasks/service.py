@@ -6,11 +6,14 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, select
 
 from crm.core import errors, validate
+from crm.core.database import on_violation
 from crm.core.service import Service
+from crm.core.unit import missing
 from crm.core.visibility import with_deleted
 from crm.graph.filters import filtered
 from crm.graph.ordering import ordered, rank
 from crm.leads.model import Lead
+from crm.people.service import unknown_user, user_key
 from crm.tasks.filter import TaskFilter
 from crm.tasks.model import Task, TaskPriority, TaskSource
 
@@ -21,7 +24,10 @@ _RULES: Final = {
     "title": validate.text(_TITLE, required=True),
     "description": validate.text(_TEXT),
     "priority": validate.given,
+    "assignee_id": user_key,
 }
+
+on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
 
 
 class TaskService(Service):
@@ -78,19 +84,19 @@ class TaskService(Service):
         await self._complete(task, completed=completed)
         return task
 
-    async def set_source(self, key: int, source: TaskSource, reason: str | None = None) -> Task:
+    async def set_source(self, key: int, source: TaskSource, given: Mapping[str, Any]) -> Task:
         """Accept a suggestion, dismiss it, or undo either. A person's own task never becomes a suggestion."""
         task = await self._get(key)
         if source is TaskSource.AI_SUGGESTED and task.generated_by is None:
             message = "A person wrote this task; it cannot become a suggestion."
             raise errors.BadUserInput(message, field="source")
-        if reason is not None and source is not TaskSource.DISMISSED:
+        dismissed = source is TaskSource.DISMISSED
+        reason = validate.text(_REASON)("reason", given.get("dismissed_reason"))
+        if reason is not None and not dismissed:
             message = "A reason belongs to a dismissal."
             raise errors.BadUserInput(message, field="reason")
-        if source is not TaskSource.DISMISSED:
-            task.dismissed_reason = None
-        elif reason is not None or task.source is not TaskSource.DISMISSED:
-            task.dismissed_reason = validate.text(_REASON)("reason", reason)
+        if not dismissed or "dismissed_reason" in given:
+            task.dismissed_reason = reason
         task.source = source
         return task
 
@@ -103,6 +109,8 @@ class TaskService(Service):
     async def restore(self, key: int) -> Task:
         """Bring a deleted task back."""
         task = await self.unit.get(Task, key, deleted=True)
+        if not await self.unit.rows(select(Lead.id).where(Lead.id == task.lead_id)):
+            raise missing(Task, key, deleted=True)
         task.deleted_at = None
         return task
 

@@ -1,0 +1,163 @@
+import asyncio
+import time
+
+import pytest
+
+CREATE = "mutation($input: CreateUserInput!) { createUser(input: $input) { id email name role disabledAt } }"
+UPDATE = "mutation($id: ID!, $input: UpdateUserInput!) { updateUser(id: $id, input: $input) { name role } }"
+DISABLE = "mutation($id: ID!, $disabled: Boolean) { disableUser(id: $id, disabled: $disabled) { disabledAt } }"
+NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
+
+
+@pytest.fixture
+def refused(graphql, db):
+    """Run an operation that must be refused without a trace; returns its first error's extensions."""
+
+    async def run(query, **variables):
+        before = db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
+        answer = await graphql(query, expect_errors=True, **variables)
+        assert answer.get("errors"), answer
+        assert db.execute("SELECT count(*) AS count FROM events").fetchone()["count"] == before
+        return answer["errors"][0]["extensions"]
+
+    return run
+
+
+@pytest.fixture
+def no_service_admin(db):
+    """Without the service admin an admin may really be the last."""
+    db.execute("UPDATE users SET role = 'member' WHERE email = 'service-admin@crm.invalid'")
+    yield
+    db.execute("UPDATE users SET role = 'admin' WHERE email = 'service-admin@crm.invalid'")
+
+
+@pytest.fixture
+def signed_in(server, client):
+    """Run an operation as one particular user."""
+
+    def as_user(user):
+        headers = {"Authorization": f"Bearer {server.token(user['role'], email=user['email'])}"}
+
+        async def run(query, **variables):
+            response = await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+            return response.json()
+
+        return run
+
+    return as_user
+
+
+class TestMe:
+    async def test_is_the_user_that_the_token_stands_for(self, graphql):
+        data = await graphql("{ me { email role } }", role="viewer")
+        assert data["me"] == {"email": "service-viewer@crm.invalid", "role": "VIEWER"}
+
+
+class TestUsers:
+    async def test_lists_people_by_name_for_pickers(self, graphql, make_user):
+        for name in ("Örjan", "Anna"):
+            make_user(name=name)
+        data = await graphql('{ users(filter: {email: {endsWith: "@example.com"}}) { name } }', role="viewer")
+        assert [user["name"] for user in data["users"]] == ["Anna", "Örjan"]
+
+
+class TestCreateUser:
+    async def test_adds_a_member_unless_said_otherwise(self, graphql, events):
+        data = await graphql(CREATE, input={"email": " Anna@example.com ", "name": "Anna"})
+        found = data["createUser"]
+        key = found.pop("id")
+        assert found == {"email": "Anna@example.com", "name": "Anna", "role": "MEMBER", "disabledAt": None}
+        (event,) = events()
+        assert (event["type"], event["entity_id"], event["lead_id"]) == ("user.created", key, None)
+
+    async def test_refuses_an_address_that_another_has(self, refused, make_user):
+        make_user(email="åsa@example.com")
+        error = await refused(CREATE, input={"email": "ÅSA@example.com", "name": "Åsa"})
+        assert (error["code"], error["field"]) == ("CONFLICT", "email")
+
+    @pytest.mark.parametrize(("field", "value"), [("email", "anna"), ("email", " "), ("name", ""), ("name", "x" * 201)])
+    async def test_refuses_what_makes_no_sense_and_says_where(self, refused, field, value):
+        error = await refused(CREATE, input={"email": "a@example.com", "name": "A", field: value})
+        assert (error["code"], error["field"]) == ("BAD_USER_INPUT", field)
+
+    @pytest.mark.parametrize("role", ["member", "viewer"])
+    async def test_is_for_admins_only(self, refused, make_user, role):
+        user = str(make_user()["id"])
+        given = {"email": "a@example.com", "name": "A"}
+        assert (await refused(CREATE, role=role, input=given))["code"] == "FORBIDDEN"
+        assert (await refused(UPDATE, role=role, id=user, input={"name": "A"}))["code"] == "FORBIDDEN"
+        assert (await refused(DISABLE, role=role, id=user, disabled=True))["code"] == "FORBIDDEN"
+
+
+class TestUpdateUser:
+    async def test_keeps_what_is_left_out(self, graphql, make_user, events):
+        user = make_user(name="Anna", role="viewer")
+        data = await graphql(UPDATE, id=str(user["id"]), input={"role": "MEMBER"})
+        assert data["updateUser"] == {"name": "Anna", "role": "MEMBER"}
+        (event,) = events()
+        assert event["fields"] == [{"name": "role", "before": "VIEWER", "after": "MEMBER"}]
+
+    async def test_changes_nothing_when_nothing_changes(self, graphql, make_user, events):
+        user = make_user(name="Anna")
+        await graphql(UPDATE, id=str(user["id"]), input={"name": "Anna", "email": user["email"], "role": "MEMBER"})
+        assert events() == []
+
+    @pytest.mark.parametrize("field", ["name", "email", "role"])
+    async def test_does_not_clear_what_every_user_has(self, refused, make_user, field):
+        error = await refused(UPDATE, id=str(make_user()["id"]), input={field: None})
+        assert error == {"code": "BAD_USER_INPUT", "field": field}
+
+    async def test_says_which_user_is_missing(self, refused):
+        error = await refused(UPDATE, id=NOBODY, input={"name": "A"})
+        assert error == {"code": "NOT_FOUND", "entity": "user", "id": NOBODY}
+        assert (await refused(UPDATE, id="7", input={"name": "A"})) == {"code": "BAD_USER_INPUT", "field": "id"}
+
+    async def test_keeps_the_last_admin(self, signed_in, make_user, no_service_admin):
+        last = make_user(role="admin")
+        make_user(role="admin", disabled_at="2026-01-01T00:00:00Z")
+        answer = await signed_in(last)(UPDATE, id=str(last["id"]), input={"role": "MEMBER"})
+        assert answer["errors"][0]["extensions"]["code"] == "CONFLICT"
+
+    async def test_keeps_an_admin_when_all_step_down_at_once(self, signed_in, make_user, db, no_service_admin):
+        admins = [make_user(role="admin") for _ in range(6)]
+        await asyncio.gather(*(signed_in(one)(UPDATE, id=str(one["id"]), input={"role": "MEMBER"}) for one in admins))
+        left = db.execute("SELECT count(*) AS count FROM users WHERE role = 'admin'").fetchone()["count"]
+        assert left == 1
+
+    async def test_lets_an_admin_step_down_when_another_stays(self, graphql, make_user):
+        user = make_user(role="admin")
+        assert (await graphql(UPDATE, id=str(user["id"]), input={"role": "VIEWER"}))["updateUser"]["role"] == "VIEWER"
+
+
+class TestDisableUser:
+    async def test_shuts_a_user_out_within_seconds_and_lets_them_in_again(self, graphql, signed_in, make_user):
+        user = make_user()
+        theirs = signed_in(user)
+        assert (await theirs("{ me { id } }"))["data"]["me"] == {"id": str(user["id"])}
+        data = await graphql(DISABLE, id=str(user["id"]), disabled=True)
+        assert data["disableUser"]["disabledAt"]
+        deadline = time.monotonic() + 6
+        while "data" in (answer := await theirs("{ me { id } }")) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        assert (await graphql(DISABLE, id=str(user["id"]), disabled=False))["disableUser"] == {"disabledAt": None}
+        assert (await theirs("{ me { id } }"))["data"]["me"] == {"id": str(user["id"])}
+
+    async def test_changes_nothing_when_nothing_changes(self, graphql, make_user, events):
+        user = make_user(disabled_at="2026-01-01T00:00:00Z")
+        data = await graphql(DISABLE, id=str(user["id"]), disabled=True)
+        assert data["disableUser"] == {"disabledAt": "2026-01-01T00:00:00.000000Z"}
+        assert events() == []
+
+    async def test_leaves_their_leads_and_tasks_to_them(self, graphql, make_user, make_lead, make_task):
+        user = make_user(name="Anna")
+        lead = make_lead(owner_id=user["id"])
+        make_task(lead_id=lead["id"], assignee_id=user["id"])
+        await graphql(DISABLE, id=str(user["id"]), disabled=True)
+        data = await graphql("{ leads { owner { name } tasks { assignee { name } } } }")
+        assert data["leads"] == [{"owner": {"name": "Anna"}, "tasks": [{"assignee": {"name": "Anna"}}]}]
+
+    async def test_does_not_let_you_disable_yourself(self, signed_in, make_user):
+        user = make_user(role="admin")
+        answer = await signed_in(user)(DISABLE, id=str(user["id"]), disabled=True)
+        assert answer["errors"][0]["extensions"]["code"] == "CONFLICT"
