@@ -121,6 +121,14 @@ export const CreateLeads = graphql(`
   }
 `);
 
+export const DeleteLead = graphql(`
+  mutation DeleteLead($id: Int!) {
+    deleteLead(id: $id) {
+      deletedAt
+    }
+  }
+`);
+
 export const CreateTask = graphql(`
   mutation CreateTask($input: CreateTaskInput!) {
     createTask(input: $input) {

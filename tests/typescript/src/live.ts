@@ -1,29 +1,52 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
 import { createClient, type Client as Socket } from "graphql-ws";
 import { WebSocket } from "ws"; // a browser has its own: leave this and `webSocketImpl` out
 
 import { CrmError, type Problems } from "./client.js";
-import type { TypedDocumentString } from "./gql/graphql.js";
+import { LeadChanges } from "./documents.js";
+import type { LeadChangesSubscription } from "./gql/graphql.js";
+
+type LeadChange = LeadChangesSubscription["changes"];
 
 export function connect(url: string, token: string): Socket {
   return createClient({
     url: url.replace(/^http/, "ws"),
     connectionParams: { authorization: `Bearer ${token}` },
     webSocketImpl: WebSocket,
+    retryAttempts: 0, // it would start again from the first `after`; changesOf knows a later one
   });
 }
 
-/** The answers of a subscription, one after another, until you `break`. */
-export async function* follow<Data, Variables extends Record<string, unknown>>(
+/** A lead's changes after this cursor, each once, whatever happens to the connection, until you `break`. */
+export async function* changesOf(
   socket: Socket,
-  document: TypedDocumentString<Data, Variables>,
-  variables: Variables,
-): AsyncGenerator<Data, void> {
-  try {
-    for await (const { data } of socket.iterate<Data>({ query: document.toString(), variables })) {
-      if (data) yield data;
+  leadId: number,
+  after: string | null,
+): AsyncGenerator<LeadChange, void> {
+  for (;;) {
+    try {
+      const answers = socket.iterate<LeadChangesSubscription>({
+        query: LeadChanges.toString(),
+        variables: { leadId, after },
+      });
+      for await (const { data } of answers) {
+        if (!data) continue;
+        after = data.changes.cursor;
+        yield data.changes;
+      }
+      return;
+    } catch (error) {
+      // graphql-ws throws a refused operation as an array of errors, and a lost connection as its close event.
+      if (Array.isArray(error)) throw new CrmError(error as unknown as Problems);
+      if (!isClosed(error)) throw error;
+      await sleep(1000);
     }
-  } catch (error) {
-    // graphql-ws throws the errors of a refused operation as an array, a closed socket as its close event.
-    throw Array.isArray(error) ? new CrmError(error as unknown as Problems) : error;
   }
+}
+
+/** Lost for now; a code of 4400 to 4498 means that the server refuses, and would again. */
+function isClosed(error: unknown): boolean {
+  const code = error instanceof Object && "code" in error ? error.code : undefined;
+  return typeof code === "number" && !(code >= 4400 && code < 4499);
 }

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { Client, CrmError, type ErrorCode } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
-import { connect, follow } from "./live.js";
-import type { LeadFilter, LeadPageQuery, TaskSource } from "./gql/graphql.js";
+import { changesOf, connect } from "./live.js";
+import type { CreateLeadInput, LeadFilter, LeadPageQuery, TaskSource } from "./gql/graphql.js";
 
 function setting(name: string): string {
   const value = process.env[name];
@@ -16,8 +16,32 @@ function setting(name: string): string {
 const client = new Client(setting("CRM_URL"), setting("CRM_TOKEN"));
 const run = `ts-${Date.now()}`;
 
+/** Leads of this run alone, so that the program runs against any data. */
+async function addLeads(tag: string, ...leads: Omit<CreateLeadInput, "tags">[]): Promise<number[]> {
+  const inputs = leads.map((lead) => ({ ...lead, tags: [tag] }));
+  const { createLeads } = await client.run(documents.CreateLeads, { inputs });
+  const ids = createLeads.map((result) => Number(result.lead?.id));
+  added.push(...ids);
+  return ids;
+}
+
+const added: number[] = [];
+
 async function list(): Promise<void> {
-  const filter: LeadFilter = { company: { startsWith: "typescript" }, tasks: { some: { completed: { eq: false } } } };
+  const [asa, osten] = await addLeads(
+    run,
+    { firstName: "Åsa", lastName: "Ångström" },
+    { firstName: "Östen", lastName: "Öberg", budget: "1250.50", currency: "SEK" },
+    { firstName: "Nils", lastName: "Utan" },
+  );
+  assert(asa && osten);
+  await client.run(documents.CreateTask, { input: { leadId: asa, title: "Ring" } });
+  await client.run(documents.CreateTask, { input: { leadId: osten, title: "Some day" } });
+  await client.run(documents.CreateTask, {
+    input: { leadId: osten, title: "First", dueDate: "2027-01-01T12:00:00Z" },
+  });
+
+  const filter: LeadFilter = { tags: { has: run }, tasks: { some: { completed: { eq: false } } } };
   const { leads } = await client.run(documents.OpenLeads, {
     filter,
     orderBy: [{ field: "LAST_NAME", direction: "DESC" }, { field: "BUDGET", nulls: "FIRST" }],
@@ -73,6 +97,7 @@ async function createLead(): Promise<number> {
   });
   assert.equal(createLead.budget, "99.90");
   createdId = Number(createLead.id);
+  added.push(createdId);
   return createdId;
 }
 
@@ -123,8 +148,11 @@ async function* allLeads(filter: LeadFilter, first: number) {
 }
 
 async function paging(): Promise<void> {
+  const paged = `${run}-paged`;
+  const ten = Array.from({ length: 10 }, (_, n) => ({ firstName: "Page", lastName: `Lead ${n % 4}` }));
+  await addLeads(paged, ...ten);
   const names: string[] = [];
-  for await (const lead of allLeads({ tags: { has: "paged" } }, 3)) names.push(lead.lastName);
+  for await (const lead of allLeads({ tags: { has: paged } }, 3)) names.push(lead.lastName);
   assert.equal(names.length, 10);
   assert.deepEqual(names, names.toSorted());
   const bad = await failure(client.run(documents.LeadPage, { first: 3, after: "not a cursor" }));
@@ -144,6 +172,7 @@ async function bulk(): Promise<void> {
     ["CREATED", "DUPLICATE", "INVALID"],
   );
   const [created, duplicate, invalid] = createLeads;
+  added.push(Number(created?.lead?.id));
   assert.equal(String(duplicate?.duplicateOfId), created?.lead?.id);
   assert.equal(invalid?.field, "firstName");
 }
@@ -167,32 +196,25 @@ async function errors(): Promise<void> {
 async function live(): Promise<void> {
   const leadId = await createLead();
   const { lead } = await client.run(documents.LastCursor, { id: leadId });
-  let after = lead?.timeline[0]?.cursor ?? null;
-  const title = async (title: string) =>
-    getFragmentData(
-      documents.TaskRow,
-      (await client.run(documents.CreateTask, { input: { leadId, title } })).createTask,
-    );
+  const start = lead?.timeline[0]?.cursor ?? null;
+  const addTask = (title: string) => client.run(documents.CreateTask, { input: { leadId, title } });
+
+  await addTask("before you connect");
   const socket = connect(setting("CRM_URL"), setting("CRM_TOKEN"));
   const seen: string[] = [];
+  for await (const change of changesOf(socket, leadId, start)) {
+    assert.equal(change.type, "task.created");
+    seen.push(getFragmentData(documents.TaskRow, change.task)?.title ?? "deleted since");
+    if (seen.length === 1) await addTask("while you look");
+    if (seen.length === 2) {
+      socket.terminate(); // the connection is lost
+      await addTask("while you are away");
+    }
+    if (seen.length === 3) break;
+  }
+  assert.deepEqual(seen, ["before you connect", "while you look", "while you are away"]);
 
-  // What happened before you connected, then what happens while you look.
-  await title("before");
-  for await (const { changes } of follow(socket, documents.LeadChanges, { leadId, after })) {
-    after = changes.cursor;
-    seen.push(getFragmentData(documents.TaskRow, changes.task)?.title ?? changes.type);
-    if (seen.length === 1) await title("while");
-    else break;
-  }
-  // What happened while you were away comes first, and nothing comes twice.
-  await title("away");
-  for await (const { changes } of follow(socket, documents.LeadChanges, { leadId, after })) {
-    assert.equal(changes.type, "task.created");
-    seen.push(getFragmentData(documents.TaskRow, changes.task)?.title ?? changes.type);
-    break;
-  }
-  assert.deepEqual(seen, ["before", "while", "away"]);
-  const foreign = await failure(follow(socket, documents.LeadChanges, { leadId, after: "not a cursor" }).next());
+  const foreign = await failure(changesOf(socket, leadId, "not a cursor").next());
   assert.deepEqual([foreign.code, foreign.details.field], ["BAD_USER_INPUT", "after"]);
   await socket.dispose();
 }
@@ -206,7 +228,11 @@ async function failure(promise: Promise<unknown>): Promise<CrmError> {
   throw error ?? new Error("this should have failed");
 }
 
-for (const flow of [list, one, change, tasks, paging, bulk, errors, live]) {
-  await flow();
-  console.log(`ok ${flow.name}`);
+try {
+  for (const flow of [list, one, change, tasks, paging, bulk, errors, live]) {
+    await flow();
+    console.log(`ok ${flow.name}`);
+  }
+} finally {
+  for (const id of added) await client.run(documents.DeleteLead, { id });
 }
