@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
-    any_,
     cast,
     collate,
     exists,
@@ -262,7 +261,8 @@ def _typed(operand: Any, column: Any) -> Any:
 
 
 def _in(column: Any, operand: Any) -> ColumnElement[bool]:
-    matches: ColumnElement[bool] = column == any_(type_coerce(operand, ARRAY(column.type)))
+    # Not SQLAlchemy's any_(), which drops the coercion: PostgreSQL would compare a uuid with text.
+    matches: ColumnElement[bool] = column == func.any(type_coerce(operand, ARRAY(column.type)))
     return matches
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
 from crm.core.visibility import visible
@@ -31,8 +32,8 @@ from crm.graph.selection import Selected
 from crm.graph.shape import FieldShape
 
 _LONGEST_KEY: Final = 63
-_EMPTY: Final = literal_column("'[]'::json")
-_NULL: Final = literal_column("'null'")
+_EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
+_NULL: Final[ColumnElement[Any]] = literal_column("'null'")
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,12 @@ class Compiler:
     def _value(self, field: Selected, type_name: str, rows: FromClause) -> ColumnElement[Any]:
         shape = field.shape
         if shape is None:
-            return literal_column(f"'{type_name}'")
+            return _type_name(type_name)
         if shape.kind == "column":
             return _shown(rows.c[shape.python_name], shape)
         assert shape.declaration is not None
         if shape.kind == "computed":
-            return _shown(visible(shape.declaration.function(rows.c), rows), shape)
+            return _shown(visible(_correlated(shape.declaration.function(rows.c), rows), rows), shape)
         return self._edge(field, rows.c, rows)
 
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
@@ -105,7 +106,7 @@ class Compiler:
     def _one(self, field: Selected, statement: Select[Any]) -> ColumnElement[Any]:
         rows = statement.subquery(self._name("q"))
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
-        return self._aggregate(fields, rows, func.row_to_json).scalar_subquery()
+        return self._records(fields, rows, many=False).scalar_subquery()
 
     def _many(self, field: Selected, statement: Any, given: Given, outer: FromClause | None) -> ColumnElement[Any]:
         if given.offset is not None:
@@ -114,8 +115,8 @@ class Compiler:
         statement = statement.limit(literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit)
         rows = visible(statement, outer).subquery(self._name("q"))
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
-        found = self._aggregate(fields, rows, func.json_agg)
-        value = func.coalesce(found.selected_columns[0], _EMPTY)
+        found = self._records(fields, rows, many=True)
+        value: ColumnElement[Any] = func.coalesce(found.selected_columns[0], _EMPTY)
         if unlimited:
             value = case(
                 (
@@ -173,7 +174,7 @@ class Compiler:
         values = []
         for child in part.children:
             if child.shape is None:
-                values.append((child.key, literal_column(f"'{_name(part)}'")))
+                values.append((child.key, _type_name(_name(part))))
             elif child.kind is None:
                 values.append((child.key, rows.c["__cursor"]))
             else:
@@ -204,7 +205,7 @@ class Compiler:
         column = 2
         for part in field.children:
             if part.shape is None:
-                value: Any = literal_column(f"'{_name(field)}'")
+                value: Any = _type_name(_name(field))
             elif part.kind is None:
                 value = total.scalar_subquery()
             elif part.kind.part == "page_info":
@@ -212,7 +213,7 @@ class Compiler:
                     [
                         (
                             child.key,
-                            info[child.shape.python_name] if child.shape else literal_column("'PageInfo'"),
+                            info[child.shape.python_name] if child.shape else _type_name("PageInfo"),
                         )
                         for child in part.children
                     ],
@@ -223,28 +224,31 @@ class Compiler:
                 value = func.coalesce(listed, _EMPTY)
                 column += 1
             values.append((part.key, value))
-        return select(self._object(values, aggregated=True)).select_from(shown)
+        page = select(self._object(values, aggregated=True))
+        if all(part.kind is None or part.shape is None for part in field.children):
+            return page
+        # HAVING makes it one group, so one row, even where nothing selected is an aggregate.
+        return page.select_from(shown).having(literal_column("true"))
 
     # Objects
 
-    def _aggregate(self, fields: Sequence[tuple[str, Any]], rows: FromClause, aggregate: Any) -> Select[Any]:
-        """`aggregate` over one JSON object for each row."""
-        if _has_long_key(fields):
-            return select(
-                aggregate(_text_object(fields)) if aggregate is func.json_agg else _text_object(fields)
-            ).select_from(rows)
+    def _records(self, fields: Sequence[tuple[str, Any]], rows: FromClause, *, many: bool) -> Select[Any]:
+        """One JSON object for each row; `many` makes them one list."""
+        if not fields or _has_long_key(fields):
+            shown = _text_object(fields)
+            return select(func.json_agg(shown) if many else shown).select_from(rows)
         composite = select(*(value.label(key) for key, value in fields)).select_from(rows).subquery(self._name("r"))
-        return select(aggregate(literal_column(f"{composite.name}.*"))).select_from(composite)
+        whole: ColumnElement[Any] = literal_column(f"{composite.name}.*")
+        return select(func.json_agg(whole) if many else func.row_to_json(whole)).select_from(composite)
 
     def _object(
         self, fields: Sequence[tuple[str, Any]], rows: FromClause | None = None, *, aggregated: bool = False
     ) -> ColumnElement[Any]:
         """One JSON object from expressions over the row at hand (or over aggregates of many)."""
-        if _has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
+        if not fields or _has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
             return _text_object(fields)
         if aggregated:
-            pairs = (part for key, value in fields for part in (literal_column(f"'{key}'"), value))
-            return func.json_build_object(*pairs)
+            return func.json_build_object(*(part for key, value in fields for part in (_quoted(key), value)))
         labelled = select(*(value.label(key) for key, value in fields)).correlate(rows)
         composite = labelled.subquery(self._name("r"))
         return select(func.row_to_json(literal_column(f"{composite.name}.*"))).select_from(composite).scalar_subquery()
@@ -257,11 +261,23 @@ class Compiler:
 _MOST_PAIRS: Final = 50
 
 
+def _correlated(expression: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
+    """The expression with its subqueries tied to `rows`, however many levels of SELECT lie between."""
+
+    def tie(element: Any, **_: object) -> Any:
+        return element.correlate(rows) if isinstance(element, Select) else None
+
+    found: ColumnElement[Any] = visitors.replacement_traverse(expression, {}, tie)
+    return found
+
+
 def _has_long_key(fields: Sequence[tuple[str, Any]]) -> bool:
     return any(len(key) > _LONGEST_KEY for key, _ in fields)
 
 
 def _text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
+    if not fields:  # @skip and @include left nothing
+        return literal_column("'{}'::json")
     pairs = [
         func.concat(
             literal_column(f"'\"{key}\":'"),
@@ -276,9 +292,19 @@ def _text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
     ).op("::")(literal_column("json"))
 
 
+def _quoted(text: str) -> ColumnElement[str]:
+    """A name of GraphQL's alphabet as an SQL literal."""
+    return literal_column(f"'{text}'")
+
+
 def _shown(column: ColumnElement[Any], shape: FieldShape) -> ColumnElement[Any]:
     value = json_value(column)
     return cast(value, Text) if shape.is_id else value
+
+
+def _type_name(name: str) -> ColumnElement[Any]:
+    """Typed, since to_json() takes no literal of an unknown type."""
+    return literal_column(f"'{name}'::text")
 
 
 def _flag(value: Any) -> ColumnElement[Any]:
