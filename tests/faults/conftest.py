@@ -1,0 +1,80 @@
+"""Servers and databases of their own, to be hurt."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crm.core import migrations
+from postgres import remove, throw_away_postgres
+from servers import Server
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def rounds():
+    """How often each fault is repeated: a few times in the suite, `make faults` sets more."""
+    return int(os.environ.get("CRM_FAULT_ROUNDS", "2"))
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator:
+    """A PostgreSQL that only this module uses, so that it may be killed."""
+    postgres, folder = throw_away_postgres()
+    postgres.start()
+    migrations.upgrade(postgres.url)
+    yield postgres
+    postgres.stop()
+    remove(folder)
+
+
+@pytest.fixture
+def own_database(own_postgres):
+    """Its database, empty."""
+    with psycopg.connect(own_postgres.url, autocommit=True) as connection:
+        connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
+        connection.execute("UPDATE event_epoch SET purged_xid = '0'")
+    return own_postgres.url
+
+
+@pytest.fixture
+def start_server(own_database, tmp_path):
+    """Start `crm serve` on the module's own database; whatever is left at the end is killed."""
+    started: list[Server] = []
+
+    def start(**settings: str) -> Server:
+        server = Server(own_database, tmp_path / f"log{len(started)}", **settings).start()
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory):
+    """Print a line of figures; `-s`, or `-rP`, shows them."""
+
+    def line(name: str, **figures: object) -> None:
+        shown = ", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items())
+        print(f"\nFAULTS {name}: {shown}", flush=True)  # noqa: T201
+
+    return line
+
+
+def memory_of(pid: int) -> int:
+    """Resident kilobytes of a process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+def processes_of(pid: int) -> list[int]:
+    """A process and its children."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
+    return [pid, *(int(line) for line in found.stdout.split())]
