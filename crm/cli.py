@@ -163,6 +163,9 @@ def main() -> None:
 def _run_server(host: str, port: int, *, workers: int) -> None:
     import uvicorn  # noqa: PLC0415
 
+    # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
+    # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "crm.app:create",
         factory=True,
