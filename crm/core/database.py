@@ -248,7 +248,7 @@ _STATES: Final[dict[str, Translation]] = {
     "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
     "57014": lambda _: errors.Timeout(),
     "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
-    "23": lambda error: errors.BadUserInput(**_column(error)),
+    "23": lambda error: errors.BadUserInput(None, **_column(error)),
     "22": lambda error: errors.BadUserInput(
         f"A value is out of range or malformed: {error.diag.message_primary}.",
         **_column(error),

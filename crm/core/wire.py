@@ -108,6 +108,7 @@ class Wire:
             steps = self._send_batch(list(batch))
         results: list[pq.abc.PGresult] = []
         failure: psycopg.Error | None = None
+        undone: list[Undo] = []
         for step in steps:
             result = await self._next_result()
             if result is None:
@@ -117,10 +118,12 @@ class Wire:
             elif step is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
                 results.append(result)
             if step is not None and result.status != pq.ExecStatus.COMMAND_OK:
-                step()
+                undone.append(step)
             await self._next_result()  # the None that ends each step
         await self._next_result()  # the answer to the sync
         self._pg.exit_pipeline_mode()
+        for undo in reversed(undone):
+            undo()
         if failure is not None:
             raise failure
         return results

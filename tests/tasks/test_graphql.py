@@ -199,7 +199,8 @@ class TestUpdateTaskSource:
         task = make_task()
         await graphql(SET_SOURCE_ONLY, id=task["id"], source="DISMISSED")
         data = await graphql(
-            "query($lead: Int!) { tasks { id source } tasksByLeadId(leadId: $lead) { id } lead(id: $lead) { tasks { id } } }",
+            "query($lead: Int!) { tasks { id source } tasksByLeadId(leadId: $lead) { id } "
+            "lead(id: $lead) { tasks { id } } }",
             lead=task["lead_id"],
         )
         key = str(task["id"])
