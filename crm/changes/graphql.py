@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from crm import graph
 from crm.changes.service import ChangeService
 from crm.core import events
+from crm.graph.declare import Operand
 from crm.graph.scalars import JSON
 from crm.interactions.service import InteractionService
 from crm.leads.service import LeadService
@@ -119,6 +120,6 @@ class ChangeSubscription:
         return ChangeService.between(after_xid, after_id, until_xid, lead_id, types)
 
 
-def _number(event: Row, entity: Entity) -> object:
+def _number(event: Row, entity: Entity) -> Operand:
     """The record's id, if it is of this kind."""
     return case((event.entity == literal_column(f"'{entity.value}'"), cast(event.entity_id, Integer)))

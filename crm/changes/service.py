@@ -1,17 +1,29 @@
 """What happened: reads of the event stream."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, literal_column, select, tuple_, type_coerce
 
+from crm.core import errors
 from crm.core.events import Event, StreamEpoch, Xid8
+from crm.graph.declare import Operand
+
+_CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
+
+
+def check_cursor(given: str, label: str) -> None:
+    """Refuse what cannot be a change's cursor."""
+    if not _CURSOR.fullmatch(given):
+        message = "This is not a cursor; take `cursor` of a change."
+        raise errors.BadUserInput(message, field=label)
 
 
 class ChangeService:
     """Reads of events. There is nothing to write: changes write their own events."""
 
     @staticmethod
-    def of_lead(lead_id: ColumnElement[Any], before: Any = None) -> Select[Any]:
+    def of_lead(lead_id: Operand, before: Any = None) -> Select[Any]:
         """What happened to a lead, its tasks and its interactions; newest first."""
         statement = select(Event).where(Event.lead_id == lead_id).order_by(Event.id.desc())
         if before is not None:
@@ -19,7 +31,7 @@ class ChangeService:
         return statement
 
     @staticmethod
-    def happened_since(lead_id: ColumnElement[Any], moment: ColumnElement[Any]) -> ColumnElement[bool]:
+    def happened_since(lead_id: Operand, moment: Operand) -> ColumnElement[bool]:
         """Whether anything happened to a lead after a moment."""
         newest = select(func.max(Event.occurred_at)).where(Event.lead_id == lead_id).scalar_subquery()
         return func.coalesce(newest > moment, literal_column("false"))
@@ -28,7 +40,7 @@ class ChangeService:
     def cursor(event: Any) -> ColumnElement[str]:
         """Where an event stands in the stream: the stream's epoch, the transaction, the event."""
         epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
-        dot = literal_column("'.'")
+        dot: ColumnElement[str] = literal_column("'.'")
         return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
 
     @staticmethod

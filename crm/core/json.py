@@ -29,8 +29,8 @@ class _ConstantsInline(PGCompiler_psycopg):
 DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 CONSTANTS_INLINE: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 CONSTANTS_INLINE.statement_compiler = _ConstantsInline
-_RFC3339: Final = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
-_UTC: Final = literal_column("'UTC'")
+_RFC3339: Final[ColumnElement[str]] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
+_UTC: Final[ColumnElement[str]] = literal_column("'UTC'")
 
 
 def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:

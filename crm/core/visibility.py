@@ -64,7 +64,8 @@ def visible(statement: S, outer: FromClause | None = None) -> S:
 
     `outer` is what the statement is correlated to: finished already, so left alone.
     """
-    return _visible(statement, frozenset(), outer)
+    found: S = _visible(statement, frozenset(), outer)
+    return found
 
 
 def _visible(statement: Any, enclosing: frozenset[FromClause], outer: FromClause | None = None) -> Any:

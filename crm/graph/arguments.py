@@ -100,7 +100,7 @@ def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]
     """What graphql-core's value_from_ast would find, worked out as far as possible beforehand."""
     bare = _bare(kind)
     if not isinstance(bare, GraphQLInputObjectType) or not isinstance(node, ObjectValueNode) or bare.is_one_of:
-        return lambda variables: value_from_ast(node, kind, variables)
+        return lambda variables: value_from_ast(node, kind, dict(variables))
     nodes = {field.name.value: field.value for field in node.fields or ()}
     parts = [(name, _field_evaluator(nodes.get(name), field)) for name, field in bare.fields.items()]
 

@@ -18,6 +18,7 @@ from typing import (
     TypeVar,
     dataclass_transform,
     get_origin,
+    overload,
 )
 
 import strawberry
@@ -29,7 +30,13 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What an argument or a row's column is to a declared function: an SQL expression, whatever the API's type says.
+Operand = Any
+# What a field costs, from its arguments.
+Price = Callable[[dict[str, Any]], int]
+
 KEY: Final = "crm"
+CHECK: Final = "crm_check"
 _MODEL: Final = "__crm_model__"
 MAX_ROWS: Final = 1000
 DEFAULT_PAGE: Final = 50
@@ -59,6 +66,12 @@ AfterChange = Annotated[
     strawberry.argument(description="Start after this change's `cursor`; without it, with what happens from now on."),
 ]
 
+
+def checked(check: Callable[[Any, str], None], description: str) -> Any:
+    """An argument whose value `check(value, label)` may refuse, before any SQL: `Annotated[str, checked(...)]`."""
+    return strawberry.argument(description=description, metadata={CHECK: check})
+
+
 _LIST: Final = {"limit": Limit, "offset": Offset}
 _CONNECTION: Final = {"first": First, "after": After, "last": Last, "before": Before}
 
@@ -75,7 +88,7 @@ class Declaration:
     # How many rows a list without a limit is taken to have, when an operation's cost is estimated.
     usual_rows: int = 10
     # Points that a field costs by itself, from its arguments: an order without an index, a search.
-    extra_cost: Callable[[dict[str, Any]], int] | None = None
+    extra_cost: Price | None = None
     # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
     wants_viewer: bool = False
 
@@ -146,6 +159,10 @@ def is_structural(enum: object) -> bool:
     return bool(getattr(enum, "__crm_structural__", False))
 
 
+@overload
+def edge(function: F) -> F: ...
+@overload
+def edge(*, role: Role = ..., usual_rows: int = ...) -> Callable[[F], F]: ...
 def edge(function: F | None = None, *, role: Role = Role.VIEWER, usual_rows: int = 10) -> Any:
     """A field that leads to other rows: the function gets the row's columns, and returns a statement.
 
@@ -154,33 +171,38 @@ def edge(function: F | None = None, *, role: Role = Role.VIEWER, usual_rows: int
     return _declared(function, skip=1, role=role, usual_rows=usual_rows)
 
 
+@overload
+def computed(function: F) -> F: ...
+@overload
+def computed(*, role: Role = ..., never_null: bool = ...) -> Callable[[F], F]: ...
 def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
     """A field that is an SQL expression over the row's columns."""
 
     def declare(found: F) -> Any:
-        return _field(
-            found,
-            "computed",
-            skip=1,
-            extra={},
-            role=role,
-            never_null=never_null,
-        )
+        return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null)
 
     return declare if function is None else declare(function)
 
 
+@overload
+def rows(function: F) -> F: ...
+@overload
+def rows(*, role: Role = ..., usual_rows: int = ..., extra_cost: Price | None = ...) -> Callable[[F], F]: ...
 def rows(
     function: F | None = None,
     *,
     role: Role = Role.VIEWER,
     usual_rows: int = 100,
-    extra_cost: Callable[[dict[str, Any]], int] | None = None,
+    extra_cost: Price | None = None,
 ) -> Any:
     """A root field that is a read: the function returns a statement. A parameter `viewer` is the viewer's id."""
     return _declared(function, skip=0, role=role, usual_rows=usual_rows, extra_cost=extra_cost)
 
 
+@overload
+def mutation(function: F) -> F: ...
+@overload
+def mutation(*, role: Role = ...) -> Callable[[F], F]: ...
 def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
     """A root field that changes something: a coroutine that returns `info.context.write(...)`."""
 
@@ -203,7 +225,7 @@ def stream(function: F) -> Any:
 _UNINDEXED_ORDER: Final = 1000
 
 
-def order_cost(*indexed: str) -> Callable[[dict[str, Any]], int]:
+def order_cost(*indexed: str) -> Price:
     """The price of an order: nothing for these fields, which an index serves."""
 
     def price(arguments: dict[str, Any]) -> int:
@@ -224,18 +246,15 @@ def _declared(function: F | None, *, skip: int, **options: Any) -> Any:
 
 
 def _shape(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
-    annotation = function.__annotations__["return"]
-    text = annotation if isinstance(annotation, str) else ""
-    if text.startswith("list[") or get_origin(annotation) is list:
+    origin: object = get_origin(function.__annotations__["return"])
+    if origin is list:
         return "many", _LIST
-    if text.startswith(("Connection[", "graph.Connection[")) or get_origin(annotation) is Connection:
+    if origin is Connection:
         return "connection", _CONNECTION
     return "one", {}
 
 
-def _field(
-    function: Callable[..., Any], kind: str, *, skip: int, extra: dict[str, Any], **options: Any
-) -> Any:
+def _field(function: Callable[..., Any], kind: str, *, skip: int, extra: dict[str, Any], **options: Any) -> Any:
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())[skip:]
     names = {parameter.name for parameter in parameters}

@@ -268,7 +268,8 @@ def _in(column: Any, operand: Any) -> ColumnElement[bool]:
 
 def _is_null(column: Any, operand: Any) -> ColumnElement[bool]:
     # Part of the statement's shape, so a plain bool here.
-    return column.is_(None) if operand else column.is_not(None)
+    found: ColumnElement[bool] = column.is_(None) if operand else column.is_not(None)
+    return found
 
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {

@@ -213,9 +213,9 @@ def decode(text: str, bound_to: str, field: str) -> list[str | None]:
     return found[_FIRST_VALUE:]
 
 
-_VERSION_SQL: Final = literal_column(str(_VERSION))
-_UTF8: Final = literal_column("'UTF8'")
-_BASE64: Final = literal_column("'base64'")
+_VERSION_SQL: Final[ColumnElement[Any]] = literal_column(str(_VERSION))
+_UTF8: Final[ColumnElement[Any]] = literal_column("'UTF8'")
+_BASE64: Final[ColumnElement[Any]] = literal_column("'base64'")
 # base64 to its URL-safe spelling, without padding and PostgreSQL's line breaks
-_URL_FROM: Final = literal_column("E'+/=\\n'")
-_URL_TO: Final = literal_column("'-_'")
+_URL_FROM: Final[ColumnElement[Any]] = literal_column("E'+/=\\n'")
+_URL_TO: Final[ColumnElement[Any]] = literal_column("'-_'")

@@ -140,6 +140,8 @@ def _shape(one: Selected, variables: Mapping[str, Any], values: list[object], vi
     for argument in _arguments(one):
         value = argument.given(variables)
         shape.append(shape_of(argument.kind, value, argument.name, argument.label, values))
+        if one.shape is not None:
+            one.shape.check(argument.name, argument.label, value)
         if argument.name == "include_deleted" and value is True and viewer.role is not Role.ADMIN:
             message = "Only admins may ask for deleted records."
             raise errors.Forbidden(message, field=argument.label)
@@ -198,7 +200,7 @@ def _paging(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging
     backwards = given["last"] is not Undefined and given["last"] is not None
     size = binds.leaf(None, SQL_TYPES["Int"])
     bound_to = binds.leaf(None, Text())
-    ends = []
+    ends: list[list[Any | None] | None] = []
     for end in ("after", "before"):
         if given[end] is Undefined or given[end] is None:
             ends.append(None)
@@ -269,6 +271,7 @@ class Plan:
     shaped: Shaped | None = None
     singles: dict[str, Shaped] = field(default_factory=dict)  # root by root, for when the whole fails
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
+    large: bool = False  # the last answer was: the next one queues for a slot
 
     def __post_init__(self) -> None:
         self._costly = [root for root in self.roots if any(_leads_elsewhere(one) for one in root.walk())]
