@@ -95,6 +95,8 @@ def known_error(error: BaseException) -> errors.CrmError:
         return known_error(original) if original is not None else errors.BadUserInput(error.message)
     if isinstance(error, TimeoutError):
         return errors.Timeout()
+    if isinstance(error, RecursionError):
+        return errors.TooComplex()
     log.error("request.failed", exc_info=error)
     return errors.Internal()
 

@@ -8,12 +8,14 @@ from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLNonNull,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    OperationType,
     VariableNode,
     Visitor,
     parse,
@@ -25,11 +27,12 @@ from graphql import (
 from graphql.execution import get_variable_values
 
 from crm.core import errors
-from crm.graph.limits import check_document
+from crm.graph.limits import check_document, check_values
 from crm.settings import Settings
 
 _MAX_FLAGS: Final = 8
 _TOO_MANY_TOKENS: Final = "Document contains more than"
+_TOO_DEEP: Final = "nested too deeply"
 _INT_RANGE: Final = range(-(2**31), 2**31)
 
 
@@ -40,6 +43,14 @@ class InvalidDocument(errors.BadUserInput):
         super().__init__(found[0].message)
         self.found = found
         self.document = document
+
+
+def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
+    """Strawberry checks @oneOf by itself and does not tell graphql-core, which knows the field at fault."""
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLInputObjectType):
+            kind.is_one_of = kind.extensions["strawberry-definition"].is_one_of
+    return schema
 
 
 class Operation:
@@ -66,6 +77,8 @@ class Operation:
             found = _coerce_simply(self._simple, given)
             if found is not None:
                 return found
+        if self.kind is not OperationType.MUTATION:
+            check_values(given, self.document.limits)
         values = get_variable_values(
             self.document.schema,
             self.node.variable_definitions or (),
@@ -146,8 +159,10 @@ class Document:
 
 def _parsed(text: str, limits: Settings) -> DocumentNode:
     try:
-        return parse(text, max_tokens=limits.max_tokens)
+        return parse(text, max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
     except GraphQLSyntaxError as error:
+        if _TOO_DEEP in error.message:
+            raise RecursionError from None
         if _TOO_MANY_TOKENS not in error.message:
             raise InvalidDocument([error]) from None
         message = f"The document has more than {limits.max_tokens:,} tokens."

@@ -27,7 +27,7 @@ from crm.core.wire import Params, Statement
 from crm.graph import answer
 from crm.graph.answer import Answer, MethodNotAllowed
 from crm.graph.arguments import plain
-from crm.graph.documents import Document, Operation
+from crm.graph.documents import Document, Operation, aware_of_one_of
 from crm.graph.plan import Plan, SecondUseCache
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
@@ -100,7 +100,7 @@ class Engine:
     """Plans and runs operations against one schema and one database."""
 
     def __init__(self, schema: strawberry.Schema, database: Database, settings: Settings) -> None:
-        self.schema = schema._schema  # noqa: SLF001  (Strawberry's way to the graphql-core schema)
+        self.schema = aware_of_one_of(schema._schema)  # noqa: SLF001  (Strawberry's way to the graphql-core schema)
         self.shape = SchemaShape(self.schema)
         self.database = database
         self.settings = settings
@@ -184,7 +184,11 @@ class Engine:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
         statement, params = shaped.step(variables, viewer)
         try:
-            cells = await self._read(statement, params, len(plan.reads), stale=stale)
+            if plan.large:
+                async with self._large:
+                    cells = await self._read(plan, statement, params, len(plan.reads), stale=stale)
+            else:
+                cells = await self._read(plan, statement, params, len(plan.reads), stale=stale)
         except psycopg.Error as error:
             return await self._one_by_one(operation, plan, variables, viewer, error)
         if len(plan.reads) == len(plan.roots):
@@ -192,10 +196,13 @@ class Engine:
         found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
         return await self._mixed(operation, plan, found, [], variables, viewer)
 
-    async def _read(self, statement: Statement, params: Params, count: int, *, stale: bool) -> list[bytes]:
+    async def _read(
+        self, plan: Plan, statement: Statement, params: Params, count: int, *, stale: bool
+    ) -> list[bytes]:
         result = await self.database.read(statement, params, stale=stale)
         cells = [result.get_value(0, index) or b"null" for index in range(count)]
         size = sum(map(len, cells))
+        plan.large = size > self.settings.large_answer_bytes
         if size > self.settings.max_answer_bytes:
             message = (
                 f"The answer is {size:,} bytes; at most {self.settings.max_answer_bytes:,} are allowed. "
@@ -220,7 +227,7 @@ class Engine:
             if len(plan.reads) > 1:
                 try:
                     statement, params = plan.single(root).step(variables, viewer)
-                    found[root.key] = (await self._read(statement, params, 1, stale=False))[0]
+                    found[root.key] = (await self._read(plan, statement, params, 1, stale=False))[0]
                     continue
                 except (psycopg.Error, errors.CrmError) as one:
                     failure = one
@@ -330,6 +337,7 @@ class Engine:
             value = argument.given(variables)
             if value is not strawberry.UNSET and value is not Undefined:
                 keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
+                shape.check(argument.name, argument.label, value)
         shown = self._shown(root)
         info = Info(Context(self, viewer, shown, variables))
         result = await shape.resolver(None, info, **keywords)

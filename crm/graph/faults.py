@@ -11,6 +11,7 @@ from graphql import (
     GraphQLError,
     Node,
     ObjectFieldNode,
+    OperationDefinitionNode,
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
@@ -32,12 +33,12 @@ def field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | 
     """The argument, as `filter.email.eq` or `inputs.3.email`, or else the field of a selection."""
     if not error.nodes:
         return None
-    node = error.nodes[-1]
+    node = next((one for one in reversed(error.nodes) if not isinstance(one, OperationDefinitionNode)), error.nodes[0])
     if isinstance(node, VariableDefinitionNode):
         path = _of_variable(node.variable.name.value, error.message, document)
     else:
         path = _of_node(node, error.message, document)
-    member = _MEMBER.search(error.message)
+    member = None if isinstance(node, ObjectFieldNode) else _MEMBER.search(error.message)
     return shortened(".".join((*path, member[1]) if member else path)) or None
 
 

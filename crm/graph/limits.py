@@ -1,24 +1,30 @@
 """How much one operation may ask for, measured in one walk that visits each fragment once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, NoReturn
 
 from graphql import (
+    ArgumentNode,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    ValueNode,
 )
 
 from crm.core import errors
 from crm.settings import Settings
 
+_INTROSPECTION: Final = ("__schema", "__type")
+_COUNTLESS: Final = 10**9
 
-@dataclass(frozen=True)
-class Size:
+
+class Size(NamedTuple):
     """What a selection adds up to, its fragments expanded."""
 
     depth: int = 0
@@ -26,16 +32,11 @@ class Size:
     fields: int = 0
     aliases: int = 0
     directives: int = 0
+    input_depth: int = 0
+    inputs: int = 0
 
-    def beside(self, other: "Size") -> "Size":
-        """Both together."""
-        return Size(
-            max(self.depth, other.depth),
-            max(self.introspection_depth, other.introspection_depth),
-            self.fields + other.fields,
-            self.aliases + other.aliases,
-            self.directives + other.directives,
-        )
+
+_NOTHING: Final = Size()
 
 
 def check_document(document: DocumentNode, limits: Settings) -> None:
@@ -46,31 +47,53 @@ def check_document(document: DocumentNode, limits: Settings) -> None:
     walk = _Walk(fragments)
     for node in document.definitions:
         if isinstance(node, OperationDefinitionNode):
-            size = walk.size(node.selection_set).beside(Size(directives=len(node.directives or ())))
-            _check(size, limits)
-    for name in fragments:
-        _check(walk.fragment(name), limits)
+            _check(walk.size(node.selection_set, len(node.directives or ())), limits)
+    for name, fragment in fragments.items():
+        size = walk.fragment(name)
+        if fragment.type_condition.name.value.startswith("__"):
+            # It fits only inside introspection, and the query that tools send is deeper than other operations may be.
+            size = size._replace(depth=0, introspection_depth=size.depth)
+        _check(size, limits)
+
+
+def check_values(values: Mapping[str, Any], limits: Settings) -> None:
+    """The same for what comes in variables: a filter, for one, is as much work as the selection that it filters."""
+    inputs, depth, level = 0, 0, [value for value in values.values() if isinstance(value, dict | list)]
+    while level:
+        objects = [value for value in level if isinstance(value, dict)]
+        inputs, depth = inputs + len(objects), depth + bool(objects)
+        _check_inputs(inputs, depth, limits)
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
 
 
 def _check(size: Size, limits: Settings) -> None:
     if size.depth > limits.max_depth:
         _refuse("levels", size.depth, limits.max_depth)
     if size.introspection_depth > limits.max_introspection_depth:
-        _refuse(
-            "levels of introspection",
-            size.introspection_depth,
-            limits.max_introspection_depth,
-        )
+        _refuse("levels of introspection", size.introspection_depth, limits.max_introspection_depth)
     if size.fields > limits.max_fields:
         _refuse("fields", size.fields, limits.max_fields)
     if size.aliases > limits.max_aliases:
         _refuse("aliases", size.aliases, limits.max_aliases)
     if size.directives > limits.max_directives:
         _refuse("directives", size.directives, limits.max_directives)
+    _check_inputs(size.inputs, size.input_depth, limits)
 
 
-def _refuse(what: str, found: int, most: int) -> None:
-    shown = f"{found:,}" if found < 10**9 else "far too many"
+def _check_inputs(inputs: int, depth: int, limits: Settings) -> None:
+    if inputs > limits.max_fields:
+        _refuse("conditions and inputs", inputs, limits.max_fields)
+    if depth > limits.max_depth:
+        _refuse("levels of input", depth, limits.max_depth)
+
+
+def _refuse(what: str, found: int, most: int) -> NoReturn:
+    shown = f"{found:,}" if found < _COUNTLESS else "far too many"
     message = f"The operation has {shown} {what}; at most {most:,} are allowed."
     raise errors.TooComplex(message, limit=most, what=what)
 
@@ -83,32 +106,70 @@ class _Walk:
         self._known: dict[str, Size] = {}
 
     def fragment(self, name: str) -> Size:
-        if name not in self._known:
-            self._known[name] = Size()
+        """The size of a fragment wherever it is spread."""
+        found = self._known.get(name)
+        if found is None:
+            self._known[name] = _NOTHING
             node = self._fragments.get(name)
-            if node is not None:
-                self._known[name] = self.size(node.selection_set).beside(Size(directives=len(node.directives or ())))
-        return self._known[name]
+            found = _NOTHING if node is None else self.size(node.selection_set, len(node.directives or ()))
+            self._known[name] = found
+        return found
 
-    def size(self, selection_set: SelectionSetNode) -> Size:
-        total = Size()
+    def size(self, selection_set: SelectionSetNode | None, directives: int = 0) -> Size:
+        """The size of a selection, and of what stands beside it."""
+        if selection_set is None:
+            return _NOTHING
+        depth = introspection_depth = fields = aliases = input_depth = inputs = 0
         for node in selection_set.selections:
-            total = total.beside(Size(directives=len(node.directives or ())))
+            directives += len(node.directives or ())
             if isinstance(node, FieldNode):
-                total = total.beside(self._field(node))
+                inner = self._field(node)
             elif isinstance(node, InlineFragmentNode):
-                total = total.beside(self.size(node.selection_set))
-            elif isinstance(node, FragmentSpreadNode):
-                total = total.beside(self.fragment(node.name.value))
-        return total
+                inner = self.size(node.selection_set)
+            else:
+                assert isinstance(node, FragmentSpreadNode)  # noqa: S101
+                inner = self.fragment(node.name.value)
+            depth = max(depth, inner.depth)
+            introspection_depth = max(introspection_depth, inner.introspection_depth)
+            fields += inner.fields
+            aliases += inner.aliases
+            directives += inner.directives
+            input_depth = max(input_depth, inner.input_depth)
+            inputs += inner.inputs
+        return Size(depth, introspection_depth, fields, aliases, directives, input_depth, inputs)
 
     def _field(self, node: FieldNode) -> Size:
-        inner = self.size(node.selection_set) if node.selection_set else Size()
-        introspects = node.name.value in ("__schema", "__type")
+        if node.selection_set is None and not node.arguments:
+            return _ALIASED if node.alias else _PLAIN
+        inner = self.size(node.selection_set)
+        introspects = node.name.value in _INTROSPECTION
+        depth, inputs = _arguments(node.arguments or ())
         return Size(
             depth=0 if introspects else inner.depth + 1,
-            introspection_depth=(inner.depth + 1) if introspects else inner.introspection_depth,
+            introspection_depth=inner.depth + 1 if introspects else inner.introspection_depth,
             fields=inner.fields + 1,
             aliases=inner.aliases + (node.alias is not None),
             directives=inner.directives,
+            input_depth=max(depth, inner.input_depth),
+            inputs=inputs + inner.inputs,
         )
+
+
+_PLAIN: Final = Size(depth=1, fields=1)
+_ALIASED: Final = Size(depth=1, fields=1, aliases=1)
+
+
+def _arguments(arguments: tuple[ArgumentNode, ...]) -> tuple[int, int]:
+    """How deep the objects in these arguments nest, and how many there are."""
+    found = [_objects(one.value) for one in arguments]
+    return max((depth for depth, _ in found), default=0), sum(count for _, count in found)
+
+
+def _objects(value: ValueNode) -> tuple[int, int]:
+    if isinstance(value, ObjectValueNode):
+        below = [_objects(one.value) for one in value.fields]
+        return 1 + max((depth for depth, _ in below), default=0), 1 + sum(count for _, count in below)
+    if isinstance(value, ListValueNode):
+        below = [_objects(one) for one in value.values]
+        return max((depth for depth, _ in below), default=0), sum(count for _, count in below)
+    return 0, 0

@@ -9,7 +9,7 @@ from sqlalchemy import func, literal_column
 
 from crm import graph
 from crm.changes.graphql import Change
-from crm.changes.service import ChangeService
+from crm.changes.service import ChangeService, check_cursor
 from crm.graph.engine import Info
 from crm.graph.filters import UNSET
 from crm.graph.inputs import expected_version, values_of
@@ -112,7 +112,7 @@ class Lead:
     @graph.edge(usual_rows=20)
     def timeline(
         lead: Row,
-        before: Annotated[str | None, strawberry.argument(description="Older than this change's cursor.")] = None,
+        before: Annotated[str | None, graph.checked(check_cursor, "Older than this change's cursor.")] = None,
     ) -> list[Change]:
         """What changed about it, its tasks and interactions; newest first."""
         return ChangeService.of_lead(lead.id, before)

@@ -24,7 +24,8 @@ def npm():
     return HERE
 
 
-def test_every_audit_passes(npm, server, db):
+@pytest.mark.usefixtures("db")
+def test_every_audit_passes(npm, server):
     done = subprocess.run(
         ["node", "audit.mjs"],
         cwd=npm,
