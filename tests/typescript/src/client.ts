@@ -41,7 +41,7 @@ export class CrmError extends Error {
 export class Client {
   constructor(
     private readonly url: string,
-    private readonly token: string,
+    private readonly token?: string, // `crm dev` needs none
   ) {}
 
   async run<Data, Variables>(
@@ -52,8 +52,8 @@ export class Client {
       method: "POST",
       headers: {
         accept: "application/graphql-response+json, application/json",
-        authorization: `Bearer ${this.token}`,
         "content-type": "application/json",
+        ...(this.token && { authorization: `Bearer ${this.token}` }),
       },
       body: JSON.stringify({ query: document.toString(), variables }),
     });

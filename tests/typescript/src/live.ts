@@ -9,10 +9,10 @@ import type { LeadChangesSubscription } from "./gql/graphql.js";
 
 type LeadChange = LeadChangesSubscription["changes"];
 
-export function connect(url: string, token: string): Socket {
+export function connect(url: string, token?: string): Socket {
   return createClient({
     url: url.replace(/^http/, "ws"),
-    connectionParams: { authorization: `Bearer ${token}` },
+    ...(token && { connectionParams: { authorization: `Bearer ${token}` } }),
     webSocketImpl: WebSocket,
     retryAttempts: 0, // it would start again from the first `after`; changesOf knows a later one
   });
