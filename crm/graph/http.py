@@ -117,8 +117,9 @@ class GraphQLHTTP:
 
     def _posted(self, body: bytes | bytearray) -> Request:
         request = _request(_loaded(body, "The body"))
-        if len(body) > self._settings.max_body_bytes and _BULK not in request.query:
-            _refuse_size(self._settings.max_body_bytes)
+        most = self._settings.max_body_bytes
+        if len(body) > most and (_BULK not in request.query or len(request.query) > most):
+            _refuse_size(most)
         return request
 
 
