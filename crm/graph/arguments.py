@@ -80,8 +80,7 @@ class Argument:
         if node is None:
             return cls(name, label, kind, lambda _: default)
         if isinstance(node, VariableNode):
-            variable = node.name.value
-            return cls(name, label, kind, lambda variables: variables.get(variable, default))
+            return cls(name, label, kind, _from_variable(node, kind, default))
         if _has_variables(node):
             return cls(name, label, kind, _evaluator(node, kind))
         constant = value_from_ast(node, kind)
@@ -100,7 +99,7 @@ def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]
     """What graphql-core's value_from_ast would find, worked out as far as possible beforehand."""
     bare = _bare(kind)
     if not isinstance(bare, GraphQLInputObjectType) or not isinstance(node, ObjectValueNode) or bare.is_one_of:
-        return lambda variables: value_from_ast(node, kind, dict(variables))
+        return _whole_evaluator(node, kind)
     nodes = {field.name.value: field.value for field in node.fields or ()}
     parts = [(name, _field_evaluator(nodes.get(name), field)) for name, field in bare.fields.items()]
 
@@ -110,13 +109,39 @@ def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]
     return evaluate
 
 
+def _whole_evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]:
+    def evaluate(variables: Mapping[str, Any]) -> Any:
+        value = value_from_ast(node, kind, dict(variables))
+        if value is Undefined:
+            message = f"A variable is null where `{kind}` needs a value."
+            raise errors.BadUserInput(message)
+        return value
+
+    return evaluate
+
+
+def _from_variable(node: VariableNode, kind: Any, default: Any) -> Callable[[Mapping[str, Any]], Any]:
+    variable = node.name.value
+    if not isinstance(kind, GraphQLNonNull):
+        return lambda variables: variables.get(variable, default)
+
+    def given(variables: Mapping[str, Any]) -> Any:
+        # A nullable variable with a default may stand here, and be null all the same.
+        value = variables.get(variable, default)
+        if value is None:
+            message = f"`${variable}` is null where `{kind}` is needed."
+            raise errors.BadUserInput(message, field=variable)
+        return value
+
+    return given
+
+
 def _field_evaluator(node: ValueNode | None, field: GraphQLInputField) -> Callable[[Mapping[str, Any]], Any]:
     default = field.default_value
     if node is None:
         return lambda _: default
     if isinstance(node, VariableNode):
-        variable = node.name.value
-        return lambda variables: variables.get(variable, default)
+        return _from_variable(node, field.type, default)
     if _has_variables(node):
         return _evaluator(node, field.type)
     constant = value_from_ast(node, field.type)

@@ -197,11 +197,15 @@ def payload(text: str, field: str = "after") -> list[Any]:
         not isinstance(found, list)
         or len(found) <= _FIRST_VALUE
         or found[0] != _VERSION
-        or not all(value is None or isinstance(value, str) for value in found[_FIRST_VALUE:])
+        or not all(value is None or (isinstance(value, str) and "\x00" not in value) for value in found[_FIRST_VALUE:])
     ):
-        message = "This is not a cursor; take `endCursor` or `startCursor` of a page."
-        raise errors.BadUserInput(message, field=field)
+        raise not_a_cursor(field)
     return found
+
+
+def not_a_cursor(field: str) -> errors.BadUserInput:
+    """The error for text that this connection never gave out."""
+    return errors.BadUserInput("This is not a cursor; take `endCursor` or `startCursor` of a page.", field=field)
 
 
 def decode(text: str, bound_to: str, field: str) -> list[str | None]:

@@ -27,7 +27,7 @@ from sqlalchemy.sql import visitors
 from crm.core.json import json_value
 from crm.core.visibility import visible
 from crm.graph.declare import MAX_ROWS
-from crm.graph.ordering import beyond, cursor, keys_of
+from crm.graph.ordering import Key, beyond, cursor, keys_of, not_a_cursor
 from crm.graph.selection import Selected
 from crm.graph.shape import FieldShape
 
@@ -141,9 +141,9 @@ class Compiler:
         keys = keys_of(statement)
         page = statement
         if paging.after is not None:
-            page = page.where(beyond(keys, _key_values(keys, paging.after), reverse=False))
+            page = page.where(beyond(keys, _key_values(keys, paging.after, "after"), reverse=False))
         if paging.before is not None:
-            page = page.where(beyond(keys, _key_values(keys, paging.before), reverse=True))
+            page = page.where(beyond(keys, _key_values(keys, paging.before, "before"), reverse=True))
         page = (
             page.order_by(None)
             .order_by(*(key.clause(reverse=paging.backwards) for key in keys))
@@ -186,8 +186,8 @@ class Compiler:
         order = number.desc() if paging.backwards else number.asc()
         within = number <= paging.size
         more: ColumnElement[Any] = func.count() > paging.size
-        ahead = paging.before is not None if paging.backwards else more
-        behind = more if paging.backwards else paging.after is not None
+        ahead = paging.before is not None or (not paging.backwards and more)
+        behind = paging.after is not None or (paging.backwards and more)
         first, last = (
             func.array_agg(aggregate_order_by(shown.c["__cursor"], direction)).filter(within)[1]
             for direction in (
@@ -311,7 +311,10 @@ def _flag(value: Any) -> ColumnElement[Any]:
     return literal_column("true" if value else "false") if isinstance(value, bool) else value
 
 
-def _key_values(keys: Sequence[Any], values: Sequence[Any | None]) -> list[Any]:
+def _key_values(keys: Sequence[Key], values: Sequence[Any | None], field: str) -> list[Any]:
+    fits = len(keys) == len(values)
+    if not fits or any(value is None and not key.nullable for key, value in zip(keys, values, strict=True)):
+        raise not_a_cursor(field)
     return [None if value is None else cast(value, key.column.type) for key, value in zip(keys, values, strict=True)]
 
 

@@ -85,6 +85,12 @@ class Generator:
         self._dice.shuffle(texts)
         return Operation("\n".join(texts), self._variables, self._cursors)
 
+    def filter(self, name: str, depth: int) -> dict[str, Any]:
+        """A filter alone."""
+        kind = self._schema.type_map[name]
+        assert isinstance(kind, GraphQLInputObjectType)
+        return self._input(kind, depth)
+
     # Selections
 
     def _selection(self, kind: GraphQLObjectType, depth: int, size: int | None = None) -> str:

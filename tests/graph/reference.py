@@ -245,9 +245,10 @@ def page(kind: str, rows: list[Row], given: dict[str, Any]) -> Page:
     between = rows[start:end] if start < end else []
     if given.get("last") is not None:
         shown = between[max(0, len(between) - given["last"]) :]
-        return Page(shown, len(rows), given.get("before") is not None, len(between) > given["last"], kind)
+        behind = given.get("after") is not None or len(between) > given["last"]
+        return Page(shown, len(rows), given.get("before") is not None, behind, kind)
     size = 50 if given.get("first") is None else given["first"]
-    more = len(between) > size
+    more = given.get("before") is not None or len(between) > size
     return Page(between[:size], len(rows), more, given.get("after") is not None, kind)
 
 

@@ -1,0 +1,184 @@
+"""Keyset paging: walking a connection gives exactly the plain list, in whatever order and either direction."""
+
+import base64
+import json
+import random
+
+import pytest
+from asking import answer, data
+from data import fill
+from generate import literal
+from reference import EnumName, cursor_parts
+
+FIELDS = {
+    "leads": ["ID", "FIRST_NAME", "EMAIL", "COMPANY", "STATUS", "BUDGET", "ACTIVITY_SCORE", "CREATED_AT", "SOURCE"],
+    "tasks": ["ID", "TITLE", "DUE_DATE", "COMPLETED", "PRIORITY", "LEAD_ID", "COMPLETED_AT"],
+    "interactions": ["ID", "TYPE", "SUBJECT", "OCCURRED_AT", "DURATION_MINUTES"],
+}
+PAGE = "{ nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }"
+
+
+def order(dice: random.Random, field: str) -> str:
+    keys = []
+    for name in dice.sample(FIELDS[field], dice.randint(0, 3)):
+        key = {"field": EnumName(name)}
+        if dice.random() < 0.6:
+            key["direction"] = EnumName(dice.choice(("ASC", "DESC")))
+        if dice.random() < 0.6:
+            key["nulls"] = EnumName(dice.choice(("FIRST", "LAST")))
+        keys.append(key)
+    return f"orderBy: {literal(keys)}"
+
+
+class Walk:
+    """Goes through a connection page by page."""
+
+    def __init__(self, engine, viewer, field: str, arguments: str) -> None:
+        self._engine, self._viewer = engine, viewer
+        self._query = f"{field}Connection({arguments}, %s) {PAGE}"
+        self._name = f"{field}Connection"
+
+    async def page(self, size: int, cursor: str | None = None, *, backwards: bool = False):
+        count, end = ("last", "before") if backwards else ("first", "after")
+        given = f"{count}: {size}" + (f', {end}: "{cursor}"' if cursor else "")
+        return (await data(self._engine, self._viewer, f"{{ {self._query % given} }}"))[self._name]
+
+    async def all(self, size: int, *, backwards: bool = False):
+        more, other = ("hasPreviousPage", "hasNextPage") if backwards else ("hasNextPage", "hasPreviousPage")
+        cursor, found, going = None, [], True
+        while going:
+            page = await self.page(size, cursor, backwards=backwards)
+            ids = [one["id"] for one in page["nodes"]]
+            found = [*ids, *found] if backwards else [*found, *ids]
+            info = page["pageInfo"]
+            assert info[other] is (cursor is not None)
+            going, cursor = info[more], info["startCursor" if backwards else "endCursor"]
+            assert len(ids) == size or not going
+        return found
+
+
+class TestWalking:
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def rows(cls, database_url):
+        fill(database_url, seed=3)
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_forwards_and_backwards_give_the_plain_list(self, engine, viewers, seed):
+        dice = random.Random(seed)
+        field = dice.choice(list(FIELDS))
+        arguments = order(dice, field)
+        plain = (await data(engine, viewers["viewer"], f"{{ {field}({arguments}) {{ id }} }}"))[field]
+        expected = [one["id"] for one in plain]
+        walk = Walk(engine, viewers["viewer"], field, arguments)
+        assert await walk.all(dice.randint(1, 7)) == expected, arguments
+        assert await walk.all(dice.randint(1, 7), backwards=True) == expected, arguments
+        assert await walk.all(len(expected)) == expected
+
+    async def test_a_window_between_two_cursors(self, engine, viewers):
+        rows = (
+            await data(engine, viewers["viewer"], "{ leadsConnection(first: 9) { edges { cursor node { id } } } }")
+        )["leadsConnection"]["edges"]
+        after, before = rows[1]["cursor"], rows[6]["cursor"]
+        window = f'after: "{after}", before: "{before}"'
+        for count, expected, ahead, behind in (
+            ("first: 2", rows[2:4], True, True),
+            ("last: 2", rows[4:6], True, True),
+            ("first: 4", rows[2:6], True, True),
+            ("last: 4", rows[2:6], True, True),
+        ):
+            page = (await data(engine, viewers["viewer"], f"{{ leadsConnection({count}, {window}) {PAGE} }}"))[
+                "leadsConnection"
+            ]
+            assert [one["id"] for one in page["nodes"]] == [one["node"]["id"] for one in expected]
+            assert (page["pageInfo"]["hasNextPage"], page["pageInfo"]["hasPreviousPage"]) == (ahead, behind), count
+
+    async def test_a_page_of_nothing(self, engine, viewers):
+        page = (await data(engine, viewers["viewer"], f"{{ leadsConnection(first: 0) {PAGE} }}"))["leadsConnection"]
+        info = {"hasNextPage": True, "hasPreviousPage": False, "startCursor": None, "endCursor": None}
+        assert page == {"nodes": [], "pageInfo": info}
+
+
+class TestWhileOthersWrite:
+    @pytest.mark.parametrize("backwards", [False, True])
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_no_other_row_is_lost_or_shown_twice(self, engine, viewers, db, make_lead, seed, backwards):
+        dice = random.Random(seed)
+        companies = [None, "a", "b", "c"]
+        steady = {str(make_lead(company=dice.choice(companies))["id"]) for _ in range(25)}
+        doomed = [make_lead(company=dice.choice(companies))["id"] for _ in range(10)]
+        nulls = dice.choice(("FIRST", "LAST"))
+        walk = Walk(engine, viewers["viewer"], "leads", f"orderBy: [{{field: COMPANY, nulls: {nulls}}}]")
+        cursor, found, going = None, [], True
+        while going:
+            page = await walk.page(3, cursor, backwards=backwards)
+            found += [one["id"] for one in page["nodes"]]
+            info = page["pageInfo"]
+            going = info["hasPreviousPage" if backwards else "hasNextPage"]
+            cursor = info["startCursor" if backwards else "endCursor"]
+            make_lead(company=dice.choice(companies))
+            if doomed:  # perhaps the very row that the cursor points at
+                gone = int(found[-1]) if int(found[-1]) in doomed else doomed[-1]
+                doomed.remove(gone)
+                db.execute("UPDATE leads SET deleted_at = now() WHERE id = %s", [gone])
+            assert len(found) < 200
+        assert len(found) == len(set(found))
+        assert steady <= set(found)
+
+
+class TestForeignCursors:
+    @pytest.fixture
+    async def cursor(self, graphql, make_lead):
+        for _ in range(3):
+            make_lead()
+        query = '{ leadsConnection(first: 1, filter: {lastName: {contains: "a"}}) { pageInfo { endCursor } } }'
+        return (await graphql(query))["leadsConnection"]["pageInfo"]["endCursor"]
+
+    @pytest.mark.parametrize("end", ["after", "before"])
+    @pytest.mark.parametrize(
+        "other",
+        [
+            "",
+            'filter: {lastName: {contains: "b"}}',
+            'filter: {lastName: {startsWith: "a"}}',
+            'filter: {firstName: {contains: "a"}}',
+            'filter: {lastName: {contains: "a"}}, orderBy: [{field: ID}]',
+            'filter: {lastName: {contains: "a"}}, includeDeleted: true',
+        ],
+    )
+    async def test_belong_to_their_filter_and_order(self, graphql, cursor, end, other):
+        query = f'{{ leadsConnection({other} {end}: "{cursor}") {{ nodes {{ id }} }} }}'
+        [error] = (await graphql(query, expect_errors=True))["errors"]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": end}
+        assert "another filter or order" in error["message"]
+
+    async def test_a_cursor_fits_any_page_size(self, graphql, cursor):
+        query = (
+            'query($c: String, $n: Int) { leadsConnection(first: $n, filter: {lastName: {contains: "a"}}, after: $c)'
+        )
+        for size in (1, 2, None):
+            found = await graphql(f"{query} {{ nodes {{ id }} }} }}", c=cursor, n=size)
+            assert [one["id"] for one in found["leadsConnection"]["nodes"]] == ["2", "1"][: size or 50]
+
+    @pytest.mark.parametrize("text", ["", "x", "e30", "WzFd", "WzEsIngiXQ", "é", "A" * 5000, "W1tdXQ=="])
+    async def test_what_is_no_cursor_is_named(self, graphql, text):
+        query = "query($c: String) { leadsConnection(after: $c) { nodes { id } } }"
+        [error] = (await graphql(query, expect_errors=True, c=text))["errors"]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "after"}
+
+    @pytest.mark.parametrize(
+        "keys", [[], ["1", "2"], [None], ["x"], ["1\x00"], ["99999999999999"], [""], ["1.5"], [["1"]], [1]]
+    )
+    async def test_a_forged_one_is_refused(self, graphql, make_lead, keys):
+        make_lead()
+        made = (await graphql("{ leadsConnection { pageInfo { endCursor } } }"))["leadsConnection"]["pageInfo"]
+        version, bound_to, *_ = cursor_parts(made["endCursor"])
+        forged = base64.urlsafe_b64encode(json.dumps([version, bound_to, *keys]).encode()).decode().rstrip("=")
+        query = "query($c: String) { leadsConnection(after: $c) { nodes { id } } }"
+        [error] = (await graphql(query, expect_errors=True, c=forged))["errors"]
+        assert error["extensions"]["code"] == "BAD_USER_INPUT"
+        assert error["extensions"].get("field", "after") == "after"
+
+    async def test_first_and_last_exclude_each_other(self, engine, viewers):
+        found = await answer(engine, viewers["viewer"], "{ leadsConnection(first: 1, last: 1) { totalCount } }")
+        assert found["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "last"}
