@@ -74,7 +74,7 @@ class Change:
         """Who did it."""
         return UserService.with_id(event.actor_id)
 
-    @graph.edge(usual_rows=5)
+    @graph.edge(usual_rows=5, takes=())
     def fields(event: Row) -> list[FieldChange]:
         """What changed."""
         each = (

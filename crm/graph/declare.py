@@ -7,7 +7,7 @@ it was given.
 
 import builtins
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import (
@@ -162,13 +162,19 @@ def is_structural(enum: object) -> bool:
 @overload
 def edge(function: F) -> F: ...
 @overload
-def edge(*, role: Role = ..., usual_rows: int = ...) -> Callable[[F], F]: ...
-def edge(function: F | None = None, *, role: Role = Role.VIEWER, usual_rows: int = 10) -> Any:
+def edge(*, role: Role = ..., usual_rows: int = ..., takes: Sequence[str] = ...) -> Callable[[F], F]: ...
+def edge(
+    function: F | None = None,
+    *,
+    role: Role = Role.VIEWER,
+    usual_rows: int = 10,
+    takes: Sequence[str] = ("limit", "offset"),
+) -> Any:
     """A field that leads to other rows: the function gets the row's columns, and returns a statement.
 
-    `list[X]` gets `limit` and `offset`; `X | None` is one row.
+    `list[X]` gets `limit` and `offset`, or of these what it `takes`; `X | None` is one row.
     """
-    return _declared(function, skip=1, role=role, usual_rows=usual_rows)
+    return _declared(function, skip=1, takes=takes, role=role, usual_rows=usual_rows)
 
 
 @overload
@@ -237,9 +243,11 @@ def order_cost(*indexed: str) -> Price:
     return price
 
 
-def _declared(function: F | None, *, skip: int, **options: Any) -> Any:
+def _declared(function: F | None, *, skip: int, takes: Sequence[str] = tuple(_LIST), **options: Any) -> Any:
     def declare(found: F) -> Any:
         kind, extra = _shape(found)
+        if kind == "many":
+            extra = {name: extra[name] for name in takes}
         return _field(found, kind, skip=skip, extra=extra, **options)
 
     return declare if function is None else declare(function)
