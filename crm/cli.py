@@ -11,6 +11,7 @@ from uuid import UUID
 
 import psycopg
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 _MIN_SECRET = 32
+_LONGEST_TOKEN = 10 * 365 * 24 * 3600
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
 
@@ -45,16 +47,20 @@ def dev(
     """
     if host not in _LOOPBACK:
         _fail(f"`crm dev` needs no credentials, so it listens on loopback only, not on {host}. Use `crm serve`.")
-    config = Settings()
+    config = _settings()
     if config.database_url:
         _dev(config.database_url, host, port, demo=demo)
         return
     directory = (data_dir or config.data_dir) / "postgres"
-    with console.status("Starting PostgreSQL"):
-        postgres = EmbeddedPostgres(directory)
-        url = postgres.start()
+    postgres = EmbeddedPostgres(directory)
+    # Whatever ends this, at whatever moment, stops PostgreSQL too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
+        with console.status("Starting PostgreSQL"):
+            url = postgres.start()
         _dev(url, host, port, demo=demo)
+    except KeyboardInterrupt:
+        console.print("Stopped.")
     finally:
         postgres.stop()
 
@@ -80,7 +86,7 @@ def serve(
 ) -> None:
     """Serve the API for real. Needs `DATABASE_URL` and `CRM_SECRET_KEY`; every request needs a token."""
     os.environ.pop("CRM_LOCAL_ADMIN", None)
-    config = Settings()
+    config = _settings()
     url = _database_url(config)
     _secret(config)
     try:
@@ -95,16 +101,16 @@ def serve(
 @app.command()
 def migrate() -> None:
     """Bring the database's tables up to date."""
-    _migrate(_database_url(Settings()))
+    _migrate(_database_url(_settings()))
 
 
 @app.command()
 def demo(
     leads: Annotated[int, typer.Option(help="How many leads, each with its history.", min=1, max=5_000_000)] = 500,
-    data_dir: Annotated[Path | None, typer.Option(help="The embedded PostgreSQL of `crm dev`, if no DATABASE_URL.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Without DATABASE_URL: where `crm dev` keeps its own.")] = None,
 ) -> None:
     """Add demo data: Swedish and English leads with interactions and tasks that read like real ones."""
-    config = Settings()
+    config = _settings()
     if config.database_url:
         _migrate(config.database_url)
         _load_demo(config.database_url, leads)
@@ -128,13 +134,17 @@ def token(
     ttl: Annotated[str, typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d.")] = "30d",
 ) -> None:
     """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`)."""
-    config = Settings()
+    config = _settings()
     url, secret = _database_url(config), _secret(config)
     address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
-    with _connect(url) as connection:
-        found = connection.execute(
-            "SELECT id, role, disabled_at FROM users WHERE lower(email) = lower(%s)", (address,)
-        ).fetchone()
+    lifetime = _lifetime(ttl)
+    try:
+        with _connect(url) as connection:
+            found = connection.execute(
+                "SELECT id, role, disabled_at FROM users WHERE lower(email) = lower(%s)", (address,)
+            ).fetchone()
+    except psycopg.errors.UndefinedTable:
+        _fail("The database has no tables yet. Run `crm migrate` first.")
     if found is None:
         _fail(f"There is no user {address}. An admin adds one with the mutation `createUser`.")
     key, own, disabled = found
@@ -142,7 +152,7 @@ def token(
         _fail(f"{address} is disabled.")
     if role is not None and not Role(own).includes(role):
         _fail(f"{address} is a {own}: a token cannot make it more.")
-    typer.echo(make_token(secret, key, role or Role(own), _lifetime(ttl)))
+    typer.echo(make_token(secret, key, role or Role(own), lifetime))
 
 
 @app.command()
@@ -216,12 +226,11 @@ def _local_admin(url: str) -> UUID:
     """The user that `crm dev` acts as."""
     with _connect(url) as connection:
         connection.execute(
-            "INSERT INTO users (email, name, role) VALUES ('admin@localhost', 'Local admin', 'admin') ON CONFLICT DO NOTHING"
+            "INSERT INTO users (email, name, role) VALUES ('admin@localhost', 'Local admin', 'admin') "
+            "ON CONFLICT DO NOTHING"
         )
-        row = connection.execute("SELECT id FROM users WHERE email = 'admin@localhost'").fetchone()
-    assert row is not None
-    key: UUID = row[0]
-    return key
+        (key,) = connection.execute("SELECT id FROM users WHERE lower(email) = 'admin@localhost'").fetchall()[0]
+    return UUID(str(key))
 
 
 def _is_empty(url: str) -> bool:
@@ -234,6 +243,20 @@ def _connect(url: str) -> psycopg.Connection[Any]:
         return psycopg.connect(url, connect_timeout=10)
     except psycopg.OperationalError as error:
         _fail(f"Cannot reach the database: {_first_line(error)}")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{_variable(one['loc'][0])}: {one['msg']}" for one in error.errors())
+        _fail(f"A setting is wrong. {wrong}.")
+
+
+def _variable(name: object) -> str:
+    """A setting's environment variable."""
+    text = str(name)
+    return text if text.isupper() else f"CRM_{text.upper()}"
 
 
 def _database_url(config: Settings) -> str:
@@ -254,18 +277,17 @@ def _secret(config: Settings) -> str:
 
 def _lifetime(text: str) -> timedelta:
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    if text[-1:] not in units or not text[:-1].isdigit() or int(text[:-1]) == 0:
+    if text[-1:] not in units or not text[:-1].isdecimal() or int(text[:-1]) == 0:
         _fail(f"--ttl {text!r} is not a time like 90s, 30m, 12h or 30d.")
-    try:
-        return timedelta(seconds=int(text[:-1]) * units[text[-1]])
-    except OverflowError:
-        _fail(f"--ttl {text!r} is too long.")
+    seconds = int(text[:-1]) * units[text[-1]]
+    if seconds > _LONGEST_TOKEN:
+        _fail(f"--ttl {text!r} is too long: at most {_LONGEST_TOKEN // units['d']} days.")
+    return timedelta(seconds=seconds)
 
 
 def _progress(_: str) -> Progress:
-    return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
+    text = TextColumn("{task.description}")
+    return Progress(SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
 
 
 def _first_line(error: BaseException) -> str:

@@ -27,7 +27,8 @@ _ROLE_SETTINGS: Final = {
 def pending(url: str) -> list[str]:
     """What the database's migrations lack, oldest first; empty when it is up to date."""
     scripts = ScriptDirectory(str(_SCRIPTS))
-    with create_engine(sqlalchemy_url(url), poolclass=pool.NullPool).connect() as connection:
+    engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
+    with engine.connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     known = {revision.revision for revision in scripts.walk_revisions()}
     unknown = [head for head in current if head not in known]

@@ -1,0 +1,94 @@
+import pytest
+
+TIMELINE = """query($id: Int!, $limit: Int, $before: String) {
+  lead(id: $id) { timeline(limit: $limit, before: $before) { id cursor type entity entityId occurredAt leadId } }
+}"""
+
+
+@pytest.fixture
+def timeline(graphql):
+    async def read(lead, **arguments):
+        return (await graphql(TIMELINE, id=lead, **arguments))["lead"]["timeline"]
+
+    return read
+
+
+class TestTimeline:
+    async def test_shows_what_happened_to_the_lead_its_tasks_and_interactions(self, graphql, make_lead, timeline, db):
+        lead, other = make_lead()["id"], make_lead()["id"]
+        await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "Saab"}}) {{ id }} }}')
+        await graphql(f'mutation {{ createTask(input: {{leadId: {lead}, title: "Call"}}) {{ id }} }}')
+        await graphql(f"mutation {{ logInteraction(input: {{leadId: {lead}, type: CALL}}) {{ id }} }}")
+        await graphql(f'mutation {{ createTask(input: {{leadId: {other}, title: "Other"}}) {{ id }} }}')
+        call = db.execute("SELECT id FROM interactions").fetchone()["id"]
+        await graphql(f"mutation {{ deleteInteraction(id: {call}) {{ id }} }}")
+        found = await timeline(lead)
+        assert [change["type"] for change in found] == [
+            "interaction.deleted",
+            "interaction.created",
+            "task.created",
+            "lead.updated",
+        ]
+        assert [change["entity"] for change in found] == ["INTERACTION", "INTERACTION", "TASK", "LEAD"]
+        assert {change["leadId"] for change in found} == {lead}
+
+    async def test_says_who_and_which_fields_and_leads_to_the_records(self, graphql, make_lead):
+        lead = make_lead(company="Volvo")["id"]
+        await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "Saab"}}) {{ id }} }}', role="member")
+        await graphql(f'mutation {{ createTask(input: {{leadId: {lead}, title: "Call"}}) {{ id }} }}')
+        data = await graphql(
+            "query($id: Int!) { lead(id: $id) { timeline { actor { email } fields { name before after } "
+            "lead { id } task { title } interaction { id } } } }",
+            id=lead,
+        )
+        created, updated = data["lead"]["timeline"]
+        assert updated == {
+            "actor": {"email": "service-member@crm.invalid"},
+            "fields": [{"name": "company", "before": "Volvo", "after": "Saab"}],
+            "lead": {"id": str(lead)},
+            "task": None,
+            "interaction": None,
+        }
+        assert created["task"] == {"title": "Call"}
+        assert created["actor"] == {"email": "service-admin@crm.invalid"}
+
+    @pytest.mark.parametrize("size", [1, 3, 7, 100])
+    async def test_pages_without_a_gap_or_a_repetition(self, graphql, make_lead, timeline, size):
+        lead = make_lead()["id"]
+        for number in range(10):
+            await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "{number}"}}) {{ id }} }}')
+        everything = [change["id"] for change in await timeline(lead)]
+        assert len(everything) == 10
+        paged, before = [], None
+        while page := await timeline(lead, limit=size, before=before):
+            assert len(page) <= size
+            paged += [change["id"] for change in page]
+            before = page[-1]["cursor"]
+        assert paged == everything
+
+    async def test_keeps_its_place_while_new_things_happen(self, graphql, make_lead, timeline):
+        lead = make_lead()["id"]
+        for number in range(4):
+            await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "{number}"}}) {{ id }} }}')
+        everything = [change["id"] for change in await timeline(lead)]
+        first = await timeline(lead, limit=2)
+        await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "new"}}) {{ id }} }}')
+        second = await timeline(lead, limit=2, before=first[-1]["cursor"])
+        assert [change["id"] for change in first + second] == everything
+
+    @pytest.mark.parametrize("before", ["nonsense", "", "a.b.c", "1.2", "ü.1.9999999999999999999999"])
+    async def test_refuses_a_cursor_that_is_none_and_says_where(self, graphql, make_lead, before):
+        answer = await graphql(TIMELINE, expect_errors=True, id=make_lead()["id"], before=before)
+        extensions = answer["errors"][0]["extensions"]
+        assert (extensions["code"], extensions["field"]) == ("BAD_USER_INPUT", "before")
+
+    async def test_a_failed_write_leaves_nothing(self, graphql, make_lead, timeline):
+        lead = make_lead()["id"]
+        for failing in (
+            'updateLead(id: %d, input: {company: "x", expectedVersion: 9}) { id }',
+            'createTask(input: {leadId: %d, title: " "}) { id }',
+            'createTask(input: {leadId: %d, title: "x", assigneeId: "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"}) { id }',
+        ):
+            answer = await graphql("mutation { " + failing % lead + " }", expect_errors=True)
+            assert answer["errors"]
+        assert await timeline(lead) == []

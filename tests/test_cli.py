@@ -1,0 +1,300 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import jwt
+import psycopg
+import pytest
+from servers import SECRET, free_port
+
+from crm.core import migrations
+from crm.core.embedded import create_database
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("dev", "serve", "migrate", "demo", "token", "schema")
+
+
+def environment(**settings):
+    """This process's environment without any setting of ours, and with these."""
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(("CRM_", "DATABASE_"))}
+    return {**rest, "COLUMNS": "200", "NO_COLOR": "1", **settings}
+
+
+def crm(*arguments, timeout=60, **settings):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "crm", *arguments],
+        env=environment(**settings),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def refusal(*arguments, **settings):
+    """What a command says when it refuses: exit status 2, one readable message, no traceback, nothing on stdout."""
+    done = crm(*arguments, **settings)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return " ".join(done.stderr.split())
+
+
+@pytest.fixture
+def empty_database(database_url):
+    """Another database on the same server, without tables."""
+    server_url = database_url.replace("/crm?", "/postgres?")
+    name = f"empty{time.monotonic_ns()}"
+    create_database(server_url, name)
+    yield database_url.replace("/crm?", f"/{name}?")
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class TestHelp:
+    def test_lists_every_command(self):
+        done = crm("--help")
+        assert done.returncode == 0
+        assert all(command in done.stdout for command in COMMANDS)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_explains_each_command(self, command):
+        done = crm(command, "--help")
+        assert done.returncode == 0
+        assert command in done.stdout
+
+    def test_comes_without_a_command(self):
+        assert "Commands" in crm().stdout
+
+    def test_refuses_what_it_does_not_know(self):
+        assert crm("nonsense").returncode == 2
+        assert crm("serve", "--nonsense").returncode == 2
+        assert crm("serve", "--port", "70000").returncode == 2
+
+
+class TestSchema:
+    def test_prints_what_the_file_holds(self):
+        done = crm("schema")
+        assert done.returncode == 0
+        assert done.stdout == (ROOT / "schema.graphql").read_text()
+
+
+class TestServe:
+    def test_names_each_missing_setting(self, database_url):
+        assert "Set DATABASE_URL" in refusal("serve", CRM_SECRET_KEY=SECRET)
+        assert "Set CRM_SECRET_KEY" in refusal("serve", DATABASE_URL=database_url)
+        assert "32 characters" in refusal("serve", DATABASE_URL=database_url, CRM_SECRET_KEY="x" * 31)
+
+    def test_names_a_setting_that_is_wrong(self, database_url):
+        message = refusal("serve", DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET, CRM_POOL_SIZE="many")
+        assert "CRM_POOL_SIZE" in message
+
+    def test_refuses_a_database_whose_migrations_are_behind(self, empty_database):
+        message = refusal("serve", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
+        assert "crm migrate" in message
+        assert migrations.pending(empty_database)[0] in message
+
+    def test_refuses_a_database_that_is_ahead(self, empty_database):
+        crm("migrate", DATABASE_URL=empty_database)
+        with psycopg.connect(empty_database) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999_future'")
+        message = refusal("serve", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
+        assert "9999_future" in message
+
+    @pytest.mark.parametrize("command", ["serve", "migrate", "token"])
+    def test_says_that_the_database_cannot_be_reached(self, command):
+        url = f"postgresql://crm:secret-password@127.0.0.1:{free_port()}/crm"
+        message = refusal(command, DATABASE_URL=url, CRM_SECRET_KEY=SECRET)
+        assert "database" in message
+        assert "secret-password" not in message
+
+    def test_never_acts_as_the_local_admin(self, database_url):
+        with psycopg.connect(database_url) as connection:
+            (admin,) = connection.execute("SELECT id FROM users WHERE role = 'admin'").fetchone()
+        with running("serve", DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET, CRM_LOCAL_ADMIN=str(admin)) as (url, _):
+            assert ask(url, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+class TestMigrate:
+    def test_needs_a_database(self):
+        assert "DATABASE_URL" in refusal("migrate")
+
+    def test_makes_a_database_ready_and_may_be_repeated(self, empty_database):
+        assert "crm migrate" in refusal("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
+        for _ in range(2):
+            assert crm("migrate", DATABASE_URL=empty_database).returncode == 0
+        assert migrations.pending(empty_database) == []
+        assert crm("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET).returncode == 0
+
+
+class TestToken:
+    @pytest.fixture
+    def token(self, database_url):
+        def run(*arguments, check=refusal):
+            return check("token", *arguments, DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET)
+
+        return run
+
+    def test_is_the_service_users_of_the_role_without_a_user(self, token, db):
+        for role in ("admin", "member", "viewer"):
+            done = token("--role", role, check=crm)
+            claims = jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"], audience="crm-api", issuer="crm")
+            assert set(claims) == {"sub", "role", "iss", "aud", "iat", "exp"}
+            row = db.execute("SELECT email FROM users WHERE id = %s", (claims["sub"],)).fetchone()
+            assert row["email"] == f"service-{role}@crm.invalid"
+            assert claims["role"] == role
+
+    @pytest.mark.parametrize(("ttl", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43_200), ("30d", 2_592_000)])
+    def test_lasts_as_long_as_was_asked(self, token, ttl, seconds):
+        claims = jwt.decode(token("--ttl", ttl, check=crm).stdout.strip(), options={"verify_signature": False})
+        assert claims["exp"] - claims["iat"] == seconds
+
+    @pytest.mark.parametrize("ttl", ["", "0d", "30", "-1d", "1w", "²d", "1.5h", "999999999999d", "36500d"])
+    def test_refuses_a_time_that_makes_no_sense(self, token, ttl):
+        assert "--ttl" in token("--ttl", ttl)
+
+    def test_is_for_users_who_are_there_and_may_come_in(self, token, make_user):
+        make_user(email="Åsa@example.com")
+        make_user(email="gone@example.com", disabled_at="2026-01-01T00:00:00Z")
+        assert token("--user", "åsa@example.com", check=crm).returncode == 0
+        assert "no user nobody@example.com" in token("--user", "nobody@example.com")
+        assert "disabled" in token("--user", "gone@example.com")
+
+    def test_makes_nobody_more_than_they_are(self, token, make_user):
+        make_user(email="anna@example.com", role="member")
+        assert "member" in token("--user", "anna@example.com", "--role", "admin")
+        assert token("--user", "anna@example.com", "--role", "viewer", check=crm).returncode == 0
+
+    def test_needs_a_secret(self, database_url):
+        assert "CRM_SECRET_KEY" in refusal("token", DATABASE_URL=database_url)
+
+
+class TestDev:
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.10", "example.com"])
+    def test_listens_on_loopback_only(self, host):
+        assert "loopback only" in refusal("dev", "--host", host)
+
+    def test_starts_from_nothing_answers_and_stops_cleanly(self, folder):
+        with running("dev", "--data-dir", str(folder)) as (url, process):
+            found = ask(url, "{ me { email role } leadsConnection(first: 1) { totalCount } }")["data"]
+            assert found["me"] == {"email": "admin@localhost", "role": "ADMIN"}
+            leads = found["leadsConnection"]["totalCount"]
+            assert leads > 400
+            assert forbidden(url, Host="evil.example.com")
+            assert forbidden(url, Origin="https://evil.example.com")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        assert not postgres_of(folder)
+
+        started = time.monotonic()
+        with running("dev", "--data-dir", str(folder)) as (url, process):
+            assert time.monotonic() - started < 10  # under 5 on a machine that does nothing else
+            assert ask(url, "{ leadsConnection { totalCount } }")["data"] == {"leadsConnection": {"totalCount": leads}}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert not postgres_of(folder)
+
+    def test_leaves_no_postgresql_when_it_is_stopped_while_starting(self, folder):
+        command = [sys.executable, "-m", "crm", "dev", "--data-dir", str(folder), "--port", str(free_port())]
+        with subprocess.Popen(command, env=environment(), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 20
+            while not postgres_of(folder) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        assert not postgres_of(folder)
+
+    def test_says_when_the_port_is_taken_and_leaves_no_postgresql(self, folder, server):
+        done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(urlsplit(server.url).port))
+        assert done.returncode != 0
+        assert "address already in use" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not postgres_of(folder)
+
+
+@pytest.fixture
+def folder():
+    """A data directory that the server's own user can reach."""
+    found = Path(tempfile.mkdtemp(prefix="crm-dev-"))
+    yield found
+    pid = postgres_of(found)
+    if pid:
+        os.kill(pid, signal.SIGQUIT)
+    shutil.rmtree(found, ignore_errors=True)
+
+
+def postgres_of(folder):
+    """The process id of the PostgreSQL over a data directory, if one runs."""
+    with suppress(FileNotFoundError, ProcessLookupError, IndexError):
+        pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, 0)
+        return pid
+    return None
+
+
+@contextmanager
+def running(*arguments, **settings):
+    """A command that serves; yields its URL and its process once it answers."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/graphql"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "crm", *arguments, "--port", str(port)],
+            env=environment(**settings),
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not answers(url):
+                assert process.poll() is None, shown(log)
+                assert time.monotonic() < deadline, shown(log)
+                time.sleep(0.05)
+            yield url, process
+            assert not re.search("Traceback|Exception", shown(log)), shown(log)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(40)
+
+
+def shown(log):
+    log.seek(0)
+    return log.read().decode()
+
+
+def answers(url):
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def ask(url, query, **headers):
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **headers})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def forbidden(url, **headers):
+    return ask(url, "{ me { id } }", **headers)["errors"][0]["extensions"]["code"] == "FORBIDDEN"
