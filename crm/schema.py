@@ -8,11 +8,13 @@ from crm.graph.scalars import CONFIG
 from crm.interactions.graphql import InteractionMutation, InteractionQuery
 from crm.leads.graphql import LeadMutation, LeadQuery
 from crm.people.graphql import UserMutation, UserQuery
+from crm.search.graphql import SearchQuery
+from crm.stats.graphql import StatsQuery
 from crm.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery):
+class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery):
     """Everything that can be read."""
 
 

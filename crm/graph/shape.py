@@ -1,6 +1,6 @@
 """The schema as the engine sees it: each type's fields, and how each becomes SQL."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,13 +11,15 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
+    Undefined,
     get_named_type,
 )
 from sqlalchemy import Table
+from strawberry.types.arguments import StrawberryArgument
 
 from crm.core.identity import Role
 from crm.core.model import Model
-from crm.graph.declare import KEY, Connection, Declaration, Edge, PageInfo, model_of
+from crm.graph.declare import CHECK, KEY, Connection, Declaration, Edge, PageInfo, model_of
 
 _PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
 
@@ -35,6 +37,7 @@ class FieldShape:
     is_id: bool
     arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the caller's spelling: the function's, and the argument
     resolver: Any = None
+    checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
 
     @property
     def kind(self) -> str:
@@ -42,6 +45,11 @@ class FieldShape:
         if self.declaration is not None:
             return self.declaration.kind
         return "column" if self.resolver is None else "python"
+
+    def check(self, name: str, label: str, value: Any) -> None:
+        """Refuse an argument's value if its declaration says so."""
+        if name in self.checks and value is not None and value is not Undefined:
+            self.checks[name](value, label)
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,12 @@ def _field_shape(name: str, one: GraphQLField) -> FieldShape:
             for label, argument in one.args.items()
         },
         resolver=declaration.function if declaration and declaration.kind == "python" else None,
+        checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
     )
+
+
+def _checks(arguments: Sequence[StrawberryArgument]) -> dict[str, Callable[[Any, str], None]]:
+    return {one.python_name: one.metadata[CHECK] for one in arguments if CHECK in one.metadata}
 
 
 def _check_nulls(kind: TypeShape) -> None:

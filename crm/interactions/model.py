@@ -50,4 +50,5 @@ class Interaction(Model):
             "created_by",
             postgresql_where=text("created_by IS NOT NULL"),
         ),
+        Index("interactions_search_idx", text("crm_text_document(subject, notes)"), postgresql_using="gin"),
     )

@@ -1,0 +1,1 @@
+"""Search across leads, tasks and interactions."""
