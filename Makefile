@@ -60,7 +60,7 @@ bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
 	$(BIN)/python -m tests.bench.scale
 
 faults: setup ## The long form of the fault rounds
-	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest tests/faults
+	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults
 
 clean: ## Remove everything that was made, the development database too
 	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/http/node_modules

@@ -7,7 +7,7 @@ delivered is decided by the cursor alone, (transaction, event), below the oldest
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import psycopg
@@ -15,7 +15,10 @@ import structlog
 
 from crm.core import errors
 from crm.core.database import Database
-from crm.core.wire import Statement, encode
+from crm.core.wire import Params, Statement, encode
+
+if TYPE_CHECKING:
+    from psycopg import pq
 
 log = structlog.get_logger()
 
@@ -26,10 +29,17 @@ _RECONNECT_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _PRUNE_BATCH: Final = 5000
 _LAST_ID: Final = 2**63 - 1
+# Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
+# answers.
+_PATIENCE_SECONDS: Final = 20.0
 
 _NOTIFY: Final = Statement(f"SELECT pg_notify('{CHANNEL}', '')")
-_NOW: Final = Statement(
-    "SELECT epoch::text, pg_snapshot_xmin(pg_current_snapshot())::text, purged_xid::text FROM event_epoch"
+_STATE: Final = Statement(
+    """
+    SELECT epoch::text, pg_snapshot_xmin(snapshot)::text, pg_snapshot_xmax(snapshot)::text, purged_xid::text,
+      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text
+    FROM event_epoch, pg_current_snapshot() AS snapshot
+    """
 )
 _PRUNE: Final = Statement(
     """
@@ -53,6 +63,26 @@ class Position:
 
     xid: int
     id: int
+
+    @classmethod
+    def before(cls, safe: int, newest: int) -> "Position":
+        """The end of what is safe to read: before the oldest open transaction, and not beyond the newest event.
+
+        Beyond it there may be ids of transactions that wrote nothing, and after a crash PostgreSQL gives those out
+        again: to a server that lived through the crash, events of theirs would lie in the past.
+        """
+        return cls(min(safe - 1, newest), _LAST_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The stream as it is now."""
+
+    epoch: UUID
+    safe: int  # the oldest transaction still open
+    next: int  # the first transaction that has not begun
+    purged: int
+    newest: int
 
 
 class Feed:
@@ -99,40 +129,52 @@ class Feed:
 
     async def now(self) -> Position:
         """The end of what is safe to read."""
-        _, safe, _ = await self._state()
-        return Position(safe - 1, _LAST_ID)
+        state = await self._state()
+        return Position.before(state.safe, state.newest)
 
     async def position(self, cursor: str) -> Position:
         """The place that a client's cursor stands for."""
-        epoch, safe, purged = await self._state()
+        state = await self._state()
         try:
             stream, xid, key = cursor.split(".")
             found = Position(int(xid), int(key))
-            same = UUID(stream) == epoch
+            same = UUID(stream) == state.epoch
         except ValueError:
             message = "This is not a cursor; take `cursor` of a change."
             raise errors.BadUserInput(message, field="after") from None
-        if not same or found.xid < purged or found.xid >= max(safe, 1) + 2**40:
+        # Of the newest transaction that lost events, some may be left: whoever stopped in its middle would miss others.
+        if not same or found.xid <= state.purged or found.xid >= state.next:
             raise errors.CursorExpired(field="after")
-        return found
+        # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
+        # so begin before it: rather a change twice than one never.
+        return found if found.xid < state.safe else Position.before(state.safe, state.newest)
 
-    async def _state(self) -> tuple[UUID, int, int]:
-        result = await self.database.read(_NOW, ())
-        epoch, safe, purged = (result.get_value(0, column) or b"0" for column in range(3))
-        return UUID(epoch.decode()), int(safe), int(purged)
+    async def read(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
+        """Read for a subscriber, within some time."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await self.database.read(statement, params)
+        except TimeoutError:
+            raise errors.Unavailable from None
+
+    async def _state(self) -> _State:
+        result = await self.read(_STATE, ())
+        epoch, *numbers = (result.get_value(0, column) or b"0" for column in range(5))
+        return _State(UUID(epoch.decode()), *map(int, numbers))
 
     def _notify(self) -> None:
         self._notifying = None
         self._keep(asyncio.create_task(self._send_notification()))
 
     async def _send_notification(self) -> None:
-        with suppress(errors.CrmError, psycopg.Error):
-            await self.database.write(_NOTIFY)
+        with suppress(errors.CrmError, psycopg.Error, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.database.write(_NOTIFY)
 
     async def _listen(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(self._listen_url, autocommit=True) as connection:
+                async with await self._connected() as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     self.wake()
                     async for _ in connection.notifies():
@@ -141,16 +183,27 @@ class Feed:
                 log.info("feed.reconnecting", error=str(error).strip().splitlines()[:1])
             await asyncio.sleep(_RECONNECT_SECONDS)
 
+    async def _connected(self) -> "psycopg.AsyncConnection[tuple[object, ...]]":
+        return await psycopg.AsyncConnection.connect(
+            self._listen_url,
+            autocommit=True,
+            connect_timeout=round(_PATIENCE_SECONDS),
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+
     async def _prune(self) -> None:
         while True:
-            with suppress(errors.CrmError, psycopg.Error):
+            with suppress(errors.CrmError, psycopg.Error, TimeoutError):
                 while await self.prune_once() == _PRUNE_BATCH:
                     await asyncio.sleep(0.1)
             await asyncio.sleep(_PRUNE_SECONDS)
 
     async def prune_once(self) -> int:
         """Remove a batch of events that are past their time; returns how many."""
-        result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
         return int(result.get_value(0, 0) or b"0")
 
     def _keep(self, task: asyncio.Task[None]) -> None:

@@ -5,13 +5,25 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final
 
 import orjson
 import psycopg
 import structlog
 from graphql import VariableNode
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Text, bindparam, cast, func, literal_column, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 
 from crm.core import errors
 from crm.core.events import Event, Xid8
@@ -26,6 +38,7 @@ log = structlog.get_logger()
 
 _BATCH: Final = 200
 _REMEMBERED: Final = 1000
+_REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
 
@@ -57,7 +70,7 @@ class Stream:
     async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
         """The next events, and how far the stream has been read with them."""
         statement, params = self._shaped.step(variables, viewer, [position.xid, position.id])
-        result = await feed.database.read(statement, params)
+        result = await feed.read(statement, params)
         items = []
         for row in range(result.ntuples):
             shown = result.get_value(row, 2)
@@ -66,9 +79,9 @@ class Stream:
                 items.append(Item(place, shown))
         if len(items) == _BATCH:
             return Batch(items, items[-1].position, stalled=False)
-        safe = int(result.get_value(0, 3) or b"1") - 1
+        safe = int(result.get_value(0, 3) or b"1")
         newest = int(result.get_value(0, 4) or b"0")
-        return Batch(items, max(position, Position(safe, 2**63 - 1)), stalled=newest > safe)
+        return Batch(items, max(position, Position.before(safe, newest)), stalled=newest >= safe)
 
     def _build(self, compiler: Compiler) -> Select[Any]:
         """Always at least one row, so that the watermark comes along when nothing happened."""
@@ -107,6 +120,7 @@ class Channel:
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
     items: deque[Item] = field(default_factory=deque)
+    held: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -121,13 +135,17 @@ class Channel:
                     self.task = asyncio.create_task(self._pump())
             else:
                 news = self.news
-                found = [item for item in self.items if item.position > position]
+                found = self._after(position)
                 position = max(position, self.seen)
                 if not found:
                     await news.wait()
                     continue
             for item in found:
                 yield item
+
+    def _after(self, position: Position) -> list[Item]:
+        newer = list(takewhile(lambda item: item.position > position, reversed(self.items)))
+        return newer[::-1]
 
     async def _pump(self) -> None:
         while True:
@@ -148,8 +166,11 @@ class Channel:
         if not batch.items:
             return
         self.items.extend(batch.items)
-        while len(self.items) > _REMEMBERED:
-            self.start = self.items.popleft().position
+        self.held += sum(len(item.json) for item in batch.items)
+        while len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES:
+            oldest = self.items.popleft()
+            self.start = oldest.position
+            self.held -= len(oldest.json)
         self.news.set()
         self.news = asyncio.Event()
 
@@ -159,6 +180,7 @@ class Channel:
             self.task.cancel()
             self.task = None
         self.items.clear()
+        self.held = 0
 
 
 class Subscriptions:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-
-from crm.core import migrations
 from postgres import remove, throw_away_postgres
 from servers import Server
+
+from crm.core import migrations
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -58,11 +58,13 @@ def start_server(own_database, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory):
+def report():
     """Print a line of figures; `-s`, or `-rP`, shows them."""
 
     def line(name: str, **figures: object) -> None:
-        shown = ", ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items())
+        shown = ", ".join(
+            f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
+        )
         print(f"\nFAULTS {name}: {shown}", flush=True)  # noqa: T201
 
     return line

@@ -6,14 +6,14 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 import psycopg
 from psycopg.rows import dict_row
 
 BATCH = 20
-_LEAD = "mutation($first: String!) { createLead(input: {firstName: $first, lastName: \"Fault\"}) { id } }"
+_LEAD = 'mutation($first: String!) { createLead(input: {firstName: $first, lastName: "Fault"}) { id } }'
 _LEADS = "mutation($inputs: [CreateLeadInput!]!) { createLeads(inputs: $inputs) { status lead { id } } }"
 _TASK = "mutation($lead: Int!, $title: String!) { createTask(input: {leadId: $lead, title: $title}) { id } }"
 _RETITLE = "mutation($id: Int!, $title: String!) { updateTask(id: $id, input: {title: $title}) { id title } }"
@@ -42,7 +42,9 @@ class Answered:
 class Journal:
     """What was asked for and what was acknowledged: marks, each of which stands in one record or event only."""
 
-    asked: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in ("lead", "batch", "task", "call")})
+    asked: dict[str, list[str]] = field(
+        default_factory=lambda: {kind: [] for kind in ("lead", "batch", "task", "call")}
+    )
     acknowledged: set[str] = field(default_factory=set)
     titles: dict[int, list[str]] = field(default_factory=dict)
     answers: list[Answered] = field(default_factory=list)
@@ -63,7 +65,7 @@ class Writers:
         self._tasks: list[asyncio.Task[None]] = []
         self._name = f"{random.getrandbits(40):x}"
 
-    async def __aenter__(self) -> "Writers":
+    async def __aenter__(self) -> Self:
         with psycopg.connect(self._database_url, autocommit=True) as connection:
             for number in range(self._count):
                 lead, task = _prepared(connection, f"{self._name}-{number}")
@@ -154,12 +156,14 @@ def _prepared(connection: psycopg.Connection, name: str) -> tuple[int, int]:
     lead = connection.execute(
         "WITH new AS (INSERT INTO leads (first_name, last_name) VALUES (%s, 'Base') RETURNING id), logged AS ("
         "INSERT INTO events (type, entity, entity_id, lead_id) SELECT 'lead.created', 'lead', id::text, id FROM new) "
-        "SELECT id FROM new", (name,)
+        "SELECT id FROM new",
+        (name,),
     ).fetchone()[0]
     task = connection.execute(
         "WITH new AS (INSERT INTO tasks (lead_id, title) VALUES (%s, %s) RETURNING id), logged AS ("
         "INSERT INTO events (type, entity, entity_id, lead_id) SELECT 'task.created', 'task', id::text, %s FROM new) "
-        "SELECT id FROM new", (lead, name, lead)
+        "SELECT id FROM new",
+        (lead, name, lead),
     ).fetchone()[0]
     return lead, task
 
@@ -172,13 +176,19 @@ def compare(journal: Journal, database_url: str) -> dict[str, int]:
             "task": connection.execute("SELECT id, title AS mark, version FROM tasks").fetchall(),
             "call": connection.execute("SELECT id, subject AS mark FROM interactions").fetchall(),
         }
-        events = connection.execute("SELECT id, type, entity, entity_id, fields FROM events ORDER BY xid, id").fetchall()
+        events = connection.execute(
+            "SELECT id, type, entity, entity_id, fields FROM events ORDER BY xid, id"
+        ).fetchall()
     _each_record_has_its_event(rows, events)
     _batches_are_whole(journal, rows["lead"])
     for kind in ("lead", "task", "call"):
         marks = Counter(row["mark"] for row in rows[kind])
         for mark in journal.asked[kind]:
-            assert marks[mark] == 1 or (marks[mark] == 0 and mark not in journal.acknowledged), (kind, mark, marks[mark])
+            assert marks[mark] == 1 or (marks[mark] == 0 and mark not in journal.acknowledged), (
+                kind,
+                mark,
+                marks[mark],
+            )
     _titles_follow(journal, {row["id"]: row for row in rows["task"]}, events)
     asked = sum(map(len, journal.asked.values())) + sum(map(len, journal.titles.values()))
     return {"asked": asked, "acknowledged": len(journal.acknowledged), "events": len(events)}

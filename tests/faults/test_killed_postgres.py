@@ -73,7 +73,11 @@ class TestAway:
         assert figures["acknowledged"] > 10 * rounds
         _orderly(server.log())
         report(
-            f"PostgreSQL {ending}", rounds=rounds, **figures, refused=len(refused), slowest_refusal_s=max(refused),
+            f"PostgreSQL {ending}",
+            rounds=rounds,
+            **figures,
+            refused=len(refused),
+            slowest_refusal_s=max(refused),
             slowest_healing_s=max(healed),
         )
 
@@ -189,7 +193,11 @@ class TestFrozen:
         _clear_answers_only(writers.journal, within=deadline + 1.5)
         _orderly(server.log())
         report(
-            "PostgreSQL frozen for 7 s", rounds=rounds, **compare(writers.journal, own_postgres.url),
-            deadline_s=deadline, slowest_answer_s=max(slowest), slowest_healing_s=max(healed),
+            "PostgreSQL frozen for 7 s",
+            rounds=rounds,
+            **compare(writers.journal, own_postgres.url),
+            deadline_s=deadline,
+            slowest_answer_s=max(slowest),
+            slowest_healing_s=max(healed),
             p95_s=quantile([one.seconds for one in writers.journal.answers], 0.95),
         )

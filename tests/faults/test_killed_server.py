@@ -1,4 +1,4 @@
-"""The server dies, or is told to stop, in the middle of writes: what it acknowledged is there, once, and nothing in halves."""
+"""The server dies, or is told to stop, in the middle of writes: what it acknowledged is there, once and whole."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ import time
 import httpx2
 import psycopg
 import pytest
+from follower import CHANGES, open_socket, subscribe
 from journal import Writers, compare
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 
@@ -71,10 +71,8 @@ class TestTerminate:
 
     async def test_subscribers_are_told_to_come_back(self, start_server):
         server = start_server()
-        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=["graphql-transport-ws"]) as socket:
-            await socket.send('{"type": "connection_init", "payload": {"Authorization": "Bearer %s"}}' % server.token())
-            await socket.recv()
-            await socket.send('{"id": "1", "type": "subscribe", "payload": {"query": "subscription { changes { id } }"}}')
+        async with open_socket(server, server.token()) as socket:
+            await socket.send(subscribe(CHANGES))
             await asyncio.sleep(0.2)
             stopping = asyncio.create_task(asyncio.to_thread(server.stop))
             with pytest.raises(ConnectionClosed) as closed:
