@@ -70,7 +70,7 @@ def nested(levels: int) -> str:
     inner = "id"
     for level in range(levels - 2):
         inner = f"lead {{ {inner} }}" if level % 2 == 0 else f"tasks(limit: 1) {{ {inner} }}"
-    return f"{{ {'lead(id: 1)' if levels % 2 == 1 else 'task(id: 1)'} {{ {inner} }} }}"
+    return f"{{ {'task(id: 1)' if levels % 2 == 1 else 'lead(id: 1)'} {{ {inner} }} }}"
 
 
 def executed(name: str, query: str, variables: Any, field: str | None, code: str = "BAD_USER_INPUT") -> Case:
