@@ -1,6 +1,6 @@
 """Arguments: what a caller gave, split into the shape that a statement depends on and the values that it binds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final

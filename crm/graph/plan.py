@@ -62,8 +62,9 @@ class SecondUseCache(Generic[K, V]):
             return
         if size > self._max_bytes:
             return
+        _, replaced = self._entries.pop(key, (None, 0))
         self._entries[key] = (value, size)
-        self.bytes += size
+        self.bytes += size - replaced
         while self.bytes > self._max_bytes:
             _, (_, freed) = self._entries.popitem(last=False)
             self.bytes -= freed

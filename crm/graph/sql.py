@@ -258,7 +258,7 @@ class Compiler:
         return f"{letter}{self._count}"
 
 
-_MOST_PAIRS: Final = 50
+_MOST_PAIRS: Final = 50  # a function takes 100 arguments
 
 
 def _correlated(expression: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
@@ -285,11 +285,10 @@ def _text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
         )
         for key, value in fields
     ]
-    return func.concat(
-        literal_column("'{'"),
-        func.concat_ws(literal_column("','"), *pairs),
-        literal_column("'}'"),
-    ).op("::")(literal_column("json"))
+    comma: ColumnElement[Any] = literal_column("','")
+    chunks = [pairs[start : start + _MOST_PAIRS] for start in range(0, len(pairs), _MOST_PAIRS)]
+    joined = func.concat_ws(comma, *(func.concat_ws(comma, *chunk) for chunk in chunks))
+    return func.concat(literal_column("'{'"), joined, literal_column("'}'")).op("::")(literal_column("json"))
 
 
 def _quoted(text: str) -> ColumnElement[str]:

@@ -100,7 +100,7 @@ class Generator:
         count = size or self._dice.choice((1, 2, 3, 3, 5))
         parts = [self._part(kind, depth, leaves, branches, made) for _ in range(count)]
         if leaves and self._chance(0.02):
-            parts.extend(self._leaf(self._dice.choice(leaves)) for _ in range(60))
+            parts.extend(f"{self._alias(0.9)}{self._dice.choice(leaves)}" for _ in range(60))
         return f"{{ {' '.join(parts)} }}"
 
     def _part(  # noqa: PLR0911  (one line for each kind of selection)

@@ -1,6 +1,7 @@
 """Selections that once went wrong, or easily could; the differential test finds their like."""
 
 import pytest
+from asking import data
 
 LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
@@ -101,6 +102,13 @@ async def test_more_than_fifty_fields_keep_their_order(graphql, make_lead):
     found = await graphql(f"{{ leads {{ {' '.join(f'{one}: id' for one in aliases)} {' '.join(plain)} }} }}")
     assert len(keys) > 50
     assert list(found["leads"][0]) == keys
+
+
+async def test_hundreds_of_fields_with_a_long_alias_among_them(engine, viewers, make_lead):
+    make_lead()
+    keys = [LONG, *(f"f{number}" for number in range(300))]
+    found = await data(engine, viewers["viewer"], f"{{ leads {{ {' '.join(f'{one}: id' for one in keys)} }} }}")
+    assert found == {"leads": [dict.fromkeys(keys, "1")]}
 
 
 async def test_the_same_key_twice_merges(graphql, make_task):

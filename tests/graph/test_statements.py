@@ -1,0 +1,156 @@
+"""One operation, one statement: counted on the socket to PostgreSQL."""
+
+import pytest
+from asking import answer, data
+from data import fill, pools
+from generate import Generator
+from graphql import build_schema
+from reference import World
+from tap import Tap
+
+from crm.core.database import Database
+from crm.graph.engine import Engine
+from crm.graph.sdl import sdl
+from crm.schema import schema
+
+DEEP = """{
+  leads { id openTaskCount lastInteractionAt owner { name } timeline { actor { name } fields { name } task { title } }
+    tasks { title assignee { name } lead { interactions { creator { name } lead { tasks { lead { fullName } } } } } } }
+  leadsConnection(first: 2) { totalCount pageInfo { endCursor } edges { cursor node { tasks { title } } } nodes { id } }
+  tasks(filter: {lead: {owner: {name: {contains: "a"}}}}) { lead { owner { name } } }
+  me { name }
+}"""
+ROOTS = [
+    "me { id }",
+    "lead(id: 1) { id }",
+    'leadBy(input: {email: "a@b.example"}) { id }',
+    "leads { id }",
+    "leadsConnection { nodes { id } }",
+    "leadsConnection { totalCount }",
+    "task(id: 1) { id }",
+    "tasks { id }",
+    "tasksConnection { edges { node { lead { id } } } }",
+    "tasksByLeadId(leadId: 1) { id }",
+    "interaction(id: 1) { id }",
+    "interactions { lead { tasks { id } } }",
+    "interactionsConnection { nodes { id } }",
+    "users { id }",
+    'search(text: "ab") { score lead { id } task { id } interaction { id } }',
+    "leadStats(groupBy: [STATUS]) { count }",
+]
+
+
+@pytest.fixture
+async def tap(database_url):
+    running = await Tap(database_url).start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def tapped(tap, roomy):
+    database = Database(tap.url, size=2)
+    yield Engine(schema, database, roomy)
+    database.close()
+
+
+def test_every_root_is_counted():
+    counted = {one.split("(")[0].split(" ")[0] for one in ROOTS}
+    assert counted == set(build_schema(sdl(schema)).query_type.fields)
+
+
+class TestReads:
+    @pytest.mark.parametrize("root", ROOTS)
+    async def test_each_root_is_one_statement(self, tapped, tap, viewers, root):
+        for _ in range(3):  # plain, prepared, from the cache
+            tap.reset()
+            await data(tapped, viewers["viewer"], f"{{ {root} }}")
+            assert (len(tap.executed), tap.round_trips) == (1, 1)
+
+    async def test_all_roots_together_are_one_statement(self, tapped, tap, viewers):
+        await data(tapped, viewers["viewer"], f"{{ {' '.join(f'a{n}: {one}' for n, one in enumerate(ROOTS))} }}")
+        assert (len(tap.executed), tap.round_trips) == (1, 1)
+
+    @pytest.mark.usefixtures("db")
+    @pytest.mark.parametrize("leads", [0, 1, 20])
+    async def test_however_many_records_there_are(self, tapped, tap, viewers, make_lead, make_task, leads):
+        for _ in range(leads):
+            lead = make_lead()
+            make_task(lead_id=lead["id"])
+            make_task(lead_id=lead["id"])
+        tap.reset()
+        found = await data(tapped, viewers["viewer"], DEEP)
+        assert len(found["leads"]) == leads
+        assert (len(tap.executed), tap.round_trips) == (1, 1)
+
+    @pytest.mark.parametrize("role", ["admin", "viewer"])
+    async def test_generated_operations(self, tapped, tap, viewers, database_url, role):
+        fill(database_url, seed=4)
+        known, spoken = pools(World.load(database_url)), build_schema(sdl(schema))
+        for number in range(30):
+            operation = Generator(spoken, known, f"{role} {number}", deleted=role == "admin").operation()
+            operation.variables.update({cursor.variable: None for cursor in operation.cursors})
+            tap.reset()
+            found = await data(tapped, viewers[role], operation.text, operation.variables)
+            reads = any(value != "Query" for value in found.values())
+            assert (len(tap.executed), tap.round_trips) == (reads, reads), operation
+
+    async def test_what_is_refused_asks_nothing(self, tapped, tap, viewers):
+        for query in ("{ nothing }", "{ leads(limit: -1) { id } }", '{ leadsConnection(after: "x") { totalCount } }'):
+            assert "errors" in await answer(tapped, viewers["viewer"], query)
+        assert tap.executed == []
+
+
+class TestSharedStatements:
+    async def test_values_do_not_make_another_statement(self, tapped, tap, viewers):
+        query = "query($n: Int, $t: String) { leads(limit: $n, filter: {company: {contains: $t}}) { id } }"
+        for number in range(10):
+            await data(tapped, viewers["viewer"], query, {"n": number, "t": f"text {number}"})
+        assert len(tap.executed) == 10
+        assert len(set(tap.parsed)) == 1
+        assert len(tap.parsed) <= 3  # twice as it comes, then prepared
+
+    async def test_literals_are_bound_too(self, tapped, tap, viewers):
+        for text in ("Gazoo", "Zyx"):
+            query = f'{{ leads(limit: 1, filter: {{company: {{eq: "{text}"}}}}) {{ id }} }}'
+            await data(tapped, viewers["viewer"], query)
+        assert len(set(tap.parsed)) == 1
+        assert not any("Gazoo" in text or "Zyx" in text for text in tap.parsed)
+
+    async def test_another_shape_is_another_statement(self, tapped, tap, viewers):
+        query = "query($w: LeadFilter) { leads(filter: $w) { id } }"
+        for where in ({"id": {"eq": 1}}, {"id": {"gt": 1}}, {"id": {"eq": 2}}, None):
+            await data(tapped, viewers["viewer"], query, {"w": where})
+        assert len(set(tap.parsed)) == 3
+
+
+def written(tap: Tap) -> list[str]:
+    """What a mutation itself said; readers are woken up later, by the process."""
+    return [text for text in tap.executed if "pg_notify" not in text]
+
+
+class TestWrites:
+    CREATE = 'mutation {{ createTask(input: {{leadId: {}, title: "Call"}}) {{ {} }} }}'
+
+    async def test_a_task_with_plain_fields_is_one_statement(self, tapped, tap, viewers, make_lead, events):
+        query = self.CREATE.format(make_lead()["id"], "id title completed createdAt")
+        for _ in range(2):
+            tap.reset()
+            await data(tapped, viewers["member"], query)
+            assert len(written(tap)) == 1
+        assert [one["type"] for one in events()] == ["task.created"] * 2
+
+    async def test_what_is_shown_of_it_is_one_more(self, tapped, tap, viewers, make_lead):
+        lead = make_lead()["id"]
+        shown = "id lead { fullName tasks { title assignee { name } } interactions { id } }"
+        await data(tapped, viewers["member"], self.CREATE.format(lead, shown))
+        for _ in range(5):
+            await data(tapped, viewers["member"], self.CREATE.format(lead, "id"))
+        tap.reset()
+        found = await data(tapped, viewers["member"], self.CREATE.format(lead, shown))
+        assert len(found["createTask"]["lead"]["tasks"]) == 7
+        begin, change, projection, commit = written(tap)
+        assert (begin, commit) == ("BEGIN", "COMMIT")
+        assert "INSERT INTO tasks" in change
+        assert "INSERT INTO events" in change
+        assert projection.startswith("SELECT")
