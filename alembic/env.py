@@ -11,12 +11,16 @@ if url is None:
     msg = "run `crm migrate`: it knows the database"
     raise RuntimeError(msg)
 
+# Indexes of extensions that a server may have or not: the models cannot say.
+OPTIONAL_INDEXES = frozenset({"leads_similar_idx"})
+
 engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
 with engine.connect() as connection:
     context.configure(
         connection=connection,
         target_metadata=models.Model.metadata,
         compare_server_default=False,
+        include_name=lambda name, kind, _: kind != "index" or name not in OPTIONAL_INDEXES,
         transaction_per_migration=True,
     )
     with context.begin_transaction():

@@ -75,7 +75,8 @@ RETURN to_tsquery('pg_catalog.simple',
     coalesce('''' || CASE WHEN value ~ '^[-+0-9()/.\s]+$' THEN crm_phone(value) END || '''' || suffix, ''))
 """
 
-# pg_trgm forgives typos. Where it is missing, or not allowed, nothing is similar to anything.
+# pg_trgm forgives typos: all words together must be alike, and each one. Where it is missing, or not allowed, nothing is
+# similar to anything.
 SIMILAR = """
 DO $do$
 BEGIN
@@ -90,9 +91,14 @@ BEGIN
     CREATE INDEX leads_similar_idx ON leads USING gin (crm_lead_name(first_name, last_name, company) gin_trgm_ops)
       WHERE deleted_at IS NULL;
     CREATE FUNCTION crm_similar_leads(value text) RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE ROWS 50
+    SET pg_trgm.word_similarity_threshold = 0.4
     BEGIN ATOMIC
       SELECT id FROM leads
       WHERE deleted_at IS NULL AND crm_words(value) <% crm_lead_name(first_name, last_name, company)
+        AND NOT EXISTS (
+          SELECT FROM string_to_table(btrim(crm_words(value)), ' ') AS word
+          WHERE NOT word <% crm_lead_name(first_name, last_name, company)
+        )
       ORDER BY crm_words(value) <<-> crm_lead_name(first_name, last_name, company), id DESC LIMIT 50;
     END;
   ELSE

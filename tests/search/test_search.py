@@ -63,7 +63,7 @@ class TestWords:
         make_lead(first_name="Bo", last_name="Lund", company="Volvo")
         assert await found_leads(text) == [lead["id"]]
 
-    @pytest.mark.parametrize("text", ["anders lund", "eriksson volvo", "kesson", "akessonbygg bo", "example", "ex"])
+    @pytest.mark.parametrize("text", ["anders lund", "eriksson volvo", "rik", "akessonbygg bo", "example", "ex"])
     async def test_must_all_match_from_their_beginning(self, found_leads, make_lead, text):
         make_lead(first_name="Anders", last_name="Eriksson", company="Åkesson", email="a@akesson-bygg.example")
         make_lead(first_name="Bo", last_name="Lund", company="Volvo")
@@ -294,7 +294,7 @@ class TestHostileText:
             "שלום",
             "مرحبا",
             "株式会社山田",
-            "😀😀",
+            "𠮷野",
             "Straße",
             "Łukasz",
             "Node.js",
