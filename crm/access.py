@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from crm.core import errors
 from crm.core.identity import Tokens, Viewer
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BEARER: Final = b"bearer "
 
 
@@ -78,9 +78,7 @@ def _place(origin: str) -> str:
         return ""
 
 
-def _name(host: str) -> str | None:
+def _name(host: str) -> str:
     """A Host header without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() else host.lower()

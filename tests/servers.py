@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +27,18 @@ def free_port() -> int:
 
 
 class Server:
-    """`crm serve`, started and stopped as an operator would."""
+    """`crm serve` (or another command), started and stopped as an operator would."""
 
-    def __init__(self, database_url: str, log: Path, *, port: int | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        log: Path,
+        *,
+        port: int | None = None,
+        command: Sequence[str] = ("serve",),
+        **settings: str,
+    ) -> None:
+        self._command = command
         self.database_url = database_url
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -39,7 +49,7 @@ class Server:
     def start(self) -> "Server":
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "crm", "serve", "--port", str(self.port)],
+                [sys.executable, "-W", "ignore", "-m", "crm", *self._command, "--port", str(self.port)],
                 env=self._environment,
                 stdout=log,
                 stderr=log,
