@@ -88,6 +88,10 @@ class Operation:
         )
         if isinstance(values, list):
             raise InvalidDocument(values[: self.document.limits.max_validation_errors], self.document.node)
+        for name in self.flag_names:
+            if values.coerced.get(name, False) is None:  # nullable, with a default, and null all the same
+                message = f"`${name}` is null; @skip and @include need true or false."
+                raise errors.BadUserInput(message, field=name)
         return values.coerced
 
     def flags(self, variables: Mapping[str, Any]) -> dict[str, bool]:

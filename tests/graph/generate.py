@@ -85,6 +85,19 @@ class Generator:
         self._dice.shuffle(texts)
         return Operation("\n".join(texts), self._variables, self._cursors)
 
+    def write_and_read(self, write: str, read: str) -> tuple[Operation, Operation]:
+        """The same selection of a mutation's result and of a query's."""
+        kind = get_named_type(self._schema.query_type.fields[read].type)
+        body = self._selection(kind, self._dice.randint(1, 4), self._dice.choice((1, 3, 6)))
+        defined = "".join(f", {one}" for one in self._definitions.values())
+        rest = "\n".join(self._fragment_texts)
+        texts = (
+            f"mutation ($id: Int!{defined}) {{ found: {write}(id: $id, input: {{}}) {body} }}\n{rest}",
+            f"query ($id: Int!{defined}) {{ found: {read}(id: $id) {body} }}\n{rest}",
+        )
+        written, shown = (Operation(text, self._variables) for text in texts)
+        return written, shown
+
     def filter(self, name: str, depth: int) -> dict[str, Any]:
         """A filter alone."""
         kind = self._schema.type_map[name]
