@@ -237,7 +237,8 @@ def _cell(result: "pq.abc.PGresult") -> bytes | None:
     return result.get_value(0, 0) if result.ntuples else None
 
 
-# The statements of changes: made once for each combination of columns.
+# The statements of changes: made once for each combination of columns, of the models' own names; values are bound.
+# ruff: noqa: S608
 
 _statements: OrderedDict[tuple[object, ...], Statement] = OrderedDict()
 
@@ -291,12 +292,7 @@ def _insert(
     )
 
 
-def _update(
-    model: type[Model],
-    names: tuple[str, ...],
-    within: type[Model] | None,
-    row: str | None,
-) -> str:  # noqa: ARG001
+def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
     table = _table(model)
     sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
     if "version" in table.c and not model.derived.issuperset(names):
@@ -311,12 +307,7 @@ def _update(
     return _written(model, update, fields, f"{model.entity}.{verb}", row, old=old)
 
 
-def _delete(
-    model: type[Model],
-    names: tuple[str, ...],
-    within: type[Model] | None,
-    row: str | None,
-) -> str:  # noqa: ARG001
+def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
     table = _table(model)
     fields = [_field(table, column.name, before=True, after=False) for column in table.c if column.name not in _KEPT]
     delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
@@ -327,7 +318,7 @@ def _delete(
 _TEXTS: Final = {"insert": _insert, "update": _update, "delete": _delete}
 
 
-def _written(  # noqa: PLR0913
+def _written(  # noqa: PLR0913, PLR0917
     model: type[Model],
     change: str,
     fields: list[str],

@@ -4,12 +4,13 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, any_, select, type_coerce
+from sqlalchemy import ARRAY, Select, Uuid, any_, select, type_coerce
 
 from crm.core import errors, validate
 from crm.core.database import on_violation
 from crm.core.identity import Role
 from crm.core.service import Service
+from crm.graph.declare import Operand
 from crm.graph.filters import filtered, parse_uuid
 from crm.people.filter import UserFilter
 from crm.people.model import User
@@ -47,7 +48,7 @@ class UserService(Service):
         return filtered(select(User), User, where).order_by(User.name, User.id)
 
     @staticmethod
-    def with_id(key: ColumnElement[Any]) -> Select[Any]:
+    def with_id(key: Operand) -> Select[Any]:
         """The user with this id."""
         return select(User).where(User.id == key)
 
@@ -65,32 +66,34 @@ class UserService(Service):
 
     async def update(self, key: UUID, values: Mapping[str, Any]) -> User:
         """Change a user's name, address or role."""
-        user = await self.unit.get(User, key)
         cleaned = validate.clean(values, _RULES)
-        if user.role is Role.ADMIN and cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
-            await self._keep_an_admin(user)
+        if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
+            await self._keep_an_admin_besides(key)
+        user = await self.unit.get(User, key)
         for name, value in cleaned.items():
             setattr(user, name, value)
         return user
 
     async def disable(self, key: UUID, *, disabled: bool) -> User:
         """Shut a user out, or let them in again. What they did stays theirs."""
-        user = await self.unit.get(User, key)
-        if disabled and user.id == self.viewer.id:
+        if disabled and key == self.viewer.id:
             message = "You cannot disable yourself."
             raise errors.Conflict(message, field="id")
+        if disabled:
+            await self._keep_an_admin_besides(key)
+        user = await self.unit.get(User, key)
         if disabled and user.disabled_at is None:
-            await self._keep_an_admin(user)
             user.disabled_at = self.unit.now()
         elif not disabled:
             user.disabled_at = None
         return user
 
-    async def _keep_an_admin(self, user: User) -> None:
-        """Refuse to leave the CRM without an admin who can sign in; the others are locked until this is done."""
-        if user.role is not Role.ADMIN:
-            return
-        others = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None), User.id != user.id)
-        if not await self.unit.rows(others.order_by(User.id).with_for_update()):
+    async def _keep_an_admin_besides(self, key: UUID) -> None:
+        """Refuse to leave the CRM without an admin who can sign in.
+
+        All are locked until this is done, in one order, so that none leaves meanwhile and nobody locks another out.
+        """
+        admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
+        if {row["id"] for row in await self.unit.rows(admins.with_for_update())} == {key}:
             message = "This is the last admin."
             raise errors.Conflict(message, field="id")

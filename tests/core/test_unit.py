@@ -150,8 +150,12 @@ class TestFailure:
                 async with asyncio.timeout(0.3):
                     await unit.get(Lead, key)
             await unit.close()
-        waiting = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        assert db.execute(waiting).fetchone()["count"] == 0
+            waiting = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            for _ in range(500):
+                if not db.execute(waiting).fetchone()["count"]:
+                    break
+                await asyncio.sleep(0.01)
+            assert db.execute(waiting).fetchone()["count"] == 0
         assert events() == []
 
 
