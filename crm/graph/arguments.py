@@ -80,7 +80,7 @@ class Argument:
         if node is None:
             return cls(name, label, kind, lambda _: default)
         if isinstance(node, VariableNode):
-            return cls(name, label, kind, _from_variable(node, kind, default))
+            return cls(name, label, kind, _from_variable(node, kind, default, label))
         if _has_variables(node):
             return cls(name, label, kind, _evaluator(node, kind))
         constant = value_from_ast(node, kind)
@@ -101,7 +101,7 @@ def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]
     if not isinstance(bare, GraphQLInputObjectType) or not isinstance(node, ObjectValueNode) or bare.is_one_of:
         return _whole_evaluator(node, kind)
     nodes = {field.name.value: field.value for field in node.fields or ()}
-    parts = [(name, _field_evaluator(nodes.get(name), field)) for name, field in bare.fields.items()]
+    parts = [(name, _field_evaluator(name, nodes.get(name), field)) for name, field in bare.fields.items()]
 
     def evaluate(variables: Mapping[str, Any]) -> Any:
         return {name: value for name, part in parts if (value := part(variables)) is not Undefined}
@@ -120,7 +120,7 @@ def _whole_evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]]
     return evaluate
 
 
-def _from_variable(node: VariableNode, kind: Any, default: Any) -> Callable[[Mapping[str, Any]], Any]:
+def _from_variable(node: VariableNode, kind: Any, default: Any, label: str) -> Callable[[Mapping[str, Any]], Any]:
     variable = node.name.value
     if not isinstance(kind, GraphQLNonNull):
         return lambda variables: variables.get(variable, default)
@@ -130,18 +130,18 @@ def _from_variable(node: VariableNode, kind: Any, default: Any) -> Callable[[Map
         value = variables.get(variable, default)
         if value is None:
             message = f"`${variable}` is null where `{kind}` is needed."
-            raise errors.BadUserInput(message, field=variable)
+            raise errors.BadUserInput(message, field=label)
         return value
 
     return given
 
 
-def _field_evaluator(node: ValueNode | None, field: GraphQLInputField) -> Callable[[Mapping[str, Any]], Any]:
+def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField) -> Callable[[Mapping[str, Any]], Any]:
     default = field.default_value
     if node is None:
         return lambda _: default
     if isinstance(node, VariableNode):
-        return _from_variable(node, field.type, default)
+        return _from_variable(node, field.type, default, name)
     if _has_variables(node):
         return _evaluator(node, field.type)
     constant = value_from_ast(node, field.type)
