@@ -19,7 +19,8 @@ SDL = build_schema(sdl(schema))
 
 class TestGenerated:
     @pytest.fixture(scope="class")
-    def world(self, database_url):
+    @classmethod
+    def world(cls, database_url):
         fill(database_url, seed=2)
         return World.load(database_url)
 
