@@ -38,7 +38,9 @@ class App:
         )
         tokens = Tokens(secret, self.database)
         self.engine = Engine(schema, self.database, config)
-        gate = LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
+        gate = (
+            LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
+        )
         self._graphql = GraphQLHTTP(self.engine, gate)
         self._websocket = GraphQLWebSocket(self.engine, gate)
         self._rest = self._starlette()

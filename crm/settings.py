@@ -23,7 +23,7 @@ class Settings(BaseSettings):
         validation_alias="DATABASE_READ_URL",
         description="A replica for reads; used only when a client sends `X-Allow-Stale: true`.",
     )
-    local_admin: UUID | None = Field(default=None, description="Set by `crm dev`: whom a request without a token acts as.")
+    local_admin: UUID | None = Field(default=None, description="Set by `crm dev`: who a request without a token is.")
     database_listen_url: str | None = Field(
         default=None,
         validation_alias="DATABASE_LISTEN_URL",
@@ -49,8 +49,8 @@ class Settings(BaseSettings):
         description="Prepared statements per connection; 0 for poolers that cannot keep them.",
     )
     plan_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0, description="Memory for compiled operations.")
-    request_timeout_seconds: float = Field(default=30, gt=0, le=3600, description="A request's deadline; then it is cancelled.")
-    connect_timeout_seconds: float = Field(default=5, gt=0, le=60, description="How long a request waits for a connection.")
+    request_timeout_seconds: float = Field(default=30, gt=0, le=3600, description="A request's deadline.")
+    connect_timeout_seconds: float = Field(default=5, gt=0, le=60, description="How long to wait for a connection.")
     max_answer_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="The largest answer.")
     large_answer_bytes: int = Field(
         default=1024 * 1024,

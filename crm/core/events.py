@@ -22,6 +22,7 @@ class Xid8(UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
+        """As PostgreSQL calls it."""
         return "xid8"
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-from psycopg import sql
-from sqlalchemy import create_engine, pool
-
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import create_engine, pool
+
 from crm.core.database import sqlalchemy_url
 
 _SCRIPTS: Final = Path(__file__).resolve().parents[2] / "alembic"
@@ -73,5 +73,3 @@ def _set_role_defaults(url: str) -> None:
                 )
             except psycopg.errors.InsufficientPrivilege:
                 return
-
-

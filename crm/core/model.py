@@ -36,9 +36,11 @@ class EnumText(TypeDecorator[StrEnum]):
         super().__init__()
 
     def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
         return None if value is None else self.enum(value).value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
+        """From the database."""
         return None if value is None else self.enum(value)
 
 

@@ -7,6 +7,7 @@ docs/decisions/0003-libpq.md has the figures.
 
 import asyncio
 import itertools
+import select
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -77,12 +78,14 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._socket = self._pg.socket
+        self._ended = select.poll()
+        self._ended.register(self._socket, 0)  # errors and hang-ups are always told
         self._reading = True
         self._leaving = False
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
-    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":  # noqa: ASYNC109 (libpq's own)
+    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":
         """Open a connection, or raise psycopg.OperationalError."""
         connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=max(2, round(timeout)))
         return cls(connection, prepared_max)
@@ -167,7 +170,7 @@ class Wire:
         if replanned or (error.sqlstate in _UNPREPARED and self._prepared_max):
             self.stale = True
             return StatementStale(str(error))
-        if error.sqlstate in _CLOSING:
+        if error.sqlstate in _CLOSING or error.sqlstate is None:  # without one it is libpq's own: the socket broke
             self.closing = True
             return ConnectionLost(str(error))
         return error
@@ -201,6 +204,10 @@ class Wire:
     def _on_readable(self) -> None:
         try:
             self._pg.consume_input()
+            # Told of data and an error at once (the server died with a request unread), uvloop calls this only once:
+            # read on to the end, or the wait for it never ends.
+            while self._ended.poll(0):
+                self._pg.consume_input()
         except psycopg.OperationalError:
             self.broken = True
             self._stop_reading()

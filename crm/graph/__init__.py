@@ -1,5 +1,29 @@
 """The engine: one operation, one SQL statement. `graph.type`, `graph.edge` and friends declare how types map to SQL."""
 
-from crm.graph.declare import Connection, IncludeDeleted, checked, computed, edge, enum, mutation, order_cost, rows, stream, type  # noqa: A004
+from crm.graph.declare import (
+    Connection,
+    IncludeDeleted,
+    checked,
+    computed,
+    edge,
+    enum,
+    mutation,
+    order_cost,
+    rows,
+    stream,
+    type,  # noqa: A004
+)
 
-__all__ = ["Connection", "IncludeDeleted", "checked", "computed", "edge", "enum", "mutation", "order_cost", "rows", "stream", "type"]
+__all__ = [
+    "Connection",
+    "IncludeDeleted",
+    "checked",
+    "computed",
+    "edge",
+    "enum",
+    "mutation",
+    "order_cost",
+    "rows",
+    "stream",
+    "type",
+]

@@ -68,7 +68,7 @@ AfterChange = Annotated[
 
 
 def checked(check: Callable[[Any, str], None], description: str) -> Any:
-    """An argument whose value `check(value, label)` may refuse, before any SQL: `Annotated[str, checked(...)]`."""
+    """Describe an argument whose value the check may refuse, before any SQL; it gets the value and the label."""
     return strawberry.argument(description=description, metadata={CHECK: check})
 
 
@@ -124,7 +124,7 @@ class Connection(Generic[T]):
 @dataclass_transform(field_specifiers=(strawberry.field,))
 def type(
     model: builtins.type[Model] | None = None, *, name: str | None = None
-) -> Callable[[builtins.type[T]], builtins.type[T]]:  # noqa: A001
+) -> Callable[[builtins.type[T]], builtins.type[T]]:
     """A GraphQL type whose plain fields are columns of `model` (or of the statement that a field returns)."""
 
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:

@@ -151,7 +151,7 @@ class Engine:
                 return await self._query(operation, variables, viewer, stale=stale)
             if operation.kind is OperationType.SUBSCRIPTION:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
-                raise errors.BadUserInput(message)
+                return answer.refused(errors.BadUserInput(message))
             if not mutations:
                 return answer.turned_away(MethodNotAllowed("Send mutations by POST."))
             return await self._mutation(operation, variables, viewer)
@@ -196,9 +196,7 @@ class Engine:
         found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
         return await self._mixed(operation, plan, found, [], variables, viewer)
 
-    async def _read(
-        self, plan: Plan, statement: Statement, params: Params, count: int, *, stale: bool
-    ) -> list[bytes]:
+    async def _read(self, plan: Plan, statement: Statement, params: Params, count: int, *, stale: bool) -> list[bytes]:
         result = await self.database.read(statement, params, stale=stale)
         cells = [result.get_value(0, index) or b"null" for index in range(count)]
         size = sum(map(len, cells))
@@ -258,7 +256,7 @@ class Engine:
                 problems.append(answer.rendered(rejected, [root.key], root.node))
             elif root.shape.kind == "python":
                 try:
-                    found[root.key] = await self._resolve(root, variables, viewer)
+                    found[root.key] = await self._resolve(root, plan, variables, viewer)
                 except Exception as error:  # noqa: BLE001
                     problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
             if root.key not in found:
@@ -318,9 +316,7 @@ class Engine:
                 parts.append((root.key, b'"Mutation"'))
                 continue
             try:
-                if root.key in plan.rejected:
-                    raise plan.rejected[root.key]
-                parts.append((root.key, await self._resolve(root, variables, viewer)))
+                parts.append((root.key, await self._resolve(root, plan, variables, viewer)))
             except Exception as found:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
                 if root.shape.never_null:
@@ -328,8 +324,10 @@ class Engine:
                 parts.append((root.key, b"null"))
         return answer.succeeded(parts, problems)
 
-    async def _resolve(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> bytes:
+    async def _resolve(self, root: Selected, plan: Plan, variables: Mapping[str, Any], viewer: Viewer) -> bytes:
         """Call a root field's resolver."""
+        if root.key in plan.rejected:
+            raise plan.rejected[root.key]
         shape = root.shape
         assert shape is not None
         keywords = {}

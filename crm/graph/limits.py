@@ -139,7 +139,7 @@ class _Walk:
             elif isinstance(node, InlineFragmentNode):
                 inner = self.size(node.selection_set)
             else:
-                assert isinstance(node, FragmentSpreadNode)  # noqa: S101
+                assert isinstance(node, FragmentSpreadNode)
                 inner = self.fragment(node.name.value)
                 spreads += 1
             depth = max(depth, inner.depth)

@@ -37,7 +37,7 @@ class Selected:
         return self.nodes[0]
 
     def walk(self) -> Iterator["Selected"]:
-        """This field and all below it."""
+        """The field and all below it."""
         yield self
         for child in self.children:
             yield from child.walk()

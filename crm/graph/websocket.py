@@ -65,7 +65,9 @@ class GraphQLWebSocket:
 class _Session:
     """One connection."""
 
-    def __init__(self, engine: Engine, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    def __init__(
+        self, engine: Engine, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send
+    ) -> None:
         self._engine = engine
         self._gate = gate
         self._headers = headers

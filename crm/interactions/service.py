@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from crm.core import errors, validate
 from crm.core.service import Service
+from crm.graph.declare import Operand
 from crm.graph.filters import filtered
 from crm.graph.ordering import ordered
 from crm.interactions.filter import InteractionFilter
@@ -36,18 +37,18 @@ class InteractionService(Service):
 
     @staticmethod
     def of_lead(
-        lead_id: ColumnElement[Any], where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None
+        lead_id: Operand, where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None
     ) -> Select[Any]:
         """A lead's interactions."""
         return InteractionService.matching(where, order_by).where(Interaction.lead_id == lead_id)
 
     @staticmethod
-    def with_id(key: ColumnElement[Any]) -> Select[Any]:
+    def with_id(key: Operand) -> Select[Any]:
         """The interaction with this id."""
         return select(Interaction).where(Interaction.id == key)
 
     @staticmethod
-    def last_of_lead(lead_id: ColumnElement[Any]) -> ColumnElement[Any]:
+    def last_of_lead(lead_id: Operand) -> ColumnElement[Any]:
         """When a lead was last in touch."""
         return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
 

@@ -109,7 +109,7 @@ class Lead:
         """What happened with it, newest first."""
         return InteractionService.of_lead(lead.id, filter, order_by)
 
-    @graph.edge(usual_rows=20)
+    @graph.edge(usual_rows=20, takes=("limit",))
     def timeline(
         lead: Row,
         before: Annotated[str | None, graph.checked(check_cursor, "Older than this change's cursor.")] = None,

@@ -14,6 +14,7 @@ from crm.core.database import on_violation
 from crm.core.model import CASE_COLLATION
 from crm.core.service import Service
 from crm.core.visibility import with_deleted
+from crm.graph.declare import Operand
 from crm.graph.filters import filtered
 from crm.graph.ordering import ordered, rank
 from crm.leads.filter import LeadFilter
@@ -23,7 +24,7 @@ from crm.people.service import UserService, unknown_user, user_key
 _NAME: Final = 200
 _LONG: Final = 300
 MOST_AT_ONCE: Final = 1000
-_RULES: Final = {
+_RULES: Final[Mapping[str, validate.Rule]] = {
     "first_name": validate.text(_NAME, required=True),
     "last_name": validate.text(_NAME, required=True),
     "email": validate.email(),
@@ -90,7 +91,7 @@ class LeadService(Service):
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
-    def with_id(key: ColumnElement[Any], *, include_deleted: bool = False) -> Select[Any]:
+    def with_id(key: Operand, *, include_deleted: bool = False) -> Select[Any]:
         """The lead with this id."""
         statement = select(Lead).where(Lead.id == key)
         return with_deleted(statement) if include_deleted else statement

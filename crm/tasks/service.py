@@ -10,6 +10,7 @@ from crm.core.database import on_violation
 from crm.core.service import Service
 from crm.core.unit import missing
 from crm.core.visibility import with_deleted
+from crm.graph.declare import Operand
 from crm.graph.filters import filtered
 from crm.graph.ordering import ordered, rank
 from crm.leads.model import Lead
@@ -43,24 +44,24 @@ class TaskService(Service):
 
     @staticmethod
     def of_lead(
-        lead_id: ColumnElement[Any], where: TaskFilter | None = None, order_by: Sequence[Any] | None = None
+        lead_id: Operand, where: TaskFilter | None = None, order_by: Sequence[Any] | None = None
     ) -> Select[Any]:
         """A lead's tasks."""
         return TaskService.matching(where, order_by).where(Task.lead_id == lead_id)
 
     @staticmethod
-    def with_id(key: ColumnElement[Any], *, include_deleted: bool = False) -> Select[Any]:
+    def with_id(key: Operand, *, include_deleted: bool = False) -> Select[Any]:
         """The task with this id."""
         statement = select(Task).where(Task.id == key)
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
-    def open_count(lead_id: ColumnElement[Any]) -> ColumnElement[int]:
+    def open_count(lead_id: Operand) -> ColumnElement[int]:
         """How many of a lead's tasks are to be done: suggestions do not count until they are accepted."""
         return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.MANUAL)))
 
     @staticmethod
-    def suggested_count(lead_id: ColumnElement[Any]) -> ColumnElement[int]:
+    def suggested_count(lead_id: Operand) -> ColumnElement[int]:
         """How many suggestions wait for an answer."""
         return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.AI_SUGGESTED)))
 
@@ -136,5 +137,5 @@ def _literal(source: TaskSource) -> Any:
     return literal_column(f"'{source.value}'")
 
 
-def _count(lead_id: ColumnElement[Any], condition: ColumnElement[bool]) -> Any:
+def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:
     return select(func.count()).select_from(Task).where(Task.lead_id == lead_id, condition).scalar_subquery()

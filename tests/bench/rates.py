@@ -105,7 +105,7 @@ def main() -> None:
                     found = with_wrk(server, token, query, variables, options.seconds, options.clients)
                 else:
                     numbered = {key: value for key, value in variables.items() if value != "__ID__"}
-                    given = lambda n, v=variables, f=numbered: f or {key: n % LEADS + 1 for key in v}  # noqa: E731
+                    given = lambda n, v=variables, f=numbered: f or dict.fromkeys(v, n % LEADS + 1)  # noqa: E731
                     found = asyncio.run(
                         measure.run(server.port, token, query, given, seconds=options.seconds, clients=options.clients)
                     )

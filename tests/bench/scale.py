@@ -1,4 +1,4 @@
-"""`make bench-scale`: what things cost at 1,000,000 leads with their histories: p50, p95, and the plans that explain it.
+"""`make bench-scale`: what things cost at 1,000,000 leads with histories: p50, p95, and the plans that explain it.
 
 The rows are loaded by COPY once and kept in `.data/bench-<leads>`; a smaller database beside it shows the growth.
 """
