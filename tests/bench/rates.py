@@ -44,8 +44,9 @@ end
 def fill(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO leads (first_name, last_name, email, company, activity_score) SELECT 'First' || i, 'Last' || i,"
-            f" 'lead' || i || '@example.com', 'Company ' || (i % 500), i % 101 FROM generate_series(1, {LEADS}) i"
+            "INSERT INTO leads (first_name, last_name, email, company, activity_score) SELECT 'First' || i,"
+            " 'Last' || i, 'lead' || i || '@example.com', 'Company ' || (i % 500), i % 101"
+            f" FROM generate_series(1, {LEADS}) i"
         )
         connection.execute(
             "INSERT INTO tasks (title, description, ai_reasoning, lead_id) SELECT 'Task ' || j, 'What is to be done',"
