@@ -12,21 +12,19 @@ down_revision = "0002_leads"
 branch_labels = None
 depends_on = None
 
-# What parts words. PostgreSQL's parser would keep `anna@acme.example`, `and/or` and `-67` whole.
-PUNCTUATION = (
-    "".join(chr(code) for code in range(0x21, 0x7F) if not chr(code).isalnum())
-    + "\u00a0\u00b7\u2013\u2014\u2018\u2019\u201c\u201d\u2026"
-)
-SEPARATORS = "'" + PUNCTUATION.replace("'", "''") + "'"
+# What parts words: all of ASCII's punctuation, and what people paste. PostgreSQL's parser alone would keep
+# `anna@acme.example`, `and/or` and `-67` whole. (One bracket expression: translate() takes five times as long.)
+PUNCTUATION = r"[]!-/:-@[\\^_`{-~\u00a0\u00b7\u2013\u2014\u2018\u2019\u201c\u201d\u2026]"
+COMPOSED = "CASE WHEN value IS NFC NORMALIZED THEN value ELSE normalize(value) END"
 
 WORDS = f"""
 CREATE FUNCTION crm_words(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN lower(translate(normalize(value), {SEPARATORS}, '{" " * len(PUNCTUATION)}') COLLATE crm_text)
+RETURN lower(regexp_replace({COMPOSED}, '{PUNCTUATION}', ' ', 'g') COLLATE crm_text)
 """
 
 GLUED = f"""
 CREATE FUNCTION crm_glued(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN lower(translate(normalize(value), {SEPARATORS}, '') COLLATE crm_text)
+RETURN lower(regexp_replace({COMPOSED}, '{PUNCTUATION}', '', 'g') COLLATE crm_text)
 """
 
 # The national number: no spelling, no leading 0, no country code (E.164: 1 and 7, the two-digit ones, else three
@@ -75,8 +73,8 @@ RETURN to_tsquery('pg_catalog.simple',
     coalesce('''' || CASE WHEN value ~ '^[-+0-9()/.\s]+$' THEN crm_phone(value) END || '''' || suffix, ''))
 """
 
-# pg_trgm forgives typos: all words together must be alike, and each one. Where it is missing, or not allowed, nothing is
-# similar to anything.
+# pg_trgm forgives typos: all words together must be alike, and each one. Where it is missing, or not allowed, nothing
+# is similar to anything.
 SIMILAR = """
 DO $do$
 BEGIN
