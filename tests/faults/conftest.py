@@ -1,8 +1,10 @@
 """Servers and databases of their own, to be hurt."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +38,19 @@ def own_postgres() -> Iterator:
 @pytest.fixture
 def own_database(own_postgres):
     """Its database, empty."""
-    with psycopg.connect(own_postgres.url, autocommit=True) as connection:
+    with _connected(own_postgres.url) as connection:
         connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
         connection.execute("UPDATE event_epoch SET purged_xid = '0'")
     return own_postgres.url
+
+
+def _connected(url):
+    """A connection, as soon as a crash is recovered from."""
+    for _ in range(100):
+        with contextlib.suppress(psycopg.OperationalError):
+            return psycopg.connect(url, autocommit=True)
+        time.sleep(0.1)
+    return psycopg.connect(url, autocommit=True)
 
 
 @pytest.fixture

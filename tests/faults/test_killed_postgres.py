@@ -151,6 +151,47 @@ class TestTerminatedBackends:
                 assert answer.json().get("data"), answer.text
 
 
+@pytest.mark.timeout(120)
+class TestUnreadRequests:
+    @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGQUIT])
+    async def test_a_backend_that_dies_before_reading_a_request_is_noticed(self, own_database, start_server, end):
+        """The socket reports an error then, and with SIGQUIT a last message too, which is easily taken for all."""
+        server = start_server(CRM_POOL_SIZE="1")
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        query = 'mutation { createLead(input: {firstName: "Never", lastName: "Read"}) { id } }'
+        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=15) as client:
+            await client.post("/graphql", json={"query": query})
+            backend = _backend_of_the_pool(own_database)
+            os.kill(backend, signal.SIGSTOP)
+            waiting = asyncio.create_task(client.post("/graphql", json={"query": query}))
+            await asyncio.sleep(0.3)
+            os.kill(server.pid, signal.SIGSTOP)  # so that it is told of everything at once
+            os.kill(backend, end)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGCONT)
+            await asyncio.sleep(0.5)
+            os.kill(server.pid, signal.SIGCONT)
+            start = time.monotonic()
+            answer = await waiting
+            assert time.monotonic() - start < 5
+            assert answer.json()["errors"][0]["extensions"]["code"] == "UNAVAILABLE"
+
+            async def works():
+                assert (await client.post("/graphql", json={"query": query})).json().get("data")
+
+            await until(works, 10)
+
+
+def _backend_of_the_pool(database_url):
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND query NOT LIKE 'LISTEN%' AND backend_type = 'client backend'"
+        ).fetchall()
+    assert len(rows) == 1
+    return rows[0][0]
+
+
 @contextlib.contextmanager
 def _frozen(postgres):
     directory = postgres.directory / "data" if (postgres.directory / "data").exists() else postgres.directory

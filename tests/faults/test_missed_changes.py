@@ -48,6 +48,7 @@ async def _write(server, count=1):
             sent.append(time.monotonic())
             answer = await client.post("/graphql", json={"query": CREATE})
             assert "errors" not in answer.json(), answer.text
+            await asyncio.sleep(0.03)
     return sent
 
 
@@ -156,10 +157,7 @@ class TestTwoServers:
         count = 20 * rounds
         async with Follower(here, start) as local, Follower(there, start) as remote:
             await asyncio.sleep(0.5)
-            sent = []
-            for _ in range(count):
-                sent += await _write(here)
-                await asyncio.sleep(0.03)
+            sent = await _write(here, count)
             wanted = stream(own_database, start)
             await local.reach(wanted)
             await remote.reach(wanted)
