@@ -76,5 +76,5 @@ class Model(DeclarativeBase):
     entity: ClassVar[str | None] = None
     # The column with the id of the lead on whose timeline its changes show.
     timeline: ClassVar[str | None] = None
-    # Columns whose change writes no event field and bumps neither `version` nor `updated_at`.
+    # Columns that follow from others: their change bumps neither `version` nor `updated_at`.
     derived: ClassVar[frozenset[str]] = frozenset()

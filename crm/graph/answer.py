@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import orjson
 import psycopg
@@ -97,8 +98,9 @@ def known_error(error: BaseException) -> errors.CrmError:
         return errors.Timeout()
     if isinstance(error, RecursionError):
         return errors.TooComplex()
-    log.error("request.failed", exc_info=error)
-    return errors.Internal()
+    request_id = uuid4().hex
+    log.error("request.failed", request_id=request_id, exc_info=error)
+    return errors.Internal(requestId=request_id)
 
 
 def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, node: Any = None) -> dict[str, Any]:
