@@ -43,7 +43,7 @@ class Follower:
     async def reach(self, cursors: list[str], seconds: float = 15) -> None:
         """Until this many have come, and then a moment in which one too many would."""
         deadline = time.monotonic() + seconds
-        while len(self.cursors) < len(cursors) and time.monotonic() < deadline:  # noqa: ASYNC110  (a test polls)
+        while len(self.cursors) < len(cursors) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)
         assert self.cursors == cursors, _difference(self.cursors, cursors)
