@@ -10,6 +10,7 @@ from sqlalchemy import (
     FromClause,
     Join,
     Select,
+    Subquery,
     Table,
     exists,
     select,
@@ -76,12 +77,26 @@ def _visible(statement: Any, enclosing: frozenset[FromClause], outer: FromClause
     def inner(element: Any, **_: object) -> Any:
         if outer is not None and (element is outer or getattr(element, "table", None) is outer):
             return element
+        if isinstance(element, Subquery):
+            _refuse_same_table(element, inside)
         if element is not statement and isinstance(element, Select):
             return _visible(element, inside, outer)
         return None
 
     statement = visitors.replacement_traverse(statement, {}, inner)
     return _guarded(statement, enclosing) if isinstance(statement, Select) else statement
+
+
+def _refuse_same_table(source: Subquery, enclosing: frozenset[FromClause]) -> None:
+    """A table in FROM and again in a FROM-subquery cannot be told from a correlated one: it has to be an alias."""
+    inner = source.element
+    if not isinstance(inner, Select):
+        return
+    correlated = set(inner._correlate or ())  # noqa: SLF001  (no public way to read it)
+    tables = {table for final in inner.get_final_froms() for table, _ in _tables(final)}
+    for table in (tables & enclosing) - correlated:
+        msg = f"{table}: use an alias in the subquery; its policy could not be told from the enclosing one's"
+        raise TypeError(msg)
 
 
 def _guarded(statement: Select[Any], enclosing: frozenset[FromClause]) -> Select[Any]:

@@ -1,5 +1,6 @@
 """Documents: text to something that can be planned, once."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -62,11 +63,9 @@ class Operation:
         self.kind = node.operation
         self.name = node.name.value if node.name else None
         self.flag_names = _flag_names(document.node)
-        self.plans: dict[object, Any] = {}
+        self.plans: OrderedDict[object, Any] = OrderedDict()
         self._simple = self._simple_variables()
-        self.introspects = any(name in document.text for name in ("__schema", "__type(", "__type (")) and _introspects(
-            document.node
-        )
+        self.introspects = "__" in document.text and _introspects(document.node)
         if len(self.flag_names) > _MAX_FLAGS:
             message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
             raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")

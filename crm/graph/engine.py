@@ -35,7 +35,10 @@ from crm.graph.subscription import Subscriptions
 from crm.graph.write import Shown
 from crm.settings import Settings
 
-_DOCUMENT_OVERHEAD: Final = 40  # bytes of memory a character of a document ends up as, plans included
+# What a document takes in memory with its plans and statements, about: measured, and rounded up.
+_DOCUMENT_WEIGHT: Final = 60_000
+_CHARACTER_WEIGHT: Final = 40
+_MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
 S = TypeVar("S", bound=Service)
 
 
@@ -124,7 +127,7 @@ class Engine:
             self.documents.offer(
                 request.query,
                 document,
-                _DOCUMENT_OVERHEAD * len(request.query) + 20_000,
+                _DOCUMENT_WEIGHT + _CHARACTER_WEIGHT * len(request.query),
             )
         return document.operation(request.operation_name)
 
@@ -167,6 +170,8 @@ class Engine:
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
             plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role)
+            if len(operation.plans) > _MAX_PLANS:
+                operation.plans.popitem(last=False)
         return plan
 
     async def _query(

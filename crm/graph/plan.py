@@ -28,7 +28,7 @@ V = TypeVar("V")
 
 _PAGING: Final = ("first", "after", "last", "before")
 _VIEWER: Final = "viewer"
-_MAX_SHAPES: Final = 64
+_MAX_SHAPES: Final = 32
 
 
 class SecondUseCache(Generic[K, V]):
@@ -103,6 +103,8 @@ class Shaped:
             self._prepared[key] = prepared
             if len(self._prepared) > _MAX_SHAPES:
                 self._prepared.popitem(last=False)
+        elif len(self._prepared) > 1:
+            self._prepared.move_to_end(key)
         return prepared.statement, [
             encode(values[index]) if index >= 0 else encode(viewer.id) for index in prepared.order
         ]
