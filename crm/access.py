@@ -67,6 +67,9 @@ class LocalGate(TokenGate):
         if _name(host) not in _LOOPBACK:
             message = f"This development server answers on localhost only, not as {host[:100]!r}."
             raise errors.Forbidden(message)
+        if headers.get(b"sec-fetch-site") == b"cross-site" and b"origin" not in headers:
+            message = "Another site's page made this request."
+            raise errors.Forbidden(message)
         super().check_origin(headers)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -56,7 +57,7 @@ class App:
 
     def _starlette(self) -> Starlette:
         return Starlette(
-            routes=[Route("/graphql", _page, methods=["GET"]), *asset_routes()],
+            routes=[Route("/", _start, methods=["GET"]), Route("/graphql", _page, methods=["GET"]), *asset_routes()],
             lifespan=self._lifespan,
         )
 
@@ -93,6 +94,10 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
         allow_headers=["authorization", "content-type", "x-allow-stale"],
         expose_headers=["www-authenticate"],
     )
+
+
+async def _start(_: Request) -> object:
+    return RedirectResponse("/graphql")
 
 
 async def _page(request: Request) -> object:

@@ -3,7 +3,10 @@
 import os
 import secrets
 import signal
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -49,33 +52,33 @@ def dev(
         _fail(f"`crm dev` needs no credentials, so it listens on loopback only, not on {host}. Use `crm serve`.")
     config = _settings()
     if config.database_url:
-        _dev(config.database_url, host, port, demo=demo)
+        _dev(config.database_url, secrets.token_urlsafe(48), host, port, demo=demo)
         return
-    directory = (data_dir or config.data_dir) / "postgres"
-    postgres = EmbeddedPostgres(directory)
+    _refuse_taken_port(host, port)
+    postgres = _embedded(data_dir or config.data_dir)
+    if postgres.running:
+        _fail(f"Another `crm dev` uses {postgres.directory.parent}: stop it, or pass another --data-dir.")
     # Whatever ends this, at whatever moment, stops PostgreSQL too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with console.status("Starting PostgreSQL"):
             url = postgres.start()
-        _dev(url, host, port, demo=demo)
+        _dev(url, _development_secret(data_dir or config.data_dir), host, port, demo=demo)
     except KeyboardInterrupt:
         console.print("Stopped.")
     finally:
         postgres.stop()
 
 
-def _dev(url: str, host: str, port: int, *, demo: bool) -> None:
+def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
     _migrate(url)
     admin = _local_admin(url)
     if demo and _is_empty(url):
         _load_demo(url, _DEMO_LEADS)
     os.environ["DATABASE_URL"] = url
     os.environ["CRM_LOCAL_ADMIN"] = str(admin)
-    os.environ.setdefault("CRM_SECRET_KEY", secrets.token_urlsafe(48))
-    shown = f"[{host}]" if ":" in host else host
-    console.print(f"\n  GraphiQL and the API: [bold]http://{shown}:{port}/graphql[/bold]   (ctrl-C stops)\n")
-    _run_server(host, port, workers=1)
+    os.environ.setdefault("CRM_SECRET_KEY", secret)
+    _run_server(host, port, workers=1, ready="\n  GraphiQL and the API: [bold]{url}[/bold]   (ctrl-C stops)\n")
 
 
 @app.command()
@@ -115,16 +118,9 @@ def demo(
         _migrate(config.database_url)
         _load_demo(config.database_url, leads)
         return
-    directory = (data_dir or config.data_dir) / "postgres"
-    running = (directory / "postmaster.pid").exists()
-    postgres = EmbeddedPostgres(directory)
-    url = postgres.start()
-    try:
+    with _embedded_database(data_dir or config.data_dir) as url:
         _migrate(url)
         _load_demo(url, leads)
-    finally:
-        if not running:
-            postgres.stop()
 
 
 @app.command()
@@ -132,12 +128,26 @@ def token(
     user: Annotated[str | None, typer.Option(help="A user's e-mail address; without it, a service user.")] = None,
     role: Annotated[Role | None, typer.Option(help="What the token may do: at most what its user may.")] = None,
     ttl: Annotated[str, typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d.")] = "30d",
+    data_dir: Annotated[Path | None, typer.Option(help="Of `crm dev`, if no DATABASE_URL is set.")] = None,
 ) -> None:
-    """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`)."""
+    """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`).
+
+    Without `DATABASE_URL` it is a token for `crm dev`, to try what other roles may do.
+    """
     config = _settings()
-    url, secret = _database_url(config), _secret(config)
-    address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
     lifetime = _lifetime(ttl)
+    if config.database_url:
+        typer.echo(_token(config.database_url, _secret(config), user, role, lifetime))
+        return
+    directory = data_dir or config.data_dir
+    if not (directory / "postgres").exists():
+        _fail("Set DATABASE_URL, or start `crm dev` first: there is no database yet.")
+    with _embedded_database(directory) as url:
+        typer.echo(_token(url, _development_secret(directory), user, role, lifetime))
+
+
+def _token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta) -> str:
+    address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
     try:
         with _connect(url) as connection:
             found = connection.execute(
@@ -152,7 +162,7 @@ def token(
         _fail(f"{address} is disabled.")
     if role is not None and not Role(own).includes(role):
         _fail(f"{address} is a {own}: a token cannot make it more.")
-    typer.echo(make_token(secret, key, role or Role(own), lifetime))
+    return make_token(secret, key, role or Role(own), lifetime)
 
 
 @app.command()
@@ -170,28 +180,82 @@ def main() -> None:
     app()
 
 
-def _run_server(host: str, port: int, *, workers: int) -> None:
+def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
     import uvicorn  # noqa: PLC0415
+
+    class Server(uvicorn.Server):
+        """Says where it is once it listens there, not before."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if ready and self.started:
+                name, bound = self.servers[0].sockets[0].getsockname()[:2]
+                shown = f"[{name}]" if ":" in name else name
+                console.print(ready.format(url=f"http://{shown}:{bound}/graphql"), highlight=False)
 
     # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
     # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        "crm.app:create",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=1024 * 1024,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=30,
-        h11_max_incomplete_event_size=64 * 1024,
-    )
+    options: dict[str, Any] = {
+        "app": "crm.app:create",
+        "factory": True,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "websockets-sansio",
+        "ws_max_size": 1024 * 1024,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": 30,
+        "h11_max_incomplete_event_size": 64 * 1024,
+    }
+    if workers > 1:
+        uvicorn.run(**options)
+    else:
+        server = Server(uvicorn.Config(**options))
+        server.run()
+        if not server.started:
+            _fail(f"The server could not start on {host}:{port}.")
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Find out before anything else is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            _fail(f"Something else listens on {host}:{port}. Stop it, or pass another --port.")
+
+
+def _embedded(directory: Path) -> EmbeddedPostgres:
+    return EmbeddedPostgres(directory / "postgres")
+
+
+@contextmanager
+def _embedded_database(directory: Path) -> Iterator[str]:
+    """The URL of `crm dev`'s database; the server is started for a while if it is not running."""
+    postgres = _embedded(directory)
+    was_running = postgres.running
+    try:
+        yield postgres.start()
+    finally:
+        if not was_running:
+            postgres.stop()
+
+
+def _development_secret(directory: Path) -> str:
+    """The key of `crm dev`'s tokens: made once, so that a token outlives a restart."""
+    file = directory / "secret"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(48))
+    return file.read_text()
 
 
 def _migrate(url: str) -> None:
@@ -219,7 +283,14 @@ def _load_demo(url: str, leads: int) -> None:
         bar = progress.add_task("Demo data", total=leads)
         loaded = load(connection, leads, on_progress=lambda done: progress.update(bar, completed=done))
         connection.commit()
-    console.print(f"  Loaded {loaded}")
+        progress.update(bar, description="Tidying up")
+        connection.autocommit = True
+        connection.execute("VACUUM (ANALYZE) leads, interactions, tasks")
+        progress.update(bar, description="Demo data")
+    console.print(
+        f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions and {loaded.tasks:,} tasks",
+        highlight=False,
+    )
 
 
 def _local_admin(url: str) -> UUID:
@@ -262,6 +333,8 @@ def _variable(name: object) -> str:
 def _database_url(config: Settings) -> str:
     if not config.database_url:
         _fail("Set DATABASE_URL, like postgresql://user:password@host:5432/crm (or use `crm dev`, which needs none).")
+    if not config.database_url.startswith(("postgresql://", "postgres://")):
+        _fail("DATABASE_URL must start with postgresql://; this runs on PostgreSQL only.")
     return config.database_url
 
 

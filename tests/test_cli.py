@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
 import jwt
 import psycopg
 import pytest
@@ -218,10 +219,22 @@ class TestDev:
 
     def test_says_when_the_port_is_taken_and_leaves_no_postgresql(self, folder, server):
         done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(urlsplit(server.url).port))
-        assert done.returncode != 0
-        assert "address already in use" in done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.returncode == 2
+        assert "pass another --port" in done.stderr
         assert not postgres_of(folder)
+
+    def test_leaves_the_data_directory_of_another_one_alone(self, folder):
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
+            done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(free_port()))
+            assert (done.returncode, "Another `crm dev`" in done.stderr) == (2, True)
+            assert httpx2.post(f"{url}/graphql", json={"query": "{ me { name } }"}).json()["data"]["me"]
+
+    def test_has_tokens_to_try_other_roles_with(self, folder):
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
+            token = crm("token", "--role", "viewer", "--data-dir", str(folder)).stdout.strip()
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = httpx2.post(f"{url}/graphql", json={"query": "{ me { role } }"}, headers=headers).json()
+        assert answer == {"data": {"me": {"role": "VIEWER"}}}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import time
 import warnings
 from contextlib import suppress
@@ -25,6 +26,15 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """Where the database is."""
         return f"postgresql://postgres@/{self.database}?host={self._host}"
+
+    @property
+    def running(self) -> bool:
+        """Whether a server has this directory open, ours or another process's."""
+        try:
+            os.kill(int((self.directory / "postmaster.pid").read_text().split()[0]), 0)
+        except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
+            return False
+        return True
 
     def start(self) -> str:
         """Start the server if need be, make the database if need be, and return its URL."""
@@ -83,4 +93,5 @@ def _let_the_server_user_in(directory: Path) -> None:
         for parent in directory.parents:
             mode = parent.stat().st_mode
             if not mode & 0o001:
-                parent.chmod(mode | 0o011)
+                sys.stderr.write(f"PostgreSQL does not run as root: letting its user pass through {parent}\n")
+                parent.chmod(mode | 0o001)
