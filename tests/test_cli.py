@@ -227,13 +227,13 @@ class TestDev:
         with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
             done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(free_port()))
             assert (done.returncode, "Another `crm dev`" in done.stderr) == (2, True)
-            assert httpx2.post(f"{url}/graphql", json={"query": "{ me { name } }"}).json()["data"]["me"]
+            assert httpx2.post(url, json={"query": "{ me { name } }"}).json()["data"]["me"]
 
     def test_has_tokens_to_try_other_roles_with(self, folder):
         with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
             token = crm("token", "--role", "viewer", "--data-dir", str(folder)).stdout.strip()
             headers = {"Authorization": f"Bearer {token}"}
-            answer = httpx2.post(f"{url}/graphql", json={"query": "{ me { role } }"}, headers=headers).json()
+            answer = httpx2.post(url, json={"query": "{ me { role } }"}, headers=headers).json()
         assert answer == {"data": {"me": {"role": "VIEWER"}}}
 
 
