@@ -40,6 +40,13 @@ BEGIN
 END $$
 """
 
+RAISE_CURSOR_EXPIRED = """
+CREATE FUNCTION crm_cursor_expired(field text) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION USING ERRCODE = 'CRM02', MESSAGE = 'The cursor is of another stream.', COLUMN = field;
+END $$
+"""
+
 SERVICE_USERS = """
 INSERT INTO users (email, name, role) VALUES
   ('service-admin@crm.invalid', 'Service (admin)', 'admin'),
@@ -52,6 +59,7 @@ def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.execute(COLLATION)
     op.execute(RAISE_TOO_LARGE)
+    op.execute(RAISE_CURSOR_EXPIRED)
     op.create_table(
         "event_epoch",
         sa.Column(
@@ -144,5 +152,6 @@ def downgrade() -> None:
     op.drop_table("users")
     op.drop_table("events")
     op.drop_table("event_epoch")
+    op.execute("DROP FUNCTION crm_cursor_expired(text)")
     op.execute("DROP FUNCTION crm_too_large(text)")
     op.execute("DROP COLLATION crm_text")

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, literal_column, select
+from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
@@ -76,13 +76,14 @@ class Change:
 
     @graph.edge(usual_rows=5, takes=())
     def fields(event: Row) -> list[FieldChange]:
-        """What changed."""
+        """What changed; empty while the lead it concerns is deleted."""
         each = (
             func.jsonb_to_recordset(event.fields)
             .table_valued(column("name", Text), column("before", JSONB), column("after", JSONB), name="field")
             .render_derived(with_types=True)
         )
-        return select(each.c.name, each.c.before, each.c.after)
+        shows = or_(event.lead_id.is_(None), LeadService.with_id(event.lead_id).exists())
+        return select(each.c.name, each.c.before, each.c.after).where(shows)
 
     @graph.edge
     def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:

@@ -3,7 +3,19 @@
 import re
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, literal_column, select, tuple_, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    tuple_,
+    type_coerce,
+)
 
 from crm.core import errors
 from crm.core.events import Event, StreamEpoch, Xid8
@@ -27,7 +39,7 @@ class ChangeService:
         """What happened to a lead, its tasks and its interactions; newest first."""
         statement = select(Event).where(Event.lead_id == lead_id).order_by(Event.id.desc())
         if before is not None:
-            statement = statement.where(Event.id < _part(before, 3, BigInteger()))
+            statement = statement.where(Event.id < _event_of(before))
         return statement
 
     @staticmethod
@@ -60,6 +72,16 @@ class ChangeService:
         if types is not None:
             statement = statement.where(Event.type == func.any(types))
         return statement
+
+
+def _event_of(cursor: Any) -> ColumnElement[int]:
+    """The event that a cursor stands for; in a stream of another epoch that number is another event's.
+
+    As a subquery it is evaluated once, before the rows, and its error does not keep an index from being used.
+    """
+    same = cast(StreamEpoch.epoch, Text) == _part(cursor, 1, Text())
+    expired: ColumnElement[int] = func.crm_cursor_expired(literal_column("'before'"))
+    return select(case((same, _part(cursor, 3, BigInteger())), else_=expired)).scalar_subquery()
 
 
 def _part(cursor: Any, number: int, kind: Any) -> ColumnElement[Any]:

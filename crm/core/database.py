@@ -246,6 +246,7 @@ def _column(error: psycopg.Error) -> dict[str, object]:
 
 _STATES: Final[dict[str, Translation]] = {
     "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
+    "CRM02": lambda error: errors.CursorExpired(None, **_column(error)),
     "57014": lambda _: errors.Timeout(),
     "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
     "23": lambda error: errors.BadUserInput(None, **_column(error)),

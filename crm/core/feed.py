@@ -29,6 +29,7 @@ _RECONNECT_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _PRUNE_BATCH: Final = 5000
 _LAST_ID: Final = 2**63 - 1
+_MOST_XID: Final = 2**64 - 1
 # Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
 # answers.
 _PATIENCE_SECONDS: Final = 20.0
@@ -120,9 +121,13 @@ class Feed:
         self._woken.set()
         self._woken = asyncio.Event()
 
-    async def wait(self, seconds: float = LOOK_SECONDS) -> None:
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set at the next wake. Take it before a read, so that a wake during the read is not lost."""
+        return self._woken
+
+    async def wait(self, woken: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
         """Until something may have been written, or for so long."""
-        woken = self._woken
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await woken.wait()
@@ -134,16 +139,15 @@ class Feed:
 
     async def position(self, cursor: str) -> Position:
         """The place that a client's cursor stands for."""
-        state = await self._state()
         try:
             stream, xid, key = cursor.split(".")
-            found = Position(int(xid), int(key))
-            same = UUID(stream) == state.epoch
+            epoch, found = UUID(stream), Position(_number(xid, _MOST_XID), _number(key, _LAST_ID))
         except ValueError:
             message = "This is not a cursor; take `cursor` of a change."
             raise errors.BadUserInput(message, field="after") from None
+        state = await self._state()
         # Of the newest transaction that lost events, some may be left: whoever stopped in its middle would miss others.
-        if not same or found.xid <= state.purged or found.xid >= state.next:
+        if epoch != state.epoch or found.xid <= state.purged or found.xid >= state.next:
             raise errors.CursorExpired(field="after")
         # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
         # so begin before it: rather a change twice than one never.
@@ -209,3 +213,10 @@ class Feed:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _number(text: str, most: int) -> int:
+    """A whole number in plain digits, within PostgreSQL's range."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        raise ValueError
+    return int(text)

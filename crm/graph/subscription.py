@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import psycopg
@@ -27,12 +27,16 @@ from sqlalchemy import (
 
 from crm.core import errors
 from crm.core.events import Event, Xid8
-from crm.core.feed import Feed, Position
+from crm.core.feed import LOOK_SECONDS, Feed, Position
 from crm.core.identity import Viewer
 from crm.core.visibility import visible
+from crm.core.wire import Statement, encode
 from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
+
+if TYPE_CHECKING:
+    from psycopg import pq
 
 log = structlog.get_logger()
 
@@ -41,6 +45,25 @@ _REMEMBERED: Final = 1000
 _REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
+_LOOKED_AT: Final = 1000
+# Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
+_READS_AT_ONCE: Final = 2
+
+_HEADS: Final = Statement(
+    f"""
+    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text
+    FROM (
+      SELECT pg_snapshot_xmin(pg_current_snapshot()) AS safe,
+        (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1) AS newest
+    ) AS mark
+    LEFT JOIN LATERAL (
+      SELECT xid, id, lead_id, type FROM events
+      WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+      ORDER BY xid, id LIMIT {_LOOKED_AT}
+    ) AS head ON true
+    ORDER BY head.xid, head.id
+    """  # noqa: S608  (a constant of ours)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +98,7 @@ class Stream:
         for row in range(result.ntuples):
             shown = result.get_value(row, 2)
             if shown is not None:
-                place = Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"))
-                items.append(Item(place, shown))
+                items.append(Item(_place(result, row), shown))
         if len(items) == _BATCH:
             return Batch(items, items[-1].position, stalled=False)
         safe = int(result.get_value(0, 3) or b"1")
@@ -108,6 +130,37 @@ class Stream:
         return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """As much of an event as tells who waits for it."""
+
+    position: Position
+    lead_id: int | None
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Which events a stream's arguments ask for; None is any."""
+
+    lead_id: int | None
+    types: frozenset[str] | None
+
+    @classmethod
+    def of(cls, root: Selected, variables: Mapping[str, Any]) -> "Interest":
+        """What these arguments ask for. More than they do costs a read; less would lose events."""
+        given = {argument.name: argument.given(variables) for argument in root.arguments}
+        lead_id, types = given.get("lead_id"), given.get("types")
+        return cls(
+            lead_id if isinstance(lead_id, int) else None,
+            frozenset(types) if isinstance(types, list | tuple) else None,
+        )
+
+    def includes(self, head: Head) -> bool:
+        """Whether an event is asked for."""
+        return self.lead_id in (None, head.lead_id) and (self.types is None or head.type in self.types)
+
+
 @dataclass(eq=False)
 class Channel:
     """A stream that several sockets follow: read once, remembered for a while."""
@@ -116,12 +169,15 @@ class Channel:
     feed: Feed
     variables: Mapping[str, Any]
     viewer: Viewer
+    interest: Interest
+    reads: asyncio.Semaphore
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
     items: deque[Item] = field(default_factory=deque)
     held: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
     async def follow(self, position: Position) -> AsyncIterator[Item]:
@@ -149,17 +205,26 @@ class Channel:
 
     async def _pump(self) -> None:
         while True:
-            pause = None
+            self.due.clear()
             try:
-                batch = await self.stream.read(self.feed, self.seen, self.variables, self.viewer)
+                async with self.reads:
+                    batch = await self.stream.read(self.feed, self.seen, self.variables, self.viewer)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
-            else:
-                self._take(batch)
-                if len(batch.items) == _BATCH:
-                    continue
-                pause = _STALLED_SECONDS if batch.stalled else None
-            await (self.feed.wait(pause) if pause else self.feed.wait())
+                await self.feed.wait(self.feed.woken)
+                continue
+            self._take(batch)
+            if len(batch.items) < _BATCH:
+                await self.due.wait()
+
+    def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
+        """These are all events between two places: read them if one is asked for, or else pass them over."""
+        if self.seen >= until or self.task is None:
+            return
+        if self.seen < since or any(head.position > self.seen and self.interest.includes(head) for head in heads):
+            self.due.set()
+        elif not self.due.is_set():
+            self.seen = until
 
     def _take(self, batch: Batch) -> None:
         self.seen = batch.seen
@@ -189,6 +254,8 @@ class Subscriptions:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
         self._channels: dict[object, Channel] = {}
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self._looking: asyncio.Task[None] | None = None
 
     async def follow(
         self, text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
@@ -199,7 +266,11 @@ class Subscriptions:
         position = await self._feed.position(after) if isinstance(after, str) else await self._feed.now()
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(Stream(root), self._feed, variables, viewer)
+            channel = self._channels[key] = Channel(
+                Stream(root), self._feed, variables, viewer, Interest.of(root, variables), self._reads
+            )
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
         channel.followers += 1
         prefix = b'{"data":{"%s":' % root.key.encode()
         try:
@@ -211,14 +282,57 @@ class Subscriptions:
                 channel.end()
                 if self._channels.get(key) is channel:
                     del self._channels[key]
+                if not self._channels and self._looking is not None:
+                    self._looking.cancel()
+                    self._looking = None
+
+    async def _look(self) -> None:
+        """Look at what is new once for all channels, and have those read it who asked for it."""
+        seen: Position | None = None
+        while True:
+            woken, pause = self._feed.woken, LOOK_SECONDS
+            try:
+                since = seen or await self._feed.now()
+                heads, until, stalled = await self._heads(since)
+            except (psycopg.Error, errors.CrmError) as error:
+                log.info("subscription.waiting", error=str(error)[:200])
+            else:
+                for channel in list(self._channels.values()):
+                    channel.hear(heads, since, until)
+                seen = until
+                if len(heads) == _LOOKED_AT:
+                    continue
+                pause = _STALLED_SECONDS if stalled else pause
+            await self._feed.wait(woken, pause)
+
+    async def _heads(self, after: Position) -> tuple[list[Head], Position, bool]:
+        """The next events, up to where they reach, and whether more wait behind an open transaction."""
+        result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
+        heads = []
+        for row in range(result.ntuples):
+            kind = result.get_value(row, 3)
+            if kind is not None:
+                lead_id = result.get_value(row, 2)
+                heads.append(Head(_place(result, row), None if lead_id is None else int(lead_id), kind.decode()))
+        if len(heads) == _LOOKED_AT:
+            return heads, heads[-1].position, False
+        safe, newest = (int(result.get_value(0, column) or b"0") for column in (4, 5))
+        return heads, max(after, Position.before(safe, newest)), newest >= safe
 
     async def stop(self) -> None:
         """End all channels."""
         tasks = [channel.task for channel in self._channels.values() if channel.task is not None]
+        if self._looking is not None:
+            self._looking.cancel()
+            tasks.append(self._looking)
         for channel in list(self._channels.values()):
             channel.end()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _place(result: "pq.abc.PGresult", row: int) -> Position:
+    return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"))
 
 
 def _channel_key(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import orjson
+import psycopg
 
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -26,6 +27,7 @@ _INIT_TIMEOUT: Final = 4408
 _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
 _MAX_REASON: Final = 120
+_RECHECK_SECONDS: Final = 5.0
 
 
 class Closed(Exception):
@@ -77,6 +79,8 @@ class _Session:
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._closing: Closed | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._rechecking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Read messages until either side closes."""
@@ -93,7 +97,11 @@ class _Session:
                 raise
         finally:
             timer.cancel()
+            if self._expiry is not None:
+                self._expiry.cancel()
             tasks = list(self._operations.values())
+            if self._rechecking is not None:
+                tasks.append(self._rechecking)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -106,9 +114,9 @@ class _Session:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
-            await self._handle(_parsed(message))
+            await self._handle(_parsed(message), _size_of(message))
 
-    async def _handle(self, message: dict[str, Any]) -> None:
+    async def _handle(self, message: dict[str, Any], size: int) -> None:
         kind = message["type"]
         if kind == "connection_init":
             await self._init(message)
@@ -117,7 +125,7 @@ class _Session:
         elif kind == "pong":
             return
         elif kind == "subscribe":
-            await self._subscribe(message)
+            await self._subscribe(message, size)
         elif kind == "complete":
             task = self._operations.pop(_id_of(message), None)
             if task is not None:
@@ -141,15 +149,16 @@ class _Session:
             raise Closed(_FORBIDDEN, error.message) from None
         except errors.CrmError as error:
             raise Closed(1013, error.message) from None
-        self._viewer = viewer
+        self._headers, self._viewer = headers, viewer
+        self._rechecking = asyncio.create_task(self._recheck())
         if viewer.expires_at is not None:
             seconds = min(max(viewer.expires_at - time.time(), 0), 10**7)
-            asyncio.get_running_loop().call_later(
+            self._expiry = asyncio.get_running_loop().call_later(
                 seconds, self._close_with, Closed(_UNAUTHORIZED, "The token has expired")
             )
         await self._send({"type": "connection_ack"})
 
-    async def _subscribe(self, message: dict[str, Any]) -> None:
+    async def _subscribe(self, message: dict[str, Any], size: int) -> None:
         key = _id_of(message)
         if self._viewer is None:
             raise Closed(_UNAUTHORIZED, "Unauthorized: send connection_init first")
@@ -159,11 +168,36 @@ class _Session:
             await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
             return
         request = _request_of(message)
-        task = asyncio.create_task(self._run(key, request, self._viewer))
+        task = asyncio.create_task(self._run(key, request, size))
         self._operations[key] = task
 
-    async def _run(self, key: str, request: Request, viewer: Viewer) -> None:
+    async def _recheck(self) -> None:
+        """What runs for long ends when its user is disabled, or may do less than when it began."""
+        while True:
+            await asyncio.sleep(_RECHECK_SECONDS)
+            if self._operations:
+                with suppress(errors.CrmError, psycopg.Error, TimeoutError):
+                    await self._current_viewer()
+
+    async def _current_viewer(self) -> Viewer:
+        """The viewer as of now. The socket of one who may do less than before closes: a client may open another."""
+        assert self._viewer is not None
         try:
+            async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
+                found = await self._gate.viewer(self._headers)
+        except errors.Unauthenticated as error:
+            self._close_with(Closed(_UNAUTHORIZED, error.message))
+            raise
+        if not found.role.includes(self._viewer.role):
+            self._close_with(Closed(_UNAUTHORIZED, "Your role has changed"))
+            raise errors.Forbidden
+        self._viewer = found
+        return found
+
+    async def _run(self, key: str, request: Request, size: int) -> None:
+        try:
+            viewer = await self._current_viewer()
+            self._check_size(request, size)
             await self._answer(key, request, viewer)
         except asyncio.CancelledError:
             raise
@@ -172,6 +206,17 @@ class _Session:
         finally:
             if self._operations.get(key) is asyncio.current_task():
                 del self._operations[key]
+
+    def _check_size(self, request: Request, size: int) -> None:
+        """As large as a body may be over HTTP, where `createLeads` may be larger too."""
+        settings = self._engine.settings
+        if size <= settings.max_body_bytes:
+            return
+        fits = len(request.query) <= settings.max_body_bytes and self._engine.operation(request).is_bulk
+        most = settings.max_bulk_body_bytes if fits else settings.max_body_bytes
+        if size > most:
+            message = f"The message is larger than {most:,} bytes."
+            raise errors.TooLarge(message, limit=most)
 
     async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
         if self._engine.is_subscription(request):
@@ -217,6 +262,11 @@ def _parsed(message: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("type"), str):
         raise Closed(_BAD_MESSAGE, "Invalid message: an object with a `type` is expected")
     return found
+
+
+def _size_of(message: Any) -> int:
+    text: str = message["text"]
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _id_of(message: dict[str, Any]) -> str:

@@ -278,3 +278,122 @@ class TestProtocol:
             await socket.subscribe(CREATE, lead=make_lead()["id"], title="no")
             message = await socket.receive()
         assert message["payload"]["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+class TestSize:
+    async def test_refuses_a_message_that_is_larger_than_a_body_may_be(self, open_socket, make_lead):
+        async with open_socket() as socket:
+            await socket.subscribe(CREATE, lead=make_lead()["id"], title="x" * 300_000)
+            message = await socket.receive()
+            assert (message["id"], message["type"]) == ("1", "error")
+            assert message["payload"][0]["extensions"]["code"] == "TOO_LARGE"
+            await socket.subscribe("{ me { id } }")
+            assert (await socket.receive())["type"] == "next"
+
+    async def test_lets_many_leads_be_larger(self, open_socket):
+        leads = [{"firstName": "Åsa", "lastName": "y" * 90, "company": "x" * 150} for _ in range(1000)]
+        async with open_socket() as socket:
+            await socket.subscribe(
+                "mutation($leads: [CreateLeadInput!]!) { createLeads(inputs: $leads) { index } }", leads=leads
+            )
+            message = await socket.receive(20)
+        assert message["type"] == "next", message
+        assert len(message["payload"]["data"]["createLeads"]) == 1000
+
+
+class TestWhoseUserChanges:
+    @pytest.fixture
+    def signed_in(self, server, make_user):
+        user = make_user(role="member")
+        return user["id"], server.token("member", email=user["email"])
+
+    async def test_a_disabled_user_writes_no_more(self, open_socket, signed_in, make_lead, db):
+        user, token = signed_in
+        lead = make_lead()["id"]
+        async with open_socket(token=token) as socket:
+            await socket.subscribe(CREATE, lead=lead, title="allowed")
+            assert (await socket.receive())["type"] == "next"
+            db.execute("UPDATE users SET disabled_at = now() WHERE id = %s", (user,))
+            await asyncio.sleep(5.2)
+            await socket.send(
+                id="2", type="subscribe", payload={"query": CREATE, "variables": {"lead": lead, "title": "no"}}
+            )
+            assert await socket.closed() == 4401
+        assert [row["title"] for row in db.execute("SELECT title FROM tasks")] == ["allowed"]
+
+    async def test_the_subscription_of_a_disabled_user_ends(self, open_socket, signed_in, db):
+        user, token = signed_in
+        async with open_socket(token=token) as socket:
+            await socket.subscribe()
+            await _settle()
+            db.execute("UPDATE users SET disabled_at = now() WHERE id = %s", (user,))
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive(12)
+        assert closed.value.rcvd.code == 4401
+
+    async def test_a_lowered_role_ends_what_runs(self, open_socket, signed_in, db):
+        user, token = signed_in
+        async with open_socket(token=token) as socket:
+            await socket.subscribe()
+            await _settle()
+            db.execute("UPDATE users SET role = 'viewer' WHERE id = %s", (user,))
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive(12)
+        assert closed.value.rcvd.code == 4401
+
+
+class TestCursor:
+    @pytest.mark.parametrize(
+        "place", [f"1.{2**63}", f"{2**64}.1", "-1.1", "1.-1", "1_0.1", " 1.1", "٣.1", "1." + "9" * 5000]
+    )
+    async def test_refuses_numbers_beyond_their_range(self, open_socket, db, place):
+        epoch = db.execute("SELECT epoch FROM event_epoch").fetchone()["epoch"]
+        async with open_socket() as socket:
+            await socket.subscribe(after=f"{epoch}.{place}")
+            message = await socket.receive()
+        assert message["payload"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "after"}
+
+
+class TestDeletedLeads:
+    async def test_the_deletion_arrives_and_what_the_lead_was_does_not(self, open_socket, graphql, make_lead):
+        lead = make_lead(company="Volvo")["id"]
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await _settle()
+            await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "Saab"}}) {{ id }} }}')
+            updated = await socket.change()
+            assert {"name": "company", "before": "Volvo", "after": "Saab"} in updated["fields"]
+            await graphql("mutation($id: Int!) { deleteLead(id: $id) { id } }", id=lead)
+            deleted = await socket.change()
+            assert (deleted["type"], deleted["entityId"], deleted["fields"]) == ("lead.deleted", str(lead), [])
+        async with open_socket(token=None) as socket:
+            await socket.subscribe(after=_before(updated["cursor"]))
+            again = await socket.change()
+        assert (again["type"], again["fields"]) == ("lead.updated", [])
+
+
+def _before(cursor):
+    epoch, xid, key = cursor.split(".")
+    return f"{epoch}.{xid}.{int(key) - 1}"
+
+
+class TestManyChannels:
+    async def test_each_gets_its_own_and_all_of_it(self, open_socket, graphql, make_lead):
+        leads = [make_lead()["id"] for _ in range(40)]
+        async with open_socket() as socket:
+            for lead in leads:
+                await socket.subscribe(key=f"lead {lead}", leadId=lead)
+            await socket.subscribe(key="deleted", types=["task.deleted"])
+            await socket.subscribe(key="all", types=["task.created", "task.deleted"])
+            await asyncio.sleep(0.5)
+            for _ in range(2):
+                for lead in leads:
+                    await graphql(CREATE, lead=lead, title=f"of {lead}")
+            found = [await socket.receive() for _ in range(len(leads) * 4)]
+            await socket.silence()
+        titles = {}
+        for message in found:
+            change = message["payload"]["data"]["changes"]
+            titles.setdefault(message["id"], []).append(change["task"]["title"])
+        in_order = [f"of {lead}" for lead in leads] * 2
+        assert titles == {"all": in_order, **{f"lead {lead}": [f"of {lead}"] * 2 for lead in leads}}

@@ -92,3 +92,11 @@ class TestTimeline:
             answer = await graphql("mutation { " + failing % lead + " }", expect_errors=True)
             assert answer["errors"]
         assert await timeline(lead) == []
+
+    async def test_refuses_a_cursor_of_another_stream(self, graphql, make_lead):
+        lead = make_lead()["id"]
+        await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "Saab"}}) {{ id }} }}')
+        foreign = "7e5ab7ba-52ee-4f25-9a1a-7cf8a70a1d21.1.99999"
+        answer = await graphql(TIMELINE, expect_errors=True, id=lead, before=foreign)
+        extensions = answer["errors"][0]["extensions"]
+        assert (extensions["code"], extensions["field"]) == ("CURSOR_EXPIRED", "before")
