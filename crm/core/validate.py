@@ -1,6 +1,7 @@
 """Checks of what people type in, before it reaches the database; every complaint names its field."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -12,6 +13,12 @@ Rule = Callable[[str, Any], Any]
 
 _EMAIL: Final = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@[^\s@.<>\"(),:;\[\]\\]+(\.[^\s@.<>\"(),:;\[\]\\]+)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
+# What no text may hold: control characters (tabs and line breaks are none here), and halves of surrogate pairs.
+_UNFIT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_LINE_BREAK: Final = re.compile(r"[\n\r\u2028\u2029]")
+# Overrides and isolates of the direction of writing make what follows them look like something else.
+_OVERRIDE: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _MAX_EMAIL: Final = 254
 _MAX_TAGS: Final = 50
 _MAX_TAG: Final = 100
@@ -29,12 +36,13 @@ def require(values: Mapping[str, Any], *names: str) -> None:
             raise _wrong(camel(name), "is required")
 
 
-def text(most: int, *, required: bool = False) -> Rule:
-    """Text without blanks around it. Blank text is no text."""
+def text(most: int, *, required: bool = False, lines: bool = False) -> Rule:
+    """Text without blanks around it, on one line or several. Text in which nothing is to be seen is no text."""
 
     def rule(field: str, value: str | None) -> str | None:
         stripped = value.strip() if value is not None else ""
-        if not stripped:
+        _check_characters(field, stripped, lines=lines)
+        if not _is_visible(stripped):
             if required:
                 raise _wrong(field, "must not be blank")
             return None
@@ -77,7 +85,10 @@ def currency(field: str, value: str | None) -> str | None:
 
 def tags(field: str, value: list[str] | None) -> list[str]:
     """Short labels; each once."""
-    found = list(dict.fromkeys(tag.strip() for tag in value or [] if tag.strip()))
+    stripped = [tag.strip() for tag in value or []]
+    for index, tag in enumerate(stripped):
+        _check_characters(f"{field}.{index}", tag, lines=False)
+    found = list(dict.fromkeys(filter(_is_visible, stripped)))
     if len(found) > _MAX_TAGS:
         raise _wrong(field, f"has {len(found)} tags; at most {_MAX_TAGS} are allowed", limit=_MAX_TAGS)
     if any(len(tag) > _MAX_TAG for tag in found):
@@ -108,6 +119,26 @@ def check_version(record: Any, expected: int | None) -> None:
     if expected is not None and record.version != expected:
         message = f"The record is at version {record.version}, not {expected}: somebody changed it. Read it again."
         raise errors.Conflict(message, field="expectedVersion", currentVersion=record.version)
+
+
+def _check_characters(field: str, value: str, *, lines: bool) -> None:
+    if value.isprintable():
+        return
+    unfit = _UNFIT.search(value)
+    if unfit:
+        what = "half of a surrogate pair" if unfit[0] >= "\ud800" else "a control character"
+        raise _wrong(field, f"holds {what} (U+{ord(unfit[0]):04X})")
+    if lines:
+        return
+    if _LINE_BREAK.search(value):
+        raise _wrong(field, "must be on one line")
+    override = _OVERRIDE.search(value)
+    if override:
+        raise _wrong(field, f"holds a character that changes the direction of writing (U+{ord(override[0]):04X})")
+
+
+def _is_visible(value: str) -> bool:
+    return any(unicodedata.category(one) not in _INVISIBLE for one in value)
 
 
 def _wrong(field: str, what: str, **details: object) -> errors.BadUserInput:

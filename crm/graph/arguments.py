@@ -1,6 +1,6 @@
 """Arguments: what a caller gave, split into the shape that a statement depends on and the values that it binds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -46,6 +46,7 @@ SQL_TYPES: Final = {
     "Decimal": Numeric(),
 }
 _MAX_OFFSET: Final = 1_000_000
+_MAX_VALUES: Final = 1000
 
 Leaf = Callable[[object, Any], Any]
 
@@ -161,6 +162,7 @@ def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) ->
         values = value if isinstance(value, list) else [value]
         if isinstance(inner, GraphQLInputObjectType):
             return tuple(shape_of(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
+        _check_count(values, label)
         if _is_structural_enum(inner):
             return tuple(values)
         for index, one in enumerate(values):
@@ -226,23 +228,28 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
     return leaf(value, sql_type(kind))
 
 
-def plain(kind: Any, value: Any, name: str = "", label: str = "") -> Any:
-    """The value as a mutation gets it: inputs as their classes, everything else as it is; checked."""
+def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool = True) -> Any:
+    """The value as a mutation gets it: inputs as their classes, everything else as it is; checked.
+
+    An input whose class says `text_is_checked` is left to its service, which can refuse one of many.
+    """
     if value is None or value is Undefined:
         return None
     if isinstance(kind, GraphQLNonNull):
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
         origin = kind.extensions["strawberry-definition"].origin
+        check = check and not getattr(origin, "text_is_checked", False)
         given = {}
         for field, one in value.items():
             inner = python_name(kind, field)
-            given[inner] = plain(kind.fields[field].type, one, inner, f"{label}.{field}")
+            given[inner] = plain(kind.fields[field].type, one, inner, f"{label}.{field}", check=check)
         return origin(**given)
     if isinstance(kind, GraphQLList):
         values = value if isinstance(value, list) else [value]
-        return [plain(kind.of_type, one, name, f"{label}.{index}") for index, one in enumerate(values)]
-    check_text(value, label)
+        return [plain(kind.of_type, one, name, f"{label}.{index}", check=check) for index, one in enumerate(values)]
+    if check:
+        check_text(value, label)
     return value
 
 
@@ -286,6 +293,12 @@ _RANGES: Final = {
     "last": MAX_ROWS,
     "offset": _MAX_OFFSET,
 }
+
+
+def _check_count(values: Sequence[object], label: str) -> None:
+    if len(values) > _MAX_VALUES:
+        message = f"`{label}` has {len(values):,} values; at most {_MAX_VALUES:,} are allowed."
+        raise errors.BadUserInput(message, field=label, limit=_MAX_VALUES)
 
 
 def _check_range(value: Any, label: str, most: int) -> None:

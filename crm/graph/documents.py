@@ -10,10 +10,12 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLInputObjectType,
+    GraphQLList,
     GraphQLNonNull,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
+    GraphQLType,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
@@ -28,10 +30,13 @@ from graphql import (
 from graphql.execution import get_variable_values
 
 from crm.core import errors
-from crm.graph.limits import check_document, check_values
+from crm.graph.limits import check_document, check_values, root_names
 from crm.settings import Settings
 
 _MAX_FLAGS: Final = 8
+# The one field that takes many records at once: it has a limit of its own for them.
+_BULK_FIELD: Final = "createLeads"
+_BULK_INPUT: Final = "CreateLeadInput"
 _TOO_MANY_TOKENS: Final = "Document contains more than"
 _TOO_DEEP: Final = "nested too deeply"
 _INT_RANGE: Final = range(-(2**31), 2**31)
@@ -65,6 +70,7 @@ class Operation:
         self.flag_names = _flag_names(document.node)
         self.plans: OrderedDict[object, Any] = OrderedDict()
         self._simple = self._simple_variables()
+        self._bulk_names = self._bulk_variables()
         self.introspects = "__" in document.text and _introspects(document.node)
         if len(self.flag_names) > _MAX_FLAGS:
             message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
@@ -76,8 +82,8 @@ class Operation:
             found = _coerce_simply(self._simple, given)
             if found is not None:
                 return found
-        if self.kind is not OperationType.MUTATION:
-            check_values(given, self.document.limits)
+        measured = {name: value for name, value in given.items() if name not in self._bulk_names}
+        check_values(measured, self.document.limits)
         values = get_variable_values(
             self.document.schema,
             self.node.variable_definitions or (),
@@ -96,6 +102,21 @@ class Operation:
     def flags(self, variables: Mapping[str, Any]) -> dict[str, bool]:
         """The values of the variables that decide what is selected."""
         return {name: bool(variables.get(name)) for name in self.flag_names}
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it adds many records at once, which takes a larger request than anything else."""
+        if self.kind is not OperationType.MUTATION:
+            return False
+        return _BULK_FIELD in root_names(self.node, self.document.fragments)
+
+    def _bulk_variables(self) -> frozenset[str]:
+        """The variables that hold many records."""
+        return frozenset(
+            definition.variable.name.value
+            for definition in self.node.variable_definitions or ()
+            if _is_bulk(type_from_ast(self.document.schema, definition.type))
+        )
 
     def _simple_variables(self) -> "tuple[tuple[str, str, bool], ...] | None":
         """Names, scalars and nullability, if all variables are plain scalars without defaults."""
@@ -170,6 +191,16 @@ def _parsed(text: str, limits: Settings) -> DocumentNode:
             raise InvalidDocument([error]) from None
         message = f"The document has more than {limits.max_tokens:,} tokens."
         raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
+
+
+def _is_bulk(kind: GraphQLType | None) -> bool:
+    many = _bare(kind)
+    one = _bare(many.of_type) if isinstance(many, GraphQLList) else None
+    return isinstance(one, GraphQLInputObjectType) and one.name == _BULK_INPUT
+
+
+def _bare(kind: GraphQLType | None) -> GraphQLType | None:
+    return kind.of_type if isinstance(kind, GraphQLNonNull) else kind
 
 
 def _flag_names(node: DocumentNode) -> tuple[str, ...]:

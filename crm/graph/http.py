@@ -35,7 +35,6 @@ _EXTRA_HEADERS: Final = {
     errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
 }
 _WATCH_AFTER_SECONDS: Final = 0.2
-_BULK: Final = "createLeads"
 
 
 class Gate(Protocol):
@@ -118,9 +117,15 @@ class GraphQLHTTP:
     def _posted(self, body: bytes | bytearray) -> Request:
         request = _request(_loaded(body, "The body"))
         most = self._settings.max_body_bytes
-        if len(body) > most and (_BULK not in request.query or len(request.query) > most):
+        if len(body) > most and (len(request.query) > most or not self._may_be_large(request)):
             _refuse_size(most)
         return request
+
+    def _may_be_large(self, request: Request) -> bool:
+        try:
+            return self._engine.operation(request).is_bulk
+        except errors.CrmError:
+            return True  # it will not run either way, and the engine's refusal says why
 
 
 class _Watch:

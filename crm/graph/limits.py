@@ -66,6 +66,11 @@ def check_document(document: DocumentNode, limits: Settings) -> None:
             _check_repetition(node.selection_set, fragments)
 
 
+def root_names(node: OperationDefinitionNode, fragments: Fragments) -> frozenset[str]:
+    """The names of the fields that an operation selects at its root, fragments expanded."""
+    return frozenset(field.name.value for field in _fields([node.selection_set], fragments))
+
+
 def check_values(values: Mapping[str, Any], limits: Settings) -> None:
     """The same for what comes in variables: a filter, for one, is as much work as the selection that it filters."""
     inputs, depth, level = 0, 0, [value for value in values.values() if isinstance(value, dict | list)]

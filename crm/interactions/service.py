@@ -21,7 +21,7 @@ _CLOCK_SKEW: Final = timedelta(minutes=5)
 _RULES: Final = {
     "type": validate.given,
     "subject": validate.text(300),
-    "notes": validate.text(_TEXT),
+    "notes": validate.text(_TEXT, lines=True),
     "occurred_at": validate.given,
     "duration_minutes": validate.between(0, _DAY, " minutes"),
 }

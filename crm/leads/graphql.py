@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import strawberry
 from sqlalchemy import func, literal_column
@@ -29,6 +29,11 @@ LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
 Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
 InOrder = Annotated[list[LeadOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
 _ORDER_COST = graph.order_cost("id", "last_name", "created_at", "updated_at", "activity_score")
+
+_MANY = (
+    "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
+    "an unknown status) refuses the whole request; everything else only the lead that it belongs to."
+)
 
 graph.enum(
     CreateLeadStatus,
@@ -131,6 +136,8 @@ class LeadKey:
 class CreateLeadInput:
     """A new lead."""
 
+    text_is_checked: ClassVar[bool] = True  # by the service, so that `createLeads` can refuse it for one index
+
     first_name: str = strawberry.field(description="First name: 1 to 200 characters.")
     last_name: str = strawberry.field(description="Last name: 1 to 200 characters.")
     email: str | None = strawberry.field(description="Unique among living leads, whatever the case.", default=UNSET)
@@ -228,7 +235,7 @@ class LeadMutation:
     async def create_leads(
         self,
         info: Info,
-        inputs: Annotated[list[CreateLeadInput], strawberry.argument(description="At most 1,000 leads.")],
+        inputs: Annotated[list[CreateLeadInput], strawberry.argument(description=_MANY)],
     ) -> list[CreateLeadResult]:
         """Add many leads at once: one result for each, in order; the valid ones are saved.
 

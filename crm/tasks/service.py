@@ -23,7 +23,7 @@ _TEXT: Final = 20_000
 _REASON: Final = 1000
 _RULES: Final = {
     "title": validate.text(_TITLE, required=True),
-    "description": validate.text(_TEXT),
+    "description": validate.text(_TEXT, lines=True),
     "priority": validate.given,
     "assignee_id": user_key,
 }
@@ -92,7 +92,7 @@ class TaskService(Service):
             message = "A person wrote this task; it cannot become a suggestion."
             raise errors.BadUserInput(message, field="source")
         dismissed = source is TaskSource.DISMISSED
-        reason = validate.text(_REASON)("reason", given.get("dismissed_reason"))
+        reason = validate.text(_REASON, lines=True)("reason", given.get("dismissed_reason"))
         if reason is not None and not dismissed:
             message = "A reason belongs to a dismissal."
             raise errors.BadUserInput(message, field="reason")

@@ -19,6 +19,7 @@ CREATE = "mutation($i: CreateLeadInput!) { createLead(input: $i) { id } }"
 UPDATE = "mutation($i: UpdateLeadInput!) { updateLead(id: 1, input: $i) { id } }"
 TASK = "mutation($i: CreateTaskInput!) { createTask(input: $i) { id } }"
 LOG = "mutation($i: LogInteractionInput!) { logInteraction(input: $i) { id } }"
+MOVE = "mutation($f: LeadFilter) { updateTask(id: 1, input: {}) { lead { tasks(filter: {lead: $f}) { id } } } }"
 LEAD = "query($id: Int!) { lead(id: $id) { id } }"
 PAGE = "query($c: String) { leadsConnection(after: $c) { nodes { id } } }"
 ADA = {"firstName": "Ada", "lastName": "Berg"}
@@ -312,6 +313,22 @@ WRITES = [
     executed("a blank last name in other blanks", CREATE, lead(lastName="\u2003\u00a0"), "lastName"),
     executed("a first name of 201", CREATE, lead(firstName="x" * 201), "firstName"),
     executed("a NUL in a name", CREATE, lead(firstName="a\x00b"), "firstName"),
+    executed("nothing but an invisible character for a name", CREATE, lead(firstName="\u200b"), "firstName"),
+    executed("nothing but a byte order mark for a name", CREATE, lead(lastName=" \ufeff\u200d "), "lastName"),
+    executed("a bell in a name", CREATE, lead(firstName="a\x07b"), "firstName"),
+    executed("a C1 control in a name", CREATE, lead(firstName="a\x85b"), "firstName"),
+    executed("a line break in a name", CREATE, lead(firstName="Ada\nBerg"), "firstName"),
+    executed("a carriage return in a phone number", CREATE, lead(phone="1\r2"), "phone"),
+    executed("a line separator in a company", CREATE, lead(company="A\u2028B"), "company"),
+    executed("a paragraph separator in a job title", CREATE, lead(jobTitle="A\u2029B"), "jobTitle"),
+    executed("an override of direction in a name", CREATE, lead(lastName="\u202egreB"), "lastName"),
+    executed("an isolate of direction in an address", CREATE, lead(email="a\u2066@b.se"), "email"),
+    executed("a line break in a tag", CREATE, lead(tags=["ok", "a\nb"]), "tags.1"),
+    executed("half a surrogate pair in a tag", CREATE, lead(tags=["\udfff"]), "tags.0"),
+    executed("a line break in a title", TASK, task(title="a\nb"), "title"),
+    executed("a control character in a description", TASK, task(description="a\x1bb"), "description"),
+    executed("a control character in notes", LOG, log(notes="a\x0cb"), "notes"),
+    executed("a line break in a subject", LOG, log(subject="a\nb"), "subject"),
     executed("half a surrogate pair in a name", CREATE, lead(lastName="\ud83d"), "lastName"),
     executed("an e-mail without an @", CREATE, lead(email="ada.example.com"), "email"),
     executed("an e-mail without a host", CREATE, lead(email="ada@"), "email"),
@@ -341,6 +358,7 @@ WRITES = [
         {"i": [ADA] * 1001},
         "inputs",
     ),
+    Case("too many conditions in a mutation", MOVE, {"f": {"or": [{}] * 40_000}}, None, "TOO_COMPLEX"),
     executed("a title of 256", TASK, task(title="x" * 256), "title"),
     executed("a blank title", TASK, task(title="\t\n"), "title"),
     executed("a description of 20,001", TASK, task(description="x" * 20_001), "description"),

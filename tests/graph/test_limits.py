@@ -51,6 +51,9 @@ COLUMNS = (
 )
 SCHEMA = schema._schema  # noqa: SLF001
 KIB = 1024
+BULK = "mutation($i: [CreateLeadInput!]!) { createLeads(inputs: $i) { index } }"
+UPDATE_TASK = "mutation($f: LeadFilter) { updateTask(id: 1, input: {}) { lead { tasks(filter: {lead: $f}) { id } } } }"
+IN = "query($v: [String!]) { leads(filter: {company: {in: $v}}) { id } }"
 WAITING = "SELECT count(*) AS waiting FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -130,8 +133,8 @@ LIMITS = [
 ]
 
 
-def of_size(size: int, query: str) -> bytes:
-    body = json.dumps({"query": query, "x": ""}).encode()
+def of_size(size: int, query: str, variables: object = None) -> bytes:
+    body = json.dumps({"query": query, "variables": variables, "x": ""}).encode()
     return body[:-2] + b"x" * (size - len(body)) + body[-2:]
 
 
@@ -154,19 +157,97 @@ class TestBoundaries:
         answer = (await client.post("/graphql", json={"query": query, "variables": variables})).json()
         assert ("errors" in answer) == (count > 500)
 
+    async def test_conditions_in_variables_of_mutations_count_alike(self, client, make_task):
+        make_task()
+        for count in (500, 501):
+            variables = {"f": {"or": [{}] * (count - 1)}}
+            answer = (await client.post("/graphql", json={"query": UPDATE_TASK, "variables": variables})).json()
+            codes = [error["extensions"]["code"] for error in answer.get("errors", [])]
+            assert codes == (["TOO_COMPLEX"] if count > 500 else [])
+
+    async def test_many_leads_do_not_make_room_for_many_conditions(self, client):
+        query = (
+            "mutation($i: [CreateLeadInput!]!, $f: LeadFilter) "
+            "{ createLeads(inputs: $i) { lead { tasks(filter: {lead: $f}) { id } } } }"
+        )
+        names = {"firstName": "A", "lastName": "B"}
+        for count in (500, 501):
+            variables = {"i": [names] * 600, "f": {"or": [{}] * (count - 1)}}
+            answer = (await client.post("/graphql", json={"query": query, "variables": variables})).json()
+            codes = [error["extensions"]["what"] for error in answer.get("errors", [])]
+            assert codes == (["conditions and inputs"] if count > 500 else [])
+
+    async def test_a_condition_compares_with_a_thousand_values_and_not_one_more(self, graphql, make_task):
+        make_task()
+        assert await graphql(IN, v=["x"] * 1000) == {"leads": []}
+        answer = await graphql(IN, expect_errors=True, v=["x"] * 1001)
+        expected = {"code": "BAD_USER_INPUT", "field": "filter.company.in", "limit": 1000}
+        assert answer["errors"][0]["extensions"] == expected
+
     @pytest.mark.parametrize(
-        ("most", "query"), [(256 * KIB, "{ __typename }"), (2048 * KIB, "mutation createLeads { __typename }")]
+        ("condition", "field"),
+        [
+            ({"id": {"notIn": [1] * 1001}}, "id.notIn"),
+            ({"status": {"in": ["NEW"] * 1001}}, "status.in"),
+            ({"tags": {"hasAny": ["x"] * 1001}}, "tags.hasAny"),
+            ({"tags": {"hasAll": ["x"] * 1001}}, "tags.hasAll"),
+            ({"not": {"budget": {"in": ["1"] * 1001}}}, "not.budget.in"),
+        ],
     )
-    async def test_bodies(self, client, most, query):
+    async def test_every_list_of_values_has_that_limit(self, graphql, make_task, condition, field):
+        make_task()
+        query = "query($f: LeadFilter) { leads(filter: $f) { id } }"
+        error = (await graphql(query, expect_errors=True, f=condition))["errors"][0]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": f"filter.{field}", "limit": 1000}
+        error = (await graphql(UPDATE_TASK, expect_errors=True, f=condition))["errors"][0]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": f"filter.lead.{field}", "limit": 1000}
+
+    @pytest.mark.parametrize(
+        ("most", "query", "variables"),
+        [
+            (256 * KIB, "{ __typename }", None),
+            (2048 * KIB, BULK, {"i": []}),
+            (2048 * KIB, "mutation { ...F } fragment F on Mutation { many: createLeads(inputs: []) { index } }", None),
+        ],
+    )
+    async def test_bodies(self, client, most, query, variables):
         headers = {"Content-Type": "application/json"}
-        passes = await client.post("/graphql", content=of_size(most, query), headers=headers)
+        passes = await client.post("/graphql", content=of_size(most, query, variables), headers=headers)
         assert passes.status_code == 200, passes.text
-        refused = await client.post("/graphql", content=of_size(most + 1, query), headers=headers)
+        assert "errors" not in passes.json()
+        refused = await client.post("/graphql", content=of_size(most + 1, query, variables), headers=headers)
         assert refused.status_code == 413
         assert refused.json()["errors"][0]["extensions"]["code"] == "TOO_LARGE"
 
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "{ __typename } # createLeads",
+            "query createLeads { __typename }",
+            "mutation createLeads { __typename }",
+            "mutation { createLeads: deleteLead(id: 1) { id } }",
+            '{ leads(filter: {company: {eq: "createLeads"}}) { id } }',
+        ],
+    )
+    async def test_the_word_alone_does_not_make_room(self, client, query):
+        headers = {"Content-Type": "application/json"}
+        refused = await client.post("/graphql", content=of_size(256 * KIB + 1, query), headers=headers)
+        assert refused.status_code == 413
+        assert refused.json()["errors"][0]["extensions"]["code"] == "TOO_LARGE"
+
+    async def test_the_chosen_operation_decides(self, client):
+        query = "mutation Many { createLeads(inputs: []) { index } } query Few { __typename }"
+        for name, status in (("Many", 200), ("Few", 413)):
+            body = {"query": query, "operationName": name, "x": "x" * 256 * KIB}
+            assert (await client.post("/graphql", json=body)).status_code == status
+
+    async def test_a_large_request_with_a_mistake_in_its_document_is_told_the_mistake(self, client):
+        body = {"query": BULK.replace("index", "indx"), "variables": {"i": []}, "x": "x" * 256 * KIB}
+        error = (await client.post("/graphql", json=body)).json()["errors"][0]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "indx"}
+
     async def test_a_long_document_is_not_a_bulk_of_variables(self, client):
-        query = "mutation createLeads { __typename }" + " " * 256 * KIB
+        query = BULK + " " * 256 * KIB
         assert (await client.post("/graphql", json={"query": query})).status_code == 413
 
     @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -145,6 +146,25 @@ class TestCreateLead:
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
         assert field in error["extensions"]["field"]
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "\u05d3\u05d5\u05d3",  # Hebrew
+            "\u0645\u062d\u0645\u062f\u200f",  # Arabic, with a mark of its direction
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, whose spelling needs a non-joiner
+            "\U0001f469\u200d\U0001f4bb",  # joined into one sign
+            "A\tB",
+        ],
+    )
+    async def test_takes_names_of_every_script(self, graphql, name):
+        query = "mutation($input: CreateLeadInput!) { createLead(input: $input) { firstName } }"
+        assert await graphql(query, input=named(name)) == {"createLead": {"firstName": name}}
+
+    async def test_takes_what_cannot_be_seen_for_nothing(self, graphql):
+        query = "mutation($input: CreateLeadInput!) { createLead(input: $input) { company tags } }"
+        data = await graphql(query, input=named(company="\u200b", tags=["\u200b", "vip"]))
+        assert data == {"createLead": {"company": None, "tags": ["vip"]}}
+
     async def test_is_not_for_viewers(self, graphql, db):
         answer = await graphql(CREATE, role="viewer", expect_errors=True, input=named())
         assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
@@ -198,6 +218,34 @@ class TestCreateLeads:
         assert all(result["message"] for result in results if result["status"] != "CREATED")
         saved = db.execute("SELECT first_name FROM leads WHERE id <> %s ORDER BY id", (taken["id"],)).fetchall()
         assert [row["first_name"] for row in saved] == ["One", "Eight", "Nine"]
+
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ({"firstName": "a\0b"}, "firstName"),
+            ({"lastName": "\ud800"}, "lastName"),
+            ({"company": "a\nb"}, "company"),
+            ({"email": "\0@example.com"}, "email"),
+            ({"currency": "S\0K"}, "currency"),
+            ({"ownerId": "\0"}, "ownerId"),
+            ({"ownerId": "\ud800"}, "ownerId"),
+            ({"tags": ["ok", "\0"]}, "tags.1"),
+        ],
+    )
+    async def test_refuses_what_is_no_text_for_its_own_index_only(self, client, db, values, field):
+        # escaped by the standard library: halves of surrogate pairs are no UTF-8
+        body = json.dumps({"query": CREATE_MANY, "variables": {"inputs": [named("One"), named() | values, named()]}})
+        response = await client.post("/graphql", content=body, headers={"Content-Type": "application/json"})
+        results = response.json()["data"]["createLeads"]
+        assert [result["status"] for result in results] == ["CREATED", "INVALID", "CREATED"]
+        assert results[1]["field"] == field
+        assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 2
+
+    @pytest.mark.parametrize("budget", ["abc", "1000000000000", "1.005"])
+    async def test_names_the_index_of_a_value_that_is_not_of_its_type(self, refused, db, budget):
+        error = await refused(CREATE_MANY, inputs=[named(), named(budget=budget)])
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "inputs.1.budget"}
+        assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 0
 
     async def test_writes_an_event_for_each_that_was_saved(self, graphql, events):
         await graphql(CREATE_MANY, inputs=[named("One"), named(""), named("Three")])
