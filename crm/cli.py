@@ -171,12 +171,12 @@ def schema() -> None:
     from crm.graph.sdl import sdl  # noqa: PLC0415  (imports the whole API)
     from crm.schema import schema as api  # noqa: PLC0415
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `crm schema | head` ends quietly
     typer.echo(sdl(api), nl=False)
 
 
 def main() -> None:
     """The `crm` command."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     app()
 
 
