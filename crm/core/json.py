@@ -1,5 +1,6 @@
 """How a column looks in JSON: one place for events and for the API."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -45,6 +46,7 @@ def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return column
 
 
+@lru_cache(maxsize=1000)
 def camel(name: str) -> str:
     """`due_date` as `dueDate`."""
     first, *rest = name.split("_")
