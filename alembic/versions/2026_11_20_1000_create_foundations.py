@@ -97,9 +97,7 @@ def upgrade() -> None:
         sa.Column("entity_id", sa.Text(), nullable=False),
         sa.Column("lead_id", sa.Integer(), nullable=True),
         sa.Column("actor_id", sa.Uuid(), nullable=True),
-        sa.Column(
-            "fields", postgresql.JSONB(), server_default=sa.text("'[]'"), nullable=False
-        ),
+        sa.Column("fields", postgresql.JSONB(), server_default=sa.text("'[]'"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("events_pkey")),
     )
     op.create_index(
@@ -119,9 +117,7 @@ def upgrade() -> None:
     op.create_index("events_xid_id_idx", "events", ["xid", "id"], unique=False)
     op.create_table(
         "users",
-        sa.Column(
-            "id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False
-        ),
+        sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("role", sa.Text(), server_default="member", nullable=False),
@@ -132,9 +128,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "role IN ('admin', 'member', 'viewer')", name=op.f("users_role_known")
-        ),
+        sa.CheckConstraint("role IN ('admin', 'member', 'viewer')", name=op.f("users_role_known")),
         sa.PrimaryKeyConstraint("id", name=op.f("users_pkey")),
     )
     op.create_index(

@@ -26,9 +26,7 @@ def upgrade() -> None:
         sa.Column("budget", sa.Numeric(precision=14, scale=2), nullable=True),
         sa.Column("currency", sa.String(length=3), nullable=True),
         sa.Column("location", sa.Text(), nullable=True),
-        sa.Column(
-            "tags", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("tags", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("owner_id", sa.Uuid(), nullable=True),
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("summary_generated_at", sa.DateTime(timezone=True), nullable=True),
@@ -53,9 +51,7 @@ def upgrade() -> None:
             "status IN ('new', 'contacted', 'qualified', 'proposal', 'won', 'lost')",
             name=op.f("leads_status_known"),
         ),
-        sa.CheckConstraint(
-            "activity_score BETWEEN 0 AND 100", name=op.f("leads_activity_score_range")
-        ),
+        sa.CheckConstraint("activity_score BETWEEN 0 AND 100", name=op.f("leads_activity_score_range")),
         sa.CheckConstraint("budget >= 0", name=op.f("leads_budget_positive")),
         sa.ForeignKeyConstraint(
             ["owner_id"],
@@ -74,12 +70,8 @@ def upgrade() -> None:
         ],
         unique=False,
     )
-    op.create_index(
-        "leads_created_at_id_idx", "leads", ["created_at", "id"], unique=False
-    )
-    op.create_index(
-        "leads_last_name_id_idx", "leads", ["last_name", "id"], unique=False
-    )
+    op.create_index("leads_created_at_id_idx", "leads", ["created_at", "id"], unique=False)
+    op.create_index("leads_last_name_id_idx", "leads", ["last_name", "id"], unique=False)
     op.create_index(
         "leads_living_email_key",
         "leads",
@@ -88,16 +80,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_index("leads_owner_id_id_idx", "leads", ["owner_id", "id"], unique=False)
-    op.create_index(
-        "leads_score_calculated_at_idx", "leads", ["score_calculated_at"], unique=False
-    )
+    op.create_index("leads_score_calculated_at_idx", "leads", ["score_calculated_at"], unique=False)
     op.create_index("leads_status_id_idx", "leads", ["status", "id"], unique=False)
-    op.create_index(
-        "leads_tags_idx", "leads", ["tags"], unique=False, postgresql_using="gin"
-    )
-    op.create_index(
-        "leads_updated_at_id_idx", "leads", ["updated_at", "id"], unique=False
-    )
+    op.create_index("leads_tags_idx", "leads", ["tags"], unique=False, postgresql_using="gin")
+    op.create_index("leads_updated_at_id_idx", "leads", ["updated_at", "id"], unique=False)
     op.create_table(
         "interactions",
         sa.Column("id", sa.Integer(), sa.Identity(always=False), nullable=False),
@@ -130,9 +116,7 @@ def upgrade() -> None:
             "type IN ('call', 'email', 'meeting', 'message', 'note')",
             name=op.f("interactions_type_known"),
         ),
-        sa.CheckConstraint(
-            "duration_minutes >= 0", name=op.f("interactions_duration_minutes_positive")
-        ),
+        sa.CheckConstraint("duration_minutes >= 0", name=op.f("interactions_duration_minutes_positive")),
         sa.ForeignKeyConstraint(
             ["created_by"],
             ["users.id"],
@@ -154,9 +138,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("created_by IS NOT NULL"),
     )
-    op.create_index(
-        "interactions_lead_id_id_idx", "interactions", ["lead_id", "id"], unique=False
-    )
+    op.create_index("interactions_lead_id_id_idx", "interactions", ["lead_id", "id"], unique=False)
     op.create_index(
         "interactions_lead_id_occurred_at_idx",
         "interactions",
@@ -175,9 +157,7 @@ def upgrade() -> None:
         sa.Column("title", sa.String(length=255), nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("due_date", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "completed", sa.Boolean(), server_default=sa.text("false"), nullable=False
-        ),
+        sa.Column("completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("priority", sa.Text(), server_default="normal", nullable=False),
         sa.Column("source", sa.Text(), server_default="manual", nullable=False),
@@ -200,9 +180,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "generated_by IN ('llm', 'playbook')", name=op.f("tasks_generated_by_known")
-        ),
+        sa.CheckConstraint("generated_by IN ('llm', 'playbook')", name=op.f("tasks_generated_by_known")),
         sa.CheckConstraint(
             "priority IN ('low', 'normal', 'high', 'urgent')",
             name=op.f("tasks_priority_known"),
@@ -232,12 +210,8 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("assignee_id IS NOT NULL"),
     )
-    op.create_index(
-        "tasks_completed_id_idx", "tasks", ["completed", "id"], unique=False
-    )
-    op.create_index(
-        "tasks_created_at_id_idx", "tasks", ["created_at", "id"], unique=False
-    )
+    op.create_index("tasks_completed_id_idx", "tasks", ["completed", "id"], unique=False)
+    op.create_index("tasks_created_at_id_idx", "tasks", ["created_at", "id"], unique=False)
     op.create_index("tasks_lead_id_id_idx", "tasks", ["lead_id", "id"], unique=False)
     op.create_index(
         "tasks_open_due_date_idx",

@@ -111,13 +111,11 @@ class Stream:
         after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
         events = compiler.statement(self.root, *after, safe)
         rows = visible(events.limit(literal_column(str(_BATCH)))).subquery("q0")
-        found = select(
-            rows.c.xid, rows.c.id, self._shown(compiler, rows)
-        ).select_from(rows).subquery("found")
+        found = select(rows.c.xid, rows.c.id, self._shown(compiler, rows)).select_from(rows).subquery("found")
         newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
-        mark = select(
-            cast(safe, Text).label("safe"), cast(newest.scalar_subquery(), Text).label("newest")
-        ).subquery("mark")
+        mark = select(cast(safe, Text).label("safe"), cast(newest.scalar_subquery(), Text).label("newest")).subquery(
+            "mark"
+        )
         joined = mark.outerjoin(found, literal_column("true"))
         return (
             select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, mark.c.safe, mark.c.newest)
@@ -335,9 +333,7 @@ def _place(result: "pq.abc.PGresult", row: int) -> Position:
     return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"))
 
 
-def _channel_key(
-    text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
-) -> object:
+def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> object:
     """Who may share a projection: the same operation, role and variables, but for where each starts."""
     starts = {
         one.value.name.value

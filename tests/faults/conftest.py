@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -79,15 +78,3 @@ def report():
         print(f"\nFAULTS {name}: {shown}", flush=True)  # noqa: T201
 
     return line
-
-
-def memory_of(pid: int) -> int:
-    """Resident kilobytes of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
-
-
-def processes_of(pid: int) -> list[int]:
-    """A process and its children."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [pid, *(int(line) for line in found.stdout.split())]

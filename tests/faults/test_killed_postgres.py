@@ -9,8 +9,8 @@ import time
 import httpx2
 import psycopg
 import pytest
-from conftest import processes_of
 from journal import Writers, compare, quantile, until
+from processes import processes_of
 
 # The server answers by itself, as one that waits for another answers for it.
 CLEAR = {"UNAVAILABLE", "TIMEOUT"}

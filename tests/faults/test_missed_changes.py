@@ -9,9 +9,9 @@ import time
 import httpx2
 import psycopg
 import pytest
-from conftest import memory_of
 from follower import CHANGES, Follower, first_event, open_socket, stream, subscribe
 from journal import Writers, quantile, until
+from processes import memory_of
 from websockets.exceptions import ConnectionClosed
 
 CREATE = 'mutation { createLead(input: {firstName: "Live", lastName: "Change"}) { id } }'

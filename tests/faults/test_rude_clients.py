@@ -12,7 +12,8 @@ QUERY = "{ leads(limit: 400) { id fullName company tasks { title } } }"
 @pytest.fixture
 def many_leads(db):
     db.execute(
-        "INSERT INTO leads (first_name, last_name, company) SELECT 'A', repeat('b', 500), 'c' FROM generate_series(1, 400)"
+        "INSERT INTO leads (first_name, last_name, company) SELECT 'A', repeat('b', 500), 'c'"
+        " FROM generate_series(1, 400)"
     )
 
 
