@@ -138,7 +138,7 @@ class TestTokens:
             {"sub": str(uuid.UUID(int=0))},
             {"sub": "' OR 1=1 --"},
         ],
-        ids=str,
+        ids=lambda changed: "-".join(f"{key}:{type(value).__name__}" for key, value in changed.items()),
     )
     async def test_other_claims(self, client, admin, changed):
         await self.refused(client, f"Bearer {jwt.encode(claims(**{'sub': admin, **changed}), SECRET)}")

@@ -58,6 +58,7 @@ class TestLogInteraction:
             ("durationMinutes", 1441),
             ("occurredAt", (datetime.now(UTC) + timedelta(hours=1)).isoformat()),
         ],
+        ids=["subject", "notes", "negative", "too long", "future"],
     )
     async def test_refuses_what_makes_no_sense_and_says_where(self, refused, make_lead, field, value):
         error = await refused(LOG, input={"leadId": make_lead()["id"], "type": "CALL", field: value})
