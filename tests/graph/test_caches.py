@@ -75,7 +75,7 @@ class TestPlans:
         leads(filter: $w, limit: $n) { id version @skip(if: $s) } }"""
 
     @pytest.fixture
-    async def twice(self, engine, viewers):
+    async def twice(self, engine, viewers, db):  # noqa: ARG002  (over empty tables)
         for _ in range(2):
             await data(engine, viewers["viewer"], self.QUERY)
         return engine
