@@ -94,6 +94,20 @@ def graphql(server, client, db):  # noqa: ARG001
 
 
 @pytest.fixture
+def refused(graphql, db):
+    """Run an operation that must be refused without a trace; returns its first error's extensions."""
+
+    async def run(query, **variables):
+        before = db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
+        answer = await graphql(query, expect_errors=True, **variables)
+        assert answer.get("errors"), answer
+        assert db.execute("SELECT count(*) AS count FROM events").fetchone()["count"] == before
+        return answer["errors"][0]["extensions"]
+
+    return run
+
+
+@pytest.fixture
 def insert(db):
     """Insert a row and return it whole."""
 

@@ -50,11 +50,6 @@ def policy(
     _POLICIES[table.name] = (table, Policy(own, belongs_to, by))
 
 
-def can_hide(model: type[Model]) -> bool:
-    """Whether a policy may hide rows of this model."""
-    return model.__tablename__ in _POLICIES
-
-
 def with_deleted(statement: Select[Any]) -> Select[Any]:
     """Exempt a statement's own FROM (not its subqueries): for admins who ask, and for what a write returns."""
     return statement.execution_options(crm_with_deleted=True)

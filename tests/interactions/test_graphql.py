@@ -9,20 +9,6 @@ UPDATE = """mutation($id: Int!, $input: UpdateInteractionInput!) {
 DELETE = "mutation($id: Int!) { deleteInteraction(id: $id) { id subject lead { fullName } creator { name } } }"
 
 
-@pytest.fixture
-def refused(graphql, db):
-    """Run an operation that must be refused without a trace; returns its first error's extensions."""
-
-    async def run(query, **variables):
-        before = db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
-        answer = await graphql(query, expect_errors=True, **variables)
-        assert answer.get("errors"), answer
-        assert db.execute("SELECT count(*) AS count FROM events").fetchone()["count"] == before
-        return answer["errors"][0]["extensions"]
-
-    return run
-
-
 class TestLogInteraction:
     async def test_records_who_logged_it_and_when_it_took_place(self, graphql, make_lead, events, db):
         lead = make_lead()["id"]

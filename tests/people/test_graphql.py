@@ -10,20 +10,6 @@ NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
 
 
 @pytest.fixture
-def refused(graphql, db):
-    """Run an operation that must be refused without a trace; returns its first error's extensions."""
-
-    async def run(query, **variables):
-        before = db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
-        answer = await graphql(query, expect_errors=True, **variables)
-        assert answer.get("errors"), answer
-        assert db.execute("SELECT count(*) AS count FROM events").fetchone()["count"] == before
-        return answer["errors"][0]["extensions"]
-
-    return run
-
-
-@pytest.fixture
 def no_service_admin(db):
     """Without the service admin an admin may really be the last."""
     db.execute("UPDATE users SET role = 'member' WHERE email = 'service-admin@crm.invalid'")

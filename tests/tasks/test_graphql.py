@@ -16,20 +16,6 @@ RESTORE = "mutation($id: Int!) { restoreTask(id: $id) { id deletedAt } }"
 NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
 
 
-@pytest.fixture
-def refused(graphql, db):
-    """Run an operation that must be refused without a trace; returns its first error's extensions."""
-
-    async def run(query, **variables):
-        before = db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
-        answer = await graphql(query, expect_errors=True, **variables)
-        assert answer.get("errors"), answer
-        assert db.execute("SELECT count(*) AS count FROM events").fetchone()["count"] == before
-        return answer["errors"][0]["extensions"]
-
-    return run
-
-
 class TestCreateTask:
     async def test_makes_a_persons_own_task(self, graphql, make_lead, make_user, events):
         lead, user = make_lead(), make_user()
