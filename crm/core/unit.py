@@ -137,6 +137,12 @@ class Unit:
         found = await self._run([*steps, (COMMIT, ())])
         return projection.answer(result, [_cell(row) for row in found[: len(steps)]])
 
+    async def save(self) -> None:
+        """Save everything, and show nothing."""
+        await self.flush()
+        if self._wire is not None:
+            await self._run([(COMMIT, ())])
+
     async def close(self) -> None:
         """Give the connection back; whatever is not committed is undone."""
         wire, self._wire = self._wire, None

@@ -54,17 +54,21 @@ class Answer:
     refused: bool = False  # no execution took place, so `data` is absent
 
 
-def succeeded(parts: Sequence[tuple[str, bytes]], problems: Sequence[dict[str, Any]] = ()) -> Answer:
+def succeeded(
+    parts: Sequence[tuple[str, bytes]],
+    problems: Sequence[dict[str, Any]] = (),
+    warnings: Sequence[dict[str, Any]] = (),
+) -> Answer:
     """The roots' JSON, put together."""
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
-    if not problems:
+    if not problems and not warnings:
         return Answer(b'{"data":{%s}}' % data)
-    return Answer(b'{"data":{%s},"errors":%s}' % (data, _dumped(problems)))
+    return Answer(b'{"data":{%s}%s}' % (data, _aside(problems, warnings)))
 
 
-def nothing(problems: Sequence[dict[str, Any]]) -> Answer:
+def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:
     """A non-null root failed, so there is no data at all."""
-    return Answer(b'{"data":null,"errors":%s}' % _dumped(problems))
+    return Answer(b'{"data":null%s}' % _aside(problems, warnings))
 
 
 def refused(error: Exception) -> Answer:
@@ -116,6 +120,17 @@ def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, no
         extensions["field"] = shortened(str(extensions["field"]))
     shown["extensions"] = extensions
     return shown
+
+
+def rendered_warning(error: errors.CrmError, path: Sequence[str | int]) -> dict[str, Any]:
+    """What did not work, though the field has its data: for `extensions.warnings`."""
+    return {**error.extensions, "message": error.message[:_MAX_MESSAGE], "path": list(path)}
+
+
+def _aside(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> bytes:
+    """What stands beside the data."""
+    shown = b',"errors":%s' % _dumped(problems) if problems else b""
+    return shown + (b',"extensions":{"warnings":%s}' % _dumped(warnings) if warnings else b"")
 
 
 def _problem(error: GraphQLError, within: InvalidDocument) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 import psycopg
@@ -18,10 +18,10 @@ from graphql import (
 )
 
 from crm.core import errors
-from crm.core.database import Database, retried
+from crm.core.conversation import Conversation, Write, Writer, service_of
+from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.identity import Viewer
-from crm.core.service import Service
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
 from crm.graph import answer
@@ -38,8 +38,8 @@ from crm.settings import Settings
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
+_SAVING_SECONDS: Final = 2.0
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
-S = TypeVar("S", bound=Service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +52,47 @@ class Request:
 
 
 @dataclass(slots=True)
+class Run:
+    """One run of an operation: what its root resolvers share, and what they warned of."""
+
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    deadline: float
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Context:
-    """What a resolver works with: the viewer, and the one way to write."""
+    """What a resolver works with: the viewer, and the ways to write."""
 
     engine: "Engine"
     viewer: Viewer
-    shown: Shown | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    shown: Shown
+    variables: Mapping[str, Any]
+    deadline: float
+    warnings: list[errors.CrmError] = field(default_factory=list)
 
     async def write(self, method: Any, *arguments: Any, **keywords: Any) -> Any:
         """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
-        assert self.shown is not None
-        projection = self.shown.bound(self.variables, self.viewer)
-        service = _service_of(method)
+        service = service_of(method)
 
-        async def attempt() -> bytes:
-            unit = Unit(self.engine.database, self.viewer)
-            try:
-                result = await method(service(unit), *arguments, **keywords)
-                shown = await unit.commit(result, projection)
-            finally:
-                await unit.close()
-            if unit.wrote:
-                self.engine.feed.announce()
-            return shown
+        async def call(unit: Unit) -> Any:
+            return await method(service(unit), *arguments, **keywords)
 
-        return Projected(await retried(attempt))
+        return await self._shown(self._writer(), call)
+
+    async def converse(self, method: Any, *arguments: Any) -> Any:
+        """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
+        writer = self._writer()
+        conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings)
+        last: Write = await method(service_of(method)(conversation), *arguments)
+        return await self._shown(writer, last.within)
+
+    def _writer(self) -> Writer:
+        return Writer(self.engine.database, self.viewer, self.engine.feed.announce)
+
+    async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
+        return Projected(await writer.shown(call, self.shown.bound(self.variables, self.viewer)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +125,7 @@ class Engine:
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
         self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
         self.subscriptions = Subscriptions(self.feed)
+        self.ai: Any = None  # what conversations ask; the application sets it
         self._large = asyncio.Semaphore(settings.large_answers)
 
     # From text to an operation
@@ -248,6 +264,7 @@ class Engine:
     ) -> Answer:
         """Put together what SQL found, introspection, `__typename`, and what failed."""
         problems = [answer.rendered(answer.known_error(error), [root.key], root.node) for root, error in failures]
+        run = Run(variables, viewer, self._deadline())
         introspected = self._introspect(operation, plan.roots, variables) if operation.introspects else {}
         for root in plan.roots:
             if root.key in found:
@@ -261,14 +278,14 @@ class Engine:
                 problems.append(answer.rendered(rejected, [root.key], root.node))
             elif root.shape.kind == "python":
                 try:
-                    found[root.key] = await self._resolve(root, plan, variables, viewer)
+                    found[root.key] = await self._resolve(root, plan, run)
                 except Exception as error:  # noqa: BLE001
                     problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
             if root.key not in found:
                 if root.shape.never_null:
-                    return answer.nothing(problems)
+                    return answer.nothing(problems, run.warnings)
                 found[root.key] = b"null"
-        return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems)
+        return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems, run.warnings)
 
     def _introspect(
         self, operation: Operation, roots: Sequence[Selected], given: Mapping[str, Any]
@@ -314,6 +331,7 @@ class Engine:
         """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
+        run = Run(variables, viewer, self._deadline())
         parts: list[tuple[str, bytes]] = []
         problems = []
         for root in plan.roots:
@@ -321,15 +339,15 @@ class Engine:
                 parts.append((root.key, b'"Mutation"'))
                 continue
             try:
-                parts.append((root.key, await self._resolve(root, plan, variables, viewer)))
+                parts.append((root.key, await self._resolve(root, plan, run)))
             except Exception as found:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
                 if root.shape.never_null:
-                    return answer.nothing(problems)
+                    return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
-        return answer.succeeded(parts, problems)
+        return answer.succeeded(parts, problems, run.warnings)
 
-    async def _resolve(self, root: Selected, plan: Plan, variables: Mapping[str, Any], viewer: Viewer) -> bytes:
+    async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
         """Call a root field's resolver."""
         if root.key in plan.rejected:
             raise plan.rejected[root.key]
@@ -337,16 +355,24 @@ class Engine:
         assert shape is not None
         keywords = {}
         for argument in root.arguments:
-            value = argument.given(variables)
+            value = argument.given(run.variables)
             if value is not strawberry.UNSET and value is not Undefined:
                 keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
                 shape.check(argument.name, argument.label, value)
         shown = self._shown(root)
-        info = Info(Context(self, viewer, shown, variables))
-        result = await shape.resolver(None, info, **keywords)
+        context = Context(self, run.viewer, shown, run.variables, run.deadline)
+        try:
+            result = await shape.resolver(None, Info(context), **keywords)
+        finally:
+            run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
         if isinstance(result, Projected):
             return result.json
-        return shown.bound(variables, viewer).answer(result, [])
+        return shown.bound(run.variables, run.viewer).answer(result, [])
+
+    def _deadline(self) -> float:
+        """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
+        seconds = self.settings.request_timeout_seconds
+        return asyncio.get_running_loop().time() + seconds - min(_SAVING_SECONDS, seconds / 4)
 
     def _shown(self, root: Selected) -> Shown:
         if root.shown is None:
@@ -363,8 +389,3 @@ class Engine:
                 "Lists multiply: pass smaller limits, or select fewer lists inside lists."
             )
             raise errors.TooComplex(message, limit=self.settings.max_cost, what="cost", cost=total)
-
-
-def _service_of(method: Any) -> Any:
-    """The class that a service's method belongs to."""
-    return method.__globals__[method.__qualname__.split(".")[0]]

@@ -1,0 +1,110 @@
+"""Work with something slow in it: several transactions, and none of them open while a model thinks.
+
+A service writes within one transaction. A `Talker` has none: it claims (a write), waits, and says which write ends it.
+The edge runs that last one as it runs any other: shown in the caller's selection, within its transaction.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from crm.core import errors
+from crm.core.database import Database, retried
+from crm.core.identity import Viewer
+from crm.core.unit import Projection, Unit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A service's method, and what to call it with: one transaction."""
+
+    method: Any
+    arguments: tuple[Any, ...] = ()
+
+    async def within(self, unit: Unit) -> Any:
+        """Call the method over a unit of work."""
+        return await self.method(service_of(self.method)(unit), *self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Runs writes as somebody: each is one transaction, re-run as a whole on 40001 and 40P01."""
+
+    database: Database
+    viewer: Viewer
+    announce: Callable[[], None]
+
+    async def shown(self, call: Callable[[Unit], Awaitable[Any]], projection: Projection) -> bytes:
+        """Run a write; what it returns, as the projection shows it from within the transaction."""
+
+        async def commit(unit: Unit) -> bytes:
+            return await unit.commit(await call(unit), projection)
+
+        return await self._transaction(commit)
+
+    async def run(self, call: Callable[[Unit], Awaitable[T]]) -> T:
+        """Run a write; what it returns."""
+
+        async def save(unit: Unit) -> T:
+            result = await call(unit)
+            await unit.save()
+            return result
+
+        return await self._transaction(save)
+
+    async def _transaction(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+        async def attempt() -> T:
+            unit = Unit(self.database, self.viewer)
+            try:
+                result = await work(unit)
+            finally:
+                await unit.close()
+            if unit.wrote:
+                self.announce()
+            return result
+
+        return await retried(attempt)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """What a `Talker` works with: writes, the AI, a deadline, and a way to say what went wrong without failing."""
+
+    writer: Writer
+    ai: Any
+    deadline: float
+    warnings: list[errors.CrmError] = field(default_factory=list)
+
+    async def write(self, method: Any, *arguments: Any) -> Any:
+        """One transaction of its own: call the service's method, commit, return what it returned."""
+        return await self.writer.run(Write(method, arguments).within)
+
+    def seconds_left(self) -> float:
+        """How long the caller still waits."""
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    def warn(self, error: errors.CrmError) -> None:
+        """Something did not work, and the answer says so; it is an answer all the same."""
+        self.warnings.append(error)
+
+
+class Talker:
+    """Domain verbs over several transactions; each returns the write that ends it."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.viewer = conversation.writer.viewer
+
+
+async def held(conversation: Conversation, method: Any, *arguments: Any) -> Any:
+    """Hold a whole conversation outside the API: what its last write returned."""
+    last: Write = await method(service_of(method)(conversation), *arguments)
+    return await conversation.writer.run(last.within)
+
+
+def service_of(method: Any) -> Any:
+    """The class that a service's method belongs to."""
+    return method.__globals__[method.__qualname__.split(".")[0]]
