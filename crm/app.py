@@ -13,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from crm.access import LocalGate, TokenGate
+from crm.ai.build import build as build_ai
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
 from crm.graph.engine import Engine
@@ -39,7 +40,8 @@ class App:
             timeout=config.connect_timeout_seconds,
         )
         tokens = Tokens(secret, self.database)
-        self.engine = Engine(schema, self.database, config)
+        self.ai = build_ai(config, self.database)
+        self.engine = Engine(schema, self.database, config, self.ai)
         gate = (
             LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
         )
@@ -71,6 +73,7 @@ class App:
         finally:
             await self.engine.subscriptions.stop()
             await self.engine.feed.stop()
+            await self.ai.close()
             self.database.close()
 
 

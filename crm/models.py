@@ -1,5 +1,6 @@
 """Imports every model, so that Alembic (and the worker) know all tables."""
 
+from crm.ai.model import AiCall
 from crm.core.events import Event, StreamEpoch
 from crm.core.model import Model
 from crm.interactions.model import Interaction
@@ -7,4 +8,4 @@ from crm.leads.model import Lead
 from crm.people.model import User
 from crm.tasks.model import Task
 
-__all__ = ["Event", "Interaction", "Lead", "Model", "StreamEpoch", "Task", "User"]
+__all__ = ["AiCall", "Event", "Interaction", "Lead", "Model", "StreamEpoch", "Task", "User"]

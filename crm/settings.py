@@ -1,11 +1,35 @@
 """Every setting of the program, read from the environment once."""
 
+from decimal import Decimal
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class AiProvider(StrEnum):
+    """Who answers the CRM's questions."""
+
+    AUTO = "auto"
+    OPENROUTER = "openrouter"
+    OPENAI = "openai"
+    PLAYBOOK = "playbook"
+
+
+class AiFallback(StrEnum):
+    """Who answers when the provider cannot."""
+
+    NONE = "none"
+    PLAYBOOK = "playbook"
+
+
+# The smallest current model: openai/types/shared/chat_model.py names no shutdown date for it (a test looks there).
+_DEFAULT_MODEL: Final = "gpt-6-luna"
 
 
 class Settings(BaseSettings):
@@ -82,6 +106,79 @@ class Settings(BaseSettings):
         description="A WebSocket must send `connection_init` within this time.",
     )
     websocket_operations: int = Field(default=100, ge=1, description="Operations at once on one WebSocket.")
+
+    openrouter_api_key: SecretStr | None = Field(
+        default=None, validation_alias="OPENROUTER_API_KEY", description="Asks models through OpenRouter."
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None, validation_alias="OPENAI_API_KEY", description="Asks OpenAI, or the server at OPENAI_BASE_URL."
+    )
+    openai_base_url: str = Field(
+        default="https://api.openai.com/v1",
+        validation_alias="OPENAI_BASE_URL",
+        description="Any server that speaks OpenAI's Chat Completions.",
+    )
+    ai_provider: AiProvider = Field(
+        default=AiProvider.AUTO,
+        description="`openrouter`, `openai`, `playbook`, or `auto`: the first whose key is set, else the playbook.",
+    )
+    ai_model: str | None = Field(
+        default=None,
+        description=f"The model's id; without it {_DEFAULT_MODEL} (openai/{_DEFAULT_MODEL} at OpenRouter).",
+    )
+    ai_timeout_seconds: float = Field(
+        default=30, gt=0, le=600, description="An answer's deadline, retries and all; a request's own may be shorter."
+    )
+    ai_max_output_tokens: int = Field(default=2000, ge=16, le=100_000, description="The longest reply, in tokens.")
+    ai_daily_budget_usd: Decimal | None = Field(
+        default=None, ge=0, le=1_000_000, description="What models may cost in a day (UTC), all processes together."
+    )
+    ai_fallback: AiFallback = Field(
+        default=AiFallback.NONE, description="`playbook`: it answers, labelled, when the provider cannot."
+    )
+    ai_app_url: str | None = Field(default=None, description="Your CRM's address, shown to OpenRouter as the caller.")
+    ai_app_title: str | None = Field(default=None, description="Your CRM's name, shown to OpenRouter as the caller.")
+
+    @field_validator("openrouter_api_key", "openai_api_key", "ai_model", "ai_daily_budget_usd", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, given: object) -> object:
+        """`OPENAI_API_KEY=` in an environment file means none."""
+        return None if isinstance(given, str) and not given.strip() else given
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _is_address(cls, given: str) -> str:
+        parts = urlsplit(given)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            msg = "must be an address like https://api.openai.com/v1"
+            raise ValueError(msg)
+        return given
+
+    @model_validator(mode="after")
+    def _has_key(self) -> Self:
+        """A provider that is named must have its key, or nobody finds out before the first question."""
+        keys = {AiProvider.OPENROUTER: self.openrouter_api_key, AiProvider.OPENAI: self.openai_api_key}
+        if self.ai_provider in keys and keys[self.ai_provider] is None:
+            name = self.ai_provider.value
+            msg = f"CRM_AI_PROVIDER={name} needs {name.upper()}_API_KEY (a server that needs none takes any text)"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def ai_chosen(self) -> AiProvider:
+        """The provider, once `auto` is settled."""
+        if self.ai_provider is not AiProvider.AUTO:
+            return self.ai_provider
+        if self.openrouter_api_key is not None:
+            return AiProvider.OPENROUTER
+        return AiProvider.PLAYBOOK if self.openai_api_key is None else AiProvider.OPENAI
+
+    @property
+    def ai_model_chosen(self) -> str:
+        """The model's id, as its provider spells it."""
+        if self.ai_model is not None:
+            return self.ai_model
+        return f"openai/{_DEFAULT_MODEL}" if self.ai_chosen is AiProvider.OPENROUTER else _DEFAULT_MODEL
 
 
 @lru_cache

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from model_server import ModelServer
 from postgres import remove, throw_away_postgres
 from servers import Server
 
@@ -56,11 +57,25 @@ def server(database_url, tmp_path_factory):
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def running_model_server():
+    server = ModelServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def model_server(running_model_server):
+    """A server on a socket that speaks OpenAI's Chat Completions, and says what the test tells it to."""
+    running_model_server.reset()
+    return running_model_server
+
+
 @pytest.fixture
 def db(database_url):
     """A plain connection, over empty tables."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
+        connection.execute("TRUNCATE leads, tasks, interactions, events, ai_calls RESTART IDENTITY CASCADE")
         connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
         yield connection
 

@@ -43,7 +43,11 @@ class Server:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
-        self._environment = {**os.environ, "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **settings}
+        # Whoever runs the tests may have a key of their own: no test is to spend money.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OPENROUTER_"))
+        }
+        self._environment = {**inherited, "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":

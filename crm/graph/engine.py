@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import psycopg
@@ -34,6 +34,9 @@ from crm.graph.shape import SchemaShape
 from crm.graph.subscription import Subscriptions
 from crm.graph.write import Shown
 from crm.settings import Settings
+
+if TYPE_CHECKING:
+    from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
 
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
@@ -71,6 +74,12 @@ class Context:
     variables: Mapping[str, Any]
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
+
+    @property
+    def ai(self) -> "Ai":
+        """The model or the playbook. Ask before or after a write, never within."""
+        assert self.engine.ai is not None
+        return self.engine.ai
 
     async def write(self, method: Any, *arguments: Any, **keywords: Any) -> Any:
         """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
@@ -117,7 +126,9 @@ class Info(strawberry.Info[Context, None]):
 class Engine:
     """Plans and runs operations against one schema and one database."""
 
-    def __init__(self, schema: strawberry.Schema, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, schema: strawberry.Schema, database: Database, settings: Settings, ai: "Ai | None" = None
+    ) -> None:
         self.schema = aware_of_one_of(schema._schema)  # noqa: SLF001  (Strawberry's way to the graphql-core schema)
         self.shape = SchemaShape(self.schema)
         self.database = database
@@ -125,7 +136,7 @@ class Engine:
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
         self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
         self.subscriptions = Subscriptions(self.feed)
-        self.ai: Any = None  # what conversations ask; the application sets it
+        self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
 
     # From text to an operation

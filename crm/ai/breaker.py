@@ -1,0 +1,71 @@
+"""The circuit breaker: a provider that fails again and again is left alone for a while, then tried by one question."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+_FAILURES: Final = 5
+_WITHIN_SECONDS: Final = 60.0
+_OPEN_SECONDS: Final = 30.0
+
+
+class Circuit(StrEnum):
+    """Whether questions go through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(eq=False, slots=True)
+class Pass:
+    """Leave to ask once."""
+
+    probe: bool
+
+
+class Breaker:
+    """Opens after 5 failures in a minute, if at least half of that minute's questions failed; one process's own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ended: deque[tuple[float, bool]] = deque()
+        self._opened_at: float | None = None
+        self._probe: Pass | None = None
+
+    @property
+    def state(self) -> Circuit:
+        """Where it stands now."""
+        if self._opened_at is None:
+            return Circuit.CLOSED
+        return Circuit.OPEN if self._clock() < self._opened_at + _OPEN_SECONDS else Circuit.HALF_OPEN
+
+    def enter(self) -> Pass | None:
+        """Leave to ask; None while the circuit is open. Whoever gets one hands it in with `leave`."""
+        state = self.state
+        if state is Circuit.CLOSED:
+            return Pass(probe=False)
+        if state is Circuit.HALF_OPEN and self._probe is None:
+            self._probe = Pass(probe=True)
+            return self._probe
+        return None
+
+    def leave(self, given: Pass, *, answered: bool | None) -> None:
+        """Say how it went; None: nobody knows, because the caller went away."""
+        if given is self._probe:
+            self._probe = None
+        if answered is None:
+            return
+        now = self._clock()
+        if given.probe:
+            self._opened_at = None if answered else now
+            self._ended.clear()
+        self._ended.append((now, answered))
+        while self._ended[0][0] <= now - _WITHIN_SECONDS:
+            self._ended.popleft()
+        failures = sum(not ok for _, ok in self._ended)
+        if self._opened_at is None and failures >= _FAILURES and failures * 2 >= len(self._ended):
+            self._opened_at = now

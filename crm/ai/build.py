@@ -1,0 +1,37 @@
+"""The gateway that the settings ask for."""
+
+from crm.ai.calls import Calls
+from crm.ai.gateway import Ai
+from crm.ai.playbook import PlaybookProvider
+from crm.ai.provider import Provider
+from crm.core.database import Database
+from crm.settings import AiFallback, AiProvider, Settings
+
+
+def build(config: Settings, database: Database) -> Ai:
+    """For the App and the worker: one a process."""
+    provider = _provider(config)
+    falls_back = config.ai_fallback is AiFallback.PLAYBOOK and not isinstance(provider, PlaybookProvider)
+    return Ai(
+        provider,
+        Calls(database, config.ai_daily_budget_usd),
+        timeout=config.ai_timeout_seconds,
+        fallback=PlaybookProvider() if falls_back else None,
+    )
+
+
+def _provider(config: Settings) -> Provider:
+    chosen = config.ai_chosen
+    if chosen is AiProvider.PLAYBOOK:
+        return PlaybookProvider()
+    from crm.ai import openai_client  # noqa: PLC0415  (a third of a second to import, for those who have a key)
+
+    if chosen is AiProvider.OPENROUTER:
+        assert config.openrouter_api_key is not None
+        endpoint = openai_client.openrouter(
+            config.openrouter_api_key.get_secret_value(), app_url=config.ai_app_url, app_title=config.ai_app_title
+        )
+    else:
+        assert config.openai_api_key is not None
+        endpoint = openai_client.openai_or_compatible(config.openai_api_key.get_secret_value(), config.openai_base_url)
+    return openai_client.OpenAiProvider(endpoint, config.ai_model_chosen, max_output_tokens=config.ai_max_output_tokens)

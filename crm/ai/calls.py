@@ -1,0 +1,125 @@
+"""The records of calls: each is written in a transaction of its own, before the call and when it has ended.
+
+Between the two no connection is held. The budget is kept here too: what a call may cost is reserved in the statement
+that writes it, so that several processes share one budget and none overdraws it.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
+from crm.core.database import Database
+from crm.core.wire import BEGIN, COMMIT, Statement, encode
+
+# What today's calls have cost: an unknown cost counts as what was reserved for it.
+_SPENT: Final = """
+coalesce((SELECT sum(coalesce(cost_usd, reserved_usd, 0)) FROM ai_calls
+          WHERE created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'), 0)"""
+_TODAY: Final = Statement(f"SELECT {_SPENT}")
+# Any number, as long as it is always this one: those who reserve wait for each other, for a millisecond.
+_IN_TURN: Final = Statement("SELECT pg_advisory_xact_lock(4702111840917463)")
+_START: Final = Statement(
+    f"""
+INSERT INTO ai_calls (id, question_id, attempt, purpose, prompt_version, input_hash, provider, model, lead_id,
+                      requested_by, reserved_usd)
+SELECT $1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::integer, $10::uuid,
+       $11::numeric
+WHERE $12::numeric IS NULL OR {_SPENT} + coalesce($11::numeric, 0) <= $12::numeric
+RETURNING id"""
+)
+_END: Final = Statement(
+    """
+UPDATE ai_calls SET outcome = $2::text, detail = $3::text, model = coalesce($4::text, model), tokens_in = $5::integer,
+       tokens_out = $6::integer, cost_usd = $7::numeric, cost_source = $8::text, duration_ms = $9::integer,
+       reserved_usd = CASE WHEN $10::boolean THEN NULL ELSE reserved_usd END
+WHERE id = $1::uuid"""
+)
+_MOST_DETAIL: Final = 500
+_MOST_MODEL: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """For whom, and about which lead."""
+
+    question_id: UUID
+    lead_id: int | None = None
+    requested_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended."""
+
+    outcome: Outcome
+    reply: Reply
+    detail: str | None = None
+    duration: float = 0
+    # Nothing is owed: what was reserved is free again.
+    free: bool = False
+
+
+class Calls:
+    """Writes the records, and keeps the budget."""
+
+    def __init__(self, database: Database, daily_budget: Decimal | None = None) -> None:
+        self.daily_budget = daily_budget
+        self._database = database
+
+    async def start(self, call: UUID, question: Question[Any], asker: Asker, attempt: int, provider: Provider) -> bool:
+        """Write that a call begins; False if the day's budget does not allow it."""
+        most = provider.most(question)
+        asked = (call, asker.question_id, attempt, question.purpose, question.prompt_version, question.input_hash)
+        whom = (provider.name, provider.model, asker.lead_id, asker.requested_by)
+        # What costs nothing needs no budget.
+        budget = None if most is not None and not most else self.daily_budget
+        step = (_START, [encode(value) for value in (*asked, *whom, most, budget)])
+        if budget is None:
+            await self._database.write(*step)
+            return True
+        async with self._database.primary.wire() as wire:
+            # Each statement sees what was committed before it, so this one all that those before it in turn reserved.
+            found = await wire.run([(BEGIN, ()), (_IN_TURN, ()), step, (COMMIT, ())])
+        return bool(found[2].ntuples)
+
+    async def end(self, call: UUID, end: End) -> None:
+        """Complete a record."""
+        reply = end.reply
+        known = reply.cost is not None
+        values = (
+            call,
+            end.outcome.value,
+            _text(end.detail, _MOST_DETAIL),
+            _text(reply.model, _MOST_MODEL),
+            reply.tokens_in,
+            reply.tokens_out,
+            reply.cost,
+            (reply.cost_source if known else CostSource.UNKNOWN).value,
+            round(end.duration * 1000),
+            known or end.free,
+        )
+        await self._database.write(_END, [encode(value) for value in values])
+
+    async def spent_today(self) -> Decimal:
+        """What the calls of this day (UTC) have cost; an unknown cost counts as what was reserved for it."""
+        found = await self._database.read(_TODAY, ())
+        return Decimal((found.get_value(0, 0) or b"0").decode())
+
+
+def new_id() -> UUID:
+    """A UUIDv7: by time, so that the index grows at its end. https://www.rfc-editor.org/rfc/rfc9562#section-5.7."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=value)
+
+
+def _text(value: str | None, most: int) -> str | None:
+    """Text that PostgreSQL takes, and no more of it than is of use."""
+    if not value:
+        return None
+    return value.replace("\0", "").encode("utf-8", "replace").decode()[:most]

@@ -1,0 +1,281 @@
+"""The one way to ask: within a deadline, a budget and a circuit breaker; every call on record.
+
+No transaction is open and no connection held while a provider thinks.
+"""
+
+import asyncio
+import math
+import random
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from pydantic import BaseModel
+
+from crm.ai.breaker import Breaker
+from crm.ai.calls import Asker, Calls, End, new_id
+from crm.ai.playbook import PlaybookProvider
+from crm.ai.provider import Correction, Outcome, Provider, ProviderFailed, Question, Reply
+from crm.ai.replies import Reading, Unusable, read
+from crm.core import errors
+
+R = TypeVar("R", bound=BaseModel)
+log = structlog.get_logger()
+
+_PLAYBOOK_SECONDS: Final = 1.0
+_MOST_ATTEMPTS: Final = 4
+_BACKOFF_SECONDS: Final = 0.5
+# Less time than this is not worth another call.
+_LEAST_SECONDS: Final = 0.05
+
+_CIRCUIT_OPEN: Final = "CIRCUIT_OPEN"
+_BUDGET_SPENT: Final = "BUDGET_SPENT"
+_MESSAGES: Final = {
+    _CIRCUIT_OPEN: "The AI provider has failed again and again, and is left alone for a while.",
+    _BUDGET_SPENT: "Today's AI budget does not allow another question; it starts anew at midnight UTC.",
+    Outcome.REFUSED.name: "The model refused to answer.",
+    Outcome.TRUNCATED.name: "The model's reply was cut off before its end.",
+    Outcome.INVALID.name: "The model's reply could not be understood.",
+    Outcome.TIMEOUT.name: "The AI provider did not answer in time.",
+    Outcome.UNREACHABLE.name: "The AI provider cannot be reached.",
+    Outcome.RATE_LIMITED.name: "The AI provider takes no more questions right now.",
+    Outcome.REJECTED.name: "The AI provider rejects our questions: an admin should look at its key, credit and model.",
+    Outcome.FAILED.name: "The AI provider answered with an error.",
+}
+# What a failure says about the provider: it answers (though not as hoped), or it does not. Of others: nothing.
+_SAYS_OF_PROVIDER: Final = {
+    **dict.fromkeys((Outcome.REFUSED.name, Outcome.TRUNCATED.name, Outcome.INVALID.name), True),
+    **dict.fromkeys(
+        (
+            Outcome.TIMEOUT.name,
+            Outcome.UNREACHABLE.name,
+            Outcome.RATE_LIMITED.name,
+            Outcome.REJECTED.name,
+            Outcome.FAILED.name,
+        ),
+        False,
+    ),
+}
+
+
+class AnswerSource(StrEnum):
+    """Where an answer came from."""
+
+    LLM = "llm"
+    PLAYBOOK = "playbook"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """An answer, and what there is to know about it."""
+
+    value: R
+    source: AnswerSource
+    model: str
+    prompt_version: str
+    input_hash: str
+    # The record of the call that gave it (`ai_calls`).
+    call_id: UUID
+    # What the whole question cost, all its calls; None: unknown.
+    cost: Decimal | None
+    # For the user: what was left out of the answer, or who answered in whose place.
+    warnings: Sequence[str] = ()
+
+
+@dataclass(eq=False)
+class _Asking(Generic[R]):
+    """One question under way."""
+
+    question: Question[R]
+    asker: Asker
+    deadline: float
+    attempt: int = 0
+    cost: Decimal | None = Decimal(0)
+
+    def left(self) -> float:
+        """Seconds until its deadline."""
+        return self.deadline - asyncio.get_running_loop().time()
+
+    def charge(self, end: End) -> None:
+        """Add what a call cost; unknown and anything is unknown."""
+        if not end.free:
+            known = self.cost is not None and end.reply.cost is not None
+            self.cost = (self.cost or Decimal(0)) + (end.reply.cost or Decimal(0)) if known else None
+
+
+class Ai:
+    """Asks the provider; one for a process."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        calls: Calls,
+        *,
+        timeout: float,
+        breaker: Breaker | None = None,
+        fallback: Provider | None = None,
+    ) -> None:
+        self.provider = provider
+        self.calls = calls
+        self.breaker = breaker or Breaker()
+        self._timeout = timeout
+        self._fallback = fallback
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def ask(
+        self,
+        question: Question[R],
+        *,
+        lead_id: int | None = None,
+        requested_by: UUID | None = None,
+        deadline: float | None = None,
+    ) -> Answer[R]:
+        """The answer to a question, or AI_UNAVAILABLE. Call it outside of any transaction.
+
+        `deadline` is the caller's own, on the event loop's clock, if it may be sooner than CRM_AI_TIMEOUT_SECONDS.
+        """
+        asker = Asker(new_id(), lead_id, requested_by)
+        latest = asyncio.get_running_loop().time() + self._timeout
+        asking = _Asking(question, asker, latest if deadline is None else min(latest, deadline))
+        try:
+            return await self._guarded(asking)
+        except errors.AiUnavailable as error:
+            if self._fallback is None:
+                raise
+            log.warning("ai.fallback", purpose=question.purpose, reason=error.details["reason"])
+            # The rules take no time to speak of: they answer even when the provider has used up the deadline.
+            latest = asyncio.get_running_loop().time() + _PLAYBOOK_SECONDS
+            again = _Asking(question, asker, latest, asking.attempt)
+            found = await self._answer(again, self._fallback)
+            return replace(found, cost=asking.cost, warnings=(error.message, *found.warnings))
+
+    async def close(self) -> None:
+        """Finish the records, and let go of connections."""
+        while self._recording:
+            await asyncio.wait(self._recording)
+        await self.provider.close()
+
+    async def _guarded(self, asking: _Asking[R]) -> Answer[R]:
+        """Ask the provider, unless the circuit is open; and tell the breaker how it went."""
+        admitted = self.breaker.enter()
+        if admitted is None:
+            raise _unavailable(asking, _CIRCUIT_OPEN)
+        answered: bool | None = None
+        try:
+            found = await self._answer(asking, self.provider)
+            answered = True
+        except errors.AiUnavailable as error:
+            answered = _SAYS_OF_PROVIDER.get(str(error.details["reason"]))
+            raise
+        finally:
+            self.breaker.leave(admitted, answered=answered)
+        return found
+
+    async def _answer(self, asking: _Asking[R], provider: Provider) -> Answer[R]:
+        """Call until there is a usable answer, or no point in calling again."""
+        question = asking.question
+        while True:
+            if asking.left() < _LEAST_SECONDS:
+                raise _unavailable(asking, Outcome.TIMEOUT.name)
+            try:
+                call, reply, reading = await self._call(asking, question, provider)
+            except ProviderFailed as failure:
+                await _pause(asking, failure)
+            except Unusable as failure:
+                if question.correction is not None or not failure.correctable:
+                    raise _unavailable(asking, failure.outcome.name, failure.problem) from None
+                question = replace(question, correction=Correction(failure.text, failure.problem))
+            else:
+                return Answer(
+                    value=reading.value,
+                    source=AnswerSource.PLAYBOOK if isinstance(provider, PlaybookProvider) else AnswerSource.LLM,
+                    model=reply.model or provider.model,
+                    prompt_version=question.prompt_version,
+                    input_hash=asking.question.input_hash,
+                    call_id=call,
+                    cost=asking.cost,
+                    warnings=tuple(reading.notes),
+                )
+
+    async def _call(
+        self, asking: _Asking[R], question: Question[R], provider: Provider
+    ) -> tuple[UUID, Reply, Reading[R]]:
+        """One call and its record: written before, completed after, whatever happens in between."""
+        asking.attempt += 1
+        call = new_id()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        reply, end = Reply(), End(Outcome.CANCELLED, Reply())
+        try:
+            if not await self.calls.start(call, question, asking.asker, asking.attempt, provider):
+                end = End(Outcome.CANCELLED, reply, free=True)
+                raise _unavailable(asking, _BUDGET_SPENT)
+            reply = await _completed(provider, question, asking.deadline)
+            end = End(Outcome.OK, reply)
+            reading = read(reply, question.reply)
+        except ProviderFailed as failure:
+            end = End(failure.outcome, failure.reply, failure.detail, free=failure.free)
+            raise
+        except Unusable as failure:
+            end = End(failure.outcome, reply, failure.problem)
+            raise
+        finally:
+            asking.charge(end)
+            await self._record(call, replace(end, duration=clock() - began))
+        return call, reply, reading
+
+    async def _record(self, call: UUID, end: End) -> None:
+        """Complete a record. A caller who goes away, now or before, does not keep it from being completed."""
+        task = asyncio.create_task(self._complete(call, end))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+        if end.outcome is not Outcome.CANCELLED:
+            await asyncio.shield(task)
+
+    async def _complete(self, call: UUID, end: End) -> None:
+        try:
+            await self.calls.end(call, end)
+        except (errors.CrmError, psycopg.Error) as error:
+            log.error("ai.not_recorded", call=str(call), outcome=end.outcome.value, error=type(error).__name__)  # noqa: TRY400
+        if end.outcome not in (Outcome.OK, Outcome.CANCELLED):
+            log.warning("ai.call_failed", call=str(call), outcome=end.outcome.value, detail=end.detail)
+
+
+async def _completed(provider: Provider, question: Question[Any], deadline: float) -> Reply:
+    """The provider's reply before the deadline, and nothing but ProviderFailed otherwise."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await provider.complete(question, deadline=deadline)
+    except TimeoutError:
+        raise ProviderFailed(Outcome.TIMEOUT) from None
+    except ProviderFailed:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever broke, the CRM goes on)
+        # Where, but not what it says: that may be anything, a key too.
+        where = traceback.format_tb(error.__traceback__)[-3:]
+        log.error("ai.provider_broke", provider=provider.name, error=type(error).__name__, where=where)  # noqa: TRY400
+        raise ProviderFailed(Outcome.FAILED, type(error).__name__) from None
+
+
+async def _pause(asking: _Asking[Any], failure: ProviderFailed) -> None:
+    """Wait before calling again; give up if that would not help, or not in time."""
+    wait = failure.retry_after
+    if wait is None:
+        wait = _BACKOFF_SECONDS * 2 ** (asking.attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+    if not failure.again or asking.attempt >= _MOST_ATTEMPTS or wait + _LEAST_SECONDS > asking.left():
+        raise _unavailable(asking, failure.outcome.name, failure.detail, failure.retry_after) from None
+    await asyncio.sleep(wait)
+
+
+def _unavailable(
+    asking: _Asking[Any], reason: str, detail: str | None = None, retry_after: float | None = None
+) -> errors.AiUnavailable:
+    log.warning("ai.unavailable", purpose=asking.question.purpose, reason=reason, detail=detail, calls=asking.attempt)
+    seconds = None if retry_after is None else math.ceil(retry_after)
+    return errors.AiUnavailable(_MESSAGES[reason], reason=reason, retryAfterSeconds=seconds)

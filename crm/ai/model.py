@@ -1,0 +1,54 @@
+"""The table of calls."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Index, Numeric, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.ai.provider import CostSource, Outcome
+from crm.core.model import EnumText, Model, one_of
+
+_USD: Final = Numeric(18, 10)
+
+
+class AiCall(Model):
+    """One call to a provider: written before it is made, completed when it has ended. It holds no text of the CRM's.
+
+    A call that was never completed (its process was killed) stays UNDERWAY, at an unknown cost.
+    """
+
+    __tablename__ = "ai_calls"
+
+    # Of ours and by time, so that a call can be completed even when nobody heard that it was written.
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # The calls of one question share this; `attempt` counts them.
+    question_id: Mapped[UUID]
+    attempt: Mapped[int]
+    purpose: Mapped[str]
+    prompt_version: Mapped[str]
+    input_hash: Mapped[str]
+    provider: Mapped[str]
+    model: Mapped[str]
+    # No foreign keys: a bill outlives what it was for.
+    lead_id: Mapped[int | None]
+    requested_by: Mapped[UUID | None]
+    outcome: Mapped[Outcome] = mapped_column(EnumText(Outcome), server_default=Outcome.UNDERWAY)
+    detail: Mapped[str | None]
+    duration_ms: Mapped[int | None]
+    tokens_in: Mapped[int | None]
+    tokens_out: Mapped[int | None]
+    cost_usd: Mapped[Decimal | None] = mapped_column(_USD)
+    cost_source: Mapped[CostSource] = mapped_column(EnumText(CostSource), server_default=CostSource.UNKNOWN)
+    # What the call is taken to cost as long as its cost is unknown: at most this much, by the list of prices.
+    reserved_usd: Mapped[Decimal | None] = mapped_column(_USD)
+
+    __table_args__ = (
+        one_of("outcome", Outcome),
+        one_of("cost_source", CostSource),
+        Index("ai_calls_created_at_idx", "created_at", postgresql_include=["cost_usd", "reserved_usd"]),
+        Index("ai_calls_lead_id_idx", "lead_id", postgresql_where=text("lead_id IS NOT NULL")),
+    )

@@ -1,0 +1,324 @@
+"""Any server that speaks OpenAI's Chat Completions: OpenRouter, OpenAI, or one at an address of your own.
+
+The SDK is used for its wire alone. Its retries are off (ours keep to one deadline), its parsing is not used (a fenced
+reply would raise, and its tokens be lost), and the body is read here, with suspicion: HTTP 200 may hold an error,
+`choices` may be null, and a proxy's error page is a reply too.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import httpx2
+import openai
+import orjson
+from openai.types.chat import ChatCompletionMessageParam
+
+from crm.ai import cost
+from crm.ai.prompt import instructions, schema_of, words
+from crm.ai.provider import CostSource, Outcome, ProviderFailed, Question, Reply
+
+_OPENAI: Final = "https://api.openai.com/"
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_DETAIL: Final = 300
+_MOST_TOKENS: Final = 2**31 - 1
+_OK: Final = 200
+_AGAIN: Final = frozenset({408, 409, 425, 429})
+_RATE_LIMITED: Final = 429
+_SERVER_ERROR: Final = 500
+# What servers answer that cannot do `response_format`: OpenRouter says 404 when no endpoint can.
+_MAY_BE_FORMAT: Final = frozenset({400, 404, 422, 501})
+_MOST_WAIT: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server, and what is particular about it."""
+
+    name: str
+    address: str
+    key: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    # What the most tokens of a reply are called: OpenAI's reasoning models refuse the old name, other servers may not
+    # know the new one.
+    token_limit: str = "max_tokens"  # noqa: S105  (not a password)
+    # Where prices are looked up, if not by the address.
+    priced_as: str | None = None
+
+
+def openrouter(
+    key: str, *, app_url: str | None = None, app_title: str | None = None, address: str | None = None
+) -> Endpoint:
+    """OpenRouter: says what a reply cost; picks an upstream server that can do what is asked."""
+    given = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
+    official = "https://openrouter.ai/api/v1"
+    return Endpoint(
+        "openrouter",
+        address or official,
+        key,
+        headers={name: value for name, value in given.items() if value},
+        extra_body={"provider": {"require_parameters": True}},
+        priced_as=official,
+    )
+
+
+def openai_or_compatible(key: str, address: str) -> Endpoint:
+    """OpenAI, or whoever listens at the address."""
+    official = address.startswith(_OPENAI)
+    return Endpoint("openai", address, key, token_limit="max_completion_tokens" if official else "max_tokens")
+
+
+class OpenAiProvider:
+    """Asks a model at an endpoint."""
+
+    def __init__(self, endpoint: Endpoint, model: str, *, max_output_tokens: int) -> None:
+        self.name = endpoint.name
+        self.model = model
+        self._endpoint = endpoint
+        self._max_output_tokens = max_output_tokens
+        # Whether the server takes a JSON schema for its reply; found out by the first question.
+        self._takes_schema = True
+        self._client = openai.AsyncOpenAI(
+            api_key=endpoint.key,
+            base_url=endpoint.address,
+            max_retries=0,
+            default_headers={"Accept-Encoding": "identity", **endpoint.headers},
+            http_client=httpx2.AsyncClient(follow_redirects=False, event_hooks={"response": [_bound]}),
+        )
+
+    async def complete(self, question: Question[Any], *, deadline: float) -> Reply:
+        """Ask once; twice if the server turns out not to take a schema."""
+        if not self._takes_schema:
+            return await self._ask(question, deadline, with_schema=False)
+        try:
+            return await self._ask(question, deadline, with_schema=True)
+        except _Refused as refusal:
+            if refusal.status not in _MAY_BE_FORMAT:
+                raise
+        reply = await self._ask(question, deadline, with_schema=False)
+        self._takes_schema = False
+        return reply
+
+    def most(self, question: Question[Any]) -> Decimal | None:
+        """By the list of prices, for a reply of as many tokens as are allowed."""
+        asked = sum(cost.tokens_of(str(message["content"])) for message in self._messages(question, with_schema=False))
+        return cost.estimated(self.model, asked, self._limit(question), address=self._priced_as)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _ask(self, question: Question[Any], deadline: float, *, with_schema: bool) -> Reply:
+        left = max(0.01, deadline - asyncio.get_running_loop().time())
+        extra: dict[str, Any] = {self._endpoint.token_limit: self._limit(question)}
+        if with_schema:
+            extra |= self._endpoint.extra_body
+            extra["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "strict": True, "schema": schema_of(question.reply)},
+            }
+        try:
+            raw = await self._client.chat.completions.with_raw_response.create(
+                model=self.model,
+                messages=self._messages(question, with_schema=with_schema),
+                extra_body=extra,
+                timeout=left,
+            )
+        except openai.APIStatusError as error:
+            raise self._refused(error) from None
+        except openai.APITimeoutError:
+            raise ProviderFailed(Outcome.TIMEOUT) from None
+        except openai.APIConnectionError as error:
+            raise _unreachable(error) from None
+        return self._reply(raw.content)
+
+    def _messages(self, question: Question[Any], *, with_schema: bool) -> list[ChatCompletionMessageParam]:
+        """`with_schema`: the server is told the schema, so the instructions need not."""
+        messages: list[ChatCompletionMessageParam] = [
+            {"role": "system", "content": instructions(question, with_schema=not with_schema)},
+            {"role": "user", "content": words(question)},
+        ]
+        if question.correction is not None:
+            messages += [
+                {"role": "assistant", "content": question.correction.text},
+                {
+                    "role": "user",
+                    "content": f"That reply cannot be used: {question.correction.problem}. "
+                    "Reply again, with the corrected JSON and nothing else.",
+                },
+            ]
+        return messages
+
+    def _reply(self, content: bytes) -> Reply:
+        """What an HTTP 200 holds."""
+        try:
+            body = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            raise ProviderFailed(Outcome.FAILED, "the body of the answer is not JSON") from None
+        if not isinstance(body, dict):
+            raise ProviderFailed(Outcome.FAILED, "the body of the answer is not an object")
+        known = self._bill(body)
+        error = body.get("error")
+        if error:
+            raise self._error_in(error, known)
+        choices = body.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = choice.get("message") if isinstance(choice, dict) else None
+        if not isinstance(choice, dict) or not isinstance(message, dict):
+            raise ProviderFailed(Outcome.FAILED, "the answer holds no choices", again=True, reply=known)
+        if isinstance(choice.get("error"), dict) or choice.get("finish_reason") == "error":
+            raise self._error_in(choice.get("error"), known)
+        return Reply(
+            text=_text(message.get("content")),
+            model=known.model,
+            finish_reason=_text(choice.get("finish_reason")),
+            refusal=_text(message.get("refusal")),
+            tokens_in=known.tokens_in,
+            tokens_out=known.tokens_out,
+            cost=known.cost,
+            cost_source=known.cost_source,
+        )
+
+    def _bill(self, body: Mapping[str, Any]) -> Reply:
+        """Model, tokens and cost; a reply that is of no use may still have them."""
+        given = body.get("usage")
+        usage = given if isinstance(given, dict) else {}
+        model = _text(body.get("model")) or self.model
+        tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        amount, source = _stated(usage), CostSource.PROVIDER
+        if amount is None:
+            amount, source = self._estimated(model, tokens_in, tokens_out), CostSource.ESTIMATED
+        return Reply(
+            model=model,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            cost=amount,
+            cost_source=CostSource.UNKNOWN if amount is None else source,
+        )
+
+    def _estimated(self, model: str, tokens_in: int | None, tokens_out: int | None) -> Decimal | None:
+        """The answering model's price, or else that of the one that was asked for: it may answer to another name."""
+        found = cost.estimated(model, tokens_in, tokens_out, address=self._priced_as)
+        return found or cost.estimated(self.model, tokens_in, tokens_out, address=self._priced_as)
+
+    def _error_in(self, error: Any, known: Reply) -> ProviderFailed:
+        """An error that came with HTTP 200."""
+        status = error.get("code") if isinstance(error, dict) else None
+        status = int(status) if isinstance(status, int) or (isinstance(status, str) and status.isdecimal()) else None
+        detail = self._detail(error)
+        if status is None or status < 100:  # noqa: PLR2004
+            return ProviderFailed(Outcome.FAILED, detail, reply=known)
+        return ProviderFailed(_outcome(status), detail, again=_may_pass(status), reply=known)
+
+    def _refused(self, error: openai.APIStatusError) -> "_Refused":
+        status = error.status_code
+        return _Refused(
+            outcome=_outcome(status),
+            detail=f"HTTP {status}: {self._detail(error.body)}",
+            again=_may_pass(status),
+            retry_after=_retry_after(error.response.headers),
+            free=True,
+            status=status,
+        )
+
+    def _detail(self, error: Any) -> str:
+        """What an error says; without the key, which some servers repeat."""
+        while isinstance(error, dict):
+            error = error.get("message") or error.get("error") or error.get("code") or ""
+        text = error if isinstance(error, str) else type(error).__name__
+        return text.replace(self._endpoint.key, "[key]")[:_MOST_DETAIL]
+
+    def _limit(self, question: Question[Any]) -> int:
+        wanted = question.max_output_tokens
+        return self._max_output_tokens if wanted is None else min(wanted, self._max_output_tokens)
+
+    @property
+    def _priced_as(self) -> str:
+        return self._endpoint.priced_as or self._endpoint.address
+
+
+@dataclass(eq=False)
+class _Refused(ProviderFailed):
+    """An HTTP status other than 2xx."""
+
+    status: int = 0
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body, up to as many bytes as any reply can have: a broken server may send without end."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
+        async for part in self._stream:
+            received += len(part)
+            if received > _MOST_BYTES:
+                raise ProviderFailed(Outcome.FAILED, "the body of the answer is too large")
+            yield part
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Bounded(response.stream)
+
+
+def _outcome(status: int) -> Outcome:
+    if status == _RATE_LIMITED:
+        return Outcome.RATE_LIMITED
+    return Outcome.FAILED if status >= _SERVER_ERROR or status in _AGAIN else Outcome.REJECTED
+
+
+def _may_pass(status: int) -> bool:
+    return status in _AGAIN or status >= _SERVER_ERROR
+
+
+def _unreachable(error: openai.APIConnectionError) -> ProviderFailed:
+    """Nobody there, or the connection broke. Once the question was sent, it may have been answered, and billed."""
+    cause = error.__cause__
+    if isinstance(cause, ProviderFailed):
+        return cause
+    unsent = isinstance(cause, httpx2.ConnectError | httpx2.UnsupportedProtocol | httpx2.ConnectTimeout)
+    return ProviderFailed(Outcome.UNREACHABLE, type(cause or error).__name__, again=True, free=unsent)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the server wants to be asked again: a number of them, or a date."""
+    given = headers.get("retry-after")
+    if not given:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(given).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(0.0, seconds), _MOST_WAIT) if seconds == seconds else None  # noqa: PLR0124  (NaN)
+
+
+def _stated(usage: Mapping[str, Any]) -> Decimal | None:
+    """OpenRouter's `cost` is in USD; with a key of your own for the upstream it is the fee alone."""
+    amount = cost.stated(usage.get("cost"))
+    details = usage.get("cost_details")
+    if amount is not None and usage.get("is_byok") is True and isinstance(details, dict):
+        amount += cost.stated(details.get("upstream_inference_cost")) or Decimal(0)
+    return amount
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

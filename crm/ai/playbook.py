@@ -1,0 +1,54 @@
+"""The provider that needs no key: rules, written by people, that other folders register by purpose."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+
+from crm.ai.provider import CostSource, Outcome, ProviderFailed, Question, Reply
+
+R = TypeVar("R", bound=BaseModel)
+Rules = Callable[[Question[R]], R]
+
+_RULES: Final[dict[str, Rules[Any]]] = {}
+
+
+def answers(purpose: str) -> Callable[[Rules[R]], Rules[R]]:
+    """Register a function as the playbook's answer to questions of this purpose."""
+
+    def register(rules: Rules[R]) -> Rules[R]:
+        if purpose in _RULES and _RULES[purpose] is not rules:
+            msg = f"the playbook answers {purpose} already"
+            raise ValueError(msg)
+        _RULES[purpose] = rules
+        return rules
+
+    return register
+
+
+class PlaybookProvider:
+    """Answers from the rules: at once, at no cost, always the same."""
+
+    name = "playbook"
+    model = "playbook"
+
+    async def complete(self, question: Question[Any], *, deadline: float) -> Reply:  # noqa: ARG002
+        """Ask the rules."""
+        rules = _RULES.get(question.purpose)
+        if rules is None:
+            raise ProviderFailed(Outcome.REJECTED, f"the playbook has no rules for {question.purpose}", free=True)
+        return Reply(
+            value=rules(question),
+            model=self.model,
+            finish_reason="stop",
+            cost=Decimal(0),
+            cost_source=CostSource.PROVIDER,
+        )
+
+    def most(self, question: Question[Any]) -> Decimal | None:  # noqa: ARG002
+        """Nothing."""
+        return Decimal(0)
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
