@@ -14,13 +14,21 @@ if url is None:
 # Indexes of extensions that a server may have or not: the models cannot say.
 OPTIONAL_INDEXES = frozenset({"leads_similar_idx"})
 
+
+def ours(name: str | None, kind: str, _: object) -> bool:
+    """Whether the models have to say it: procrastinate's tables are its own."""
+    if kind == "table":
+        return not (name or "").startswith("procrastinate_")
+    return kind != "index" or name not in OPTIONAL_INDEXES
+
+
 engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
 with engine.connect() as connection:
     context.configure(
         connection=connection,
         target_metadata=models.Model.metadata,
         compare_server_default=False,
-        include_name=lambda name, kind, _: kind != "index" or name not in OPTIONAL_INDEXES,
+        include_name=ours,
         transaction_per_migration=True,
     )
     with context.begin_transaction():

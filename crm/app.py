@@ -1,8 +1,10 @@
 """The Starlette application: routes, lifespan."""
 
+import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from starlette.applications import Starlette
@@ -20,9 +22,13 @@ from crm.graph.engine import Engine
 from crm.graph.http import GraphQLHTTP, Receive, Scope, Send
 from crm.graph.websocket import GraphQLWebSocket
 from crm.graphiql.page import asset_routes, page
+from crm.jobs import Shop
 from crm.logs import configure as configure_logs
 from crm.schema import schema
 from crm.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from crm.jobs.worker import Worker
 
 
 class App:
@@ -32,6 +38,7 @@ class App:
         assert config.database_url is not None
         secret = config.secret_key.get_secret_value() if config.secret_key else ""
         origins = _origins(config)
+        self._config = config
         self.database = Database(
             config.database_url,
             config.database_read_url,
@@ -68,13 +75,27 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         _settle_garbage_collector()
         self.engine.feed.start()
+        inside = self._work_inside()
         try:
             yield
         finally:
+            if inside is not None:
+                worker, running = inside
+                worker.stop()
+                await running
             await self.engine.subscriptions.stop()
             await self.engine.feed.stop()
             await self.ai.close()
             self.database.close()
+
+    def _work_inside(self) -> "tuple[Worker, asyncio.Task[None]] | None":
+        """A worker in this process: for one machine, where a second process is more trouble than it is worth."""
+        if not self._config.worker_inside:
+            return None
+        from crm.worker import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
+
+        worker = make(Shop(self.database, self.engine.feed, self._config, self.ai))
+        return worker, asyncio.create_task(worker.run())
 
 
 def _settle_garbage_collector() -> None:

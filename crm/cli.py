@@ -1,4 +1,4 @@
-"""The command line: crm dev | serve | migrate | demo | token | schema."""
+"""The command line: crm dev | serve | worker | migrate | demo | token | schema."""
 
 import os
 import secrets
@@ -77,6 +77,8 @@ def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
         _load_demo(url, _DEMO_LEADS)
     os.environ["DATABASE_URL"] = url
     os.environ["CRM_LOCAL_ADMIN"] = str(admin)
+    os.environ.setdefault("CRM_WORKER_INSIDE", "true")
+    os.environ.setdefault("CRM_WORKER_GRACE_SECONDS", "3")
     os.environ.setdefault("CRM_SECRET_KEY", secret)
     _run_server(host, port, workers=1, ready="\n  GraphiQL and the API: [bold]{url}[/bold]   (ctrl-C stops)\n")
 
@@ -92,13 +94,28 @@ def serve(
     config = _settings()
     url = _database_url(config)
     _secret(config)
-    try:
-        behind = migrations.pending(url)
-    except Exception as error:  # noqa: BLE001
-        _fail(f"Cannot use the database: {_first_line(error)}")
-    if behind:
-        _fail(f"The database lacks {len(behind)} migration(s): {', '.join(behind)}. Run `crm migrate` first.")
+    _refuse_old(url)
     _run_server(host, port, workers=workers)
+
+
+@app.command()
+def worker(
+    concurrency: Annotated[
+        int | None, typer.Option(help="Jobs at once; CRM_WORKER_CONCURRENCY otherwise.", min=1, max=200)
+    ] = None,
+) -> None:
+    """Do the work in the background: jobs, the nightly ones, scores that follow what happens. Needs `DATABASE_URL`.
+
+    Run as many as you like, on any machine. SIGTERM or ctrl-C: it takes no more work, gives what runs 30 s
+    (`CRM_WORKER_GRACE_SECONDS`), and puts the rest back.
+    """
+    config = _settings()
+    _refuse_old(_database_url(config))
+    from crm.worker import work  # noqa: PLC0415  (imports every domain)
+
+    if concurrency is not None:
+        config = config.model_copy(update={"worker_concurrency": concurrency})
+    work(config)
 
 
 @app.command()
@@ -234,6 +251,15 @@ def _refuse_taken_port(host: str, port: int) -> None:
 
 def _embedded(directory: Path) -> EmbeddedPostgres:
     return EmbeddedPostgres(directory / "postgres")
+
+
+def _refuse_old(url: str) -> None:
+    try:
+        behind = migrations.pending(url)
+    except Exception as error:  # noqa: BLE001
+        _fail(f"Cannot use the database: {_first_line(error)}")
+    if behind:
+        _fail(f"The database lacks {len(behind)} migration(s): {', '.join(behind)}. Run `crm migrate` first.")
 
 
 @contextmanager

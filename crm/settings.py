@@ -99,6 +99,22 @@ class Settings(BaseSettings):
     )
     max_validation_errors: int = Field(default=5, ge=1, le=100, description="Validation errors shown at once.")
 
+    worker_concurrency: int = Field(default=10, ge=1, le=200, description="Jobs that a worker runs at once.")
+    worker_grace_seconds: float = Field(
+        default=30, ge=0, le=3600, description="How long a worker that is to stop lets its jobs run; then they go back."
+    )
+    worker_poll_seconds: float = Field(
+        default=0.5,
+        ge=0.05,
+        le=60,
+        description="How often a worker looks for jobs that became due, or whose wake-up was lost.",
+    )
+    worker_heartbeat_seconds: float = Field(default=2, ge=0.1, le=60, description="How often a worker says it lives.")
+    worker_stalled_seconds: float = Field(
+        default=10, ge=0.5, le=600, description="After this long without a heartbeat a worker's jobs run elsewhere."
+    )
+    worker_inside: bool = Field(default=False, description="Run a worker inside the API's process; `crm dev` does.")
+
     event_retention_days: int = Field(default=400, ge=1, description="Older events are removed.")
     websocket_init_seconds: float = Field(
         default=10,

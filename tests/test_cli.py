@@ -23,7 +23,7 @@ from crm.core import migrations
 from crm.core.embedded import create_database
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("dev", "serve", "migrate", "demo", "token", "schema")
+COMMANDS = ("dev", "serve", "worker", "migrate", "demo", "token", "schema")
 
 
 def environment(**settings):
@@ -114,7 +114,7 @@ class TestServe:
         message = refusal("serve", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
         assert "9999_future" in message
 
-    @pytest.mark.parametrize("command", ["serve", "migrate", "token"])
+    @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "token"])
     def test_says_that_the_database_cannot_be_reached(self, command):
         url = f"postgresql://crm:secret-password@127.0.0.1:{free_port()}/crm"
         message = refusal(command, DATABASE_URL=url, CRM_SECRET_KEY=SECRET)

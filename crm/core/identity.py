@@ -32,11 +32,14 @@ _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The user a request acts for."""
+    """The user a request acts for; without an id, the program itself."""
 
-    id: UUID
+    id: UUID | None
     role: Role
     expires_at: float | None = None
+
+
+PROGRAM: Final = Viewer(None, Role.ADMIN)
 
 
 ISSUER: Final = "crm"

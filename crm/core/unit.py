@@ -108,6 +108,13 @@ class Unit:
         result = (await self._run([(_once(str(compiled)), params)]))[0]
         return _rows(result, self._wire)
 
+    async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
+        """Run a statement of the service's own, in the transaction; one that changes records writes their events."""
+        await self.flush()
+        result = (await self._run([(statement, params)]))[0]
+        self.wrote = True
+        return _rows(result, self._wire)
+
     async def flush(self) -> None:
         """Send what has changed so far."""
         changes = self._collected()

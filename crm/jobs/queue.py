@@ -1,0 +1,85 @@
+"""The queue, as services see it: jobs are put in, moved and taken out in the caller's own transaction.
+
+procrastinate's SQL functions are its contract with other languages: what calls them needs none of its Python, and so a
+web process does not import it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from crm.core.unit import Unit
+from crm.core.wire import Statement, encode
+
+DEFAULT_QUEUE: Final = "default"
+
+_DEFER: Final = Statement(
+    """
+    SELECT unnest(procrastinate_defer_jobs_v1(ARRAY(
+      SELECT ROW(
+        job->>'queue', job->>'name', (job->>'priority')::integer, job->>'lock', NULL, job->'arguments',
+        (job->>'at')::timestamptz
+      )::procrastinate_job_to_defer_v1
+      FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS given (job, place)
+      ORDER BY place
+    ))) AS id
+    """
+)
+# One that has not begun is gone; one that runs is asked to stop, by NOTIFY.
+_CANCEL: Final = Statement(
+    "SELECT procrastinate_cancel_job_v1(id, abort => true, delete_job => true) FROM unnest($1::bigint[]) AS id"
+)
+_PRIORITISE: Final = Statement(
+    "UPDATE procrastinate_jobs SET priority = $2::integer WHERE id = ANY($1::bigint[]) AND status = 'todo'"
+)
+_DEPTH: Final = Statement(
+    "SELECT count(*)::integer AS depth FROM procrastinate_jobs WHERE queue_name = $1::text AND status = 'todo'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done: the name of its handler, and what to call that with."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0  # higher is sooner
+    at: datetime | None = None  # not before
+    lock: str | None = None  # of the jobs with one lock, one runs at a time
+
+
+async def enqueue(unit: Unit, *jobs: Job) -> list[int]:
+    """Put jobs into the queue when, and only when, this transaction commits; their ids, in order."""
+    given = [
+        {
+            "name": job.name,
+            "arguments": job.arguments,
+            "queue": job.queue,
+            "priority": job.priority,
+            "at": job.at,
+            "lock": job.lock,
+        }
+        for job in jobs
+    ]
+    rows = await unit.execute(_DEFER, [orjson.dumps(given, default=str)])
+    return [row["id"] for row in rows]
+
+
+async def cancel(unit: Unit, ids: Sequence[int]) -> None:
+    """Take jobs out of the queue; those that run are told to stop, once this transaction commits."""
+    await unit.execute(_CANCEL, [encode(list(ids))])
+
+
+async def prioritise(unit: Unit, ids: Sequence[int], priority: int) -> None:
+    """Move jobs that have not begun."""
+    await unit.execute(_PRIORITISE, [encode(list(ids)), encode(priority)])
+
+
+async def depth(unit: Unit, queue: str = DEFAULT_QUEUE) -> int:
+    """How many jobs wait, those for later included."""
+    rows = await unit.execute(_DEPTH, [encode(queue)])
+    return int(rows[0]["depth"])

@@ -1,0 +1,194 @@
+"""The worker: procrastinate runs the jobs, we run the followers and the chores, until told to stop.
+
+What procrastinate does unexpectedly, and what is done about it here, is in docs/decisions/0007-jobs-and-followers.md.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import procrastinate
+import psycopg
+import structlog
+from procrastinate import exceptions
+from procrastinate.job_context import AbortReason, JobContext
+from procrastinate.jobs import Job as Running
+from procrastinate.retry import BaseRetryStrategy, RetryDecision
+
+from crm.core import errors
+from crm.core.wire import ConnectionLost, Statement, encode
+from crm.jobs.followers import Following
+from crm.jobs.roster import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
+
+log = structlog.get_logger()
+
+_LONGEST_PAUSE: Final = 30.0
+_AGAIN_SECONDS: Final = 1.0
+_CONNECTIONS: Final = 4
+
+# A job whose worker died goes back; one that keeps killing its workers is given up.
+_RESCUE: Final = Statement(
+    """
+    WITH lost AS (
+      SELECT job.id, job.task_name, job.attempts FROM procrastinate_jobs AS job
+      LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
+      WHERE job.status = 'doing' AND job.queue_name = ANY($2::text[])
+        AND (worker.id IS NULL OR worker.last_heartbeat < clock_timestamp() - make_interval(secs => $1::float))
+      FOR UPDATE OF job SKIP LOCKED
+    )
+    SELECT task_name, id::text, CASE WHEN attempts < $3::integer
+      THEN procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL) IS NOT NULL
+      ELSE procrastinate_finish_job_v1(id, 'failed', true) IS NULL END, attempts < $3::integer
+    FROM lost
+    """
+)
+
+
+class Worker:
+    """Does what a roster says."""
+
+    def __init__(self, roster: Roster, shop: Shop) -> None:
+        self._shop = shop
+        self._roster = roster
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more work, give what runs its time, put the rest back, and end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        following = [asyncio.create_task(Following(one, self._shop).run()) for one in self._roster.followers]
+        chores = [asyncio.create_task(self._repeat(one)) for one in [*self._roster.chores, self._rescue()]]
+        driving = asyncio.create_task(self._drive())
+        log.info("worker.started", handlers=len(self._roster.handlers), followers=len(following))
+        try:
+            await self._stopping.wait()
+        finally:
+            await _ended(following)
+            await _ended([driving])  # being cancelled, procrastinate stops gracefully
+            await _ended(chores)  # last: leases are kept until the jobs have ended
+            log.info("worker.stopped")
+
+    # Jobs
+
+    async def _drive(self) -> None:
+        """Run procrastinate's worker; when it ends by itself (PostgreSQL was away), start it again."""
+        settings = self._shop.settings
+        queues = sorted({one.queue for one in self._roster.handlers})
+        while queues:
+            try:
+                app = self._app()
+                async with app.open_async():
+                    await app.run_worker_async(
+                        queues=queues,
+                        concurrency=settings.worker_concurrency,
+                        fetch_job_polling_interval=settings.worker_poll_seconds,
+                        abort_job_polling_interval=settings.worker_poll_seconds,
+                        shutdown_graceful_timeout=settings.worker_grace_seconds,
+                        update_heartbeat_interval=settings.worker_heartbeat_seconds,
+                        stalled_worker_timeout=settings.worker_stalled_seconds,
+                        delete_jobs="always",
+                        install_signal_handlers=False,
+                    )
+            except (exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
+                log.warning("worker.restarting", error=_cause(error))
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    def _app(self) -> procrastinate.App:
+        settings = self._shop.settings
+        connector = procrastinate.PsycopgConnector(
+            conninfo=settings.database_listen_url or self._shop.database.url,
+            min_size=1,
+            max_size=_CONNECTIONS,
+            timeout=settings.connect_timeout_seconds,
+        )
+        app = procrastinate.App(connector=connector)
+        for handler in self._roster.handlers:
+            self._register(app, handler)
+        return app
+
+    def _register(self, app: procrastinate.App, handler: Handler) -> None:
+        async def run(context: JobContext, /, **arguments: Any) -> None:
+            if handler.cron is not None:
+                arguments = {}  # procrastinate's `timestamp`
+            try:
+                await handler.run(self._shop, **arguments)
+            except asyncio.CancelledError:
+                if context.abort_reason() is AbortReason.USER_REQUEST:
+                    raise exceptions.JobAborted from None
+                raise
+            except RunLater:
+                raise
+            except Exception as error:
+                log.exception("job.failed", job=handler.name, id=context.job.id, error=str(error)[:500])
+                raise
+
+        # One run of a periodic job at a time. No queueing lock: a retry would break it, and end as an error.
+        task = app.task(
+            name=handler.name,
+            queue=handler.queue,
+            pass_context=True,
+            retry=_Retries(handler.retries),
+            lock=handler.name if handler.cron is not None else None,
+        )(run)
+        if handler.cron is not None:
+            app.periodic(cron=handler.cron, periodic_id=handler.name)(task)  # type: ignore[arg-type]  # it takes any arguments
+
+    def _rescue(self) -> Chore:
+        """Find jobs whose worker says nothing any more."""
+        queues = sorted({one.queue for one in self._roster.handlers})
+        seconds = self._shop.settings.worker_stalled_seconds
+
+        async def rescue(shop: Shop) -> None:
+            params = [encode(seconds), encode(queues), encode(MOST_RETRIES)]
+            result = await shop.database.write(_RESCUE, params)
+            for row in range(result.ntuples):
+                name, key, _, again = (result.get_value(row, column) for column in range(4))
+                told = log.warning if again == b"t" else log.error
+                told(
+                    "job.rescued" if again == b"t" else "job.given_up", job=(name or b"").decode(), id=int(key or b"0")
+                )
+
+        return Chore("rescue", min(1.0, seconds / 2), rescue)
+
+    # Chores
+
+    async def _repeat(self, chore: Chore) -> None:
+        while True:
+            try:
+                await chore.run(self._shop)
+            except (ConnectionLost, errors.Unavailable) as error:
+                log.info("chore.waiting", chore=chore.name, error=str(error)[:200])
+            except Exception:  # one that fails must not end the others
+                log.exception("chore.failed", chore=chore.name)
+            await asyncio.sleep(chore.seconds)
+
+
+class _Retries(BaseRetryStrategy):
+    """1, 2, 4 ... at most 30 seconds between attempts; a job that was cut short by a stop goes back at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def get_retry_decision(self, *, exception: BaseException, job: Running) -> RetryDecision | None:
+        """Whether, and when, to run a job again."""
+        if isinstance(exception, asyncio.CancelledError):
+            return RetryDecision()
+        if job.attempts >= self._most:
+            return None
+        pause = exception.seconds if isinstance(exception, RunLater) else min(2.0**job.attempts, _LONGEST_PAUSE)
+        return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=pause))
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cause(error: BaseException) -> str:
+    """Procrastinate's own errors say little; what they came from says it."""
+    return str(error.__cause__ or error).strip()[:200]

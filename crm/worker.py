@@ -1,0 +1,55 @@
+"""Everything that is done in the background, on one screen."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+import uvloop
+
+from crm import policies  # noqa: F401  (which rows a viewer sees)
+from crm.ai.build import build as build_ai
+from crm.core.database import Database
+from crm.core.feed import Feed
+from crm.jobs.roster import Roster, Shop
+from crm.jobs.worker import Worker
+from crm.logs import configure
+from crm.settings import Settings
+
+Assemble = Callable[[Shop], Roster]
+
+
+def roster(shop: Shop) -> Roster:  # noqa: ARG001  (what needs the shop to be made gets it here)
+    """What the domains' `jobs.py` declare: a line each."""
+    return Roster(handlers=[], followers=[], chores=[])
+
+
+def make(shop: Shop) -> Worker:
+    """A worker that does all of it."""
+    return Worker(roster(shop), shop)
+
+
+def work(config: Settings, assemble: Assemble = roster) -> None:
+    """Run a worker until SIGTERM or ctrl-C."""
+    configure(config)
+    uvloop.run(_work(config, assemble))
+
+
+async def _work(config: Settings, assemble: Assemble) -> None:
+    assert config.database_url is not None
+    url = config.database_listen_url or config.database_url
+    database = Database(
+        url, size=config.pool_size, prepared_max=config.prepared_max, timeout=config.connect_timeout_seconds
+    )
+    feed = Feed(database, url, config.event_retention_days)
+    ai = build_ai(config, database)
+    shop = Shop(database, feed, config, ai)
+    worker = Worker(assemble(shop), shop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    feed.start()
+    try:
+        await worker.run()
+    finally:
+        await feed.stop()
+        await ai.close()
+        database.close()

@@ -1,0 +1,150 @@
+"""A database of their own for workers, so that no other test's events and jobs are theirs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from crm.core import migrations
+from crm.core.database import Database
+from crm.core.embedded import create_database
+from crm.core.identity import PROGRAM
+from crm.core.unit import Unit
+from crm.jobs import enqueue
+
+CREW = Path(__file__).parent / "crew.py"
+
+
+class Crew:
+    """A worker process."""
+
+    def __init__(self, url, log, options, settings):
+        self._log = log
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "CRM_WORKER_HEARTBEAT_SECONDS": "0.3",
+            "CRM_WORKER_STALLED_SECONDS": "1.5",
+            "CRM_WORKER_GRACE_SECONDS": "5",
+            **settings,
+        }
+        with log.open("ab") as out:
+            command = [sys.executable, "-W", "ignore", str(CREW), json.dumps(options)]
+            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        self.wait_for('"worker.started"')
+
+    def wait_for(self, text, seconds=20):
+        deadline = time.monotonic() + seconds
+        while text not in self.log():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+
+    def log(self):
+        return self._log.read_text() if self._log.exists() else ""
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def jobs_url(postgres):
+    base = postgres.url.replace("/crm?", "/postgres?")
+    name = f"jobs{time.monotonic_ns()}"
+    create_database(base, name)
+    url = postgres.url.replace("/crm?", f"/{name}?")
+    migrations.upgrade(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE journal (id serial, what text, about text, process int, at timestamptz)")
+    yield url
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def jobs_db(jobs_url):
+    """A plain connection, over empty queues."""
+    with psycopg.connect(jobs_url, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute(
+            "TRUNCATE procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers, procrastinate_events, "
+            "event_followers, events, journal CASCADE"
+        )
+        yield connection
+
+
+@pytest.fixture
+def crew(jobs_url, jobs_db, tmp_path):  # noqa: ARG001
+    """Start worker processes; whatever is left at the end is killed."""
+    started = []
+
+    def start(*, settings=None, **options):
+        one = Crew(jobs_url, tmp_path / f"crew{len(started)}.log", options, settings or {})
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        with suppress(ProcessLookupError):
+            one.process.kill()
+            one.process.wait(10)
+
+
+@pytest.fixture
+async def database(jobs_url, jobs_db):  # noqa: ARG001
+    found = Database(jobs_url, size=4)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def put(database):
+    """Put jobs into the queue, in a transaction of their own."""
+
+    async def into(*jobs):
+        unit = Unit(database, PROGRAM)
+        try:
+            ids = await enqueue(unit, *jobs)
+            await unit.save()
+        finally:
+            await unit.close()
+        return ids
+
+    return into
+
+
+@pytest.fixture
+def journal(jobs_db):
+    """What the crew wrote down."""
+
+    def read(what=None):
+        rows = jobs_db.execute("SELECT * FROM journal ORDER BY id").fetchall()
+        return [row for row in rows if what is None or row["what"] == what]
+
+    return read
+
+
+@pytest.fixture
+def eventually():
+    """Wait until something is true."""
+
+    def wait(condition, seconds=15):
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.02)
+        return found
+
+    return wait

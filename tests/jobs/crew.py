@@ -1,0 +1,99 @@
+"""A worker process for the tests: the real worker, with handlers that write down what they did.
+
+`python crew.py '{"pause": 0.2}'`: the settings come by the environment, as for `crm worker`.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+from crm.core.unit import Unit
+from crm.core.wire import Statement, encode
+from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.settings import Settings
+from crm.worker import work
+
+OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+_NOTE = Statement(
+    "INSERT INTO journal (what, about, process, at) VALUES ($1::text, $2::text, $3::integer, clock_timestamp())"
+)
+
+
+def _params(what, about):
+    return [encode(what), encode(about), encode(os.getpid())]
+
+
+async def note(shop: Shop, what: str, about: str) -> None:
+    await shop.database.write(_NOTE, _params(what, about))
+
+
+async def echo(shop: Shop, *, about: str) -> None:
+    await note(shop, "ran", about)
+
+
+async def slow(shop: Shop, *, about: str, seconds: float) -> None:
+    await note(shop, "began", about)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        await note(shop, "cut", about)
+        raise
+    await note(shop, "ended", about)
+
+
+async def fail(shop: Shop, *, about: str) -> None:
+    await note(shop, "failed", about)
+    message = "on purpose"
+    raise ValueError(message)
+
+
+async def later(shop: Shop, *, about: str) -> None:
+    await note(shop, "postponed", about)
+    raise RunLater(0.2)
+
+
+async def kill(shop: Shop, *, about: str) -> None:
+    await note(shop, "killing", about)
+    os.kill(os.getpid(), 9)
+
+
+async def tick(shop: Shop) -> None:
+    await note(shop, "tick", "")
+
+
+async def look(shop: Shop) -> None:
+    await note(shop, "chore", "")
+
+
+async def copy(unit: Unit, events) -> None:
+    """Copies what it follows: a twin or a gap shows."""
+    for event in events:
+        if OPTIONS.get("poison") == event.entity_id:
+            message = "poison"
+            raise ValueError(message)
+        await unit.execute(_NOTE, _params("followed", event.entity_id))
+    if OPTIONS.get("think"):
+        await asyncio.sleep(OPTIONS["think"])
+
+
+def roster(_: Shop) -> Roster:
+    handlers = [
+        Handler("echo", echo),
+        Handler("slow", slow),
+        Handler("fail", fail, retries=2),
+        Handler("later", later, retries=2),
+        Handler("kill", kill),
+    ]
+    if OPTIONS.get("tick"):
+        handlers.append(Handler("tick", tick, cron="* * * * * *"))
+    follower = Follower("copy", ["note.created"], copy, batch=OPTIONS.get("batch", 200), pause=0.02, longest_pause=0.1)
+    return Roster(
+        handlers,
+        [follower] if OPTIONS.get("follow") else [],
+        [Chore("look", 0.1, look)] if OPTIONS.get("chore") else [],
+    )
+
+
+if __name__ == "__main__":
+    work(Settings(), roster)
