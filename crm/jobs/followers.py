@@ -48,12 +48,13 @@ _STATE: Final = Statement(
     FROM event_followers AS place WHERE place.name = $1::text
     """
 )
+# Ordered by the table's columns: `xid` and `id` alone would be the texts that this selects.
 _EVENTS: Final = Statement(
     """
     SELECT xid::text, id::text, type, entity, entity_id, lead_id::text, extract(epoch FROM occurred_at)::text
     FROM events
     WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < $3::xid8 AND type = ANY($4::text[])
-    ORDER BY xid, id LIMIT $5::integer
+    ORDER BY events.xid, events.id LIMIT $5::integer
     """
 )
 # Of the processes that found the same events, one gets the row; whoever comes later finds that the place has moved.

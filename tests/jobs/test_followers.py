@@ -41,7 +41,7 @@ class TestFollower:
             keys += write(5)
             write(5, "other.created")
         eventually(lambda: len(followed()) >= 50)
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
 
     def test_is_quick(self, write, crew, followed, journal, jobs_db, eventually):
         crew(follow=True)
@@ -87,7 +87,7 @@ class TestFollower:
         keys += write(3)
         crew(follow=True)
         eventually(lambda: len(followed()) >= 6)
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
 
     def test_of_two_workers_one_at_a_time_works(self, write, crew, followed, eventually):
         crew(follow=True, batch=3, think=0.01)
@@ -96,7 +96,7 @@ class TestFollower:
         for _ in range(40):
             keys += write(5)
         eventually(lambda: len(followed()) >= 200)
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
         time.sleep(0.5)
         assert len(followed()) == 200
 
@@ -122,7 +122,7 @@ class TestKilledFollower:
             one.kill()
         crew(follow=True)
         eventually(lambda: len(followed()) >= len(keys))
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
 
     def test_frozen_in_its_transaction_is_waited_for_and_not_doubled(self, write, crew, followed, eventually):
         keys = write(20)
@@ -134,7 +134,7 @@ class TestKilledFollower:
         os.kill(first.process.pid, signal.SIGCONT)
         eventually(lambda: len(followed()) >= 20)
         time.sleep(0.7)
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
 
 
 class TestFailingFollower:
@@ -170,7 +170,7 @@ class TestFailingFollower:
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         eventually(lambda: len(followed()) >= 30)
-        assert followed() == keys
+        assert followed() == keys, list(zip(followed(), keys, strict=False))
         assert jobs_db.execute("SELECT skipped, failures FROM event_followers").fetchone() == {
             "skipped": 0,
             "failures": 0,
