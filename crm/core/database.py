@@ -22,6 +22,7 @@ T = TypeVar("T")
 SERIALIZATION_STATES: Final = frozenset({"40001", "40P01"})
 _UNIQUE_VIOLATION: Final = "23505"
 _ATTEMPTS: Final = 6
+_TAKEN_ATTEMPTS: Final = 3  # each time it may be another one who takes one of many values
 _AWAY: Final = ("08", "57P", "53", "58", "XX")
 
 
@@ -203,13 +204,13 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
     """Run a write, and run it again from the start when that can help.
 
     PostgreSQL asks for it (40001, 40P01); a statement was prepared before its tables changed; or somebody else took a
-    unique value between a service's check and its insert: once more, and the check finds who.
+    unique value between a service's check and its insert: run again, the check finds who.
     """
     for number in range(_ATTEMPTS):
         try:
             return await attempt()
         except psycopg.Error as error:
-            taken = error.sqlstate == _UNIQUE_VIOLATION and number == 0
+            taken = error.sqlstate == _UNIQUE_VIOLATION and number < _TAKEN_ATTEMPTS
             if not (taken or isinstance(error, StatementStale) or error.sqlstate in SERIALIZATION_STATES):
                 raise
             await asyncio.sleep(random.uniform(0, 0.01) * 2**number)  # noqa: S311

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, Protocol, TypeVar
 
 from psycopg import pq
@@ -229,7 +230,13 @@ def _nothing_written(change: _Change) -> errors.CrmError:
 
 
 def _values(instance: Model) -> dict[str, Any]:
-    return {name: value for name, value in instance.__dict__.items() if name in _table(type(instance)).c}
+    columns = _column_names(type(instance))
+    return {name: value for name, value in instance.__dict__.items() if name in columns}
+
+
+@cache
+def _column_names(model: type[Model]) -> frozenset[str]:
+    return frozenset(_table(model).c.keys())
 
 
 def _rows(result: "pq.abc.PGresult", wire: Wire | None) -> list[dict[str, Any]]:

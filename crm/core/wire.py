@@ -9,8 +9,8 @@ import asyncio
 import itertools
 import select
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -82,6 +82,7 @@ class Wire:
         self._ended.register(self._socket, 0)  # errors and hang-ups are always told
         self._reading = True
         self._leaving = False
+        self._losing = _Losing(self)
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
@@ -94,7 +95,7 @@ class Wire:
         """Run one statement."""
         if statement.name not in self._prepared and statement.uses and self._prepared_max:
             return (await self.run([(statement, params)]))[0]
-        with self._losing():
+        with self._losing:
             self._send(statement, params)
         result = await self._next_result()
         while (await self._next_result()) is not None:
@@ -107,7 +108,7 @@ class Wire:
 
     async def run(self, batch: "Iterable[tuple[Statement, Params]]") -> "list[pq.abc.PGresult]":
         """Run several statements in one round trip; the first that fails is raised, and those after it do not run."""
-        with self._losing():
+        with self._losing:
             steps = self._send_batch(list(batch))
         results: list[pq.abc.PGresult] = []
         failure: psycopg.Error | None = None
@@ -174,17 +175,6 @@ class Wire:
             self.closing = True
             return ConnectionLost(str(error))
         return error
-
-    @contextmanager
-    def _losing(self) -> "Iterator[None]":
-        """A connection that breaks in here is lost."""
-        if self.broken:
-            raise ConnectionLost
-        try:
-            yield
-        except psycopg.OperationalError as error:
-            self.close()
-            raise ConnectionLost(str(error)) from error
 
     async def _next_result(self) -> "pq.abc.PGresult | None":
         pg = self._pg
@@ -258,6 +248,22 @@ class Wire:
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._socket)
+
+
+class _Losing:
+    """A connection that breaks in here is lost."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def __enter__(self) -> None:
+        if self._wire.broken:
+            raise ConnectionLost
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, psycopg.OperationalError):
+            self._wire.close()
+            raise ConnectionLost(str(error)) from error
 
 
 def _finish(waiter: "asyncio.Future[None]") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, Final
 
 from graphql import (
@@ -238,12 +239,12 @@ def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool
     if isinstance(kind, GraphQLNonNull):
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
-        origin = kind.extensions["strawberry-definition"].origin
+        origin, members = _members(kind)
         check = check and not getattr(origin, "text_is_checked", False)
         given = {}
         for field, one in value.items():
-            inner = python_name(kind, field)
-            given[inner] = plain(kind.fields[field].type, one, inner, f"{label}.{field}", check=check)
+            inner, inner_kind = members[field]
+            given[inner] = plain(inner_kind, one, inner, f"{label}.{field}", check=check)
         return origin(**given)
     if isinstance(kind, GraphQLList):
         values = value if isinstance(value, list) else [value]
@@ -270,8 +271,16 @@ def check_text(value: object, label: str) -> None:
 
 def python_name(kind: GraphQLInputObjectType, field: str) -> str:
     """What a field of an input is called in its class."""
-    found: str = kind.fields[field].extensions["strawberry-definition"].python_name
-    return found
+    return _members(kind)[1][field][0]
+
+
+@cache
+def _members(kind: GraphQLInputObjectType) -> tuple[Callable[..., Any], Mapping[str, tuple[str, Any]]]:
+    """An input's class, and for each of its fields the name there and the type."""
+    members = {
+        name: (field.extensions["strawberry-definition"].python_name, field.type) for name, field in kind.fields.items()
+    }
+    return kind.extensions["strawberry-definition"].origin, members
 
 
 def sql_type(kind: Any) -> Any:

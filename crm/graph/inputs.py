@@ -1,6 +1,7 @@
 """Inputs of mutations as plain values: services know no GraphQL."""
 
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import strawberry
@@ -8,8 +9,13 @@ import strawberry
 
 def values_of(given: Any, *without: str) -> dict[str, Any]:
     """What the caller gave; what was left out is not in it, and an explicit null is None."""
-    found = {field.name: getattr(given, field.name) for field in fields(given) if field.name not in without}
-    return {name: value for name, value in found.items() if value is not strawberry.UNSET}
+    values = given.__dict__
+    return {name: values[name] for name in _names(type(given), without) if values[name] is not strawberry.UNSET}
+
+
+@cache
+def _names(kind: Any, without: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in without)
 
 
 def expected_version(given: Any) -> int | None:
