@@ -11,6 +11,7 @@ import psycopg
 import structlog
 
 from crm.core import errors
+from crm.core.commits import SharedCommits
 from crm.core.wire import ConnectionLost, Params, Statement, StatementStale, Wire
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class Database:
     ) -> None:
         self.url = url
         self.primary = Pool(url, size=size, prepared_max=prepared_max, timeout=timeout)
+        self.commits = SharedCommits(self.primary)
         self.replica = (
             Pool(read_url, size=size, prepared_max=prepared_max, timeout=timeout) if read_url else self.primary
         )

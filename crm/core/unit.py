@@ -165,8 +165,7 @@ class Unit:
     async def _commit_one(self, change: _Change, row: str) -> bytes:
         step = _step(change, self.viewer, row)
         if self._wire is None:
-            self._wire = await self._database.primary.acquire()
-            found = await self._wire.execute(*step)
+            found = await self._database.commits.execute(*step)
         else:
             found = (await self._run([step, (COMMIT, ())]))[0]
         if not found.ntuples:

@@ -1,0 +1,111 @@
+"""Writes that share a commit.
+
+A mutation that inserts one row is one statement, and most of its price is not the statement: it is the commit, which
+waits for the disk, and the way there and back. So what comes in while others are under way goes out together, as one
+pipeline with one commit; who comes alone goes alone, at once. If one of them fails, or has to wait for a lock, none of
+them is done, and each runs again by itself: nobody notices the company. docs/decisions/0007-shared-commits.md.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+
+from crm.core.wire import ConnectionLost, Params, Statement
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+    from crm.core.database import Pool
+
+_LANES: Final = 2  # one is with PostgreSQL while this process serves the other
+_MOST: Final = 16
+# In company nobody waits for a lock: somebody else's lock is not the neighbours' business.
+_HASTE: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
+
+
+@dataclass(slots=True)
+class _Write:
+    statement: Statement
+    params: Params
+    done: "asyncio.Future[pq.abc.PGresult]"
+
+
+class SharedCommits:
+    """Runs statements that are whole transactions, several at a time where there are several."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._waiting: list[_Write] = []
+        self._lanes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def execute(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
+        """Run one statement and commit it."""
+        if self._lanes >= _LANES:
+            write = _Write(statement, params, asyncio.get_running_loop().create_future())
+            self._waiting.append(write)
+            return await write.done
+        self._lanes += 1
+        try:
+            return await self._alone(statement, params)
+        finally:
+            self._leave()
+
+    async def _alone(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
+        async with self._pool.wire() as wire:
+            return await wire.execute(statement, params)
+
+    def _leave(self) -> None:
+        """A lane is free: whoever came meanwhile takes it."""
+        if not self._waiting:
+            self._lanes -= 1
+            return
+        batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        task = asyncio.get_running_loop().create_task(self._together(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _together(self, batch: list[_Write]) -> None:
+        try:
+            batch = [write for write in batch if not write.done.done()]
+            if len(batch) == 1:
+                await self._settle(batch[0])
+            elif batch:
+                await self._commit(batch)
+        finally:
+            self._leave()
+
+    async def _commit(self, batch: list[_Write]) -> None:
+        steps = [(_HASTE, ()), *((write.statement, write.params) for write in batch)]
+        try:
+            async with self._pool.wire() as wire:
+                results = (await wire.run(steps))[1:]
+        except ConnectionLost as error:  # nobody knows how far they came
+            for write in batch:
+                _fail(write, error)
+        except psycopg.Error:
+            await asyncio.gather(*map(self._settle, batch))
+        except Exception as error:  # noqa: BLE001  (no connection: each caller is told)
+            for write in batch:
+                _fail(write, error)
+        else:
+            for write, result in zip(batch, results, strict=True):
+                if not write.done.done():
+                    write.done.set_result(result)
+
+    async def _settle(self, write: _Write) -> None:
+        """One of several, by itself; its caller gets what it gets."""
+        try:
+            result = await self._alone(write.statement, write.params)
+        except Exception as error:  # noqa: BLE001
+            _fail(write, error)
+        else:
+            if not write.done.done():
+                write.done.set_result(result)
+
+
+def _fail(write: _Write, error: Exception) -> None:
+    if not write.done.done():
+        write.done.set_exception(error)
