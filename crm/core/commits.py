@@ -7,8 +7,10 @@ them is done, and each runs again by itself: nobody notices the company. docs/de
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _LANES: Final = 2  # one is with PostgreSQL while this process serves the other
 _MOST: Final = 16
+_SLOW_SECONDS: Final = 0.05
 # In company nobody waits for a lock: somebody else's lock is not the neighbours' business.
 _HASTE: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
 
@@ -41,41 +44,46 @@ class SharedCommits:
         self._lanes = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
     async def execute(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
         """Run one statement and commit it."""
         if self._lanes >= _LANES:
-            write = _Write(statement, params, asyncio.get_running_loop().create_future())
+            write = _Write(statement, params, self._loop.create_future())
             self._waiting.append(write)
             return await write.done
-        self._lanes += 1
-        try:
+        with self._lane():
             return await self._alone(statement, params)
-        finally:
-            self._leave()
 
     async def _alone(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
         async with self._pool.wire() as wire:
             return await wire.execute(statement, params)
 
+    def _lane(self) -> "_Lane":
+        self._lanes += 1
+        return _Lane(self._loop, self._leave)
+
     def _leave(self) -> None:
         """A lane is free: whoever came meanwhile takes it."""
-        if not self._waiting:
-            self._lanes -= 1
-            return
-        batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-        task = asyncio.get_running_loop().create_task(self._together(batch))
+        self._lanes -= 1
+        if self._waiting:
+            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            self._start(self._together(batch, self._lane()))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _together(self, batch: list[_Write]) -> None:
-        try:
+    async def _together(self, batch: list[_Write], lane: "_Lane") -> None:
+        with lane:
             batch = [write for write in batch if not write.done.done()]
             if len(batch) == 1:
                 await self._settle(batch[0])
             elif batch:
                 await self._commit(batch)
-        finally:
-            self._leave()
 
     async def _commit(self, batch: list[_Write]) -> None:
         steps = [(_HASTE, ()), *((write.statement, write.params) for write in batch)]
@@ -86,7 +94,8 @@ class SharedCommits:
             for write in batch:
                 _fail(write, error)
         except psycopg.Error:
-            await asyncio.gather(*map(self._settle, batch))
+            for write in batch:
+                self._start(self._settle(write))
         except Exception as error:  # noqa: BLE001  (no connection: each caller is told)
             for write in batch:
                 _fail(write, error)
@@ -104,6 +113,26 @@ class SharedCommits:
         else:
             if not write.done.done():
                 write.done.set_result(result)
+
+
+class _Lane:
+    """A place among those under way. Who has it for long (somebody holds a lock) keeps nobody from passing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
+        self._timer = loop.call_later(_SLOW_SECONDS, self._end)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
 
 def _fail(write: _Write, error: Exception) -> None:

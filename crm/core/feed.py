@@ -5,6 +5,7 @@ delivered is decided by the cursor alone, (transaction, event), below the oldest
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 CHANNEL: Final = "crm_events"
 LOOK_SECONDS: Final = 1.0
-_DEBOUNCE_SECONDS: Final = 0.01
+_DEBOUNCE_SECONDS: Final = 0.05  # the first goes at once
 _RECONNECT_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _PRUNE_BATCH: Final = 5000
@@ -93,8 +94,9 @@ class Feed:
         self.database = database
         self._listen_url = listen_url
         self._retention_days = retention_days
-        self._woken = asyncio.Event()
+        self._woken: asyncio.Event | None = None
         self._notifying: asyncio.TimerHandle | None = None
+        self._notified = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -114,16 +116,20 @@ class Feed:
         """Something was written here: wake readers in this process now, and the other processes' in a moment."""
         self.wake()
         if self._notifying is None:
-            self._notifying = asyncio.get_running_loop().call_later(_DEBOUNCE_SECONDS, self._notify)
+            pause = self._notified + _DEBOUNCE_SECONDS - time.monotonic()
+            self._notifying = asyncio.get_running_loop().call_later(max(pause, 0), self._notify)
 
     def wake(self) -> None:
         """Wake everybody who waits."""
-        self._woken.set()
-        self._woken = asyncio.Event()
+        if self._woken is not None:
+            self._woken.set()
+            self._woken = None
 
     @property
     def woken(self) -> asyncio.Event:
         """Set at the next wake. Take it before a read, so that a wake during the read is not lost."""
+        if self._woken is None:
+            self._woken = asyncio.Event()
         return self._woken
 
     async def wait(self, woken: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
@@ -168,6 +174,7 @@ class Feed:
 
     def _notify(self) -> None:
         self._notifying = None
+        self._notified = time.monotonic()
         self._keep(asyncio.create_task(self._send_notification()))
 
     async def _send_notification(self) -> None:

@@ -74,10 +74,11 @@ class Model(DeclarativeBase):
 
     def __init__(self, **values: Any) -> None:
         # Not SQLAlchemy's own: its attributes' events, which nobody here listens to, cost as much as the INSERT's text.
-        unknown = [name for name in values if not hasattr(type(self), name)]
-        if unknown:
-            message = f"{type(self).__name__} has no {', '.join(unknown)}."
-            raise TypeError(message)
+        columns = self.__table__.c
+        for name in values:
+            if name not in columns:
+                message = f"{type(self).__name__} has no column {name}."
+                raise TypeError(message)
         self.__dict__.update(values)
 
     # What the event stream calls it ("lead"); None: its changes write no events.

@@ -8,7 +8,7 @@ never became a GraphQL operation, or a fault of ours, has another status.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import parse_qsl
 
@@ -55,6 +55,10 @@ class GraphQLHTTP:
         self._gate = gate
         self._settings = engine.settings
 
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = dict(scope["headers"])
@@ -90,7 +94,7 @@ class GraphQLHTTP:
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
-                with _Watch(receive, deadline):
+                with _Watch(receive, deadline, self._loop):
                     return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
@@ -134,13 +138,13 @@ class _Watch:
     Most requests are done before there is anything to watch.
     """
 
-    def __init__(self, receive: Receive, deadline: asyncio.Timeout) -> None:
+    def __init__(self, receive: Receive, deadline: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
         self._receive = receive
+        self._loop = loop
         self._deadline = deadline
         self._watching: asyncio.Task[None] | None = None
 
     def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
 
     def __exit__(self, *_: object) -> None:

@@ -194,7 +194,7 @@ class TestRetried:
             await retried(attempt)
         assert 3 < len(attempts) < 10
 
-    async def test_runs_a_taken_value_once_more_only(self):
+    async def test_does_not_run_a_taken_value_for_ever(self):
         attempts = []
 
         async def attempt():
@@ -203,4 +203,4 @@ class TestRetried:
 
         with pytest.raises(psycopg.errors.UniqueViolation):
             await retried(attempt)
-        assert len(attempts) == 2
+        assert len(attempts) == 4
