@@ -1,6 +1,5 @@
 """Inputs of mutations as plain values: services know no GraphQL."""
 
-from collections.abc import Hashable
 from dataclasses import fields
 from functools import cache
 from typing import Any
@@ -10,8 +9,7 @@ import strawberry
 
 def values_of(given: Any, *without: str) -> dict[str, Any]:
     """What the caller gave; what was left out is not in it, and an explicit null is None."""
-    kind: Hashable = type(given)
-    values = given.__dict__
+    kind, values = given.__class__, given.__dict__
     return {name: values[name] for name in _names(kind, without) if values[name] is not strawberry.UNSET}
 
 
