@@ -3,10 +3,22 @@
 from crm.ai.model import AiCall
 from crm.core.events import Event, StreamEpoch
 from crm.core.model import Model
+from crm.generations.model import Generation
 from crm.interactions.model import Interaction
 from crm.jobs.model import EventFollower
 from crm.leads.model import Lead
 from crm.people.model import User
 from crm.tasks.model import Task
 
-__all__ = ["AiCall", "Event", "EventFollower", "Interaction", "Lead", "Model", "StreamEpoch", "Task", "User"]
+__all__ = [
+    "AiCall",
+    "Event",
+    "EventFollower",
+    "Generation",
+    "Interaction",
+    "Lead",
+    "Model",
+    "StreamEpoch",
+    "Task",
+    "User",
+]

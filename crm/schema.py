@@ -8,18 +8,20 @@ from crm.graph.scalars import CONFIG
 from crm.interactions.graphql import InteractionMutation, InteractionQuery
 from crm.leads.graphql import LeadMutation, LeadQuery
 from crm.people.graphql import UserMutation, UserQuery
+from crm.recommendations.graphql import RecommendationMutation, RecommendationQuery
 from crm.search.graphql import SearchQuery
 from crm.stats.graphql import StatsQuery
+from crm.summaries.graphql import SummaryMutation
 from crm.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery):
+class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery):
     """Everything that can be read."""
 
 
 @strawberry.type(description="Everything that can be changed. Fields run one after another, each for itself.")
-class Mutation(LeadMutation, InteractionMutation, TaskMutation, UserMutation):
+class Mutation(LeadMutation, InteractionMutation, TaskMutation, UserMutation, RecommendationMutation, SummaryMutation):
     """Everything that can be changed."""
 
 

@@ -8,10 +8,14 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Text,
+    and_,
     case,
     cast,
+    column,
     func,
     literal_column,
+    not_,
+    or_,
     select,
     tuple_,
     type_coerce,
@@ -19,8 +23,12 @@ from sqlalchemy import (
 
 from crm.core import errors
 from crm.core.events import Event, StreamEpoch, Xid8
+from crm.core.json import camel
 from crm.graph.declare import Operand
+from crm.leads.model import Lead
 
+_ONE: Final[Any] = literal_column("1")
+_DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
 
@@ -44,9 +52,14 @@ class ChangeService:
 
     @staticmethod
     def happened_since(lead_id: Operand, moment: Operand) -> ColumnElement[bool]:
-        """Whether anything happened to a lead after a moment."""
-        newest = select(func.max(Event.occurred_at)).where(Event.lead_id == lead_id).scalar_subquery()
-        return func.coalesce(newest > moment, literal_column("false"))
+        """Whether anything really happened to a lead after a moment: to more than what follows from other facts."""
+        change = _field("change")
+        counts = or_(
+            and_(Event.type != _text("lead.updated"), not_(_is_suggestion())),
+            select(_ONE).select_from(change).where(change.c["name"] != func.all(_DERIVED)).correlate(Event).exists(),
+        )
+        newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, counts)
+        return newer.correlate_except(Event).exists()
 
     @staticmethod
     def cursor(event: Any) -> ColumnElement[str]:
@@ -72,6 +85,24 @@ class ChangeService:
         if types is not None:
             statement = statement.where(Event.type == func.any(types))
         return statement
+
+
+def _is_suggestion() -> ColumnElement[bool]:
+    """Whether an event says no more than that a task was suggested."""
+    change = _field("made")
+    suggested = and_(change.c["name"] == _text("source"), change.c["after"] == _text("AI_SUGGESTED"))
+    found = select(_ONE).select_from(change).where(suggested).correlate(Event).exists()
+    return and_(Event.type == _text("task.created"), found)
+
+
+def _field(name: str) -> Any:
+    """An event's fields as rows."""
+    columns = (column("name", Text), column("after", Text))
+    return func.jsonb_to_recordset(Event.fields).table_valued(*columns, name=name).render_derived(with_types=True)
+
+
+def _text(value: str) -> ColumnElement[str]:
+    return literal_column(f"'{value}'")
 
 
 def _event_of(cursor: Any) -> ColumnElement[int]:

@@ -17,7 +17,7 @@ from crm.interactions import graphql as interactions
 from crm.interactions.service import InteractionService
 from crm.leads import model
 from crm.leads.filter import LeadFilter
-from crm.leads.model import LeadStatus
+from crm.leads.model import LeadStatus, SummarySource
 from crm.leads.order import LeadOrder
 from crm.leads.service import CreateLeadStatus, LeadService
 from crm.people.graphql import User
@@ -41,6 +41,7 @@ graph.enum(
     DUPLICATE="Not saved: the e-mail address is taken.",
     INVALID="Not saved: `message` and `field` say why.",
 )
+graph.enum(SummarySource, LLM="A language model.", PLAYBOOK="The built-in rules.")
 
 Row = type[model.Lead]
 
@@ -65,6 +66,11 @@ class Lead:
     owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.")
     summary: str | None = strawberry.field(description="What happened, where it stands, what is next.")
     summary_generated_at: datetime | None = strawberry.field(description="When the summary was written.")
+    summary_source: SummarySource | None = strawberry.field(description="What wrote the summary.")
+    summary_model: str | None = strawberry.field(description="Which model; `playbook` for the built-in rules.")
+    summary_prompt_version: str | None = strawberry.field(
+        description="Under which version of the prompt or of the playbook."
+    )
     activity_score: int | None = strawberry.field(description="How hot it is, 0 to 100; null until calculated.")
     score_calculated_at: datetime | None = strawberry.field(description="When the score was calculated.")
     version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
@@ -94,8 +100,11 @@ class Lead:
 
     @graph.computed(never_null=True)
     def summary_is_stale(lead: Row) -> bool:
-        """Whether something happened since the summary was written; false without a summary."""
-        return ChangeService.happened_since(lead.id, lead.summary_generated_at)
+        """Whether something happened since the summary was written; false without a summary.
+
+        What follows from other facts (the score, the summary itself) and unanswered suggestions do not count.
+        """
+        return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
 
     @graph.edge
     def owner(lead: Row) -> User | None:

@@ -23,6 +23,13 @@ class LeadStatus(StrEnum):
     LOST = "lost"
 
 
+class SummarySource(StrEnum):
+    """What wrote a summary."""
+
+    LLM = "llm"
+    PLAYBOOK = "playbook"
+
+
 class Lead(Model):
     """A person or company that may buy."""
 
@@ -33,6 +40,11 @@ class Lead(Model):
         {
             "summary",
             "summary_generated_at",
+            "summary_source",
+            "summary_model",
+            "summary_prompt_version",
+            "summary_hash",
+            "summary_facts_at",
             "activity_score",
             "score_calculated_at",
             "score_factors",
@@ -55,6 +67,12 @@ class Lead(Model):
     owner_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     summary: Mapped[str | None]
     summary_generated_at: Mapped[datetime | None]
+    summary_source: Mapped[SummarySource | None] = mapped_column(EnumText(SummarySource))
+    summary_model: Mapped[str | None]
+    summary_prompt_version: Mapped[str | None]
+    # Of what it was made: the same again makes no other. And of when: what happened later is not in it.
+    summary_hash: Mapped[str | None]
+    summary_facts_at: Mapped[datetime | None]
     activity_score: Mapped[int | None]
     score_calculated_at: Mapped[datetime | None]
     score_factors: Mapped[dict[str, Any] | None]
@@ -65,6 +83,7 @@ class Lead(Model):
 
     __table_args__ = (
         one_of("status", LeadStatus),
+        one_of("summary_source", SummarySource),
         CheckConstraint("budget >= 0", name="budget_positive"),
         CheckConstraint("activity_score BETWEEN 0 AND 100", name="activity_score_range"),
         # Partial: a deleted lead keeps its address and blocks nobody.

@@ -56,6 +56,22 @@ class TaskFilter(Where):
     generated_by: filters.Filter[TaskGenerator] | None = strawberry.field(
         description="By what suggested it.", default=UNSET
     )
+    model: filters.StringFilter | None = strawberry.field(description="By the model that suggested it.", default=UNSET)
+    rule: filters.StringFilter | None = strawberry.field(
+        description="By the playbook's rule that suggested it.", default=UNSET
+    )
+    prompt_version: filters.StringFilter | None = strawberry.field(
+        description="By the version of the prompt or of the playbook.", default=UNSET
+    )
+    generation_id: filters.IDFilter | None = strawberry.field(
+        description="By what it was suggested together with.", default=UNSET
+    )
+    edited: filters.BooleanFilter | None = strawberry.field(
+        description="By whether the suggestion was changed.", default=UNSET
+    )
+    decided_at: filters.DateTimeFilter | None = strawberry.field(
+        description="By when the suggestion was decided on.", default=UNSET
+    )
     lead_id: filters.IntFilter | None = strawberry.field(description="By the lead's id.", default=UNSET)
     assignee_id: filters.IDFilter | None = strawberry.field(description="By the assignee's id.", default=UNSET)
     version: filters.IntFilter | None = strawberry.field(description="By version.", default=UNSET)

@@ -43,6 +43,15 @@ class Task:
     dismissed_reason: str | None = strawberry.field(description="Why it was dismissed.")
     ai_reasoning: str | None = strawberry.field(description="Why it was suggested, and why now.")
     generated_by: TaskGenerator | None = strawberry.field(description="What suggested it; null for a person's own.")
+    model: str | None = strawberry.field(description="Which model suggested it; `playbook` for the built-in rules.")
+    rule: str | None = strawberry.field(description="Which rule of the playbook suggested it.")
+    prompt_version: str | None = strawberry.field(description="Under which version of the prompt or of the playbook.")
+    generation_id: strawberry.ID | None = strawberry.field(
+        description="What was suggested at the same time has the same."
+    )
+    edited: bool = strawberry.field(description="Whether somebody changed the suggestion before deciding on it.")
+    decided_at: datetime | None = strawberry.field(description="When the suggestion was accepted or dismissed.")
+    decided_by_id: strawberry.ID | None = strawberry.field(description="Who accepted or dismissed the suggestion.")
     lead_id: int = strawberry.field(description="The lead it is about.")
     assignee_id: strawberry.ID | None = strawberry.field(description="Who is to do it.")
     version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
@@ -59,6 +68,11 @@ class Task:
     def assignee(task: Row) -> User | None:
         """Who is to do it."""
         return UserService.with_id(task.assignee_id)
+
+    @graph.edge
+    def decided_by(task: Row) -> User | None:
+        """Who accepted or dismissed the suggestion."""
+        return UserService.with_id(task.decided_by_id)
 
 
 @strawberry.input(description="A new task.")
@@ -162,13 +176,16 @@ class TaskMutation:
         self,
         info: Info,
         task_id: TaskId,
-        source: Annotated[TaskSource, strawberry.argument(description="MANUAL accepts, DISMISSED dismisses.")],
+        source: Annotated[
+            TaskSource,
+            strawberry.argument(description="MANUAL accepts, DISMISSED dismisses, AI_SUGGESTED undoes either."),
+        ],
         reason: Annotated[
             str | None,
             strawberry.argument(description="Why it is dismissed. Left out it stays as it was; null clears it."),
         ] = UNSET,
     ) -> Task:
-        """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo. The task is kept either way.
+        """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo (AI_SUGGESTED). The task is kept either way.
 
         A task made by AI or by the playbook may take any source; a person's own only MANUAL and DISMISSED.
         """

@@ -52,6 +52,14 @@ class Task(Model):
     dismissed_reason: Mapped[str | None]
     ai_reasoning: Mapped[str | None]
     generated_by: Mapped[TaskGenerator | None] = mapped_column(EnumText(TaskGenerator))
+    # Where a suggestion came from, and what became of it; null for a person's own.
+    model: Mapped[str | None]
+    rule: Mapped[str | None]
+    prompt_version: Mapped[str | None]
+    generation_id: Mapped[UUID | None] = mapped_column(ForeignKey("generations.id", ondelete="SET NULL"))
+    edited: Mapped[bool] = mapped_column(server_default=text("false"))
+    decided_at: Mapped[datetime | None]
+    decided_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))
     assignee_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     version: Mapped[int] = mapped_column(server_default=text("1"))
@@ -78,6 +86,21 @@ class Task(Model):
             "assignee_id",
             "id",
             postgresql_where=text("assignee_id IS NOT NULL"),
+        ),
+        Index(
+            "tasks_generation_id_idx",
+            "generation_id",
+            postgresql_where=text("generation_id IS NOT NULL"),
+        ),
+        Index(
+            "tasks_generated_created_at_idx",
+            "created_at",
+            postgresql_where=text("generated_by IS NOT NULL"),
+        ),
+        Index(
+            "tasks_decided_by_id_idx",
+            "decided_by_id",
+            postgresql_where=text("decided_by_id IS NOT NULL"),
         ),
         Index(
             "tasks_search_idx",

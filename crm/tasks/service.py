@@ -27,6 +27,8 @@ _RULES: Final = {
     "priority": validate.given,
     "assignee_id": user_key,
 }
+# What a person who changes these has changed about a suggestion.
+_WORDING: Final = ("title", "description", "due_date", "priority")
 
 on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
 
@@ -75,6 +77,10 @@ class TaskService(Service):
         cleaned = validate.clean(values, _RULES)
         if "completed" in cleaned:
             await self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
+        if task.source is TaskSource.AI_SUGGESTED:
+            task.edited = task.edited or any(
+                cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
+            )
         for name, value in cleaned.items():
             setattr(task, name, value)
         return task
@@ -98,6 +104,10 @@ class TaskService(Service):
             raise errors.BadUserInput(message, field="reason")
         if not dismissed or "dismissed_reason" in given:
             task.dismissed_reason = reason
+        if task.generated_by is not None and task.source is not source:
+            decided = source is not TaskSource.AI_SUGGESTED
+            task.decided_at = self.unit.now() if decided else None
+            task.decided_by_id = self.viewer.id if decided else None
         task.source = source
         return task
 

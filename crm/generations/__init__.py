@@ -1,0 +1,1 @@
+"""Generations: who is writing about which lead right now, so that two do not write the same."""

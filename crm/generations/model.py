@@ -1,0 +1,53 @@
+"""Generations."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.core.model import EnumText, Model, one_of
+
+
+class GenerationPurpose(StrEnum):
+    """What is being written."""
+
+    RECOMMENDATIONS = "recommendations"
+    SUMMARY = "summary"
+
+
+class GenerationOutcome(StrEnum):
+    """How it ended."""
+
+    SAVED = "saved"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+
+
+class Generation(Model):
+    """One run of a model over one lead: a lease while it thinks, and afterwards where its tasks came from."""
+
+    __tablename__ = "generations"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))
+    purpose: Mapped[GenerationPurpose] = mapped_column(EnumText(GenerationPurpose))
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    # Whoever holds the lease must be done by then; a process that died does not hold it for longer.
+    expires_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[GenerationOutcome | None] = mapped_column(EnumText(GenerationOutcome))
+
+    __table_args__ = (
+        one_of("purpose", GenerationPurpose),
+        one_of("outcome", GenerationOutcome),
+        Index(
+            "generations_underway_key",
+            "lead_id",
+            "purpose",
+            unique=True,
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+        Index("generations_lead_id_started_at_idx", "lead_id", "started_at"),
+    )

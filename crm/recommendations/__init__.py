@@ -1,0 +1,1 @@
+"""Recommendations: what to do next about a lead, and why."""

@@ -1,0 +1,153 @@
+"""What a model may reply, and what becomes of it: each suggestion is cleaned or dropped by itself."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Final
+
+from pydantic import AliasChoices, BaseModel, Field
+
+from crm.ai.replies import keep_valid
+from crm.recommendations.words import normalised, short
+from crm.recommendations.workdays import due_in, on_workday
+from crm.tasks.model import TaskPriority
+
+AT_MOST: Final = 3
+_TITLE: Final = 255
+_REASON: Final = 1000
+_DESCRIPTION: Final = 2000
+_FURTHEST: Final = timedelta(days=366)
+_AFTERNOON: Final = time(14, tzinfo=UTC)
+_MARKUP: Final = re.compile(r"</?[a-zA-Z!][^<>]*>|```\w*|\*\*|__|`")
+_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_ADDRESS: Final = re.compile(r"\b(?:https?|ftp|javascript|data):\S+", re.IGNORECASE)
+_BULLET: Final = re.compile(r"^\s*(?:[-*\u2022#>]+|\d{1,2}[.)])\s+")
+_PRIORITIES: Final = {
+    "lowest": TaskPriority.LOW,
+    "low": TaskPriority.LOW,
+    "high": TaskPriority.HIGH,
+    "highest": TaskPriority.URGENT,
+    "urgent": TaskPriority.URGENT,
+    "critical": TaskPriority.URGENT,
+}
+_USUALLY_DUE_IN: Final = {
+    TaskPriority.URGENT: 0,
+    TaskPriority.HIGH: 1,
+    TaskPriority.NORMAL: 3,
+    TaskPriority.LOW: 5,
+}
+
+
+class SuggestedTask(BaseModel):
+    """One suggestion, as a model writes it."""
+
+    title: str = Field(
+        validation_alias=AliasChoices("title", "task", "name", "action"),
+        description="What to do, at most 80 characters.",
+    )
+    reasoning: str = Field(
+        validation_alias=AliasChoices("reasoning", "reason", "why", "rationale", "aiReasoning", "ai_reasoning"),
+        description="Why this and why now, from the facts given.",
+    )
+    description: str | None = Field(default=None, description="How to go about it; may be left out.")
+    priority: str | None = Field(default=None, description="low, normal, high or urgent.")
+    due_date: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("due_date", "dueDate", "due", "deadline"),
+        description="A working day after today, as YYYY-MM-DD.",
+    )
+
+
+class SuggestedTasks(BaseModel):
+    """A model's reply; an empty list says that nothing needs doing."""
+
+    tasks: Annotated[list[SuggestedTask], keep_valid(at_most=10)]
+
+
+class PlaybookTask(SuggestedTask):
+    """One suggestion, as the playbook makes it."""
+
+    rule: str
+
+
+class PlaybookTasks(SuggestedTasks):
+    """The playbook's reply."""
+
+    tasks: list[PlaybookTask]  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A suggestion that may be saved."""
+
+    title: str
+    reasoning: str
+    description: str | None
+    priority: TaskPriority
+    due: datetime
+    rule: str | None = None
+
+
+def drafts_of(reply: SuggestedTasks, now: datetime, holidays: Collection[str] = ()) -> list[Draft]:
+    """What of a reply may be saved."""
+    return [draft for task in reply.tasks if (draft := _draft(task, now, holidays)) is not None]
+
+
+def without_duplicates(drafts: Sequence[Draft], titles: Collection[str]) -> list[Draft]:
+    """Those whose words are not another's, nor one of these titles'; so many as may be kept."""
+    seen = {_bag(title) for title in titles}
+    found = []
+    for draft in drafts:
+        bag = _bag(draft.title)
+        if bag not in seen:
+            seen.add(bag)
+            found.append(draft)
+    return found[:AT_MOST]
+
+
+def _draft(task: SuggestedTask, now: datetime, holidays: Collection[str]) -> Draft | None:
+    title, reasoning = plain(task.title, _TITLE), plain(task.reasoning, _REASON)
+    if not normalised(title) or not normalised(reasoning):
+        return None
+    priority = _PRIORITIES.get((task.priority or "").strip().casefold(), TaskPriority.NORMAL)
+    return Draft(
+        title,
+        reasoning,
+        plain(task.description or "", _DESCRIPTION) or None,
+        priority,
+        _due(task.due_date, now, holidays) or due_in(now, _USUALLY_DUE_IN[priority], holidays),
+        getattr(task, "rule", None),
+    )
+
+
+def plain(text: str, most: int) -> str:
+    """Without markup, links and what cannot be seen, on one line."""
+    return short(_unmarked(text), most)
+
+
+def plain_lines(text: str, most: int) -> str:
+    """The same, paragraph by paragraph."""
+    paragraphs = (short(one, most) for one in re.split(r"\n\s*\n", _unmarked(text)))
+    return "\n\n".join(filter(None, paragraphs))[:most].rstrip()
+
+
+def _unmarked(text: str) -> str:
+    text = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
+    text = _LINK.sub(r"\1", _MARKUP.sub("", text))
+    return _ADDRESS.sub("", "\n".join(_BULLET.sub("", line) for line in text.splitlines()))
+
+
+def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetime | None:
+    """A date that makes sense: after now, within a year, on a working day."""
+    try:
+        day = datetime.fromisoformat((given or "").strip()[:10]).date()
+    except ValueError:
+        return None
+    due = on_workday(datetime.combine(day, _AFTERNOON), holidays)
+    return due if now < due < now + _FURTHEST else None
+
+
+def _bag(title: str) -> frozenset[str]:
+    return frozenset(normalised(title).split())

@@ -1,0 +1,40 @@
+"""When a task is due: on a working day, in the future."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, time, timedelta
+from typing import Final
+
+_AFTERNOON: Final = time(14, tzinfo=UTC)
+_LATEST_FOR_TODAY: Final = time(11, tzinfo=UTC)
+_FRIDAY: Final = 5
+_DAY: Final = timedelta(days=1)
+
+
+def due_in(now: datetime, days: int, holidays: Collection[str] = ()) -> datetime:
+    """The afternoon so many working days from now; 0 is today while there is time."""
+    day = now.astimezone(UTC)
+    if days == 0 and not (_is_free(day, holidays) or day.timetz() > _LATEST_FOR_TODAY):
+        return _afternoon(day)
+    for _ in range(max(days, 1)):
+        day = _next(day, holidays)
+    return _afternoon(day)
+
+
+def on_workday(moment: datetime, holidays: Collection[str] = ()) -> datetime:
+    """The same moment, or the same time of the next working day."""
+    return moment if not _is_free(moment, holidays) else _next(moment, holidays)
+
+
+def _next(day: datetime, holidays: Collection[str]) -> datetime:
+    day += _DAY
+    while _is_free(day, holidays):
+        day += _DAY
+    return day
+
+
+def _is_free(day: datetime, holidays: Collection[str]) -> bool:
+    return day.isoweekday() > _FRIDAY or f"{day:%m-%d}" in holidays
+
+
+def _afternoon(day: datetime) -> datetime:
+    return datetime.combine(day.date(), _AFTERNOON)

@@ -1,0 +1,1 @@
+"""Summaries: what happened with a lead, where it stands, what is next."""

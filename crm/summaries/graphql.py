@@ -1,0 +1,31 @@
+"""Summaries in the API."""
+
+from typing import Annotated
+
+import strawberry
+
+from crm import graph
+from crm.graph.engine import Info
+from crm.leads.graphql import Lead, LeadId
+from crm.summaries.service import SummaryService
+
+
+@strawberry.type
+class SummaryMutation:
+    """Summaries."""
+
+    @graph.mutation
+    async def regenerate_summary(
+        self,
+        info: Info,
+        lead_id: LeadId,
+        force: Annotated[
+            bool, strawberry.argument(description="Write it anew even if nothing happened since.")
+        ] = False,
+    ) -> Lead:
+        """Write a lead's summary, and calculate its score.
+
+        When nothing happened since the last one, and the model is the same, it stays, at no cost. When the model cannot
+        answer, the lead stays as it is, and `extensions.warnings` holds AI_UNAVAILABLE.
+        """
+        return await info.context.converse(SummaryService.regenerate, lead_id, force)

@@ -1,0 +1,147 @@
+"""Summaries: claimed, asked for, recorded. No transaction is open while a model thinks."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import structlog
+from sqlalchemy import select
+
+from crm.ai.gateway import Ai, Answer, AnswerSource
+from crm.changes.service import ChangeService
+from crm.core import errors
+from crm.core.conversation import Talker, Write
+from crm.core.service import Service
+from crm.generations.model import GenerationOutcome, GenerationPurpose
+from crm.generations.service import GenerationService, abandoned, claimed
+from crm.leads.facts import LeadFacts, known_facts
+from crm.leads.model import Lead, SummarySource
+from crm.recommendations.playbook import playbook
+from crm.recommendations.reply import plain_lines
+from crm.summaries.composer import composer
+from crm.summaries.prompt import VERSION, WrittenSummary, question_about
+
+log = structlog.get_logger()
+_LONGEST: Final = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a summary is made of, and whether the lead's present one is of just that."""
+
+    facts: LeadFacts
+    fingerprint: str
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A summary that may be saved."""
+
+    summary: str
+    source: SummarySource
+    model: str
+    prompt_version: str
+    # Of what it was made; None: it is a stand-in, to be made anew when the provider answers again.
+    fingerprint: str | None
+    facts_at: datetime
+
+
+class SummaryService(Talker):
+    """What happened with a lead, where it stands, what is next."""
+
+    async def regenerate(self, lead_id: int, force: bool) -> Write:  # noqa: FBT001
+        """Write it anew, unless nothing happened since; a model's failure leaves the lead as it is, with a warning."""
+        ai: Ai = self.conversation.ai
+        basis: Basis = await self.conversation.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
+        if basis.is_current and not force:
+            return Write(SummaryWriter.still_right, (lead_id, basis))
+        claim = await claimed(self.conversation, lead_id, GenerationPurpose.SUMMARY)
+        if claim.outcome is not None:
+            return self._joined(lead_id, claim.outcome)
+        try:
+            answer = await self._asked(basis.facts, lead_id)
+        except errors.AiUnavailable as error:
+            log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
+            self.conversation.warn(error)
+            return Write(SummaryWriter.give_up, (lead_id, claim.generation_id))
+        except BaseException:
+            await abandoned(self.conversation, claim)
+            raise
+        return Write(SummaryWriter.record, (lead_id, claim.generation_id, _text(answer, basis, ai)))
+
+    async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[WrittenSummary]:
+        ai: Ai = self.conversation.ai
+        answer = await ai.ask(question_about(facts), lead_id=lead_id, requested_by=self.viewer.id)
+        if not plain_lines(answer.value.summary, _LONGEST):
+            raise errors.AiUnavailable("The model's summary was empty.")
+        if _stands_in(answer, ai):
+            self.conversation.warn(errors.AiUnavailable("The AI provider cannot answer; the playbook did instead."))
+        return answer
+
+    def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write:
+        """What the call that came first has got."""
+        if outcome is GenerationOutcome.FAILED:
+            self.conversation.warn(errors.AiUnavailable())
+        return Write(SummaryWriter.unchanged, (lead_id,))
+
+
+class SummaryWriter(Service):
+    """Saves summaries."""
+
+    async def basis(self, lead_id: int, provider: str, model: str) -> Basis:
+        """What a summary of a living lead is made of."""
+        facts = await known_facts(self.unit, lead_id)
+        lead = await self.unit.get(Lead, lead_id)
+        made_of = (facts.fingerprint(), provider, model, VERSION, composer().version, playbook().version)
+        fingerprint = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+        return Basis(facts, fingerprint, lead.summary is not None and lead.summary_hash == fingerprint)
+
+    async def record(self, lead_id: int, generation_id: UUID, text: Text) -> Lead:
+        """Save a summary; nothing at all if the lead is gone."""
+        lead = await self.unit.get(Lead, lead_id)
+        await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED)
+        lead.summary, lead.summary_generated_at = text.summary, self.unit.now()
+        lead.summary_source, lead.summary_model = text.source, text.model
+        lead.summary_prompt_version, lead.summary_hash = text.prompt_version, text.fingerprint
+        lead.summary_facts_at = text.facts_at
+        return lead
+
+    async def still_right(self, lead_id: int, basis: Basis) -> Lead:
+        """Nothing that a summary tells has happened: it stays, and is no longer stale if it was."""
+        lead = await self.unit.get(Lead, lead_id)
+        stale = select(ChangeService.happened_since(Lead.id, Lead.summary_facts_at)).where(Lead.id == lead_id)
+        if lead.summary_hash == basis.fingerprint and any(
+            row for row in await self.unit.rows(stale) if any(row.values())
+        ):
+            lead.summary_facts_at = basis.facts.now
+        return lead
+
+    async def give_up(self, lead_id: int, generation_id: UUID) -> Lead:
+        """The model failed: the lead stays as it is."""
+        lead = await self.unit.get(Lead, lead_id)
+        await GenerationService(self.unit).end(generation_id, GenerationOutcome.FAILED)
+        return lead
+
+    async def unchanged(self, lead_id: int) -> Lead:
+        """The lead as it is now."""
+        return await self.unit.get(Lead, lead_id)
+
+
+def _stands_in(answer: Answer[WrittenSummary], ai: Ai) -> bool:
+    """Whether the playbook answered in place of the provider."""
+    return answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook"
+
+
+def _text(answer: Answer[WrittenSummary], basis: Basis, ai: Ai) -> Text:
+    by_playbook = answer.source is AnswerSource.PLAYBOOK
+    return Text(
+        plain_lines(answer.value.summary, _LONGEST),
+        SummarySource.PLAYBOOK if by_playbook else SummarySource.LLM,
+        answer.model,
+        composer().version if by_playbook else answer.prompt_version,
+        None if _stands_in(answer, ai) else basis.fingerprint,
+        basis.facts.now,
+    )
