@@ -349,7 +349,9 @@ def _written(  # noqa: PLR0913, PLR0917
     parts = [f"written AS ({change})"]
     if old is not None:
         parts.insert(0, f"old AS ({old})")
-    if model.entity is not None:
+    if model.entity is None:
+        parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
+    else:
         lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
         source = "written" if old is None else "written, old"
         parts.append(

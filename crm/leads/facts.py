@@ -198,7 +198,7 @@ def _owner() -> ColumnElement[str]:
 
 def _status_since() -> ColumnElement[datetime]:
     """When the status last changed, as far as the events tell."""
-    changed = Event.fields.contains([{"name": "status"}])
+    changed = Event.fields.contains(literal_column("""'[{"name": "status"}]'::jsonb"""))
     return (
         select(func.max(Event.occurred_at))
         .where(Event.lead_id == Lead.id, Event.type == "lead.updated", changed)

@@ -38,7 +38,7 @@ class RecommendationService(Talker):
     """What to do next about a lead."""
 
     async def generate(self, lead_id: int) -> Write:
-        """Suggest up to three tasks. Two calls at once get the same ones; a model's failure gives none, and a warning."""
+        """Suggest up to three tasks. Two calls at once get the same; a model's failure gives none, and a warning."""
         claim = await claimed(self.conversation, lead_id, GenerationPurpose.RECOMMENDATIONS)
         if claim.outcome is not None:
             return self._joined(claim.generation_id, claim.outcome)
@@ -57,7 +57,12 @@ class RecommendationService(Talker):
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:
         ai: Ai = self.conversation.ai
-        answer = await ai.ask(question_about(facts), lead_id=lead_id, requested_by=self.viewer.id)
+        answer = await ai.ask(
+            question_about(facts),
+            lead_id=lead_id,
+            requested_by=self.viewer.id,
+            deadline=self.conversation.deadline,
+        )
         if answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook":
             self.conversation.warn(errors.AiUnavailable("The AI provider cannot answer; the playbook did instead."))
         return answer

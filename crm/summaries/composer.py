@@ -82,7 +82,8 @@ def _part(sentences: Sequence[Sentence], facts: LeadFacts, words: Mapping[str, s
 
 def _words(facts: LeadFacts) -> dict[str, str]:
     planned = sorted((one for one in facts.open_tasks if not one.suggested), key=lambda one: (one.due is None, one.due))
-    advice = playbook().suggest(facts)
+    # What is suggested and not yet decided may change any day; a summary stays until something happens.
+    advice = playbook().suggest(facts.model_copy(update={"open_tasks": planned, "dismissed_tasks": []}))
     found = {
         **words_of(facts),
         "job": short(facts.job_title),

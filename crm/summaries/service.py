@@ -74,9 +74,15 @@ class SummaryService(Talker):
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[WrittenSummary]:
         ai: Ai = self.conversation.ai
-        answer = await ai.ask(question_about(facts), lead_id=lead_id, requested_by=self.viewer.id)
+        answer = await ai.ask(
+            question_about(facts),
+            lead_id=lead_id,
+            requested_by=self.viewer.id,
+            deadline=self.conversation.deadline,
+        )
         if not plain_lines(answer.value.summary, _LONGEST):
-            raise errors.AiUnavailable("The model's summary was empty.")
+            message = "The model's summary was empty."
+            raise errors.AiUnavailable(message)
         if _stands_in(answer, ai):
             self.conversation.warn(errors.AiUnavailable("The AI provider cannot answer; the playbook did instead."))
         return answer

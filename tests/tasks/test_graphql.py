@@ -174,6 +174,7 @@ class TestUpdateTaskSource:
         await reason(SET_SOURCE, source="DISMISSED", reason="Too late")
         assert await reason(SET_SOURCE_ONLY, source="MANUAL") is None
         last = {field["name"]: (field["before"], field["after"]) for field in events()[-1]["fields"]}
+        assert last.pop("decidedAt")[1] > "2026"
         assert last == {"source": ("DISMISSED", "MANUAL"), "dismissedReason": ("Too late", None)}
 
     async def test_takes_a_reason_only_for_a_dismissal(self, refused, make_task):
