@@ -33,6 +33,7 @@ TEXTS = [
     "plain",
     "Plain",
 ]
+FIELDS = ["title", "source", "activityScore", "scoreCalculatedAt", "summary", "notes"]
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -116,6 +117,8 @@ class _Filler:
                 owner_id=self._maybe(self._dice.choice(self._users)),
                 summary=self._maybe(self._text()),
                 summary_generated_at=self._maybe(self._moment()),
+                summary_facts_at=self._maybe(self._moment()),
+                summary_source=self._maybe("playbook"),
                 activity_score=self._maybe(self._dice.choice((0, 50, 50, 100))),
                 version=self._dice.randint(1, 3),
                 created_at=self._moment(),
@@ -137,6 +140,11 @@ class _Filler:
             source=source,
             dismissed_reason=self._maybe(self._text()),
             generated_by=self._maybe("playbook"),
+            model=self._maybe("playbook"),
+            rule=self._maybe(self._text()),
+            edited=self._dice.random() < 0.3,
+            decided_at=self._maybe(self._moment()),
+            decided_by_id=self._maybe(self._dice.choice(self._users)),
             lead_id=self._dice.choice(self._leads),
             assignee_id=self._maybe(self._dice.choice(self._users)),
             created_at=self._moment(),
@@ -161,18 +169,21 @@ class _Filler:
     def event(self) -> None:
         entity = self._dice.choice(("lead", "task", "interaction"))
         before, after = (
-            self._dice.choice((None, self._text(), 7, 1.5, True, ["a", None], {"b": 1, "a": self._text()}))
+            self._dice.choice((None, self._text(), "AI_SUGGESTED", 7, 1.5, True, ["a", None], {"b": 1, "a": self._text()}))
             for _ in range(2)
         )
         self._insert(
             "events",
-            type=f"{entity}.updated",
+            type=f"{entity}.{self._dice.choice(('updated', 'created'))}",
             entity=entity,
             entity_id=str(self._dice.randint(1, len(self._leads) + 3)),
             lead_id=self._maybe(self._dice.choice(self._leads)),
             actor_id=self._maybe(self._dice.choice(self._users)),
             fields=Jsonb(
-                [{"name": f"field{n}", "before": before, "after": after} for n in range(self._dice.randint(0, 2))]
+                [
+                    {"name": self._dice.choice(FIELDS), "before": before, "after": after}
+                    for _ in range(self._dice.randint(0, 2))
+                ]
             ),
             occurred_at=self._moment(),
         )

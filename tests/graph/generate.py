@@ -21,7 +21,7 @@ from graphql import (
 from reference import EnumName
 
 # Answered by PostgreSQL's text search and its aggregates: they have tests of their own.
-_ELSEWHERE = ("search", "leadStats")
+_ELSEWHERE = ("search", "leadStats", "taskAnalytics")
 _LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
 

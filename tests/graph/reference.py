@@ -23,7 +23,12 @@ DECLARED = {
     "status": ["new", "contacted", "qualified", "proposal", "won", "lost"],
     "priority": ["low", "normal", "high", "urgent"],
 }
-ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity"}
+ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source"}
+
+DERIVED = {
+    *("summary", "summaryGeneratedAt", "summarySource", "summaryModel", "summaryPromptVersion", "summaryHash"),
+    *("summaryFactsAt", "activityScore", "scoreCalculatedAt", "scoreFactors"),
+}
 
 
 @dataclass(frozen=True)
@@ -371,8 +376,8 @@ class Reference:
         if name == "suggestedTaskCount":
             return sum(one["source"] == "ai_suggested" for one in tasks)
         if name == "summaryIsStale":
-            moments = [one["occurred_at"] for one in world.events if one["lead_id"] == row["id"]]
-            written = row["summary_generated_at"]
+            moments = [one["occurred_at"] for one in world.events if one["lead_id"] == row["id"] and really(one)]
+            written = row["summary_facts_at"] or row["summary_generated_at"]
             return bool(moments) and written is not None and max(moments) > written
         if name == "owner":
             return record("User", world.one("User", row["owner_id"]))
@@ -391,7 +396,9 @@ class Reference:
     def _task(self, row: Row, name: str, _: dict[str, Any]) -> Any:
         if name == "lead":
             return record("Lead", self.world.living_lead(row["lead_id"]))
-        return record("User", self.world.one("User", row["assignee_id"])) if name == "assignee" else NotImplemented
+        if name in ("assignee", "decidedBy"):
+            return record("User", self.world.one("User", row[{"assignee": "assignee_id"}.get(name, "decided_by_id")]))
+        return NotImplemented
 
     def _interaction(self, row: Row, name: str, _: dict[str, Any]) -> Any:
         if name == "lead":
@@ -413,6 +420,13 @@ class Reference:
             key = int(row["entity_id"]) if row["entity"] == name else None
             return record(name.title(), self.world.one(name.title(), key))
         return NotImplemented
+
+
+def really(event: Row) -> bool:
+    """Whether an event is about more than what follows from other facts, and no mere suggestion."""
+    if event["type"] == "task.created":
+        return not any(one["name"] == "source" and one["after"] == "AI_SUGGESTED" for one in event["fields"])
+    return event["type"] != "lead.updated" or any(one["name"] not in DERIVED for one in event["fields"])
 
 
 def record(kind: str, row: Row | None) -> Record | None:

@@ -37,6 +37,7 @@ ROOTS = [
     "users { id }",
     'search(text: "ab") { score lead { id } task { id } interaction { id } }',
     "leadStats(groupBy: [STATUS]) { count }",
+    "taskAnalytics(groupBy: [RULE]) { suggested dismissals { reason count } }",
 ]
 
 
