@@ -169,7 +169,7 @@ class _Filler:
     def event(self) -> None:
         entity = self._dice.choice(("lead", "task", "interaction"))
         before, after = (
-            self._dice.choice((None, self._text(), "AI_SUGGESTED", 7, 1.5, True, ["a", None], {"b": 1, "a": self._text()}))
+            self._dice.choice((None, self._text(), "AI_SUGGESTED", 7, True, ["a", None], {"b": 1.5, "a": self._text()}))
             for _ in range(2)
         )
         self._insert(

@@ -413,7 +413,8 @@ class Reference:
         if name == "actor":
             return record("User", self.world.one("User", row["actor_id"]))
         if name == "fields":
-            return window(row["fields"], given.get("limit"), given.get("offset"))
+            hidden = row["lead_id"] is not None and self.world.living_lead(row["lead_id"]) is None
+            return window([] if hidden else row["fields"], given.get("limit"), given.get("offset"))
         if name == "lead":
             return record("Lead", self.world.living_lead(row["lead_id"]))
         if name in ("task", "interaction"):
