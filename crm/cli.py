@@ -346,7 +346,10 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{_variable(one['loc'][0])}: {one['msg']}" for one in error.errors())
+        wrong = "; ".join(
+            ": ".join([*map(_variable, one["loc"][:1]), one["msg"].removeprefix("Value error, ")])
+            for one in error.errors()
+        )
         _fail(f"A setting is wrong. {wrong}.")
 
 

@@ -3,6 +3,7 @@
 import strawberry
 
 from crm import policies  # noqa: F401  (which rows a viewer sees)
+from crm.ai.graphql import AiQuery
 from crm.changes.graphql import ChangeSubscription
 from crm.graph.scalars import CONFIG
 from crm.interactions.graphql import InteractionMutation, InteractionQuery
@@ -16,7 +17,9 @@ from crm.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery):
+class Query(
+    LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery, AiQuery
+):
     """Everything that can be read."""
 
 

@@ -159,7 +159,16 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, given: object) -> object:
         """`OPENAI_API_KEY=` in an environment file means none."""
-        return None if isinstance(given, str) and not given.strip() else given
+        return (given.strip() or None) if isinstance(given, str) else given
+
+    @field_validator("openrouter_api_key", "openai_api_key")
+    @classmethod
+    def _fits_a_header(cls, given: SecretStr | None) -> SecretStr | None:
+        """A key that was pasted with something else would fail at every question, and be quoted in the error."""
+        if given is not None and not (given.get_secret_value().isascii() and given.get_secret_value().isprintable()):
+            msg = "holds characters that no key has"
+            raise ValueError(msg)
+        return given
 
     @field_validator("openai_base_url")
     @classmethod

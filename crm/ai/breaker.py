@@ -12,7 +12,7 @@ _WITHIN_SECONDS: Final = 60.0
 _OPEN_SECONDS: Final = 30.0
 
 
-class Circuit(StrEnum):
+class AiCircuit(StrEnum):
     """Whether questions go through."""
 
     CLOSED = "closed"
@@ -37,18 +37,18 @@ class Breaker:
         self._probe: Pass | None = None
 
     @property
-    def state(self) -> Circuit:
+    def state(self) -> AiCircuit:
         """Where it stands now."""
         if self._opened_at is None:
-            return Circuit.CLOSED
-        return Circuit.OPEN if self._clock() < self._opened_at + _OPEN_SECONDS else Circuit.HALF_OPEN
+            return AiCircuit.CLOSED
+        return AiCircuit.OPEN if self._clock() < self._opened_at + _OPEN_SECONDS else AiCircuit.HALF_OPEN
 
     def enter(self) -> Pass | None:
         """Leave to ask; None while the circuit is open. Whoever gets one hands it in with `leave`."""
         state = self.state
-        if state is Circuit.CLOSED:
+        if state is AiCircuit.CLOSED:
             return Pass(probe=False)
-        if state is Circuit.HALF_OPEN and self._probe is None:
+        if state is AiCircuit.HALF_OPEN and self._probe is None:
             self._probe = Pass(probe=True)
             return self._probe
         return None

@@ -128,6 +128,16 @@ class Ai:
         self._fallback = fallback
         self._recording: set[asyncio.Task[None]] = set()
 
+    @property
+    def source(self) -> AnswerSource:
+        """What the provider's answers are labelled as."""
+        return _source(self.provider)
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the playbook answers when the provider cannot."""
+        return self._fallback is not None
+
     async def ask(
         self,
         question: Question[R],
@@ -163,6 +173,8 @@ class Ai:
 
     async def _guarded(self, asking: _Asking[R]) -> Answer[R]:
         """Ask the provider, unless the circuit is open; and tell the breaker how it went."""
+        if asking.left() < _LEAST_SECONDS:
+            raise _unavailable(asking, Outcome.TIMEOUT.name)
         admitted = self.breaker.enter()
         if admitted is None:
             raise _unavailable(asking, _CIRCUIT_OPEN)
@@ -189,12 +201,12 @@ class Ai:
                 await _pause(asking, failure)
             except Unusable as failure:
                 if question.correction is not None or not failure.correctable:
-                    raise _unavailable(asking, failure.outcome.name, failure.problem) from None
+                    raise _unavailable(asking, failure.outcome.name, failure.detail) from None
                 question = replace(question, correction=Correction(failure.text, failure.problem))
             else:
                 return Answer(
                     value=reading.value,
-                    source=AnswerSource.PLAYBOOK if isinstance(provider, PlaybookProvider) else AnswerSource.LLM,
+                    source=_source(provider),
                     model=reply.model or provider.model,
                     prompt_version=question.prompt_version,
                     input_hash=asking.question.input_hash,
@@ -223,7 +235,7 @@ class Ai:
             end = End(failure.outcome, failure.reply, failure.detail, free=failure.free)
             raise
         except Unusable as failure:
-            end = End(failure.outcome, reply, failure.problem)
+            end = End(failure.outcome, reply, failure.detail)
             raise
         finally:
             asking.charge(end)
@@ -245,6 +257,10 @@ class Ai:
             log.error("ai.not_recorded", call=str(call), outcome=end.outcome.value, error=type(error).__name__)  # noqa: TRY400
         if end.outcome not in (Outcome.OK, Outcome.CANCELLED):
             log.warning("ai.call_failed", call=str(call), outcome=end.outcome.value, detail=end.detail)
+
+
+def _source(provider: Provider) -> AnswerSource:
+    return AnswerSource.PLAYBOOK if isinstance(provider, PlaybookProvider) else AnswerSource.LLM
 
 
 async def _completed(provider: Provider, question: Question[Any], deadline: float) -> Reply:

@@ -5,7 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar, get_origin
+from operator import itemgetter
+from typing import Any, Final, Generic, Literal, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.fields import FieldInfo
@@ -20,6 +21,8 @@ _MOST_CANDIDATES: Final = 40
 _MOST_TEXT: Final = 400_000
 _MOST_PROBLEM: Final = 1500
 _MOST_ERRORS: Final = 8
+# Some models think aloud before they reply.
+_THOUGHT: Final = "</think>"
 _LINES: Final = "\n\t"
 _NOTES: Final = "notes"
 
@@ -37,8 +40,11 @@ class Unusable(Exception):
     """The reply is of no use."""
 
     outcome: Outcome
-    problem: str
+    # For the record, where nothing that the CRM or the model wrote belongs.
+    detail: str
+    # For the model: what it wrote, and what is wrong with it.
     text: str = ""
+    problem: str = ""
     # Whether quoting the problem to the model may help; a refusal or a cut would only come again.
     correctable: bool = False
 
@@ -74,21 +80,24 @@ def read(reply: Reply, kind: type[R]) -> Reading[R]:
     if isinstance(reply.value, kind):
         return Reading(reply.value)
     _check_whole(reply)
-    problem = "it holds no JSON"
-    for payload in _payloads((reply.text or "")[:_MOST_TEXT]):
+    text = (reply.text or "")[:_MOST_TEXT]
+    first: ValidationError | None = None
+    for payload in _payloads(text.rpartition(_THOUGHT)[2]):
         notes: list[str] = []
         try:
             value = kind.model_validate(_shaped(_clean(payload), kind), context={_NOTES: notes})
         except ValidationError as error:
-            problem = _quoted(error) if problem.startswith("it holds") else problem
+            first = first or error
         else:
             return Reading(value, notes)
-    raise Unusable(Outcome.INVALID, problem, reply.text or "", correctable=True)
+    if first is None:
+        raise Unusable(Outcome.INVALID, "no JSON in the reply", text, "it holds no JSON", correctable=True)
+    raise Unusable(Outcome.INVALID, _listed(first, "type"), text, _listed(first, "msg"), correctable=True)
 
 
 def _check_whole(reply: Reply) -> None:
     if reply.refusal:
-        raise Unusable(Outcome.REFUSED, reply.refusal[:_MOST_PROBLEM])
+        raise Unusable(Outcome.REFUSED, "the model said no")
     if reply.finish_reason == "content_filter":
         raise Unusable(Outcome.REFUSED, "the provider's content filter stopped the reply")
     if reply.finish_reason == "length":
@@ -98,14 +107,15 @@ def _check_whole(reply: Reply) -> None:
 
 
 def _payloads(text: str) -> Iterator[Any]:
-    """Everything in a text that is JSON, the likeliest first: all of it, a fenced block, an object or list in prose."""
-    for part in (text, *_FENCED.findall(text)[:_MOST_CANDIDATES]):
+    """Everything in a text that is JSON: all of it, fenced blocks, objects and lists in prose; the largest first."""
+    for part in (text, *sorted(_FENCED.findall(text)[:_MOST_CANDIDATES], key=len, reverse=True)):
         found = _loaded(part.strip().lstrip("\ufeff"))
         if isinstance(found, str):  # JSON within JSON
             found = _loaded(found.strip())
         if isinstance(found, dict | list):
             yield found
-    yield from _scanned(text)
+    for _, found in sorted(_scanned(text), key=itemgetter(0), reverse=True):
+        yield found
 
 
 def _loaded(text: str) -> Any:
@@ -115,8 +125,8 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _scanned(text: str) -> Iterator[Any]:
-    """The balanced brackets in prose, from the left; what stands inside another is not looked at by itself."""
+def _scanned(text: str) -> Iterator[tuple[int, Any]]:
+    """The balanced brackets in prose with their lengths; what stands inside another is not looked at by itself."""
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
     at = 0
     for _ in range(_MOST_CANDIDATES):
@@ -128,7 +138,7 @@ def _scanned(text: str) -> Iterator[Any]:
         except (ValueError, RecursionError):
             at = opening.end()
         else:
-            yield found
+            yield at - opening.start(), found
 
 
 def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
@@ -140,7 +150,7 @@ def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
     if not isinstance(payload, dict):
         return {key: payload}
     if key in payload:
-        return _listed(payload, key)
+        return _with_list(payload, key)
     if payload.keys() & _item_keys(found):
         return {key: [payload]}
     inner = [value for value in payload.values() if isinstance(value, list | dict)]
@@ -149,7 +159,7 @@ def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
     return payload
 
 
-def _listed(payload: dict[str, Any], key: str) -> dict[str, Any]:
+def _with_list(payload: dict[str, Any], key: str) -> dict[str, Any]:
     """One item, or null, where a list belongs."""
     value = payload[key]
     if isinstance(value, dict):
@@ -180,10 +190,10 @@ def _clean(payload: Any) -> Any:
     return payload
 
 
-def _quoted(error: ValidationError) -> str:
-    """A validation error in words that a model can act on."""
+def _listed(error: ValidationError, part: Literal["msg", "type"]) -> str:
+    """A validation error, place by place: in words that a model can act on, or the kinds of errors alone."""
     shown = [
-        f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}"
+        f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one[part]}"
         for one in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_ERRORS]
     ]
     return "; ".join(shown)[:_MOST_PROBLEM]

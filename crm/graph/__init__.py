@@ -3,6 +3,7 @@
 from crm.graph.declare import (
     Connection,
     IncludeDeleted,
+    answered,
     checked,
     computed,
     edge,
@@ -17,6 +18,7 @@ from crm.graph.declare import (
 __all__ = [
     "Connection",
     "IncludeDeleted",
+    "answered",
     "checked",
     "computed",
     "edge",

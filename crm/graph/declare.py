@@ -222,6 +222,11 @@ def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
     return declare if function is None else declare(function)
 
 
+def answered(*, role: Role = Role.VIEWER) -> Callable[[F], F]:
+    """A root field of queries that Python answers, because what it tells is not in the database: a coroutine."""
+    return mutation(role=role)
+
+
 def stream(function: F) -> Any:
     """A subscription: the function gets a place in the event stream and a watermark, and returns the events between."""
     return _field(function, "stream", skip=3, extra={"after": AfterChange})

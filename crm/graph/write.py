@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -111,7 +112,7 @@ def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
             for child in field.children
             if child.shape is None or child.shape.python_name in known
         }
-    return result
+    return f"{result:f}" if isinstance(result, Decimal) else result
 
 
 def _by_ids(slot: Selected) -> Any:
