@@ -33,12 +33,12 @@ Behaviour = Callable[["_Handler"], None]
 
 
 class ModelServer:
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.requests: list[Asked] = []
         self.stopping = threading.Event()
         self._lock = threading.Lock()
         self._behaviours: list[Behaviour] = []
-        self._http = _Http(("127.0.0.1", 0), _Handler)
+        self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -145,7 +145,7 @@ def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
     """A payload in the shape of the reply: a reply that is one list may come bare, as one item, or under any key."""
     lists = [one for one in _fields(kind) if get_origin(one[1].annotation) is list]
     if len(lists) != 1:
-        return payload
+        return payload[0] if isinstance(payload, list) and len(payload) == 1 else payload
     key, found = lists[0]
     if not isinstance(payload, dict):
         return {key: payload}
