@@ -17,9 +17,7 @@ from crm.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(
-    LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery, AiQuery
-):
+class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery, AiQuery):
     """Everything that can be read."""
 
 

@@ -32,6 +32,8 @@ ME = {"query": "{ me { role } }"}
 # Who may use what. A new root field has to be added here, with the least role that may.
 RULES = {
     "Query": {
+        "aiStatus": Role.MEMBER,
+        "aiUsage": Role.ADMIN,
         "interaction": Role.VIEWER,
         "interactions": Role.VIEWER,
         "interactionsConnection": Role.VIEWER,
