@@ -1,11 +1,12 @@
-"""The command line: crm dev | serve | worker | migrate | demo | token | schema."""
+"""The command line: crm dev | serve | worker | migrate | demo | recalculate | token | schema."""
 
+import asyncio
 import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +19,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from crm.core import migrations
+from crm.core import errors, migrations
 from crm.core.embedded import EmbeddedPostgres
 from crm.core.identity import Role, make_token
+from crm.logs import configure as configure_logs
 from crm.settings import Settings
 
 app = typer.Typer(
@@ -138,6 +140,19 @@ def demo(
     with _embedded_database(data_dir or config.data_dir) as url:
         _migrate(url)
         _load_demo(url, leads)
+
+
+@app.command()
+def recalculate(
+    data_dir: Annotated[Path | None, typer.Option(help="Without DATABASE_URL: where `crm dev` keeps its own.")] = None,
+) -> None:
+    """Calculate every lead's score anew, as of now; the API goes on meanwhile. The worker does it each night."""
+    config = _settings()
+    if config.database_url:
+        _recalculate(config.database_url)
+        return
+    with _embedded_database(data_dir or config.data_dir) as url:
+        _recalculate(url)
 
 
 @app.command()
@@ -317,6 +332,35 @@ def _load_demo(url: str, leads: int) -> None:
         f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions and {loaded.tasks:,} tasks",
         highlight=False,
     )
+
+
+def _recalculate(url: str) -> None:
+    from crm.core.database import Database  # noqa: PLC0415
+    from crm.scoring.recalculation import Recalculation, RecalculateScoresResult  # noqa: PLC0415
+
+    configure_logs(_settings())
+
+    async def run(on_progress: Callable[[int, int], None]) -> RecalculateScoresResult:
+        database = Database(url, size=1)
+        try:
+            return await Recalculation(database, on_progress=on_progress).run()
+        finally:
+            database.close()
+
+    _refuse_old(url)
+    with _progress("Scores") as progress:
+        bar = progress.add_task("Scores", total=None)
+        try:
+            result = asyncio.run(run(lambda done, total: progress.update(bar, completed=done, total=total)))
+        except errors.CrmError as error:
+            _fail(error.message)
+    failed = f", {result.failed:,} failed (the log says which and why)" if result.failed else ""
+    console.print(
+        f"  {result.count:,} leads in {result.duration_ms / 1000:.1f} s: {result.changed:,} scores changed{failed}",
+        highlight=False,
+    )
+    if result.failed:
+        sys.exit(1)
 
 
 def _local_admin(url: str) -> UUID:

@@ -2,6 +2,7 @@
 
 from crm.ai.model import AiCall
 from crm.core.events import Event, StreamEpoch
+from crm.core.lease import Lease
 from crm.core.model import Model
 from crm.generations.model import Generation
 from crm.interactions.model import Interaction
@@ -17,6 +18,7 @@ __all__ = [
     "Generation",
     "Interaction",
     "Lead",
+    "Lease",
     "Model",
     "StreamEpoch",
     "Task",

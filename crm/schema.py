@@ -10,6 +10,7 @@ from crm.interactions.graphql import InteractionMutation, InteractionQuery
 from crm.leads.graphql import LeadMutation, LeadQuery
 from crm.people.graphql import UserMutation, UserQuery
 from crm.recommendations.graphql import RecommendationMutation, RecommendationQuery
+from crm.scoring.graphql import ScoreMutation
 from crm.search.graphql import SearchQuery
 from crm.stats.graphql import StatsQuery
 from crm.summaries.graphql import SummaryMutation
@@ -22,7 +23,15 @@ class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, Stat
 
 
 @strawberry.type(description="Everything that can be changed. Fields run one after another, each for itself.")
-class Mutation(LeadMutation, InteractionMutation, TaskMutation, UserMutation, RecommendationMutation, SummaryMutation):
+class Mutation(
+    LeadMutation,
+    InteractionMutation,
+    TaskMutation,
+    UserMutation,
+    RecommendationMutation,
+    SummaryMutation,
+    ScoreMutation,
+):
     """Everything that can be changed."""
 
 

@@ -33,10 +33,18 @@ class Entity(StrEnum):
     TASK = "task"
     INTERACTION = "interaction"
     USER = "user"
+    RECALCULATION = "recalculation"
 
 
 Row = type[events.Event]
-graph.enum(Entity, LEAD="A lead.", TASK="A task.", INTERACTION="An interaction.", USER="A user.")
+graph.enum(
+    Entity,
+    LEAD="A lead.",
+    TASK="A task.",
+    INTERACTION="An interaction.",
+    USER="A user.",
+    RECALCULATION="A recalculation of all scores; one change for each of its batches.",
+)
 
 
 @graph.type()

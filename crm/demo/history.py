@@ -22,6 +22,7 @@ class Rows:
 class Chapter:
     """Some leads with all that belongs to them."""
 
+    lead_ids: list[int]
     leads: Rows
     interactions: Rows
     tasks: Rows
@@ -49,7 +50,7 @@ class Historian:
             leads.append(lead_writer.lead(case))
             interactions += lead_writer.interactions(case)
             tasks += task_writer.tasks(case)
-        return Chapter(_rows(leads), _rows(interactions), _rows(tasks))
+        return Chapter(list(lead_ids), _rows(leads), _rows(interactions), _rows(tasks))
 
 
 def _rows(rows: list[str]) -> Rows:

@@ -15,6 +15,7 @@ from crm.demo.rows import INTERACTION_COLUMNS, LEAD_COLUMNS
 from crm.demo.tasks import TASK_COLUMNS
 from crm.demo.team import TEAM
 from crm.demo.worktime import WorkTime
+from crm.scoring.statements import QUIET_BATCH
 
 CHUNK = 1_000
 
@@ -47,7 +48,7 @@ def load(
     now: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Loaded:
-    """Add leads with their histories, and the sales team unless it is there, in one transaction. No events.
+    """Add leads with their histories and scores, and the sales team unless it is there, in one transaction. No events.
 
     The same seed and `now` in the same database give the same data. `on_progress` hears how many leads are done.
     """
@@ -58,6 +59,7 @@ def load(
         historian = Historian(seed, WorkTime(now), sellers)
         for chapter in _chapters(connection, historian, leads):
             _copy(connection, chapter, loaded)
+            _score(connection, chapter, now)
             if on_progress is not None:
                 on_progress(loaded.leads)
     with connection.transaction():
@@ -111,3 +113,7 @@ def _copy(connection: psycopg.Connection[Any], chapter: Chapter, loaded: Loaded)
     loaded.leads += chapter.leads.count
     loaded.interactions += chapter.interactions.count
     loaded.tasks += chapter.tasks.count
+
+
+def _score(connection: psycopg.Connection[Any], chapter: Chapter, now: datetime) -> None:
+    psycopg.RawCursor(connection).execute(QUIET_BATCH.encode(), (now, chapter.lead_ids))

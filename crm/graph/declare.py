@@ -38,6 +38,7 @@ Price = Callable[[dict[str, Any]], int]
 KEY: Final = "crm"
 CHECK: Final = "crm_check"
 _MODEL: Final = "__crm_model__"
+_DOCUMENT: Final = "__crm_document__"
 MAX_ROWS: Final = 1000
 DEFAULT_PAGE: Final = 50
 
@@ -141,6 +142,23 @@ def model_of(cls: builtins.type[Any]) -> builtins.type[Model] | None:
     return found
 
 
+@dataclass_transform(field_specifiers=(strawberry.field,))
+def document(cls: builtins.type[T]) -> builtins.type[T]:
+    """A GraphQL type whose fields are the members of a JSON object, by their Python names; enums in lower case.
+
+    A computed field that returns jsonb leads to it: `-> X | None` to an object, `-> list[X] | None` to an array.
+    Whoever writes the JSON sees to it that non-null fields have values.
+    """
+    decorated = strawberry.type(cls, description=_first_paragraph(cls))
+    setattr(decorated, _DOCUMENT, True)
+    return decorated
+
+
+def is_document(cls: object) -> bool:
+    """Whether a type was declared as a document."""
+    return bool(getattr(cls, _DOCUMENT, False))
+
+
 def enum(kind: builtins.type[E], *, structural: bool = False, **descriptions: str) -> builtins.type[E]:
     """An enum of the API, each value with its description.
 
@@ -182,7 +200,7 @@ def computed(function: F) -> F: ...
 @overload
 def computed(*, role: Role = ..., never_null: bool = ...) -> Callable[[F], F]: ...
 def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
-    """A field that is an SQL expression over the row's columns."""
+    """A field that is an SQL expression over the row's columns; jsonb, if its type is a `document`, or a list of one."""
 
     def declare(found: F) -> Any:
         return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null)

@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from graphql import (
     GraphQLArgument,
+    GraphQLEnumType,
     GraphQLField,
     GraphQLList,
+    GraphQLNamedType,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
@@ -15,13 +17,18 @@ from graphql import (
     get_named_type,
 )
 from sqlalchemy import Table
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 from strawberry.types.arguments import StrawberryArgument
 
 from crm.core.identity import Role
-from crm.core.model import Model
-from crm.graph.declare import CHECK, KEY, Connection, Declaration, Edge, PageInfo, model_of
+from crm.core.model import EnumText, Model
+from crm.graph.arguments import SQL_TYPES
+from crm.graph.declare import CHECK, KEY, Connection, Declaration, Edge, PageInfo, is_document, model_of
 
 _PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
+_DOCUMENT: Final = "document"
+_PLAIN: Final = frozenset({"Int", "Float", "String", "Boolean"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class FieldShape:
     arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the caller's spelling: the function's, and the argument
     resolver: Any = None
     checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
+    member: TypeEngine[Any] | None = None  # of a document: what its JSON becomes
 
     @property
     def kind(self) -> str:
@@ -59,7 +67,7 @@ class TypeShape:
     name: str
     origin: type[Any] | None
     model: type[Model] | None
-    part: str | None  # connection, edge or page_info
+    part: str | None  # connection, edge, page_info or document
     fields: dict[str, FieldShape] = field(default_factory=dict)
 
 
@@ -75,6 +83,20 @@ class SchemaShape:
         }
         for kind in self.types.values():
             _check_nulls(kind)
+            self._check_documents(kind)
+
+    def _check_documents(self, kind: TypeShape) -> None:
+        """At start-up: JSON leads to documents, and only JSON does; a document holds values and other documents."""
+        for one in kind.fields.values():
+            target = self.types.get(one.target or "")
+            leads_to_document = target is not None and target.part == _DOCUMENT
+            if kind.part == _DOCUMENT:
+                fits = leads_to_document if target is not None else one.member is not None
+            else:
+                fits = leads_to_document == (one.kind == "computed" and target is not None)
+            if not fits:
+                msg = f"{kind.name}.{one.name}: computed fields and members of documents are values or documents"
+                raise TypeError(msg)
 
     def root(self, operation: str) -> TypeShape:
         """The type of queries, mutations or subscriptions."""
@@ -85,7 +107,8 @@ def _type_shape(kind: GraphQLObjectType) -> TypeShape:
     definition = kind.extensions["strawberry-definition"]
     origin = definition.origin
     generic = definition.concrete_of.origin if definition.concrete_of else origin
-    shape = TypeShape(kind.name, origin, model_of(origin), _PARTS.get(generic))
+    part = _DOCUMENT if is_document(origin) else _PARTS.get(generic)
+    shape = TypeShape(kind.name, origin, model_of(origin), part)
     for name, one in kind.fields.items():
         shape.fields[name] = _field_shape(name, one)
     return shape
@@ -110,7 +133,18 @@ def _field_shape(name: str, one: GraphQLField) -> FieldShape:
         },
         resolver=declaration.function if declaration and declaration.kind == "python" else None,
         checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
+        member=_member(named, many=isinstance(bare, GraphQLList)),
     )
+
+
+def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:
+    """What a document's member becomes in SQL; None if it cannot be one. Lists of plain values stay JSON."""
+    if isinstance(named, GraphQLEnumType):
+        return None if many else EnumText(named.extensions["strawberry-definition"].wrapped_cls)
+    if named.name == "JSON" or (many and named.name in _PLAIN):
+        return JSONB()
+    kind: TypeEngine[Any] | None = None if many else SQL_TYPES.get(named.name)
+    return kind
 
 
 def _checks(arguments: Sequence[StrawberryArgument]) -> dict[str, Callable[[Any, str], None]]:

@@ -17,11 +17,12 @@ from sqlalchemy import (
     Text,
     case,
     cast,
+    column,
     func,
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
@@ -88,7 +89,8 @@ class Compiler:
             return _shown(rows.c[shape.python_name], shape)
         assert shape.declaration is not None
         if shape.kind == "computed":
-            return _shown(visible(_correlated(shape.declaration.function(rows.c), rows), rows), shape)
+            value = visible(_correlated(shape.declaration.function(rows.c), rows), rows)
+            return _shown(value, shape) if field.kind is None else self._document(field, value, rows)
         return self._edge(field, rows.c, rows)
 
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
@@ -126,6 +128,43 @@ class Compiler:
                 else_=value,
             )
         return found.with_only_columns(value).scalar_subquery()
+
+    # Documents
+
+    def _document(self, field: Selected, value: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
+        """A jsonb value as objects of a declared type; a list keeps its order, and what is not there is null."""
+        assert field.shape is not None
+        kind: ColumnElement[str] = literal_column("'array'" if field.shape.many else "'object'")
+        if field.shape.many:
+            each = func.jsonb_array_elements(value).table_valued(
+                column("item", JSONB), with_ordinality="place", name=self._name("d")
+            )
+            numbered = each.render_derived()
+            items = select(numbered.c.item).order_by(numbered.c.place).correlate(rows).subquery(self._name("q"))
+            found = self._records(self._members(field, items.c.item, items), items, many=True)
+            shown: Any = func.coalesce(found.scalar_subquery(), _EMPTY)
+        else:
+            shown = self._object(self._members(field, value, rows), rows)
+        return case((func.jsonb_typeof(value) == kind, shown))
+
+    def _members(
+        self, field: Selected, value: ColumnElement[Any], rows: FromClause
+    ) -> list[tuple[str, ColumnElement[Any]]]:
+        members: list[tuple[str, ColumnElement[Any]]] = []
+        for child in field.children:
+            shape = child.shape
+            if shape is None:
+                members.append((child.key, _type_name(_name(field))))
+                continue
+            name = _quoted(shape.python_name)
+            if child.kind is not None:
+                members.append((child.key, self._document(child, value.op("->", return_type=JSONB())(name), rows)))
+                continue
+            assert shape.member is not None
+            is_json = isinstance(shape.member, JSONB)
+            found = value.op("->")(name) if is_json else cast(value.op("->>")(name), shape.member)
+            members.append((child.key, _shown(found, shape)))
+        return members
 
     # Connections
 

@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import strawberry
 from sqlalchemy import func, literal_column
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
 from crm.changes.graphql import Change
@@ -24,6 +25,9 @@ from crm.people.graphql import User
 from crm.people.service import UserService
 from crm.tasks import graphql as tasks
 from crm.tasks.service import TaskService
+
+if TYPE_CHECKING:
+    from crm.scoring.graphql import ScoreFactor
 
 LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
 Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
@@ -105,6 +109,18 @@ class Lead:
         What follows from other facts (the score, the summary itself) and unanswered suggestions do not count.
         """
         return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
+
+    @graph.computed
+    def score_factors(
+        lead: Row,
+    ) -> list[Annotated["ScoreFactor", strawberry.lazy("crm.scoring.graphql")]] | None:
+        """What the score is made of: their points add up to it. Null until calculated."""
+        return lead.score_factors.op("->", return_type=JSONB())(literal_column("'factors'"))
+
+    @graph.computed
+    def score_version(lead: Row) -> str | None:
+        """By which formula the score was calculated; null until then."""
+        return lead.score_factors.op("->>")(literal_column("'version'"))
 
     @graph.edge
     def owner(lead: Row) -> User | None:

@@ -102,7 +102,8 @@ class Lead(Model):
             text("activity_score DESC NULLS LAST"),
             text("id DESC"),
         ),
-        Index("leads_score_calculated_at_idx", "score_calculated_at"),
+        # BRIN, so that (from PostgreSQL 16 on) a score that stays the same is updated in place: see decision 10.
+        Index("leads_score_calculated_at_idx", "score_calculated_at", postgresql_using="brin"),
         Index("leads_status_id_idx", "status", "id"),
         Index("leads_owner_id_id_idx", "owner_id", "id"),
         Index("leads_tags_idx", "tags", postgresql_using="gin"),

@@ -120,12 +120,22 @@ class _Filler:
                 summary_facts_at=self._maybe(self._moment()),
                 summary_source=self._maybe("playbook"),
                 activity_score=self._maybe(self._dice.choice((0, 50, 50, 100))),
+                score_factors=self._maybe(self._factors()),
                 version=self._dice.randint(1, 3),
                 created_at=self._moment(),
                 updated_at=self._moment(),
                 deleted_at=self._moment() if self._dice.random() < 0.25 else None,
             )
         )
+
+    def _factors(self) -> Jsonb:
+        """In any order, and sometimes none at all."""
+        signals = self._dice.sample(("recency", "depth", "open_tasks", "budget"), self._dice.choice((0, 1, 4)))
+        factors = [
+            {"signal": one, "points": self._dice.randint(0, 9), "max_points": 10, "evidence": self._text()}
+            for one in signals
+        ]
+        return Jsonb({"version": self._text(), "factors": factors})
 
     def task(self) -> None:
         source = self._dice.choice(("manual", "manual", "ai_suggested", "dismissed"))

@@ -23,7 +23,7 @@ DECLARED = {
     "status": ["new", "contacted", "qualified", "proposal", "won", "lost"],
     "priority": ["low", "normal", "high", "urgent"],
 }
-ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source"}
+ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source", "signal"}
 
 DERIVED = {
     *("summary", "summaryGeneratedAt", "summarySource", "summaryModel", "summaryPromptVersion", "summaryHash"),
@@ -363,7 +363,7 @@ class Reference:
             "endCursor": ends[-1],
         }
 
-    def _lead(self, row: Row, name: str, given: dict[str, Any]) -> Any:  # noqa: PLR0911  (one for each field)
+    def _lead(self, row: Row, name: str, given: dict[str, Any]) -> Any:  # noqa: C901, PLR0911  (one for each field)
         world = self.world
         tasks = [one for one in world.of_lead("Task", row) if not one["completed"]]
         if name == "fullName":
@@ -379,6 +379,9 @@ class Reference:
             moments = [one["occurred_at"] for one in world.events if one["lead_id"] == row["id"] and really(one)]
             written = row["summary_facts_at"] or row["summary_generated_at"]
             return bool(moments) and written is not None and max(moments) > written
+        if name in ("scoreFactors", "scoreVersion"):
+            found = (row["score_factors"] or {}).get(name.removeprefix("score").lower())
+            return records("ScoreFactor", found) if isinstance(found, list) else found
         if name == "owner":
             return record("User", world.one("User", row["owner_id"]))
         if name in ("tasks", "interactions"):

@@ -1,0 +1,79 @@
+"""The statements that write scores: each is one transaction's whole work, events included.
+
+$1 is the instant, $2 the ids of the leads. Scores are written by nothing else.
+"""
+
+# ruff: noqa: S608  (put together from constants)
+
+from typing import Final
+
+from crm.core.wire import Statement
+from crm.scoring.formula import scored
+
+# A lead that somebody else is changing right now is left out, rather than waited for.
+_UNLOCKED: Final = " FOR NO KEY UPDATE SKIP LOCKED"
+_CHOSEN: Final = """
+      SELECT id, status, budget, currency, activity_score AS was FROM leads
+      WHERE id = ANY($2::integer[]) AND deleted_at IS NULL ORDER BY id"""
+_WRITTEN: Final = """
+    written AS (
+      UPDATE leads SET activity_score = scored.score, score_factors = scored.factors, score_calculated_at = $1
+      FROM scored WHERE leads.id = scored.id AND {only}
+      RETURNING leads.id, scored.was, leads.activity_score AS score
+    )"""
+_AT: Final = "$1::timestamptz"
+
+NOW: Final = Statement("SELECT clock_timestamp() AS at")
+LIVING: Final = Statement("SELECT count(*)::text FROM leads WHERE deleted_at IS NULL")
+# The ids of the next leads, as text that PostgreSQL takes back as it is; the last of them, and how many there are.
+NEXT: Final = Statement(
+    """
+    SELECT array_agg(id ORDER BY id)::text, max(id)::text, count(*)::text FROM (
+      SELECT id FROM leads WHERE id > $1::integer AND deleted_at IS NULL ORDER BY id LIMIT $2::integer
+    ) AS following
+    """
+)
+
+SHOW: Final = Statement(f"WITH {scored(_CHOSEN, _AT)} SELECT id, score, factors FROM scored")
+
+# Those whose score or factors became others, each with its event. Only these are written, so a follower of events
+# costs nothing where nothing changed.
+FOLLOW: Final = Statement(
+    f"""
+    WITH {scored(_CHOSEN + " FOR NO KEY UPDATE", _AT)},
+    {_WRITTEN.format(only="(leads.score_calculated_at IS NULL OR leads.score_factors <> scored.factors)")},
+    logged AS (
+      INSERT INTO events (type, entity, entity_id, lead_id, fields)
+      SELECT 'lead.scored', 'lead', id::text, id,
+        jsonb_build_array(jsonb_build_object('name', 'activityScore', 'before', was, 'after', score))
+      FROM written WHERE was IS DISTINCT FROM score
+    )
+    SELECT id FROM written
+    """
+)
+
+_BATCH: Final = f"""
+    WITH {scored(_CHOSEN + _UNLOCKED, _AT)},
+    {_WRITTEN.format(only="coalesce(leads.score_calculated_at <= $1, true)")}"""
+_COUNTED: Final = """
+    SELECT (SELECT count(*) FROM chosen)::text, (SELECT count(*) FROM written WHERE was IS DISTINCT FROM score)::text,
+      CASE WHEN (SELECT count(*) FROM chosen) < cardinality($2::integer[]) THEN (
+        SELECT array_agg(id)::text FROM leads
+        WHERE id = ANY($2::integer[]) AND deleted_at IS NULL AND id NOT IN (SELECT id FROM chosen)
+      ) END"""
+
+# A batch of a recalculation: how many leads it did, how many scores became others, and which leads were locked. A
+# newer score than this run's stays. One event for all of them, of the run ($3) and its user ($4).
+BATCH: Final = Statement(
+    f"""{_BATCH},
+    logged AS (
+      INSERT INTO events (type, entity, entity_id, actor_id, fields)
+      SELECT 'scores.recalculated', 'recalculation', $3::text, $4::uuid, jsonb_build_array(
+        jsonb_build_object('name', 'count', 'before', NULL, 'after', count(*)),
+        jsonb_build_object('name', 'firstLeadId', 'before', NULL, 'after', min(id)),
+        jsonb_build_object('name', 'lastLeadId', 'before', NULL, 'after', max(id)))
+      FROM written HAVING count(*) > 0
+    ){_COUNTED}"""
+)
+# The same for demo data, which writes no events.
+QUIET_BATCH: Final = f"{_BATCH}{_COUNTED}"
