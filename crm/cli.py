@@ -336,7 +336,7 @@ def _load_demo(url: str, leads: int) -> None:
 
 def _recalculate(url: str) -> None:
     from crm.core.database import Database  # noqa: PLC0415
-    from crm.scoring.recalculation import Recalculation, RecalculateScoresResult  # noqa: PLC0415
+    from crm.scoring.recalculation import RecalculateScoresResult, Recalculation  # noqa: PLC0415
 
     configure_logs(_settings())
 

@@ -31,13 +31,14 @@ from sqlalchemy import (
     Text,
     bindparam,
 )
+from sqlalchemy.types import TypeEngine
 
 from crm.core import errors
 from crm.graph.declare import MAX_ROWS, is_structural
 
 # Flags and limits whose value is part of a statement's shape.
 STRUCTURAL_NAMES: Final = frozenset({"is_null", "include_deleted"})
-SQL_TYPES: Final = {
+SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "Int": Integer(),
     "Float": Float(),
     "String": Text(),

@@ -200,7 +200,7 @@ def computed(function: F) -> F: ...
 @overload
 def computed(*, role: Role = ..., never_null: bool = ...) -> Callable[[F], F]: ...
 def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
-    """A field that is an SQL expression over the row's columns; jsonb, if its type is a `document`, or a list of one."""
+    """A field that is an SQL expression over the row's columns: jsonb, if its type is a `document` or a list."""
 
     def declare(found: F) -> Any:
         return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null)

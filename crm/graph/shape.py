@@ -143,8 +143,7 @@ def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:
         return None if many else EnumText(named.extensions["strawberry-definition"].wrapped_cls)
     if named.name == "JSON" or (many and named.name in _PLAIN):
         return JSONB()
-    kind: TypeEngine[Any] | None = None if many else SQL_TYPES.get(named.name)
-    return kind
+    return None if many else SQL_TYPES.get(named.name)
 
 
 def _checks(arguments: Sequence[StrawberryArgument]) -> dict[str, Callable[[Any, str], None]]:

@@ -107,7 +107,10 @@ def _points(at: str, weights: Weights) -> dict[ScoreSignal, str]:
     steps = " ".join(f"WHEN worth >= {step.at_least} THEN {step.points}" for step in w.budget.steps)
     tasks = w.open_tasks
     return {
-        ScoreSignal.RECENCY: f"coalesce(round({w.recency.max_points} * power(0.5, {halvings}))::integer, 0)",
+        # (greatest() knows no nulls: without a contact it would be now.)
+        ScoreSignal.RECENCY: (
+            f"CASE WHEN last_at IS NULL THEN 0 ELSE round({w.recency.max_points} * power(0.5, {halvings}))::integer END"
+        ),
         ScoreSignal.FREQUENCY: f"least(recent * {w.frequency.points_each}, {w.frequency.max_points})",
         ScoreSignal.DEPTH: f"least({depth}, {w.depth.max_points})",
         ScoreSignal.RESPONSIVENESS: (

@@ -54,6 +54,7 @@ class Recalculation:
     announce: Callable[[], None] = lambda: None
     on_progress: Callable[[int, int], None] = lambda _done, _total: None
     batch: int = BATCH
+    patience: float = _LOCKED_SECONDS
     result: RecalculateScoresResult = field(default_factory=RecalculateScoresResult)
     _id: UUID = field(default_factory=uuid4)
     _locked: list[int] = field(default_factory=list)
@@ -119,7 +120,7 @@ class Recalculation:
 
     async def _score_locked(self, held: Held, at: bytes) -> None:
         """Come back to the leads that others were changing; whoever holds one for seconds keeps it out of this run."""
-        deadline = time.monotonic() + _LOCKED_SECONDS
+        deadline = time.monotonic() + self.patience
         while self._locked:
             again, self._locked = self._locked, []
             for start in range(0, len(again), self.batch):

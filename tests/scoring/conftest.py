@@ -1,0 +1,34 @@
+"""Leads with facts, and their scores as of any instant."""
+
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crm.core.database import Database
+from crm.core.wire import Statement
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from facts import Scorer
+
+_EMPTY = Statement("DELETE FROM leases")
+
+
+@pytest.fixture(scope="module")
+def scorer(database_url):
+    """Scores facts that exist for that long only."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
+        connection.commit()
+        yield Scorer(connection)
+        connection.rollback()
+
+
+@pytest.fixture
+async def database(database_url, db):  # noqa: ARG001
+    found = Database(database_url, size=3)
+    await found.write(_EMPTY)
+    yield found
+    found.close()
