@@ -13,6 +13,7 @@ from crm.core.feed import Feed
 from crm.jobs.roster import Roster, Shop
 from crm.jobs.worker import Worker
 from crm.logs import configure
+from crm.scoring import jobs as scoring
 from crm.settings import Settings
 
 Assemble = Callable[[Shop], Roster]
@@ -20,7 +21,7 @@ Assemble = Callable[[Shop], Roster]
 
 def roster(shop: Shop) -> Roster:  # noqa: ARG001  (what needs the shop to be made gets it here)
     """What the domains' `jobs.py` declare: a line each."""
-    return Roster(handlers=[], followers=[], chores=[])
+    return Roster(handlers=[scoring.NIGHTLY], followers=[scoring.FOLLOWER], chores=[])
 
 
 def make(shop: Shop) -> Worker:

@@ -12,7 +12,10 @@ class ScoreService(Service):
     """Scores within a transaction."""
 
     async def score(self, lead: Lead) -> Lead:
-        """Give a lead that was loaded here its score as of now; it is saved with whatever else changes about it."""
+        """Give a lead that was loaded here its score as of now; it is saved with what is changed about it after this.
+
+        What was changed about it before is saved first, by itself, since the score rests on it.
+        """
         (now,) = await self.unit.execute(statements.NOW)
         rows = await self.unit.execute(statements.SHOW, [encode(now["at"]), encode([lead.id])])
         for row in rows:  # none if it is deleted

@@ -89,9 +89,9 @@ class Budget(Signal):
 
     @model_validator(mode="after")
     def _falls(self) -> Self:
-        pairs = [(one.at_least, one.points) for one in self.steps]
-        if pairs != sorted(pairs, reverse=True) or pairs[0][1] > self.max_points:
-            message = "steps go from the largest amount down, and none gives more than max_points"
+        amounts, points = ([getattr(one, name) for one in self.steps] for name in ("at_least", "points"))
+        if [amounts, points] != [sorted(one, reverse=True) for one in (amounts, points)] or points[0] > self.max_points:
+            message = "steps go from the largest amount and the most points down; no more than max_points"
             raise ValueError(message)
         if not all(len(code) == len(self.currency) and code.isalpha() and code.isupper() for code in self.rates):
             message = "rates are by three-letter currencies"

@@ -87,6 +87,11 @@ class Scorer:
             keys = [self._insert(facts) for facts in several]
             return [self._show([key], at)[key] for key in keys]
 
+    def stored(self, keys: Sequence[int], at: datetime) -> dict[int, Score]:
+        """The scores of leads that are there."""
+        with self._connection.transaction():
+            return self._show(keys, at)
+
     def _show(self, keys: Sequence[int], at: datetime) -> dict[int, Score]:
         rows = psycopg.RawCursor(self._connection).execute(SHOW.text, (at, list(keys))).fetchall()
         return {key: Score.of(score, document) for key, score, document in rows}
@@ -94,7 +99,8 @@ class Scorer:
     def _insert(self, facts: Facts) -> int:
         connection = self._connection
         row = connection.execute(
-            "INSERT INTO leads (first_name, last_name, status, budget, currency) VALUES ('A', 'B', %s, %s, %s) RETURNING id",
+            "INSERT INTO leads (first_name, last_name, status, budget, currency)"
+            " VALUES ('A', 'B', %s, %s, %s) RETURNING id",
             (facts.status, facts.budget, facts.currency),
         ).fetchone()
         assert row is not None

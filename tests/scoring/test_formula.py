@@ -1,5 +1,6 @@
 """The score's properties, held against PostgreSQL; and what each signal says."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -49,7 +50,7 @@ class TestProperties:
     def test_time_passing_never_raises_it(self, scorer, facts, minutes):
         moments = [NOW, *(NOW + timedelta(minutes=one) for one in sorted(minutes))]
         found = scorer.at_each(facts, *moments)
-        for sooner, later in zip(found, found[1:], strict=False):
+        for sooner, later in itertools.pairwise(found):
             assert all(later.points[signal] <= sooner.points[signal] for signal in later.points)
 
     @often
