@@ -55,7 +55,7 @@ class ChangeService:
         """Whether anything really happened to a lead after a moment: to more than what follows from other facts."""
         change = _field("change")
         counts = or_(
-            and_(Event.type != _text("lead.updated"), not_(_is_suggestion())),
+            and_(Event.type.not_in([_text("lead.updated"), _text("lead.scored")]), not_(_is_suggestion())),
             select(_ONE).select_from(change).where(change.c["name"] != func.all(_DERIVED)).correlate(Event).exists(),
         )
         newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, counts)

@@ -20,6 +20,7 @@ from crm.leads.facts import LeadFacts, known_facts
 from crm.leads.model import Lead, SummarySource
 from crm.recommendations.playbook import playbook
 from crm.recommendations.reply import plain_lines
+from crm.scoring.service import ScoreService
 from crm.summaries.composer import composer
 from crm.summaries.prompt import VERSION, WrittenSummary, question_about
 
@@ -109,6 +110,7 @@ class SummaryWriter(Service):
         """Save a summary; nothing at all if the lead is gone."""
         lead = await self.unit.get(Lead, lead_id)
         await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED)
+        await ScoreService(self.unit).score(lead)
         lead.summary, lead.summary_generated_at = text.summary, self.unit.now()
         lead.summary_source, lead.summary_model = text.source, text.model
         lead.summary_prompt_version, lead.summary_hash = text.prompt_version, text.fingerprint

@@ -430,7 +430,9 @@ def really(event: Row) -> bool:
     """Whether an event is about more than what follows from other facts, and no mere suggestion."""
     if event["type"] == "task.created":
         return not any(one["name"] == "source" and one["after"] == "AI_SUGGESTED" for one in event["fields"])
-    return event["type"] != "lead.updated" or any(one["name"] not in DERIVED for one in event["fields"])
+    return event["type"] not in ("lead.updated", "lead.scored") or any(
+        one["name"] not in DERIVED for one in event["fields"]
+    )
 
 
 def record(kind: str, row: Row | None) -> Record | None:

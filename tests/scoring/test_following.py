@@ -143,3 +143,27 @@ class TestService:
         assert await ScoreService(unit).follow([lead["id"], lead["id"]]) == [lead["id"]]
         assert await ScoreService(unit).follow([lead["id"]]) == []
         assert await ScoreService(unit).follow([]) == []
+
+    async def test_a_new_score_makes_no_summary_stale(self, unit, make_lead, graphql, events):
+        lead = make_lead(activity_score=99, summary="Hot.", summary_generated_at="2026-01-01T00:00:00Z")
+        await ScoreService(unit).follow([lead["id"]])
+        await unit.save()
+        assert [row["type"] for row in events()] == ["lead.scored"]
+        query = "query ($id: Int!) { lead(id: $id) { summaryIsStale timeline { type fields { name before after } } } }"
+        found = (await graphql(query, id=lead["id"]))["lead"]
+        assert found["summaryIsStale"] is False
+        change = {"name": "activityScore", "before": 99, "after": WEIGHTS.stage.points["new"]}
+        assert found["timeline"] == [{"type": "lead.scored", "fields": [change]}]
+
+    async def test_a_summary_comes_with_a_score(self, graphql, make_lead, make_interaction):
+        lead = make_lead()
+        make_interaction(lead_id=lead["id"], type="meeting")
+        regenerate = (
+            "mutation ($id: Int!) { regenerateSummary(leadId: $id) {"
+            " summary activityScore scoreCalculatedAt summaryIsStale scoreFactors { points } } }"
+        )
+        found = (await graphql(regenerate, id=lead["id"]))["regenerateSummary"]
+        assert found["summary"]
+        assert found["activityScore"] == sum(one["points"] for one in found["scoreFactors"]) > 0
+        assert found["scoreCalculatedAt"] is not None
+        assert found["summaryIsStale"] is False
