@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, select
 
 from crm.core import errors, validate
 from crm.core.database import on_violation
@@ -60,12 +60,12 @@ class TaskService(Service):
     @staticmethod
     def open_count(lead_id: Operand) -> ColumnElement[int]:
         """How many of a lead's tasks are to be done: suggestions do not count until they are accepted."""
-        return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.MANUAL)))
+        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.MANUAL))
 
     @staticmethod
     def suggested_count(lead_id: Operand) -> ColumnElement[int]:
         """How many suggestions wait for an answer."""
-        return _count(lead_id, and_(not_(Task.completed), Task.source == _literal(TaskSource.AI_SUGGESTED)))
+        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.AI_SUGGESTED))
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a person's own task to a living lead."""
@@ -140,11 +140,6 @@ class TaskService(Service):
 
 def _order_column(row: Any, name: str) -> ColumnElement[Any]:
     return rank(row.priority, TaskPriority) if name == "priority" else row[name]
-
-
-def _literal(source: TaskSource) -> Any:
-    """A constant in a statement's text: it never varies, so it is not bound."""
-    return literal_column(f"'{source.value}'")
 
 
 def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:
