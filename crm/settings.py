@@ -185,7 +185,7 @@ class Settings(BaseSettings):
         keys = {AiProvider.OPENROUTER: self.openrouter_api_key, AiProvider.OPENAI: self.openai_api_key}
         if self.ai_provider in keys and keys[self.ai_provider] is None:
             name = self.ai_provider.value
-            msg = f"CRM_AI_PROVIDER={name} needs {name.upper()}_API_KEY (a server that needs none takes any text)"
+            msg = f"CRM_AI_PROVIDER={name} needs {name.upper()}_API_KEY"
             raise ValueError(msg)
         return self
 

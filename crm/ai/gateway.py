@@ -293,5 +293,5 @@ def _unavailable(
     asking: _Asking[Any], reason: str, detail: str | None = None, retry_after: float | None = None
 ) -> errors.AiUnavailable:
     log.warning("ai.unavailable", purpose=asking.question.purpose, reason=reason, detail=detail, calls=asking.attempt)
-    seconds = None if retry_after is None else math.ceil(retry_after)
-    return errors.AiUnavailable(_MESSAGES[reason], reason=reason, retryAfterSeconds=seconds)
+    later = {} if retry_after is None else {"retryAfterSeconds": math.ceil(retry_after)}
+    return errors.AiUnavailable(_MESSAGES[reason], reason=reason, **later)

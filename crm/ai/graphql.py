@@ -48,7 +48,9 @@ class AiUsage:
     estimated_usd: Decimal | None = strawberry.field(
         description="How much of it is estimated from a list of prices, rather than told by the provider."
     )
-    unknown_cost_calls: int = strawberry.field(description="Calls whose cost is unknown, and not in the sum.")
+    unknown_cost_calls: int = strawberry.field(
+        description="Calls whose cost nobody told, failed ones too; not in the sum."
+    )
     average_duration_ms: int | None = strawberry.field(description="The mean time of a call.")
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Generic, Literal, TypeVar, get_origin
 
-from pydantic import BaseModel, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 
 from crm.ai.provider import Outcome, Reply
@@ -143,14 +150,17 @@ def _scanned(text: str) -> Iterator[tuple[int, Any]]:
 
 def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
     """A payload in the shape of the reply: a reply that is one list may come bare, as one item, or under any key."""
-    lists = [one for one in _fields(kind) if get_origin(one[1].annotation) is list]
+    lists = [one for one in kind.model_fields.items() if get_origin(one[1].annotation) is list]
     if len(lists) != 1:
         return payload[0] if isinstance(payload, list) and len(payload) == 1 else payload
-    key, found = lists[0]
+    name, found = lists[0]
+    keys = _keys(name, found)
+    key = keys[0]
     if not isinstance(payload, dict):
         return {key: payload}
-    if key in payload:
-        return _with_list(payload, key)
+    for one in keys:
+        if one in payload:
+            return _with_list(payload, one)
     if payload.keys() & _item_keys(found):
         return {key: [payload]}
     inner = [value for value in payload.values() if isinstance(value, list | dict)]
@@ -170,11 +180,16 @@ def _with_list(payload: dict[str, Any], key: str) -> dict[str, Any]:
 def _item_keys(found: FieldInfo) -> set[str]:
     """The keys of a list field's items."""
     item = next(iter(getattr(found.annotation, "__args__", ())), None)
-    return {name for name, _ in _fields(item)} if isinstance(item, type) and issubclass(item, BaseModel) else set()
+    if not (isinstance(item, type) and issubclass(item, BaseModel)):
+        return set()
+    return {key for name, one in item.model_fields.items() for key in _keys(name, one)}
 
 
-def _fields(kind: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
-    return [(found.alias or name, found) for name, found in kind.model_fields.items()]
+def _keys(name: str, found: FieldInfo) -> list[str]:
+    """The keys that a field goes by in JSON, the first of them first."""
+    alias = found.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [one for one in choices if isinstance(one, str)] or [found.alias or name]
 
 
 def _clean(payload: Any) -> Any:

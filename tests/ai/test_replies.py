@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 from questions import Suggestions, suggestion
 
 from crm.ai.provider import Outcome, Reply
@@ -27,6 +27,14 @@ class Report(BaseModel):
 
 class Aliased(BaseModel):
     found: Annotated[list[str], keep_valid(at_most=2), Field(alias="foundOnes")]
+
+
+class Step(BaseModel):
+    title: str = Field(validation_alias=AliasChoices("title", "name"))
+
+
+class Steps(BaseModel):
+    steps: list[Step] = Field(validation_alias=AliasChoices("steps", "tasks"))
 
 
 def said(content):
@@ -76,6 +84,8 @@ class TestShapes:
 
     def test_aliases_count(self):
         assert read(said(["a", "b", "c"]), Aliased).value.found == ["a", "b"]
+        for one in ({"name": "x"}, [{"title": "x"}], {"tasks": {"name": "x"}}, {"steps": [{"name": "x"}]}):
+            assert read(said(one), Steps).value.steps[0].title == "x"
 
     @pytest.mark.parametrize("other", [{"tasks": "call them"}, {"tasks": 3}, {"a": [1], "b": [2]}, {"x": 1}, "[1]"])
     def test_what_is_nothing_like_it(self, other):
