@@ -11,9 +11,11 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
+
 from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
 from crm.core.database import Database
-from crm.core.wire import BEGIN, COMMIT, Statement, encode
+from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Statement, encode
 
 # What today's calls have cost: an unknown cost counts as what was reserved for it.
 _SPENT: Final = """
@@ -82,8 +84,13 @@ class Calls:
             await self._database.write(*step)
             return True
         async with self._database.primary.wire() as wire:
-            # Each statement sees what was committed before it, so this one all that those before it in turn reserved.
-            found = await wire.run([(BEGIN, ()), (_IN_TURN, ()), step, (COMMIT, ())])
+            try:
+                # Each statement sees what was committed before it: this one what all those before it in turn reserved.
+                found = await wire.run([(BEGIN, ()), (_IN_TURN, ()), step, (COMMIT, ())])
+            except psycopg.Error:
+                if not wire.broken:
+                    await wire.execute(ROLLBACK)
+                raise
         return bool(found[2].ntuples)
 
     async def end(self, call: UUID, end: End) -> None:

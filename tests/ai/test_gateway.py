@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 
+import psycopg
 import pytest
 from model_server import ModelServer, good, hang, status
 from questions import KEY, Suggestions, question, suggestion
@@ -238,6 +239,19 @@ class TestWhoeverGoesAway:
         await asyncio.gather(*(ai.ask(question()) for _ in range(20)))
         assert time.monotonic() - began < 3
         assert [call["outcome"] for call in calls()] == ["ok"] * 20
+        narrow.close()
+
+    async def test_without_a_record_leaves_the_connection_clean(self, make_ai, model_server, database_url, calls):
+        model_server.will(good([]))
+        narrow = Database(database_url, size=1, timeout=2)
+        ai = make_ai()
+        ai.calls = Calls(narrow, Decimal(1))
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+            await ai.ask(question(), lead_id=2**40)
+        assert model_server.requests == []
+        await ai.ask(question())
+        assert [call["outcome"] for call in calls()] == ["ok"]  # seen from outside: it was committed
+        await ai.close()
         narrow.close()
 
 
