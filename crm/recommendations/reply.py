@@ -145,8 +145,8 @@ def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetim
         day = datetime.fromisoformat((given or "").strip()[:10]).date()
     except ValueError:
         return None
-    due = on_workday(datetime.combine(day, _AFTERNOON), holidays)
-    return due if now < due < now + _FURTHEST else None
+    due = datetime.combine(day, _AFTERNOON)
+    return on_workday(due, holidays) if now < due < now + _FURTHEST else None
 
 
 def _bag(title: str) -> frozenset[str]:

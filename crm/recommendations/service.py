@@ -45,6 +45,7 @@ class RecommendationService(Talker):
         try:
             facts: LeadFacts = await self.conversation.write(FactReader.of_lead, lead_id)
             answer = await self._asked(facts, lead_id)
+            drafts = drafts_of(answer.value, facts.now, playbook().holidays)
         except errors.AiUnavailable as error:
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
             self.conversation.warn(error)
@@ -52,7 +53,6 @@ class RecommendationService(Talker):
         except BaseException:
             await abandoned(self.conversation, claim)
             raise
-        drafts = drafts_of(answer.value, facts.now, playbook().holidays)
         return Write(SuggestionService.record, (lead_id, _origin(claim.generation_id, answer), drafts))
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:
