@@ -54,9 +54,17 @@ class ChangeService:
     def happened_since(lead_id: Operand, moment: Operand) -> ColumnElement[bool]:
         """Whether anything really happened to a lead after a moment: to more than what follows from other facts."""
         change = _field("change")
+        of_derived = Event.type.in_([_text("lead.updated"), _text("lead.scored")])
         counts = or_(
-            and_(Event.type.not_in([_text("lead.updated"), _text("lead.scored")]), not_(_is_suggestion())),
-            select(_ONE).select_from(change).where(change.c["name"] != func.all(_DERIVED)).correlate(Event).exists(),
+            and_(not_(of_derived), not_(_is_suggestion())),
+            and_(
+                of_derived,
+                select(_ONE)
+                .select_from(change)
+                .where(change.c["name"] != func.all(_DERIVED))
+                .correlate(Event)
+                .exists(),
+            ),
         )
         newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, counts)
         return newer.correlate_except(Event).exists()

@@ -2,7 +2,7 @@
 
 Where the lead is decides (its place, currency, telephone, address, form of company); the words written about it decide
 when that says nothing. One hostile or foreign note must not turn the language of a lead in Stockholm. English when in
-doubt. Why: docs/decisions/0010-language-of-a-lead.md.
+doubt. Why: docs/decisions/0009-language-of-a-lead.md.
 """
 
 import re
