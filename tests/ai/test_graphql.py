@@ -1,11 +1,13 @@
 """`aiUsage` and `aiStatus` over HTTP."""
 
+import asyncio
 import itertools
+import time
 from uuid import UUID
 
 import httpx2
 import pytest
-from model_server import good
+from model_server import good, hang
 from questions import KEY
 from servers import Server
 
@@ -163,7 +165,46 @@ class TestAiStatus:
         assert KEY not in server.log()
 
 
-async def _asked(server, query):
-    async with httpx2.AsyncClient() as client:
+@pytest.fixture
+def asking_server(database_url, tmp_path, model_server):
+    """A server that asks the model server; its requests' deadline is shorter than the AI's."""
+    settings = {
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": model_server.url,
+        "CRM_REQUEST_TIMEOUT_SECONDS": "4",
+        "CRM_AI_TIMEOUT_SECONDS": "60",
+    }
+    server = Server(database_url, tmp_path / "log", **settings).start()
+    yield server
+    assert server.stop() == 0
+    assert KEY not in server.log()
+
+
+class TestAMutationThatAsks:
+    async def test_ends_before_the_requests_deadline(self, asking_server, model_server, make_lead, calls):
+        lead = make_lead()["id"]
+        model_server.will(hang())
+        began = time.monotonic()
+        found = await _asked(asking_server, f"mutation {{ generateTaskRecommendations(leadId: {lead}) {{ id }} }}")
+        assert time.monotonic() - began < 4
+        assert found["data"] == {"generateTaskRecommendations": []}
+        [warning] = found["extensions"]["warnings"]
+        assert (warning["code"], warning["reason"]) == ("AI_UNAVAILABLE", "TIMEOUT")
+        assert [(call["outcome"], call["lead_id"]) for call in calls()] == [("timeout", lead)]
+
+    async def test_whose_client_goes_away_is_on_record(self, asking_server, model_server, make_lead, calls):
+        lead = make_lead()["id"]
+        model_server.will(hang())
+        query = f"mutation {{ generateTaskRecommendations(leadId: {lead}) {{ id }} }}"
+        with pytest.raises(httpx2.TimeoutException):
+            await _asked(asking_server, query, timeout=1)
+        end = time.monotonic() + 2
+        while calls()[0]["outcome"] == "underway" and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert [(call["outcome"], call["cost_source"]) for call in calls()] == [("cancelled", "unknown")]
+
+
+async def _asked(server, query, timeout=10):
+    async with httpx2.AsyncClient(timeout=timeout) as client:
         headers = {"Authorization": f"Bearer {server.token()}"}
         return (await client.post(f"{server.url}/graphql", json={"query": query}, headers=headers)).json()
