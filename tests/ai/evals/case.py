@@ -1,5 +1,6 @@
 """Cases: leads as a salesperson wrote them down, with what a good answer must and must not hold. See README.md."""
 
+import calendar
 import hashlib
 import re
 import tomllib
@@ -14,14 +15,11 @@ from typing import Any, Literal
 FOLDER = Path(__file__).parent / "cases"
 Part = Literal["open", "held_out"]
 
-MONTHS = {
-    "sv": "januari februari mars april maj juni juli augusti september oktober november december".split(),
-    "en": "January February March April May June July August September October November December".split(),
-}
+_SWEDISH_MONTHS = "januari februari mars april maj juni juli augusti september oktober november december"
+MONTHS = {"sv": _SWEDISH_MONTHS.split(), "en": list(calendar.month_name)[1:]}
 _DAY = re.compile(r"\{day([+-]\d+)\}")
-_LEAD_COLUMNS = frozenset(
-    "first_name last_name email phone company job_title status source budget currency location tags".split()
-)
+_COLUMNS = "first_name last_name email phone company job_title status source budget currency location tags"
+_LEAD_COLUMNS = frozenset(_COLUMNS.split())
 
 
 @dataclass(frozen=True)
