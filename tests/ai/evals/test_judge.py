@@ -89,7 +89,7 @@ class TestPlantedFacts:
             "Vi har haft fem samtal med henne.",
             "Mötet tog 90 minuter.",
             "Hör med Gunnar om beslutet.",
-            "Lennart har sagt ja.",
+            "Erik har sagt ja.",
             "Maria Lundgren hos Skåneflytt har offerten.",
             "Skriv till maria@annan.example.",
             "Ring +46 70 123 45 67.",
