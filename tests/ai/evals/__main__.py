@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.only and not options.no_page:
         report.write(PAGE, document.page(columns, notes, missed))
     for part, names in missed.items():
-        print(f"{part}: " + (f"the playbook misses {', '.join(names)}" if names else "the playbook passes all gates"))
+        Console().print(
+            f"{part}: " + (f"the playbook misses {', '.join(names)}" if names else "the playbook passes all gates")
+        )
     return int(any(missed.values()))
 
 

@@ -4,23 +4,25 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import psycopg
 from psycopg.rows import dict_row
 
 from tests.ai.evals.answer import Answer, Suggestion
-from tests.ai.evals.case import Case, Task, moment
+from tests.ai.evals.case import OWNER, Case, Task, moment
 
 GENERATE = """mutation($id: Int!) { generateTaskRecommendations(leadId: $id) {
   title description aiReasoning priority dueDate generatedBy source } }"""
 SUMMARISE = "mutation($id: Int!) { regenerateSummary(leadId: $id) { summary activityScore } }"
 
 
-def put(connection: psycopg.Connection[Any], case: Case, now: datetime) -> int:
+def put(connection: psycopg.Connection[Any], case: Case, now: datetime, owner: UUID | None = None) -> int:
     """Insert a case's lead with all that belongs to it; its id."""
     case = case.at(now)
     columns = {**case.lead, "created_at": moment(now, case.created), "updated_at": moment(now, case.created)}
+    columns["owner_id"] = owner
     lead = _insert(connection, "leads", columns)
     for interaction in case.interactions:
         at = moment(now, interaction.ago)
@@ -49,12 +51,12 @@ def _task(task: Task, now: datetime) -> dict[str, Any]:
     return values
 
 
-def _insert(connection: psycopg.Connection[Any], table: str, values: dict[str, Any]) -> int:
+def _insert(connection: psycopg.Connection[Any], table: str, values: dict[str, Any]) -> Any:
     given = {name: value for name, value in values.items() if value is not None}
-    statement = f"INSERT INTO {table} ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) RETURNING id"  # noqa: S608
+    statement = f"INSERT INTO {table} ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) RETURNING id"
     row = connection.execute(statement, list(given.values())).fetchone()
     assert row is not None
-    return int(row["id"] if isinstance(row, dict) else row[0])
+    return row["id"]
 
 
 class Asker:
@@ -72,7 +74,8 @@ class Asker:
     def answers(self, asked: Sequence[Case]) -> Iterator[tuple[Case, Answer]]:
         """The answer for each case. All leads are there before the first is asked about: none may leak into another."""
         now = datetime.now(UTC)
-        leads = [put(self._database, case, now) for case in asked]
+        owner = _insert(self._database, "users", {"email": "robin@seller.example", "name": OWNER, "role": "member"})
+        leads = [put(self._database, case, now, owner) for case in asked]
         for case, lead in zip(asked, leads, strict=True):
             yield case, self._answer(lead, now)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 FOLDER = Path(__file__).parent / "cases"
+OWNER = "Robin Alm"  # whose leads they are
 Part = Literal["open", "held_out"]
 
 _SWEDISH_MONTHS = "januari februari mars april maj juni juli augusti september oktober november december"

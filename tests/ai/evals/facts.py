@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from tests.ai.evals.case import Case, moment
+from tests.ai.evals.case import OWNER, Case, moment
 from tests.ai.evals.claims import Claims, claims, plain_spaces
 
 # People speak of days where they are; the records keep UTC.
@@ -42,6 +42,7 @@ class Facts:
         return [plain_spaces(text) for text in self._texts() if text]
 
     def _texts(self) -> Iterator[str | None]:
+        yield OWNER
         for value in self.case.lead.values():
             yield from value if isinstance(value, list) else [str(value) if value is not None else None]
         for interaction in self.case.interactions:
@@ -86,6 +87,8 @@ class Facts:
         """How many interactions (of each type, lately) and tasks (of each state) there are."""
         case = self.case
         found = {len(case.interactions), len(case.tasks), *Counter(i.type for i in case.interactions).values()}
+        # A note is written about somebody: whoever counts contacts may leave it out.
+        found.add(sum(i.type != "note" and i.ago >= 0 for i in case.interactions))
         found |= set(Counter(task.state for task in case.tasks).values())
         found.add(sum(task.state in ("open", "suggested") for task in case.tasks))
         found |= {sum(0 <= i.ago <= days for i in case.interactions) for days in (7, 14, 30, 60, 90, 180, 365)}

@@ -40,7 +40,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         r"(?<!previous )(?<!that )(?<!intro )(?<!latest )(?<!earlier )(?<!per )(?<!since )(?<!after )\bcall(?!\w)",
         near(_BOOK + "|have|make|take|plan", "(?:phone )?call", 4),
         r"\bring\b",
-        r"\b(?:phone|telephone)\b(?=\s+(?-i:[A-ZÅÄÖ]))",
+        r"\b(?:phone|telephone)\b(?=\s+(?-i:[A-ZÅÄÖ¤]))",
         near("boka|ta|planera|föreslå", r"(?:telefon)?samtal", 4),
         r"\b(?:by|per|via|på) (?:phone|telefon)\b",
     ),
@@ -61,7 +61,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
         near("message|write|skriv|contact|kontakta|svara|reply|reach", "LinkedIn", 8),
     ),
     "follow_up": (
-        r"\bfollow(?:ing)?[- ]?up|\bfölj(?:a)? upp|\buppfölj|\bget back to\b|\båterkoppla|\båterkom\b|\bpick (?:it )?up\b",
+        r"\bfollow(?:ing)?[- ]?up|\bfölj(?:a)? upp|\buppfölj|\bget back (?:to|in touch)\b|\båterkoppla|\båterkom\b|\bpick (?:it )?up\b",
         r"\bpåminn|\bremind|\bre-?connect|\bväck|\brevive|\bresume|\båteruppta|\bcatch up|\bhör(?:a)? av|\bnudge",
         r"\b(?:call|contact|e-?mail|ring|kontakta|sök|mejla)\b[^.;]{0,40}\b(?:again|igen)\b|\bre-?engage",
     ),
@@ -73,7 +73,7 @@ INTENTS: dict[str, tuple[str, ...]] = {
     ),
     "book_meeting": (
         near(_BOOK, r"meeting|workshop|session|review|\w*möte\w*|träff\w*|genomgång\w*|tider|times|time to meet|visit"),
-        r"\bmeet (?:with )?(?=(?-i:[A-ZÅÄÖ]))|\bträffa\b",
+        r"\bmeet (?:with )?(?=(?-i:[A-ZÅÄÖ¤]))|\bträffa\b",
     ),
     "book_demo": (
         near(_BOOK + "|show|give|run|visa|håll|erbjud|demonstrate", r"demo\w*|visning\w*|walk-?through|live"),

@@ -19,10 +19,13 @@ GATES = ("facts", "duplicates", "dates", "count", "language", "lengths", "reason
 TITLE, DESCRIPTION, REASON, SUMMARY = 100, 600, 500, 1500
 RECENTLY = 30  # days a dismissed task must not come back
 FAR_AHEAD = timedelta(days=400)
-_MARKUP = re.compile(r"<\s*/?\s*[a-zA-Z!][^>]*>?|```|\[[^\]]*\]\([^)]*\)|\{\{?\w+\}?\}|\bNone\b|\bnull\b|\bundefined\b")
+_MARKUP = re.compile(r"<\s*/?\s*[a-zA-Z!][^>]*>?|```|\[[^\]]*\]\([^)]*\)")
+# What is left of a template; unless the lead is really called so.
+_LEFT_OVER = re.compile(r"\{\{?\w+\}?\}|\bNone\b|\bnull\b|\bundefined\b")
 _SMALL = word_set("""
     the a an to at of for with and in on about from by again up och på av till för med om hos i en ett den det igen upp
     their his her dig er oss you us""")
+_NAME = re.compile(r"[^\W_]+")
 _STAGES = {
     "new": "new|ny|nytt|nya|nyinkommen|not yet contacted|fresh",
     "contacted": "contacted|contact|kontaktad|kontakt|dialog|touch",
@@ -92,7 +95,7 @@ def _judge_suggestion(verdict: Verdict, facts: Facts, suggestion: Suggestion, wh
     verdict.complain("dates", list(_due_complaints(suggestion.due, facts.now)), where)
     verdict.complain("lengths", list(_length_complaints(suggestion)), where)
     verdict.complain("reasons", list(_reason_complaints(suggestion.reason or "", facts)), where)
-    verdict.complain("plain", list(_plain_complaints(suggestion.whole)), where)
+    verdict.complain("plain", list(_plain_complaints(suggestion.whole, facts)), where)
     for text in (suggestion.action, suggestion.reason or ""):
         if found := language.complaint(without_own_words(text, facts), verdict.case.language):
             verdict.complain("language", [found], where)
@@ -124,9 +127,11 @@ def _reason_complaints(reason: str, facts: Facts) -> Iterator[str]:
         yield f"has a reason that fits any lead: {reason!r}"
 
 
-def _plain_complaints(text: str) -> Iterator[str]:
+def _plain_complaints(text: str, facts: Facts) -> Iterator[str]:
     yield from (f"holds a link: {match[0]}" for match in LINK.finditer(text))
     yield from (f"holds markup: {match[0]}" for match in _MARKUP.finditer(text))
+    known = "\n".join(facts.texts)
+    yield from (f"holds a placeholder: {m[0]}" for m in _LEFT_OVER.finditer(text) if m[0] not in known)
     odd = {c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Co", "Cn") and c not in "\n\t"}
     odd |= {c for c in text if c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\ufeff"}
     if odd:
@@ -139,6 +144,8 @@ def specific(reason: str, facts: Facts) -> bool:
     if any((said.amounts, said.periods, said.days, said.counts, said.numbers, said.emails)):
         return True
     lead = facts.case.lead
+    if f"{lead['first_name']} {lead['last_name']}" in reason:
+        return True
     own = {
         word
         for column in ("first_name", "last_name", "company", "source", "job_title", "location")
@@ -160,6 +167,17 @@ def without_own_words(text: str, facts: Facts) -> str:
     return text
 
 
+def does(text: str, case: Case) -> frozenset[str]:
+    """The intents of a text; what the lead's own names happen to mean does not count."""
+    names = {
+        name
+        for column in ("first_name", "last_name", "company")
+        for name in _NAME.findall(str(case.lead.get(column) or ""))
+        if len(name) >= 3
+    }
+    return intents(_NAME.sub(lambda match: "¤" if match[0] in names else match[0], text))
+
+
 def _core(title: str, case: Case) -> set[str]:
     own = {
         word for column in ("first_name", "last_name", "company") for word in words(str(case.lead.get(column) or ""))
@@ -175,7 +193,7 @@ def same_task(one: str, other: str, case: Case) -> bool:
     a, b = _core(one, case), _core(other, case)
     if a and b and len(a & b) / len(a | b) >= 0.6:
         return True
-    what, what_other = intents(one), intents(other)
+    what, what_other = does(one, case), does(other, case)
     if what & what_other & SPECIFIC:
         return True
     channel = what & {"call", "email", "message"}
@@ -204,10 +222,10 @@ def _says(text: str, alternatives: str) -> bool:
 
 def _musts(case: Case, answer: Answer) -> Iterator[tuple[str, bool]]:
     wanted, suggestions = case.expected, answer.suggestions
-    does = [intents(suggestion.action) for suggestion in suggestions]
+    done = [does(suggestion.action, case) for suggestion in suggestions]
     everything = "\n".join(suggestion.whole for suggestion in suggestions)
     for alternatives in wanted.must:
-        yield f"must {alternatives}", any(set(alternatives.split("|")) & found for found in does)
+        yield f"must {alternatives}", any(set(alternatives.split("|")) & found for found in done)
     for alternatives in wanted.mention:
         yield f"mention {alternatives}", _says(everything, alternatives)
     ranks = [PRIORITIES.index(suggestion.priority) for suggestion in suggestions]
@@ -220,9 +238,9 @@ def _musts(case: Case, answer: Answer) -> Iterator[tuple[str, bool]]:
 
 def _nevers(case: Case, answer: Answer) -> Iterator[tuple[str, bool]]:
     wanted, suggestions = case.expected, answer.suggestions
-    does = [intents(suggestion.action) for suggestion in suggestions]
+    done = [does(suggestion.action, case) for suggestion in suggestions]
     for name in wanted.never:
-        yield f"never {name}", not any(name in found for found in does)
+        yield f"never {name}", not any(name in found for found in done)
     for words_ in wanted.never_say:
         yield f"never say {words_!r}", not any(words_.lower() in suggestion.whole.lower() for suggestion in suggestions)
     if wanted.calm:
@@ -231,7 +249,7 @@ def _nevers(case: Case, answer: Answer) -> Iterator[tuple[str, bool]]:
     if wanted.not_before is not None:
         earliest = (answer.at + timedelta(days=wanted.not_before)).date()
         too_soon = [
-            s for s, found in zip(suggestions, does, strict=True) if "contact" in found and _before(s, earliest)
+            s for s, found in zip(suggestions, done, strict=True) if "contact" in found and _before(s, earliest)
         ]
         yield f"no contact for {wanted.not_before} days", not too_soon
 
@@ -244,7 +262,7 @@ def _judge_summary(verdict: Verdict, facts: Facts, summary: str) -> None:
     case, where = verdict.case, "summary"
     due = [facts.now + timedelta(days=task.due) for task in case.tasks if task.due is not None]
     verdict.complain("facts", untrue(summary, facts, due), where)
-    verdict.complain("plain", list(_plain_complaints(summary)), where)
+    verdict.complain("plain", list(_plain_complaints(summary, facts)), where)
     if not 20 <= len(summary) <= SUMMARY:
         verdict.complain("lengths", [f"has {len(summary)} characters, not 20 to {SUMMARY}"], where)
     if found := language.complaint(without_own_words(summary, facts), case.language):
