@@ -21,8 +21,12 @@ _DESCRIPTION: Final = 2000
 _FURTHEST: Final = timedelta(days=366)
 _AFTERNOON: Final = time(14, tzinfo=UTC)
 _MARKUP: Final = re.compile(r"</?[a-zA-Z!][^<>]*>|```\w*|\*\*|__|`")
-_LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_ADDRESS: Final = re.compile(r"\b(?:https?|ftp|javascript|data):\S+", re.IGNORECASE)
+_LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
+_ADDRESS: Final = re.compile(r"\b(?:(?:https?|ftp|javascript|vbscript|data|mailto):|www\.)\S+", re.IGNORECASE)
+# What is left of a tag that is never closed; browsers close it themselves.
+_TAG_START: Final = re.compile(r"<(?=\s*[/!?a-zA-Z])")
+# Nobody who means well wraps markup into markup more often than this.
+_LAYERS: Final = 8
 _BULLET: Final = re.compile(r"^\s*(?:[-*\u2022#>]+|\d{1,2}[.)])\s+")
 _PRIORITIES: Final = {
     "lowest": TaskPriority.LOW,
@@ -135,8 +139,14 @@ def plain_lines(text: str, most: int) -> str:
 
 def _unmarked(text: str) -> str:
     text = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
-    text = _LINK.sub(r"\1", _MARKUP.sub("", text))
-    return _ADDRESS.sub("", "\n".join(_BULLET.sub("", line) for line in text.splitlines()))
+    text = "\n".join(_BULLET.sub("", line) for line in text.splitlines())
+    # What is taken out may have held a piece of markup apart: `<scr<b>ipt>`.
+    for _ in range(_LAYERS):
+        cleaned = _ADDRESS.sub("", _LINK.sub(r"\1", _MARKUP.sub("", text)))
+        if cleaned == text:
+            return _TAG_START.sub("", text)
+        text = cleaned
+    return ""
 
 
 def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetime | None:
