@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql run test test-oldest check format lock bench bench-scale faults clean
+.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale faults clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: setup ## All tests, on a throw-away PostgreSQL
 
 test-oldest: setup ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile
+
+evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
+	$(BIN)/python -W ignore -m tests.ai.evals
 
 check: setup ## Format, lint, types, import contracts, schema.graphql up to date
 	$(BIN)/ruff format --check .

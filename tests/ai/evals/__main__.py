@@ -26,7 +26,6 @@ from tests.ai.evals.judge import Verdict, judge
 from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server
 
-FLOOR_ROUNDS = 20  # random templates are judged so many times over, so that luck evens out
 PAGE = Path(__file__).parents[3] / "docs" / "ai-quality.md"
 _KEYS = ("OPENROUTER_API_KEY", "OPENAI_API_KEY")
 _LIVE = (*_KEYS, "OPENAI_BASE_URL", "CRM_AI_PROVIDER", "CRM_AI_MODEL", "CRM_AI_TIMEOUT_SECONDS")
@@ -59,7 +58,7 @@ def floor_verdicts(asked: Sequence[Case], seed: int) -> dict[str, list[Verdict]]
     now, dice = datetime.now(UTC), random.Random(seed)
     generators = {"random template": floor.filled, "template, another's facts": floor.careless}
     return {
-        name: [judge(case, generate(case, now, dice)) for _ in range(FLOOR_ROUNDS) for case in asked]
+        name: [judge(case, generate(case, now, dice)) for _ in range(document.ROUNDS) for case in asked]
         for name, generate in generators.items()
     }
 

@@ -7,6 +7,8 @@ from tests.ai.evals import case as cases
 from tests.ai.evals import report
 from tests.ai.evals.judge import Verdict
 
+ROUNDS = 10  # random templates are judged so many times over, so that luck evens out
+
 _PAGE = """# How good are the suggestions?
 
 This page is written by `make evals`; do not edit it. Run of {date} (UTC), PostgreSQL and server of its own, through
@@ -60,7 +62,7 @@ def page(columns: Mapping[str, Sequence[Verdict]], notes: Sequence[str], missed:
         table=report.markdown(report.table(dict(columns))),
         passed=passed,
         notes="".join(f"- {note}\n" for note in notes),
-        rounds=20,
+        rounds=ROUNDS,
         missing=missing,
     )
 

@@ -14,7 +14,7 @@ _NEGATED = re.compile(
     r"\b(?:do not|don.t|never|without|no longer|instead of|rather than|inte|aldrig|utan att|i stället för)\b"
     r"[^.,;:!?\n]*"
     r"|\b\w+\s+(?:inte|aldrig)\b[^.,;:!?\n]*"
-    r"|\bno\s+\w+",
+    r"|\bno\s+\w+|\b(?:whether|if) we may\b[^.,;:!?\n]*|\bom vi får\b[^.,;:!?\n]*",
     re.IGNORECASE,
 )
 

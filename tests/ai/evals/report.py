@@ -18,6 +18,7 @@ ROWS = {
     "reasons": "Reasons there, and of this lead",
     "plain": "Plain text: no links, markup, control characters",
     "musts": "Musts: of what a salesperson asked for, the share that is there",
+    "intents": "… of these, the right thing to do",
     "nevers": "Must-nots: of what would do harm, the share that is absent",
     "summary": "Summaries: what happened, where it stands, what is next",
 }
@@ -45,6 +46,8 @@ def scores(verdicts: Iterable[Verdict]) -> dict[str, Score]:
     for name in ("musts", "nevers", "summary"):
         checks = [there for verdict in verdicts for _, there in getattr(verdict, name)]
         found[name] = Score(sum(checks), len(checks))
+    right = [there for verdict in verdicts for name, there in verdict.musts if name.startswith("must ")]
+    found["intents"] = Score(sum(right), len(right))
     return found
 
 
@@ -66,7 +69,13 @@ def table(columns: dict[str, Sequence[Verdict]]) -> list[list[str]]:
         if some
     }
     head = ["", "gate", *cells]
-    return [head, *([ROWS[key], f"≥ {LEAST[key]:.0%}", *(str(found[key]) for found in cells.values())] for key in ROWS)]
+    return [
+        head,
+        *(
+            [ROWS[key], f"≥ {LEAST[key]:.0%}" if key in LEAST else "", *(str(found[key]) for found in cells.values())]
+            for key in ROWS
+        ),
+    ]
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

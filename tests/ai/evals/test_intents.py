@@ -30,6 +30,7 @@ SAID = [
     ("Call Grace, who was recommended by Martin", "call", "ask_referral"),
     ("Close the lead and do not contact Malin again", "close", "contact call email"),
     ("Stäng leadet. Kontakta inte Malin igen.", "close", "contact"),
+    ("Kontrollera om vi får kontakta Malin igen", "", "contact"),
     ("Wait, and call Rebecca in January", "wait call", "email"),
     ("Offer 10 % discount", "discount", "send_proposal"),
     ("Erbjud rabatt", "discount", "call"),
