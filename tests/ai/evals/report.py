@@ -36,7 +36,7 @@ class Score:
         return self.good / self.asked if self.asked else 1.0
 
     def __str__(self) -> str:
-        return f"{self.share:.1%}" if self.good < self.asked else "100 %"
+        return f"{self.share:.1%}" if self.good < self.asked else "100%"
 
 
 def scores(verdicts: Iterable[Verdict]) -> dict[str, Score]:
