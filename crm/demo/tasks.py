@@ -14,7 +14,7 @@ from crm.tasks.model import TaskGenerator, TaskSource
 
 TASK_COLUMNS = (
     "lead_id, title, description, due_date, completed, completed_at, priority, source, dismissed_reason, ai_reasoning, "
-    "generated_by, assignee_id, created_at, updated_at"
+    "generated_by, model, rule, prompt_version, decided_at, decided_by_id, assignee_id, created_at, updated_at"
 )
 MOST = 6
 AFTERNOON = 8 * 60  # into the working day
@@ -24,6 +24,21 @@ _MANUAL, _SUGGESTED, _DISMISSED = (
     source.value for source in (TaskSource.MANUAL, TaskSource.AI_SUGGESTED, TaskSource.DISMISSED)
 )
 _PLAYBOOK = TaskGenerator.PLAYBOOK.value
+_VERSION = "demo"
+# By what rule of the playbook each suggestion would have been made.
+RULES = {
+    "call_new": "new-call",
+    "write_new": "new-write",
+    "revive_cold": "gone-cold",
+    "book_meeting": "contacted-without-a-meeting",
+    "share_case": "keep-going",
+    "move_to_proposal": "write-a-proposal",
+    "chase_proposal": "proposal-sent",
+    "involve_decider": "proposal-deciders",
+    "ask_referral": "won-referral",
+    "grow_account": "won-grow",
+    "win_back": "lost-win-back",
+}
 _WORDS = {
     code: {
         name: tuple(f"{escaped(title)}\t{escaped(description)}" for title, description in texts)
@@ -46,6 +61,8 @@ class Draft:
     dismissed_reason: str = NULL
     reasoning: str = NULL
     generated_by: str = NULL
+    rule: str = NULL
+    is_decided: bool = False
 
 
 class TaskWriter:
@@ -126,6 +143,8 @@ class TaskWriter:
             dismissed_reason=dice.pick(language.dismissals) if dismissed else NULL,
             reasoning=reasoning.format_map(facts),
             generated_by=_PLAYBOOK,
+            rule=RULES[name],
+            is_decided=dismissed or accepted,
         )
 
     def _words(self, case: Case, name: str) -> str:
@@ -142,9 +161,12 @@ class TaskWriter:
             assignee = dice.pick(self.sellers[case.language]).id
         else:
             assignee = case.owner.id
+        model, version = (NULL, NULL) if draft.rule == NULL else (_PLAYBOOK, _VERSION)
+        decided, decided_by = (updated, assignee) if draft.is_decided else (NULL, NULL)
         return (
             f"{case.id}\t{draft.words}\t{stamp(draft.due)}\t{completed}\t{done}\t{dice.pick(stories.PRIORITIES)}\t"
-            f"{draft.source}\t{draft.dismissed_reason}\t{draft.reasoning}\t{draft.generated_by}\t{assignee}\t"
+            f"{draft.source}\t{draft.dismissed_reason}\t{draft.reasoning}\t{draft.generated_by}\t"
+            f"{model}\t{draft.rule}\t{version}\t{decided}\t{decided_by}\t{assignee}\t"
             f"{created}\t{updated}\n"
         )
 

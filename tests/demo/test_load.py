@@ -7,7 +7,9 @@ import psycopg
 import pytest
 
 from crm.demo.load import Loaded, load
+from crm.demo.tasks import RULES
 from crm.demo.team import TEAM
+from crm.recommendations.playbook import playbook
 
 NOW = datetime(2026, 3, 18, 13, 37, tzinfo=UTC)
 NIGHTS_AND_WEEKENDS = [
@@ -39,7 +41,7 @@ def everything(connection: Connection) -> list[list[tuple[Any, ...]]]:
 
 def wipe(connection: Connection) -> None:
     """As before the first load."""
-    connection.execute("TRUNCATE leads, interactions, tasks RESTART IDENTITY")
+    connection.execute("TRUNCATE leads, interactions, tasks RESTART IDENTITY CASCADE")
 
 
 class TestLoad:
@@ -313,6 +315,15 @@ class TestTasks:
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed") > 0
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed <> (completed_at IS NOT NULL)") == 0
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed_at < created_at") == 0
+
+    def test_suggestions_say_where_they_came_from_and_who_decided(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+
+        assert set(RULES.values()) <= {rule.name for rule in playbook().rule}
+        assert count(connection, "SELECT count(DISTINCT rule) FROM tasks") > 5
+        assert count(connection, "SELECT count(*) FROM tasks WHERE (generated_by IS NULL) <> (rule IS NULL)") == 0
+        decided = "source <> 'ai_suggested' AND generated_by IS NOT NULL"
+        assert count(connection, f"SELECT count(*) FROM tasks WHERE ({decided}) <> (decided_at IS NOT NULL)") == 0
 
     def test_suggestions_give_their_reasons(self, connection: Connection) -> None:
         load(connection, 2_000, now=NOW)

@@ -63,6 +63,7 @@ RULES = {
         "disableUser": Role.ADMIN,
         "generateTaskRecommendations": Role.MEMBER,
         "logInteraction": Role.MEMBER,
+        "recalculateAllScores": Role.MEMBER,
         "regenerateSummary": Role.MEMBER,
         "restoreLead": Role.MEMBER,
         "restoreTask": Role.MEMBER,
