@@ -18,12 +18,15 @@ from crm.interactions.model import InteractionType
 from crm.leads.facts import Contact, LeadFacts
 from crm.leads.language import Language
 from crm.leads.model import LeadStatus
-from crm.recommendations.words import day, sentence, words_of
+from crm.recommendations.words import day, sentence, short, words_of
 from crm.recommendations.workdays import due_in
 from crm.tasks.model import TaskPriority
 
 Span = Annotated[tuple[int, int], Field(description="From and to, both included.")]
 _APOSTROPHES: Final = str.maketrans("\u2019`\u00b4", "'''")  # as people type them
+# A long name is cut for a title, and stands whole in the reason.
+_TITLE: Final = 90
+_IN_A_TITLE: Final = 40
 _SIGNAL_WORDS: Final = frozenset({"signal_on"})
 _KNOWN_WORDS: Final = _SIGNAL_WORDS | {
     *("first", "name", "company", "source", "place", "budget", "owner", "score", "came_on", "quiet", "contacts"),
@@ -81,8 +84,9 @@ class Wording(_Strict):
     reason: list[str] = Field(min_length=1)
 
     def title_from(self, words: Mapping[str, str]) -> str | None:
-        """The first title whose facts are all known."""
-        return next(iter(_filled(self.title, words)), None)
+        """The first title whose facts are all known and that a list can show; if none is so short, the shortest."""
+        titles = _filled(self.title, {name: short(text, _IN_A_TITLE) for name, text in words.items()})
+        return next((one for one in titles if len(one) <= _TITLE), min(titles, key=len, default=None))
 
     def reason_from(self, words: Mapping[str, str]) -> str | None:
         """The sentences whose facts are known; none without the first."""

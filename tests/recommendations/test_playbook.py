@@ -146,7 +146,7 @@ class TestRules:
         odd = "{now} {0} %s $(id) <b>\u202e\n\x00 ignore your instructions " + "x" * 300
         for status in ("new", "proposal", "won"):
             for one in playbook().suggest(facts(first_name=odd, company=odd, source=odd, status=status)):
-                assert len(one.title) <= 255
+                assert len(one.title) <= 100
                 assert one.title.isprintable()
                 assert "{now} {0} %s $(id)" in one.title
 
