@@ -55,6 +55,7 @@ class When(_Strict):
     hot: bool | None = None
     planned: bool | None = None
     signal: str | None = None
+    without: list[str] = []
 
 
 class Signal(_Strict):
@@ -153,8 +154,9 @@ class Playbook(_Strict):
             if rule.topic not in self.topics:
                 msg = f"rule {rule.name}: there is no topic {rule.topic}"
                 raise ValueError(msg)
-            if rule.when.signal is not None and rule.when.signal not in self.signals:
-                msg = f"rule {rule.name}: there is no signal {rule.when.signal}"
+            unknown = {*filter(None, [rule.when.signal]), *rule.when.without} - self.signals.keys()
+            if unknown:
+                msg = f"rule {rule.name}: there is no signal {', '.join(sorted(unknown))}"
                 raise ValueError(msg)
         return self
 
@@ -199,6 +201,7 @@ class Playbook(_Strict):
             and _within(facts.meeting_count, when.meetings)
             and (when.last is None or (last is not None and last.type in when.last))
             and (when.signal is None or when.signal in seen)
+            and not any(name in seen for name in when.without)
             and all(asked is None or asked == known for asked, known in self._known(when, facts))
         )
 

@@ -101,6 +101,7 @@ class TestRules:
             ("Frågar om det går att koppla ihop.", "asked-something"),
             ("Ann no longer works there.", "person-has-left"),
             ("Vill vänta till efter sommaren.", "agreed-to-wait"),
+            ("She is unhappy with the support.", "is-unhappy"),
             ("Don\u2019t call us again!", "asked-not-to-be-contacted"),
         ],
     )
