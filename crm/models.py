@@ -1,6 +1,7 @@
 """Imports every model, so that Alembic (and the worker) know all tables."""
 
 from crm.ai.model import AiCall
+from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.events import Event, StreamEpoch
 from crm.core.lease import Lease
 from crm.core.model import Model
@@ -13,6 +14,9 @@ from crm.tasks.model import Task
 
 __all__ = [
     "AiCall",
+    "AiTask",
+    "AiTaskAttempt",
+    "AiTaskDay",
     "Event",
     "EventFollower",
     "Generation",

@@ -4,6 +4,7 @@ import strawberry
 
 from crm import policies  # noqa: F401  (which rows a viewer sees)
 from crm.ai.graphql import AiQuery
+from crm.ai_tasks.graphql import AiTaskMutation, AiTaskQuery, AiTaskSubscription
 from crm.changes.graphql import ChangeSubscription
 from crm.graph.scalars import CONFIG
 from crm.interactions.graphql import InteractionMutation, InteractionQuery
@@ -18,7 +19,17 @@ from crm.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")
-class Query(LeadQuery, InteractionQuery, TaskQuery, UserQuery, SearchQuery, StatsQuery, RecommendationQuery, AiQuery):
+class Query(
+    LeadQuery,
+    InteractionQuery,
+    TaskQuery,
+    UserQuery,
+    SearchQuery,
+    StatsQuery,
+    RecommendationQuery,
+    AiQuery,
+    AiTaskQuery,
+):
     """Everything that can be read."""
 
 
@@ -31,12 +42,13 @@ class Mutation(
     RecommendationMutation,
     SummaryMutation,
     ScoreMutation,
+    AiTaskMutation,
 ):
     """Everything that can be changed."""
 
 
 @strawberry.type(description="What happens, live.")
-class Subscription(ChangeSubscription):
+class Subscription(ChangeSubscription, AiTaskSubscription):
     """What happens, live."""
 
 

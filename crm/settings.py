@@ -115,6 +115,16 @@ class Settings(BaseSettings):
     )
     worker_inside: bool = Field(default=False, description="Run a worker inside the API's process; `crm dev` does.")
 
+    ai_task_lease_seconds: float = Field(
+        default=10, ge=0.5, le=600, description="A worker that says nothing for so long loses the AI tasks it runs."
+    )
+    ai_task_aging_seconds: float = Field(
+        default=600, ge=1, le=86400, description="No AI task waits longer than this behind more urgent ones."
+    )
+    ai_task_retention_days: int = Field(
+        default=7, ge=1, le=3650, description="Finished AI tasks go after this; their totals stay, day by day."
+    )
+
     event_retention_days: int = Field(default=400, ge=1, description="Older events are removed.")
     websocket_init_seconds: float = Field(
         default=10,

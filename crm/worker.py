@@ -8,6 +8,7 @@ import uvloop
 
 from crm import policies  # noqa: F401  (which rows a viewer sees)
 from crm.ai.build import build as build_ai
+from crm.ai_tasks import jobs as ai_tasks
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.jobs.roster import Roster, Shop
@@ -19,9 +20,9 @@ from crm.settings import Settings
 Assemble = Callable[[Shop], Roster]
 
 
-def roster(shop: Shop) -> Roster:  # noqa: ARG001  (what needs the shop to be made gets it here)
+def roster(shop: Shop) -> Roster:
     """What the domains' `jobs.py` declare: a line each."""
-    return Roster(handlers=[scoring.NIGHTLY], followers=[scoring.FOLLOWER], chores=[])
+    return Roster(handlers=[scoring.NIGHTLY], followers=[scoring.FOLLOWER]) + ai_tasks.roster(shop)
 
 
 def make(shop: Shop) -> Worker:

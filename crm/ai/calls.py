@@ -6,6 +6,7 @@ that writes it, so that several processes share one budget and none overdraws it
 
 import secrets
 import time
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -27,9 +28,9 @@ _IN_TURN: Final = Statement("SELECT pg_advisory_xact_lock(4702111840917463)")
 _START: Final = Statement(
     f"""
 INSERT INTO ai_calls (id, question_id, attempt, purpose, prompt_version, input_hash, provider, model, lead_id,
-                      requested_by, reserved_usd)
+                      requested_by, reserved_usd, ai_task_attempt_id)
 SELECT $1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::integer, $10::uuid,
-       $11::numeric
+       $11::numeric, $13::uuid
 WHERE $12::numeric IS NULL OR {_SPENT} + coalesce($11::numeric, 0) <= $12::numeric
 RETURNING id"""
 )
@@ -41,6 +42,8 @@ UPDATE ai_calls SET outcome = $2::text, detail = $3::text, model = coalesce($4::
 WHERE id = $1::uuid"""
 )
 _MOST_DETAIL: Final = 500
+# Set while an AI task runs: what is asked then goes on the bill of this attempt.
+for_attempt: ContextVar[UUID | None] = ContextVar("for_attempt", default=None)
 _MOST_MODEL: Final = 200
 
 
@@ -79,7 +82,7 @@ class Calls:
         whom = (provider.name, provider.model, asker.lead_id, asker.requested_by)
         # What costs nothing needs no budget.
         budget = None if most is not None and not most else self.daily_budget
-        step = (_START, [encode(value) for value in (*asked, *whom, most, budget)])
+        step = (_START, [encode(value) for value in (*asked, *whom, most, budget, for_attempt.get())])
         if budget is None:
             await self._database.write(*step)
             return True

@@ -36,6 +36,8 @@ class AiCall(Model):
     # No foreign keys: a bill outlives what it was for.
     lead_id: Mapped[int | None]
     requested_by: Mapped[UUID | None]
+    # The attempt of an AI task on whose bill it goes.
+    ai_task_attempt_id: Mapped[UUID | None]
     outcome: Mapped[Outcome] = mapped_column(EnumText(Outcome), server_default=Outcome.UNDERWAY)
     detail: Mapped[str | None]
     duration_ms: Mapped[int | None]
@@ -50,5 +52,10 @@ class AiCall(Model):
         one_of("outcome", Outcome),
         one_of("cost_source", CostSource),
         Index("ai_calls_created_at_idx", "created_at", postgresql_include=["cost_usd", "reserved_usd"]),
+        Index(
+            "ai_calls_ai_task_attempt_id_idx",
+            "ai_task_attempt_id",
+            postgresql_where=text("ai_task_attempt_id IS NOT NULL"),
+        ),
         Index("ai_calls_lead_id_idx", "lead_id", postgresql_where=text("lead_id IS NOT NULL")),
     )

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, l
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
-from crm.changes.service import ChangeService
+from crm.changes.service import SHOWN, ChangeService
 from crm.core import events
 from crm.graph.declare import Operand
 from crm.graph.scalars import JSON
@@ -115,7 +115,7 @@ class Change:
 class ChangeSubscription:
     """What happens, live."""
 
-    @graph.stream
+    @graph.stream(entities=SHOWN)
     def changes(
         after_xid: ColumnElement[Any],
         after_id: ColumnElement[Any],

@@ -29,6 +29,9 @@ from crm.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")
 _DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
+# What happens to records of these kinds is everybody's business; AI tasks are their owners', and shown as such.
+SHOWN: Final = ("lead", "task", "interaction", "user")
+_SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SHOWN])
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
 
@@ -45,7 +48,7 @@ class ChangeService:
     @staticmethod
     def of_lead(lead_id: Operand, before: Any = None) -> Select[Any]:
         """What happened to a lead, its tasks and its interactions; newest first."""
-        statement = select(Event).where(Event.lead_id == lead_id).order_by(Event.id.desc())
+        statement = select(Event).where(Event.lead_id == lead_id, _SHOWN).order_by(Event.id.desc())
         if before is not None:
             statement = statement.where(Event.id < _event_of(before))
         return statement
@@ -66,7 +69,7 @@ class ChangeService:
                 .exists(),
             ),
         )
-        newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, counts)
+        newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, _SHOWN, counts)
         return newer.correlate_except(Event).exists()
 
     @staticmethod
@@ -85,6 +88,7 @@ class ChangeService:
             .where(
                 here > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
                 Event.xid < type_coerce(until_xid, Xid8),
+                _SHOWN,
             )
             .order_by(Event.xid, Event.id)
         )

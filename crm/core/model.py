@@ -87,3 +87,5 @@ class Model(DeclarativeBase):
     timeline: ClassVar[str | None] = None
     # Columns that follow from others: their change bumps neither `version` nor `updated_at`.
     derived: ClassVar[frozenset[str]] = frozenset()
+    # Columns whose values are in no event.
+    unlogged: ClassVar[frozenset[str]] = frozenset()

@@ -21,7 +21,7 @@ from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
-from crm.core.visibility import visible, with_deleted
+from crm.core.visibility import viewer_values, visible, with_deleted
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
 
 M = TypeVar("M", bound=Model)
@@ -105,7 +105,8 @@ class Unit:
     async def rows(self, statement: Any) -> list[dict[str, Any]]:
         """The rows of any statement, in the transaction."""
         compiled = visible(statement).compile(dialect=DIALECT)
-        params = [encode(compiled.params[name]) for name in compiled.positiontup or ()]
+        given = {**compiled.params, **viewer_values(self.viewer)}
+        params = [encode(given[name]) for name in compiled.positiontup or ()]
         result = (await self._run([(_once(str(compiled)), params)]))[0]
         return _rows(result, self._wire)
 
@@ -301,7 +302,7 @@ def _insert(
         living = visible(select(_table(within).c.id)).compile(dialect=DIALECT)
         key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
-    fields = [_field(table, name, before=False, after=True) for name in names]
+    fields = [_field(table, name, before=False, after=True) for name in names if name not in model.unlogged]
     return _written(
         model,
         f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
@@ -317,7 +318,7 @@ def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | N
     if "version" in table.c and not model.derived.issuperset(names):
         sets += ["version = version + 1", "updated_at = now()"]
     key = _parameter(table, "id", len(names) + 2)
-    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT]
+    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | model.unlogged]
     update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
     old = f"SELECT * FROM {table.name} WHERE id = {key}"
     verb = "updated"
@@ -328,7 +329,8 @@ def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | N
 
 def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
     table = _table(model)
-    fields = [_field(table, column.name, before=True, after=False) for column in table.c if column.name not in _KEPT]
+    logged = [column.name for column in table.c if column.name not in _KEPT | model.unlogged]
+    fields = [_field(table, name, before=True, after=False) for name in logged]
     delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
     old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
     return _written(model, delete, fields, f"{model.entity}.deleted", row, old=old)

@@ -6,13 +6,17 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     Alias,
+    Boolean,
     ColumnElement,
     FromClause,
     Join,
     Select,
     Subquery,
     Table,
+    Uuid,
+    bindparam,
     exists,
+    or_,
     select,
 )
 from sqlalchemy.sql import visitors
@@ -20,6 +24,7 @@ from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ClauseE
 from sqlalchemy.sql.operators import and_ as and_operator
 from sqlalchemy.sql.operators import eq
 
+from crm.core.identity import Role, Viewer
 from crm.core.model import Model
 
 S = TypeVar("S", bound=ClauseElement)
@@ -32,8 +37,13 @@ class Policy:
     own: Callable[[Any], ColumnElement[bool]] | None = None
     belongs_to: type[Model] | None = None
     by: str = ""
+    # The column with the id of the user whose row it is: others do not see it, admins do.
+    owner: str = ""
 
 
+# What stands in a statement for who is asking; whoever runs it binds these.
+VIEWER: Final = "viewer"
+VIEWER_IS_ADMIN: Final = "viewer_is_admin"
 _POLICIES: Final[dict[str, tuple[Table, Policy]]] = {}
 
 
@@ -43,11 +53,26 @@ def policy(
     own: Callable[[Any], ColumnElement[bool]] | None = None,
     belongs_to: type[Model] | None = None,
     by: str = "",
+    owner: str = "",
 ) -> None:
-    """Declare a model's policy; `by` is the column that points at the row it belongs to."""
+    """Declare a model's policy; `by` is the column that points at the row it belongs to, `owner` at the user."""
     table = model.__table__
     assert isinstance(table, Table)
-    _POLICIES[table.name] = (table, Policy(own, belongs_to, by))
+    _POLICIES[table.name] = (table, Policy(own, belongs_to, by, owner))
+
+
+def viewer_values(viewer: Viewer) -> dict[str, object]:
+    """What stands for who is asking, and its values."""
+    return {VIEWER: viewer.id, VIEWER_IS_ADMIN: viewer.role is Role.ADMIN}
+
+
+def is_personal(model: type[Model]) -> bool:
+    """Whether who sees a model's rows depends on more than their role."""
+    found = _POLICIES.get(model.__tablename__)
+    if found is None:
+        return False
+    rule = found[1]
+    return bool(rule.owner) or (rule.belongs_to is not None and is_personal(rule.belongs_to))
 
 
 def with_deleted(statement: Select[Any]) -> Select[Any]:
@@ -128,6 +153,9 @@ def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -
     _, rule = found
     if rule.own is not None:
         yield rule.own(source.c)
+    if rule.owner:
+        admin = bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
+        yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), admin)
     if rule.belongs_to is not None and not _joined_to_owner(source, rule, statement):
         owner = rule.belongs_to.__table__.alias()
         yield exists(

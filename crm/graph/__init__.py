@@ -11,6 +11,7 @@ from crm.graph.declare import (
     enum,
     mutation,
     order_cost,
+    pulse,
     rows,
     stream,
     type,  # noqa: A004
@@ -27,6 +28,7 @@ __all__ = [
     "enum",
     "mutation",
     "order_cost",
+    "pulse",
     "rows",
     "stream",
     "type",

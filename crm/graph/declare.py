@@ -90,6 +90,9 @@ class Declaration:
     usual_rows: int = 10
     # Points that a field costs by itself, from its arguments: an order without an index, a search.
     extra_cost: Price | None = None
+    # Of what kind the records are that a stream's events are about; None: any.
+    entities: frozenset[str] | None = None
+    pulse_seconds: float = 0.0
     # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
     wants_viewer: bool = False
 
@@ -245,9 +248,32 @@ def answered(*, role: Role = Role.VIEWER) -> Callable[[F], F]:
     return mutation(role=role)
 
 
-def stream(function: F) -> Any:
-    """A subscription: the function gets a place in the event stream and a watermark, and returns the events between."""
-    return _field(function, "stream", skip=3, extra={"after": AfterChange})
+@overload
+def stream(function: F) -> F: ...
+@overload
+def stream(*, entities: Sequence[str], resumes: bool = ...) -> Callable[[F], F]: ...
+def stream(function: F | None = None, *, entities: Sequence[str] | None = None, resumes: bool = True) -> Any:
+    """A subscription: the function gets a place in the event stream and a watermark, and returns the events between.
+
+    What it returns may be other rows than events, if they have columns `stream_xid` and `stream_id`: where in the
+    stream each stands. `entities` are the kinds of records whose events it asks for. One that `resumes` takes `after`.
+    """
+    kinds = None if entities is None else frozenset(entities)
+
+    def declare(found: F) -> Any:
+        extra = {"after": AfterChange} if resumes else {}
+        return _field(found, "stream", skip=3, extra=extra, entities=kinds)
+
+    return declare if function is None else declare(function)
+
+
+def pulse(*, entities: Sequence[str], seconds: float = 5.0) -> Callable[[F], F]:
+    """A subscription to one row: at once, after changes of these kinds of records, and every so many seconds."""
+
+    def declare(found: F) -> Any:
+        return _field(found, "pulse", skip=0, extra={}, entities=frozenset(entities), pulse_seconds=seconds)
+
+    return declare
 
 
 # An order that no index serves sorts every row that the filter leaves.
@@ -317,7 +343,7 @@ def _field(function: Callable[..., Any], kind: str, *, skip: int, extra: dict[st
     return strawberry.field(
         resolver=never_called,
         description=_first_paragraph(function),
-        is_subscription=kind == "stream",
+        is_subscription=kind in ("stream", "pulse"),
         metadata={KEY: Declaration(kind, function, wants_viewer="viewer" in names, **options)},
     )
 

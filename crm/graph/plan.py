@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select
 from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.core.json import CONSTANTS_INLINE
+from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN
 from crm.core.wire import Params, Statement, encode
 from crm.graph.arguments import SQL_TYPES, Argument, Binds, placed, shape_of
 from crm.graph.declare import DEFAULT_PAGE
@@ -27,7 +28,8 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 _PAGING: Final = ("first", "after", "last", "before")
-_VIEWER: Final = "viewer"
+# Where a statement's parameters come from that are nobody's arguments.
+_FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
 _MAX_SHAPES: Final = 32
 
 
@@ -75,7 +77,7 @@ class Prepared:
     """A finished statement, and which of the request's values are its parameters, in order."""
 
     statement: Statement
-    order: tuple[int, ...]  # -1 is the viewer's id
+    order: tuple[int, ...]  # -1 is the viewer's id, -2 whether they are an admin
 
 
 Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
@@ -105,9 +107,8 @@ class Shaped:
                 self._prepared.popitem(last=False)
         elif len(self._prepared) > 1:
             self._prepared.move_to_end(key)
-        return prepared.statement, [
-            encode(values[index]) if index >= 0 else encode(viewer.id) for index in prepared.order
-        ]
+        values += (viewer.role is Role.ADMIN, viewer.id)
+        return prepared.statement, [encode(values[index]) for index in prepared.order]
 
     def _compile(self, variables: Mapping[str, Any]) -> Prepared:
         binds = Binds()
@@ -118,7 +119,9 @@ class Shaped:
         if not isinstance(built, Select):
             built = select(*(column.label(f"k{number}") for number, column in enumerate(built)))
         compiled = built.compile(dialect=CONSTANTS_INLINE)
-        order = tuple(-1 if name == _VIEWER else int(name[1:]) for name in compiled.positiontup or ())
+        order = tuple(
+            _FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in compiled.positiontup or ()
+        )
         return Prepared(Statement(str(compiled)), order)
 
 
@@ -193,7 +196,7 @@ def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Given:
     limit, offset = keywords.pop("limit", None), keywords.pop("offset", None)
     assert one.shape is not None
     if one.shape.declaration is not None and one.shape.declaration.wants_viewer:
-        keywords[_VIEWER] = bindparam(_VIEWER, type_=Uuid(), required=True)
+        keywords[VIEWER] = bindparam(VIEWER, type_=Uuid(), required=True)
     paging = _paging(one, variables, binds) if one.shape.kind == "connection" else None
     return Given(keywords, limit, offset, paging)
 
@@ -228,7 +231,7 @@ def cost(field_: Selected, variables: Mapping[str, Any]) -> int:
     below = sum(cost(child, variables) for child in field_.children)
     if shape.kind in ("column", "python"):
         return below
-    if shape.kind == "stream":
+    if shape.kind in ("stream", "pulse"):
         return 1 + below
     if shape.kind == "computed":
         return 1

@@ -99,7 +99,7 @@ class Compiler:
         statement = self.statement(field) if row is None else self.statement(field, row)
         if outer is not None:
             statement = statement.correlate(outer)
-        if shape.kind == "one":
+        if shape.kind in ("one", "pulse"):
             return self._one(field, visible(statement, outer))
         if shape.kind == "many":
             return self._many(field, statement, given, outer)

@@ -28,10 +28,12 @@ from sqlalchemy import (
 from crm.core import errors
 from crm.core.events import Event, Xid8
 from crm.core.feed import LOOK_SECONDS, Feed, Position
-from crm.core.identity import Viewer
-from crm.core.visibility import visible
+from crm.core.identity import Role, Viewer
+from crm.core.visibility import is_personal, visible
 from crm.core.wire import Statement, encode
+from crm.graph.interest import Head, Interest, Item
 from crm.graph.plan import Shaped
+from crm.graph.pulse import Pulse
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
 
@@ -51,27 +53,20 @@ _READS_AT_ONCE: Final = 2
 
 _HEADS: Final = Statement(
     f"""
-    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text
+    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text,
+      head.entity, head.entity_id
     FROM (
       SELECT pg_snapshot_xmin(pg_current_snapshot()) AS safe,
         (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1) AS newest
     ) AS mark
     LEFT JOIN LATERAL (
-      SELECT xid, id, lead_id, type FROM events
+      SELECT xid, id, lead_id, type, entity, entity_id FROM events
       WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
       ORDER BY xid, id LIMIT {_LOOKED_AT}
     ) AS head ON true
     ORDER BY head.xid, head.id
     """  # noqa: S608  (a constant of ours)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One projected event."""
-
-    position: Position
-    json: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,10 @@ class Stream:
         after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
         events = compiler.statement(self.root, *after, safe)
         rows = visible(events.limit(literal_column(str(_BATCH)))).subquery("q0")
-        found = select(rows.c.xid, rows.c.id, self._shown(compiler, rows)).select_from(rows).subquery("found")
+        other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
+        place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
+        xid, key = place[0].label("xid"), place[1].label("id")
+        found = select(xid, key, self._shown(compiler, rows)).select_from(rows).subquery("found")
         newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
         mark = select(cast(safe, Text).label("safe"), cast(newest.scalar_subquery(), Text).label("newest")).subquery(
             "mark"
@@ -126,37 +124,6 @@ class Stream:
     def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
         assert self.root.kind is not None
         return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """As much of an event as tells who waits for it."""
-
-    position: Position
-    lead_id: int | None
-    type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """Which events a stream's arguments ask for; None is any."""
-
-    lead_id: int | None
-    types: frozenset[str] | None
-
-    @classmethod
-    def of(cls, root: Selected, variables: Mapping[str, Any]) -> "Interest":
-        """What these arguments ask for. More than they do costs a read; less would lose events."""
-        given = {argument.name: argument.given(variables) for argument in root.arguments}
-        lead_id, types = given.get("lead_id"), given.get("types")
-        return cls(
-            lead_id if isinstance(lead_id, int) else None,
-            frozenset(types) if isinstance(types, list | tuple) else None,
-        )
-
-    def includes(self, head: Head) -> bool:
-        """Whether an event is asked for."""
-        return self.lead_id in (None, head.lead_id) and (self.types is None or head.type in self.types)
 
 
 @dataclass(eq=False)
@@ -251,7 +218,7 @@ class Subscriptions:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._channels: dict[object, Channel] = {}
+        self._channels: dict[object, Channel | Pulse] = {}
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
 
@@ -264,9 +231,7 @@ class Subscriptions:
         position = await self._feed.position(after) if isinstance(after, str) else await self._feed.now()
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = Channel(
-                Stream(root), self._feed, variables, viewer, Interest.of(root, variables), self._reads
-            )
+            channel = self._channels[key] = self._channel(root, variables, viewer)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         channel.followers += 1
@@ -283,6 +248,13 @@ class Subscriptions:
                 if not self._channels and self._looking is not None:
                     self._looking.cancel()
                     self._looking = None
+
+    def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
+        interest = Interest.of(root, variables)
+        assert root.shape is not None
+        if root.shape.kind == "pulse":
+            return Pulse(root, self._feed, variables, viewer, interest, self._reads)
+        return Channel(Stream(root), self._feed, variables, viewer, interest, self._reads)
 
     async def _look(self) -> None:
         """Look at what is new once for all channels, and have those read it who asked for it."""
@@ -311,7 +283,9 @@ class Subscriptions:
             kind = result.get_value(row, 3)
             if kind is not None:
                 lead_id = result.get_value(row, 2)
-                heads.append(Head(_place(result, row), None if lead_id is None else int(lead_id), kind.decode()))
+                entity, key = ((result.get_value(row, column) or b"").decode() for column in (6, 7))
+                lead = None if lead_id is None else int(lead_id)
+                heads.append(Head(_place(result, row), lead, kind.decode(), entity, key))
         if len(heads) == _LOOKED_AT:
             return heads, heads[-1].position, False
         safe, newest = (int(result.get_value(0, column) or b"0") for column in (4, 5))
@@ -341,4 +315,6 @@ def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping
         if one.name.value == _AFTER and isinstance(one.value, VariableNode)
     }
     rest = {key: value for key, value in variables.items() if key not in starts}
-    return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role
+    models = (one.kind.model for one in root.walk() if one.kind is not None and one.kind.model is not None)
+    whose = viewer.id if viewer.role is not Role.ADMIN and any(map(is_personal, models)) else None
+    return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose

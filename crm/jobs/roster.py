@@ -103,3 +103,11 @@ class Roster:
     handlers: Sequence[Handler] = ()
     followers: Sequence[Follower] = ()
     chores: Sequence[Chore] = ()
+
+    def __add__(self, other: "Roster") -> "Roster":
+        """What either does."""
+        return Roster(
+            [*self.handlers, *other.handlers],
+            [*self.followers, *other.followers],
+            [*self.chores, *other.chores],
+        )

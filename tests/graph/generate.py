@@ -20,8 +20,8 @@ from graphql import (
 )
 from reference import EnumName
 
-# Text search, aggregates, and what is not in the database: they have tests of their own.
-_ELSEWHERE = ("search", "leadStats", "taskAnalytics", "aiUsage", "aiStatus")
+# Text search, aggregates, what is not in the database, and what each user has of their own: they have tests of their own.
+_ELSEWHERE = ("search", "leadStats", "taskAnalytics", "aiUsage", "aiStatus", "aiTask", "aiTasks")
 _LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
 

@@ -33,6 +33,8 @@ ME = {"query": "{ me { role } }"}
 RULES = {
     "Query": {
         "aiStatus": Role.MEMBER,
+        "aiTask": Role.VIEWER,
+        "aiTasks": Role.VIEWER,
         "aiUsage": Role.ADMIN,
         "interaction": Role.VIEWER,
         "interactions": Role.VIEWER,
@@ -52,7 +54,9 @@ RULES = {
         "users": Role.VIEWER,
     },
     "Mutation": {
+        "cancelAiTask": Role.MEMBER,
         "completeTask": Role.MEMBER,
+        "createAiTask": Role.MEMBER,
         "createLead": Role.MEMBER,
         "createLeads": Role.MEMBER,
         "createTask": Role.MEMBER,
@@ -73,7 +77,7 @@ RULES = {
         "updateTaskSource": Role.MEMBER,
         "updateUser": Role.ADMIN,
     },
-    "Subscription": {"changes": Role.VIEWER},
+    "Subscription": {"aiTaskUpdated": Role.VIEWER, "changes": Role.VIEWER},
 }
 WALK = [(kind, name) for kind in ("Query", "Mutation") for name in SCHEMA.type_map[kind].fields]
 

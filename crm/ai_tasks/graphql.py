@@ -1,0 +1,210 @@
+"""AI tasks in the API."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import strawberry
+from sqlalchemy import ColumnElement
+
+from crm import graph
+from crm.ai.provider import CostSource
+from crm.ai_tasks import model
+from crm.ai_tasks.filter import AiTaskFilter
+from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.order import AiTaskOrder
+from crm.ai_tasks.service import AiTaskService
+from crm.ai_tasks.stream import updates
+from crm.graph.engine import Info
+from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.inputs import values_of
+from crm.graph.scalars import JSON
+from crm.leads.graphql import Lead
+from crm.leads.service import LeadService
+from crm.people.graphql import User
+from crm.people.service import UserService
+
+Row = type[model.AiTask]
+Which = Annotated[AiTaskFilter | None, strawberry.argument(description="Which ones.")]
+InOrder = Annotated[
+    list[AiTaskOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")
+]
+AiTaskId = Annotated[strawberry.ID, graph.checked(parse_uuid, "The AI task's id.")]
+
+
+@graph.type(model.AiTaskAttempt)
+class AiTaskAttempt:
+    """One run of an AI task."""
+
+    id: strawberry.ID = strawberry.field(description="A UUID.")
+    number: int = strawberry.field(description="1 for the first.")
+    worker: str = strawberry.field(description="The process that ran it.")
+    outcome: AiTaskOutcome | None = strawberry.field(description="How it ended; null while it runs.")
+    error: str | None = strawberry.field(description="What went wrong.")
+    error_code: str | None = strawberry.field(description="The same, for programs.")
+    model: str | None = strawberry.field(description="The model that was asked.")
+    tokens: int = strawberry.field(description="Read and written by models.")
+    cost_usd: Decimal = strawberry.field(description="What it cost, as far as known: see `costSource`.")
+    cost_source: CostSource | None = strawberry.field(
+        description="Who says so; UNKNOWN if a part of it is not known, null if no model was asked."
+    )
+    started_at: datetime = strawberry.field(description="When it began.")
+    finished_at: datetime | None = strawberry.field(description="When it ended.")
+
+
+@graph.type(model.AiTask)
+class AiTask:
+    """Work in the background that can be seen, prioritised, cancelled, retried and priced."""
+
+    id: strawberry.ID = strawberry.field(description="A UUID; later ones sort after earlier ones.")
+    agent_id: str | None = strawberry.field(description="Which agent asked for it, in the caller's own words.")
+    task_type: str = strawberry.field(description="What is to be done, like `task_recommendations`.")
+    priority: AiTaskPriority = strawberry.field(description="How urgent it is.")
+    status: AiTaskStatus = strawberry.field(description="How far it has come.")
+    input: JSON = strawberry.field(description="What it was given.")
+    result: JSON | None = strawberry.field(description="What came of it.")
+    error: str | None = strawberry.field(description="What went wrong with the latest attempt.")
+    error_code: str | None = strawberry.field(description="The same, for programs.")
+    attempt: int = strawberry.field(description="How many attempts have begun.")
+    max_retries: int = strawberry.field(description="How many failed attempts are followed by another.")
+    timeout_seconds: int = strawberry.field(description="What an attempt may take.")
+    scheduled_for: datetime | None = strawberry.field(description="Not before; null: at once.")
+    progress: float = strawberry.field(description="Of the latest attempt, 0 to 1.")
+    tokens: int = strawberry.field(description="Read and written by models, in all attempts.")
+    cost_usd: Decimal = strawberry.field(description="What all attempts cost, as far as known: see `costSource`.")
+    cost_source: CostSource | None = strawberry.field(
+        description="Who says so; UNKNOWN if a part of it is not known, null if no model was asked."
+    )
+    model: str | None = strawberry.field(description="The model that was asked last.")
+    quality_score: float | None = strawberry.field(
+        description="How good the result is, 0 to 1: somebody's rating, or else an automatic check."
+    )
+    lead_id: int | None = strawberry.field(description="The lead it is about.")
+    created_by: strawberry.ID | None = strawberry.field(description="Whose it is.")
+    idempotency_key: str | None = strawberry.field(description="The key it was created with.")
+    version: int = strawberry.field(description="Goes up with every change.")
+    created_at: datetime = strawberry.field(description="When it was created.")
+    started_at: datetime | None = strawberry.field(description="When the latest attempt began.")
+    finished_at: datetime | None = strawberry.field(description="When it ended for good.")
+    updated_at: datetime = strawberry.field(description="When it last changed.")
+
+    @graph.computed(never_null=True)
+    def is_final(task: Row) -> bool:
+        """Whether nothing more happens by itself."""
+        return AiTaskService.is_final(task.status)
+
+    @graph.computed(never_null=True)
+    def can_cancel(task: Row) -> bool:
+        """Whether `cancelAiTask` would work."""
+        return ~AiTaskService.is_final(task.status)
+
+    @graph.computed(never_null=True)
+    def can_retry(task: Row) -> bool:
+        """Whether `retryAiTask` would work."""
+        return AiTaskService.can_retry(task.status)
+
+    @graph.computed
+    def wait_ms(task: Row) -> int | None:
+        """How long it has waited, or waited, from when it might have run; null before that."""
+        return AiTaskService.wait_ms(task)
+
+    @graph.computed
+    def run_ms(task: Row) -> int | None:
+        """How long the latest attempt took, or has taken; null if none has begun."""
+        return AiTaskService.run_ms(task)
+
+    @graph.computed
+    def position_in_queue(task: Row) -> int | None:
+        """1 for the next to run; null if it does not wait, or not yet."""
+        return AiTaskService.position(task)
+
+    @graph.edge(usual_rows=2)
+    def attempts(task: Row) -> list[AiTaskAttempt]:
+        """Its attempts, the first first."""
+        return AiTaskService.attempts_of(task.id)
+
+    @graph.edge
+    def lead(task: Row) -> Lead | None:
+        """The lead it is about; null if that is deleted."""
+        return LeadService.with_id(task.lead_id)
+
+    @graph.edge
+    def creator(task: Row) -> User | None:
+        """Whose it is."""
+        return UserService.with_id(task.created_by)
+
+
+@strawberry.input(description="A new AI task.")
+class CreateAiTaskInput:
+    """A new AI task."""
+
+    task_type: str = strawberry.field(
+        description="What is to be done: `task_recommendations`, `lead_summary`, `score_recalculation`, `echo`."
+    )
+    input: JSON | None = strawberry.field(description="What that takes: an object, at most 64 KiB.", default=UNSET)
+    lead_id: int | None = strawberry.field(description="The lead it is about.", default=UNSET)
+    priority: AiTaskPriority = strawberry.field(description="How urgent it is.", default=AiTaskPriority.NORMAL)
+    agent_id: str | None = strawberry.field(description="Which agent asks for it, in your own words.", default=UNSET)
+    max_retries: int | None = strawberry.field(
+        description="How many failed attempts are followed by another: 0 to 10; default 3.", default=UNSET
+    )
+    timeout_seconds: int | None = strawberry.field(
+        description="What an attempt may take: 1 to 3,600; default 60.", default=UNSET
+    )
+    scheduled_for: datetime | None = strawberry.field(
+        description="Not before; at most 366 days ahead. What is past is now.", default=UNSET
+    )
+    idempotency_key: str | None = strawberry.field(
+        description="Your own key: the same key again gives the same task, and no second one.", default=UNSET
+    )
+
+
+@strawberry.type
+class AiTaskQuery:
+    """Reads of AI tasks."""
+
+    @graph.rows
+    def ai_task(id: AiTaskId) -> AiTask | None:
+        """The AI task with this id; null if there is none, or it is another user's."""
+        return AiTaskService.with_id(id)
+
+    @graph.rows(extra_cost=graph.order_cost("id", "finished_at"))
+    def ai_tasks(filter: Which = None, order_by: InOrder = None) -> list[AiTask]:
+        """Your AI tasks, an admin's view of all; newest first unless asked otherwise."""
+        return AiTaskService.matching(filter, order_by)
+
+
+@strawberry.type
+class AiTaskMutation:
+    """Changes of AI tasks."""
+
+    @graph.mutation
+    async def create_ai_task(
+        self, info: Info, input: Annotated[CreateAiTaskInput, strawberry.argument(description="The task.")]
+    ) -> AiTask:
+        """Have something done in the background. Returns at once; follow it with `aiTaskUpdated`."""
+        return await info.context.write(AiTaskService.create, values_of(input))
+
+    @graph.mutation
+    async def cancel_ai_task(self, info: Info, id: AiTaskId) -> AiTask:
+        """Cancel a task that has not ended. One that runs is stopped; what it cost stays on its bill."""
+        return await info.context.write(AiTaskService.cancel, id)
+
+
+@strawberry.type
+class AiTaskSubscription:
+    """AI tasks, live."""
+
+    @graph.stream(entities=["ai_task"], resumes=False)
+    def ai_task_updated(
+        after_xid: ColumnElement[Any],
+        after_id: ColumnElement[Any],
+        until_xid: ColumnElement[Any],
+        id: Annotated[
+            strawberry.ID | None, graph.checked(parse_uuid, "Only this task; all of yours if omitted.")
+        ] = None,
+        lead_id: Annotated[int | None, strawberry.argument(description="Only tasks about this lead.")] = None,
+    ) -> AsyncIterator[AiTask]:
+        """A task whenever it has changed, as it is then. Changes that follow closely come as one; see `version`."""
+        return updates(after_xid, after_id, until_xid, id, lead_id)

@@ -1,0 +1,25 @@
+"""What workers do for AI tasks."""
+
+from crm.ai_tasks.age import promote
+from crm.ai_tasks.runner import Runner
+from crm.ai_tasks.service import JOB, QUEUE
+from crm.jobs import Chore, Handler, Roster, Shop
+
+_TELL_SECONDS = 0.5
+_SWEEP_SECONDS = 1.0
+
+
+def roster(shop: Shop) -> Roster:
+    """Run them, keep their leases, find the lost ones, and let nobody wait for ever."""
+    runner = Runner(shop)
+    settings = shop.settings
+    lease = settings.ai_task_lease_seconds
+    return Roster(
+        handlers=[Handler(JOB, runner.run, QUEUE, retries=0)],
+        chores=[
+            Chore("ai_tasks.keep", lease / 5, runner.keep),
+            Chore("ai_tasks.tell", _TELL_SECONDS, runner.tell),
+            Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease / 5), runner.sweep),
+            Chore("ai_tasks.age", min(5.0, settings.ai_task_aging_seconds / 20), promote),
+        ],
+    )

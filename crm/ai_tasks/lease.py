@@ -1,0 +1,266 @@
+"""Leases: a worker that takes a task gets a token, and without the token that stands in the row it writes nothing.
+
+Each step is one statement: the task, its attempt and its event, or none of them. `docs/decisions/0008-ai-tasks.md`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import orjson
+
+from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.service import job_for
+from crm.core.identity import Role, Viewer
+from crm.core.unit import Unit
+from crm.core.wire import Statement, encode
+from crm.jobs import Shop, enqueue
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+_MOST_ERROR: Final = 2000
+
+_CLAIM: Final = Statement(
+    """
+    WITH old AS (
+      SELECT id, status FROM ai_tasks
+      WHERE id = $1::uuid AND status IN ('queued', 'retrying') AND due_at <= clock_timestamp()
+      FOR UPDATE
+    ), claimed AS (
+      UPDATE ai_tasks SET status = 'running', lease_token = $2::uuid, attempt = attempt + 1, progress = 0,
+        lease_expires_at = clock_timestamp() + make_interval(secs => $5::float), started_at = clock_timestamp(),
+        version = version + 1, updated_at = now()
+      FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.*, old.status AS was
+    ), tried AS (
+      INSERT INTO ai_task_attempts (id, task_id, number, worker, started_at)
+      SELECT $3::uuid, id, attempt, $4::text, started_at FROM claimed
+    ), logged AS (
+      INSERT INTO events (type, entity, entity_id, lead_id, fields)
+      SELECT 'ai_task.started', 'ai_task', id::text, lead_id, jsonb_build_array(
+        jsonb_build_object('name', 'status', 'before', upper(was), 'after', upper(status)),
+        jsonb_build_object('name', 'attempt', 'before', attempt - 1, 'after', attempt)
+      ) FROM claimed
+    )
+    SELECT task_type, input::text, lead_id::text, created_by::text, attempt::text, timeout_seconds::text,
+      (SELECT role FROM users WHERE users.id = created_by)
+    FROM claimed
+    """
+)
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is.
+_END: Final = Statement(
+    """
+    WITH old AS (
+      SELECT *, coalesce(status = 'running' AND lease_token = $3::uuid, false) AS mine,
+        failures + ($4::text IN ('failed', 'timed_out', 'lost'))::integer AS failed
+      FROM ai_tasks WHERE id = $1::uuid FOR UPDATE
+    ), bill AS (
+      SELECT coalesce(sum(cost_usd), 0) AS cost,
+        coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
+        CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
+          WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
+          WHEN count(*) > 0 THEN 'provider' END AS source,
+        (array_agg(model ORDER BY created_at DESC))[1] AS model
+      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid
+    ), before AS (
+      SELECT cost_usd, tokens FROM ai_task_attempts WHERE id = $2::uuid
+    ), closed AS (
+      UPDATE ai_task_attempts AS attempt SET outcome = coalesce(attempt.outcome, $4::text),
+        error = coalesce(attempt.error, $6::text), error_code = coalesce(attempt.error_code, $7::text),
+        finished_at = coalesce(attempt.finished_at, clock_timestamp()),
+        cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
+      FROM bill, old WHERE attempt.id = $2::uuid
+    ), verdict AS (
+      SELECT old.*, CASE $4::text WHEN 'completed' THEN 'completed' WHEN 'released' THEN 'queued'
+        WHEN 'postponed' THEN 'retrying'
+        ELSE CASE WHEN $9::boolean AND failed <= max_retries THEN 'retrying'
+          WHEN $4::text = 'timed_out' THEN 'timed_out' ELSE 'failed' END END AS next,
+        CASE WHEN $4::text = 'released' THEN 0 ELSE coalesce($8::float, least(2.0 ^ (failed - 1), 30)) END AS pause
+      FROM old
+    ), written AS (
+      UPDATE ai_tasks AS task SET
+        status = CASE WHEN mine THEN next ELSE task.status END,
+        failures = CASE WHEN mine THEN failed ELSE task.failures END,
+        result = CASE WHEN mine AND next = 'completed' THEN $5::jsonb ELSE task.result END,
+        progress = CASE WHEN mine AND next = 'completed' THEN 1 ELSE task.progress END,
+        error = CASE WHEN mine THEN $6::text ELSE task.error END,
+        error_code = CASE WHEN mine THEN $7::text ELSE task.error_code END,
+        quality_score = CASE WHEN mine THEN coalesce($10::float, task.quality_score) ELSE task.quality_score END,
+        due_at = CASE WHEN mine AND next IN ('queued', 'retrying')
+          THEN clock_timestamp() + make_interval(secs => pause) ELSE task.due_at END,
+        finished_at = CASE WHEN mine AND next NOT IN ('queued', 'retrying')
+          THEN clock_timestamp() ELSE task.finished_at END,
+        job_id = CASE WHEN mine THEN NULL ELSE task.job_id END,
+        lease_token = CASE WHEN mine THEN NULL ELSE task.lease_token END,
+        lease_expires_at = CASE WHEN mine THEN NULL ELSE task.lease_expires_at END,
+        cost_usd = task.cost_usd + bill.cost - before.cost_usd,
+        tokens = task.tokens + bill.tokens - before.tokens,
+        cost_source = CASE WHEN 'unknown' IN (bill.source, task.cost_source) THEN 'unknown'
+          WHEN 'estimated' IN (bill.source, task.cost_source) THEN 'estimated'
+          ELSE coalesce(bill.source, task.cost_source) END,
+        model = coalesce(bill.model, task.model),
+        version = task.version + 1, updated_at = now()
+      FROM verdict, bill, before
+      WHERE task.id = verdict.id AND (mine OR bill.cost <> before.cost_usd OR bill.tokens <> before.tokens)
+      RETURNING task.*
+    ), logged AS (
+      INSERT INTO events (type, entity, entity_id, lead_id, fields)
+      SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, jsonb_build_array(
+        jsonb_build_object('name', 'status', 'before', upper(old.status), 'after', upper(written.status)),
+        jsonb_build_object('name', 'progress', 'before', old.progress, 'after', written.progress),
+        jsonb_build_object('name', 'costUsd', 'before', old.cost_usd::text, 'after', written.cost_usd::text)
+      ) FROM written, old
+    )
+    SELECT written.id, written.status, written.priority, written.aged, written.due_at FROM written, old WHERE old.mine
+    """
+)
+_QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
+_PROGRESS: Final = Statement(
+    """
+    WITH old AS (
+      SELECT id, progress FROM ai_tasks WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR UPDATE
+    ), written AS (
+      UPDATE ai_tasks SET progress = $3::float, version = version + 1, updated_at = now()
+      FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.id, lead_id
+    )
+    INSERT INTO events (type, entity, entity_id, lead_id, fields)
+    SELECT 'ai_task.progressed', 'ai_task', written.id::text, lead_id, jsonb_build_array(
+      jsonb_build_object('name', 'progress', 'before', old.progress, 'after', $3::float)
+    ) FROM written, old
+    """
+)
+_KEEP: Final = Statement(
+    """
+    UPDATE ai_tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => $2::float)
+    WHERE lease_token = ANY($1::uuid[]) AND status = 'running' RETURNING lease_token::text
+    """
+)
+_LOST: Final = Statement(
+    """
+    SELECT task.id::text, task.lease_token::text, attempt.id::text, attempt.worker FROM ai_tasks AS task
+    JOIN ai_task_attempts AS attempt ON attempt.task_id = task.id AND attempt.number = task.attempt
+    WHERE task.status = 'running' AND task.lease_expires_at < clock_timestamp() - make_interval(secs => $1::float)
+    ORDER BY task.lease_expires_at LIMIT 200
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A task, taken by a worker for one attempt."""
+
+    task_id: UUID
+    attempt_id: UUID
+    token: UUID
+    task_type: str
+    input: Any
+    lead_id: int | None
+    viewer: Viewer
+    attempt: int
+    timeout_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an attempt ended."""
+
+    outcome: AiTaskOutcome
+    result: Any = None
+    error: str | None = None
+    code: str | None = None
+    # Come back after so many seconds; otherwise after 1, 2, 4 ... 30.
+    pause: float | None = None
+    # Whether another attempt makes sense.
+    again: bool = True
+    quality: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What it takes to end an attempt."""
+
+    task_id: UUID
+    attempt_id: UUID
+    token: UUID
+
+
+async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | None:
+    """Take a task that waits and is due; None if somebody else has it, or it was cancelled."""
+    params = [key.task_id, key.token, key.attempt_id, worker, seconds]
+    result = await shop.database.write(_CLAIM, [encode(value) for value in params])
+    if not result.ntuples:
+        return None
+    shop.feed.announce()
+    kind, given, lead, user, attempt, timeout, role = (_text(result, column) for column in range(7))
+    viewer = Viewer(UUID(user) if user else None, Role(role) if role else Role.VIEWER)
+    return Lease(
+        key.task_id,
+        key.attempt_id,
+        key.token,
+        kind or "",
+        orjson.loads(given or "{}"),
+        int(lead) if lead else None,
+        viewer,
+        int(attempt or 0),
+        int(timeout or 0),
+    )
+
+
+async def end(shop: Shop, key: Key, ended: End) -> bool:
+    """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted."""
+    if ended.outcome is AiTaskOutcome.COMPLETED:
+        result = await shop.database.write(_END, _end_params(key, ended))
+        shop.feed.announce()
+        return bool(result.ntuples)
+
+    async def both(unit: Unit) -> bool:
+        rows = await unit.execute(_END, _end_params(key, ended))
+        for row in rows:
+            if AiTaskStatus(row["status"]) in WAITING:
+                await _again(unit, row)
+        return bool(rows)
+
+    return await shop.writer().run(both)
+
+
+async def _again(unit: Unit, row: dict[str, Any]) -> None:
+    due: datetime = row["due_at"]
+    (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due, aged=row["aged"]))
+    await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
+
+
+async def tell_progress(shop: Shop, key: Key, progress: float) -> None:
+    """Write down how far it is."""
+    await shop.database.write(_PROGRESS, [encode(key.task_id), encode(key.token), encode(progress)])
+    shop.feed.announce()
+
+
+async def keep(shop: Shop, tokens: Sequence[UUID], seconds: float) -> set[UUID]:
+    """Say that these are still at work; which of the leases still are theirs."""
+    result = await shop.database.write(_KEEP, [encode(list(tokens)), encode(seconds)])
+    return {UUID(_text(result, 0, row) or "") for row in range(result.ntuples)}
+
+
+async def end_lost(shop: Shop, idle: float = 0) -> int:
+    """Find tasks whose worker said nothing for so long after its lease ran out; how many there were."""
+    result = await shop.database.write(_LOST, [encode(idle)])
+    ended = 0
+    for row in range(result.ntuples):
+        task, token, attempt, worker = (_text(result, column, row) or "" for column in range(4))
+        lost = End(AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST")
+        ended += await end(shop, Key(UUID(task), UUID(attempt), UUID(token)), lost)
+    return ended
+
+
+def _end_params(key: Key, ended: End) -> list[bytes | None]:
+    result = None if ended.result is None else orjson.dumps(ended.result)
+    error = None if ended.error is None else ended.error.replace("\x00", "")[:_MOST_ERROR]
+    values = [ended.outcome.value, result, error, ended.code, ended.pause, ended.again, ended.quality]
+    return [encode(value) for value in (key.task_id, key.attempt_id, key.token, *values)]
+
+
+def _text(result: "pq.abc.PGresult", column: int, row: int = 0) -> str | None:
+    value = result.get_value(row, column)
+    return None if value is None else value.decode()

@@ -1,0 +1,165 @@
+"""Runs AI tasks: one attempt each time procrastinate hands over a job."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from crm.ai.calls import for_attempt, new_id
+from crm.ai_tasks import lease as leases
+from crm.ai_tasks.kinds import KINDS, Failure, Run
+from crm.ai_tasks.lease import End, Key, Lease
+from crm.ai_tasks.model import AiTaskOutcome
+from crm.core import errors
+from crm.jobs import Shop
+
+log = structlog.get_logger()
+
+# How long an attempt that was told to stop may take to do so; then nobody waits for it any more.
+_LETTING_GO_SECONDS: Final = 2.0
+_LONGEST_PAUSE: Final = 600.0
+# What is put off again and again is a failure in the end.
+_MOST_ATTEMPTS: Final = 50
+# Trying again changes nothing about these.
+_LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One attempt under way in this process."""
+
+    key: Key
+    work: "asyncio.Task[Any] | None" = None
+    lost: bool = False
+    progress: float = 0.0
+    told: float = 0.0
+
+
+class Runner:
+    """The attempts of one worker."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._attempts: dict[UUID, _Attempt] = {}
+        self._stray: set[asyncio.Task[Any]] = set()
+
+    async def run(self, shop: Shop, *, task: str) -> None:
+        """The handler of the jobs: take the task, run it, write down how that ended."""
+        key = Key(UUID(task), new_id(), new_id())
+        lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
+        if lease is None:
+            return
+        attempt = self._attempts[key.token] = _Attempt(key)
+        try:
+            ended = await self._attempted(attempt, lease)
+            await self._end(attempt, ended)
+        except asyncio.CancelledError:
+            await self._let_go(attempt)
+            # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker.
+            await self._end(attempt, End(AiTaskOutcome.RELEASED))
+            raise
+        finally:
+            del self._attempts[key.token]
+
+    async def _attempted(self, attempt: _Attempt, lease: Lease) -> End:
+        """Run the code of the task's type, within its time."""
+        kind = KINDS.get(lease.task_type)
+        if kind is None:
+            text = f"This worker does not know the task type {lease.task_type!r}."
+            return End(AiTaskOutcome.FAILED, error=text, code="UNKNOWN_TYPE")
+        deadline = asyncio.get_running_loop().time() + lease.timeout_seconds
+        run = Run(
+            lease.task_id,
+            lease.attempt,
+            lease.lead_id,
+            lease.viewer,
+            deadline,
+            self._shop,
+            lambda progress: _note(attempt, progress),
+        )
+        for_attempt.set(lease.attempt_id)  # in this job's own context: what it asks the AI goes on its bill
+        attempt.work = asyncio.create_task(_called(kind, run, lease.input))
+        done, _ = await asyncio.wait({attempt.work}, timeout=lease.timeout_seconds)
+        if not done:
+            await self._let_go(attempt)
+            text = f"It took longer than {lease.timeout_seconds} s."
+            return End(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
+        return _judged(attempt.work, lease, kind)
+
+    async def _let_go(self, attempt: _Attempt) -> None:
+        """Tell the code to stop, and wait a little; code that does not listen is left to itself."""
+        work = attempt.work
+        if work is None or work.done():
+            return
+        work.cancel()
+        await asyncio.wait({work}, timeout=_LETTING_GO_SECONDS)
+        if not work.done():
+            self._stray.add(work)
+            work.add_done_callback(self._stray.discard)
+            log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
+
+    async def _end(self, attempt: _Attempt, ended: End) -> None:
+        mine = await leases.end(self._shop, attempt.key, ended)
+        if not mine and ended.outcome is not AiTaskOutcome.RELEASED:
+            log.warning("ai_task.lease_lost", task=str(attempt.key.task_id), outcome=ended.outcome.value)
+
+    # What every worker does again and again
+
+    async def keep(self, shop: Shop) -> None:
+        """Renew the leases, stop what lost its own, and write down how far the others are."""
+        attempts = list(self._attempts.values())
+        if not attempts:
+            return
+        kept = await leases.keep(shop, [one.key.token for one in attempts], shop.settings.ai_task_lease_seconds)
+        for one in attempts:
+            if one.key.token not in kept and one.work is not None and not one.work.done():
+                one.lost = True
+                one.work.cancel()
+
+    async def tell(self, shop: Shop) -> None:
+        """Write down how far the attempts are, where that changed."""
+        for one in list(self._attempts.values()):
+            if one.progress != one.told and one.work is not None and not one.work.done():
+                one.told = one.progress
+                await leases.tell_progress(shop, one.key, one.told)
+
+    async def sweep(self, shop: Shop) -> None:
+        """Find tasks whose worker died."""
+        count = await leases.end_lost(shop)
+        if count:
+            log.warning("ai_task.rescued", tasks=count)
+
+
+def _note(attempt: _Attempt, progress: float) -> None:
+    attempt.progress = min(1.0, max(attempt.progress, progress))
+
+
+async def _called(kind: Any, run: Run, given: Any) -> Any:
+    return await kind.run(run, kind.input.model_validate(given))
+
+
+def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
+    """What an attempt that came to its end amounts to."""
+    if work.cancelled():
+        return End(AiTaskOutcome.FAILED, error="It was cut short.", code="INTERRUPTED")
+    error = work.exception()
+    if error is None:
+        result = work.result()
+        return End(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
+    if isinstance(error, errors.AiUnavailable):
+        pause = error.details.get("retryAfterSeconds")
+        if isinstance(pause, int | float) and lease.attempt < _MOST_ATTEMPTS:
+            pause = min(float(pause), _LONGEST_PAUSE)
+            return End(AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=pause)
+    if isinstance(error, errors.CrmError):
+        again = not isinstance(error, _LASTING)
+        return End(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)
+    if isinstance(error, Failure):
+        return End(AiTaskOutcome.FAILED, error=str(error), code=error.code, again=error.again)
+    log.error("ai_task.broke", task=str(lease.task_id), type=lease.task_type, exc_info=error)
+    return End(AiTaskOutcome.FAILED, error=errors.Internal().message, code=errors.Internal.code)

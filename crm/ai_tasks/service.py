@@ -1,0 +1,257 @@
+"""AI tasks: what users do with them. What workers do is in `lease.py`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    extract,
+    func,
+    literal_column,
+    or_,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import Uuid
+
+from crm.ai.calls import new_id
+from crm.ai_tasks.filter import AiTaskFilter
+from crm.ai_tasks.kinds import checked_input, kind_of
+from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
+from crm.core import errors, validate
+from crm.core.service import Service
+from crm.core.unit import missing
+from crm.core.wire import Statement, encode
+from crm.graph.declare import Operand
+from crm.graph.filters import filtered, parse_uuid
+from crm.graph.ordering import ordered, rank
+from crm.jobs import Job, cancel, enqueue, prioritise
+from crm.leads.model import Lead
+
+QUEUE: Final = "ai"
+JOB: Final = "ai_task"
+MOST_AT_ONCE: Final = 100
+_RETRIABLE: Final = (AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
+_MOST_INPUT: Final = 64 * 1024
+_MOST_RETRIES: Final = 10
+_MOST_SECONDS: Final = 3600
+_LONGEST_AHEAD: Final = timedelta(days=366)
+# procrastinate's: higher is sooner. A task that has waited long goes before all others.
+_LEVELS: Final = {
+    AiTaskPriority.LOW: 10,
+    AiTaskPriority.NORMAL: 20,
+    AiTaskPriority.HIGH: 30,
+    AiTaskPriority.URGENT: 40,
+}
+AGED: Final = 50
+_CUT: Final = Statement(
+    """
+    UPDATE ai_task_attempts SET outcome = 'cancelled', finished_at = clock_timestamp()
+    WHERE task_id = ANY($1::uuid[]) AND outcome IS NULL
+    """
+)
+_RULES: Final = {
+    "task_type": validate.text(100, required=True),
+    "agent_id": validate.text(100),
+    "idempotency_key": validate.text(200),
+    "priority": validate.given,
+    "max_retries": validate.between(0, _MOST_RETRIES),
+    "timeout_seconds": validate.between(1, _MOST_SECONDS, " seconds"),
+}
+
+
+def job_for(key: UUID, priority: AiTaskPriority, due_at: datetime, *, aged: bool = False) -> Job:
+    """The job that runs a task: it holds the task's id only."""
+    return Job(JOB, {"task": str(key)}, QUEUE, AGED if aged else _LEVELS[priority], due_at)
+
+
+class AiTaskService(Service):
+    """AI tasks and their life cycle, as their users see it."""
+
+    @staticmethod
+    def matching(where: AiTaskFilter | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """AI tasks, newest first unless asked otherwise."""
+        return ordered(filtered(select(AiTask), AiTask, where), AiTask.__table__.c, order_by, _order_column)
+
+    @staticmethod
+    def with_id(key: Operand) -> Select[Any]:
+        """The AI task with this id."""
+        return select(AiTask).where(AiTask.id == type_coerce(key, Uuid()))
+
+    @staticmethod
+    def attempts_of(task_id: Operand) -> Select[Any]:
+        """A task's attempts, the first first."""
+        return select(AiTaskAttempt).where(AiTaskAttempt.task_id == task_id).order_by(AiTaskAttempt.number)
+
+    @staticmethod
+    def is_final(status: Operand) -> ColumnElement[bool]:
+        """Whether nothing more happens by itself."""
+        return _one_of(status, FINAL)
+
+    @staticmethod
+    def can_retry(status: Operand) -> ColumnElement[bool]:
+        """Whether a person may have it tried again."""
+        return _one_of(status, _RETRIABLE)
+
+    @staticmethod
+    def wait_ms(task: Any) -> ColumnElement[int | None]:
+        """Milliseconds from when it might have run until it did, or until now."""
+        until = case(
+            (_one_of(task.status, WAITING), func.now()), else_=func.coalesce(task.started_at, task.finished_at)
+        )
+        since = func.coalesce(func.greatest(task.created_at, task.scheduled_for), task.created_at)
+        retried = case((_one_of(task.status, WAITING), task.due_at), else_=since)
+        return case((until >= retried, _milliseconds(until - retried)))
+
+    @staticmethod
+    def run_ms(task: Any) -> ColumnElement[int | None]:
+        """Milliseconds that the latest attempt took, or has taken."""
+        return _milliseconds(func.coalesce(task.finished_at, func.now()) - task.started_at)
+
+    @staticmethod
+    def position(task: Any) -> ColumnElement[int]:
+        """How many waiting tasks go first, and one; null for what does not wait, or not yet."""
+        other = AiTask.__table__.alias("other")
+        mine, others = _place(task), _place(other.c)
+        ahead = (
+            select(func.count() + literal_column("1"))
+            .select_from(other)
+            .where(
+                _one_of(other.c.status, WAITING),
+                other.c.due_at <= func.now(),
+                or_(others > mine, and_(others == mine, other.c.job_id < task.job_id)),
+            )
+            .scalar_subquery()
+        )
+        return case((and_(_one_of(task.status, WAITING), task.due_at <= func.now()), ahead))
+
+    async def create(self, values: Mapping[str, Any]) -> AiTask:
+        """Add a task and its job."""
+        return (await self.create_many([values]))[0]
+
+    async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[AiTask]:
+        """Add tasks and their jobs, all or none."""
+        if not 0 < len(inputs) <= MOST_AT_ONCE:
+            message = f"`inputs` has {len(inputs)} tasks; 1 to {MOST_AT_ONCE} are allowed."
+            raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
+        given = [self._checked(values) for values in inputs]
+        await self._check_leads(given)
+        found = await self._known(given)
+        new = [task for task in dict.fromkeys(found) if task in given]
+        jobs = await enqueue(self.unit, *(job_for(task.id, task.priority, task.due_at) for task in new)) if new else []
+        for task, job in zip(new, jobs, strict=True):
+            task.job_id = job
+            self.unit.add(task)
+        return found
+
+    async def cancel(self, key: str) -> AiTask:
+        """Cancel a task that has not ended; one that runs is stopped."""
+        task = await self._get(key)
+        if task.status in FINAL:
+            raise _refused(task, "cannot be cancelled")
+        await self._cancel([task])
+        return task
+
+    async def _cancel(self, tasks: Sequence[AiTask]) -> None:
+        jobs = [task.job_id for task in tasks if task.job_id is not None]
+        for task in tasks:
+            task.status = AiTaskStatus.CANCELLED
+            task.finished_at = self.unit.now()
+            task.lease_token = task.lease_expires_at = task.job_id = None
+        await self.unit.execute(_CUT, [encode([task.id for task in tasks])])
+        if jobs:
+            await cancel(self.unit, jobs)
+
+    async def prioritise(self, key: str, priority: AiTaskPriority) -> AiTask:
+        """Move a task up or down the queue; one that runs keeps it for its next attempt."""
+        task = await self._get(key)
+        if task.status in FINAL:
+            raise _refused(task, "has no use for a priority any more")
+        task.priority = priority
+        if task.job_id is not None:
+            await prioritise(self.unit, [task.job_id], AGED if task.aged else _LEVELS[priority])
+        return task
+
+    async def _get(self, key: str) -> AiTask:
+        return await self.unit.get(AiTask, parse_uuid(key, "id"))
+
+    def _checked(self, given: Mapping[str, Any]) -> AiTask:
+        values = validate.clean(given, _RULES)
+        validate.require(values, "task_type")
+        kind = kind_of(values["task_type"])
+        if kind.needs_lead:
+            validate.require(values, "lead_id")
+        values = {name: value for name, value in values.items() if value is not None}
+        values["input"] = checked_input(kind, values.get("input"))
+        size = len(orjson.dumps(values["input"]))
+        if size > _MOST_INPUT:
+            message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
+            raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
+        now = self.unit.now()
+        values["due_at"] = max(now, _not_too_late(values.get("scheduled_for"), now) or now)
+        values.setdefault("priority", AiTaskPriority.NORMAL)
+        return AiTask(id=new_id(), created_by=self.viewer.id, **values)
+
+    async def _check_leads(self, tasks: Sequence[AiTask]) -> None:
+        wanted = {lead_id for task in tasks if (lead_id := task.__dict__.get("lead_id")) is not None}
+        if not wanted:
+            return
+        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(Lead.id.in_(sorted(wanted))))}
+        for lead_id in sorted(wanted - found):
+            raise missing(Lead, lead_id)
+
+    async def _known(self, tasks: Sequence[AiTask]) -> list[AiTask]:
+        """Where a key was used before, the task of that time; within one call too."""
+        keyed = {key: task for task in reversed(tasks) if (key := task.__dict__.get("idempotency_key"))}
+        if not keyed:
+            return list(tasks)
+        wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, AiTask.idempotency_key.in_(sorted(keyed)))
+        before = {str(task.idempotency_key): task for task in await self.unit.all(wanted, AiTask)}
+        first = keyed | before
+        found = [first.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
+        for given, task in zip(tasks, found, strict=True):
+            if (given.task_type, given.input) != (task.task_type, task.input):
+                message = f"`idempotencyKey` {given.idempotency_key!r} was used for another task: {task.id}."
+                raise errors.Conflict(message, field="idempotencyKey", existingId=str(task.id))
+        return found
+
+
+def _refused(task: AiTask, what: str) -> errors.Conflict:
+    status = task.status.name
+    return errors.Conflict(f"The task is {status}, so it {what}.", field="id", status=status)
+
+
+def _not_too_late(moment: datetime | None, now: datetime) -> datetime | None:
+    if moment is not None and moment > now + _LONGEST_AHEAD:
+        message = f"`scheduledFor` is more than {_LONGEST_AHEAD.days} days ahead."
+        raise errors.BadUserInput(message, field="scheduledFor")
+    return moment
+
+
+def _milliseconds(interval: Any) -> ColumnElement[int | None]:
+    seconds = extract("epoch", interval)
+    return cast(func.greatest(func.round(seconds * literal_column("1000")), literal_column("0")), Integer)
+
+
+def _one_of(status: Operand, statuses: Sequence[AiTaskStatus]) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = status.in_([literal_column(f"'{one.value}'") for one in statuses])
+    return found
+
+
+def _place(task: Any) -> ColumnElement[int]:
+    """The queue's order in one number."""
+    return case((task.aged, literal_column("9")), else_=rank(task.priority, AiTaskPriority))
+
+
+def _order_column(row: Any, name: str) -> ColumnElement[Any]:
+    if name == "priority":
+        return rank(row.priority, AiTaskPriority)
+    return rank(row.status, AiTaskStatus) if name == "status" else row[name]

@@ -1,0 +1,37 @@
+"""AI tasks that changed, in the order of the event stream."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, literal_column, select, tuple_, type_coerce
+from sqlalchemy.types import Uuid
+
+from crm.ai_tasks.model import AiTask
+from crm.core.events import Event, Xid8
+
+
+def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead_id: Any = None) -> Select[Any]:
+    """Each task with an event between two places in the stream: once, at its latest event there, as it is now.
+
+    A user follows states, not their history: what changed five times since the last look is shown once.
+    """
+    where: list[ColumnElement[bool]] = [
+        tuple_(Event.xid, Event.id) > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
+        Event.xid < type_coerce(until_xid, Xid8),
+        Event.entity == literal_column("'ai_task'"),
+    ]
+    if key is not None:
+        where.append(Event.entity_id == func.lower(type_coerce(key, Text)))
+    if lead_id is not None:
+        where.append(Event.lead_id == lead_id)
+    latest = (
+        select(Event.entity_id.label("key"), Event.xid.label("stream_xid"), Event.id.label("stream_id"))
+        .where(*where)
+        .order_by(Event.entity_id, Event.xid.desc(), Event.id.desc())
+        .distinct(Event.entity_id)
+        .subquery("latest")
+    )
+    return (
+        select(AiTask, latest.c.stream_xid, latest.c.stream_id)
+        .select_from(AiTask.__table__.join(latest, AiTask.id == cast(latest.c.key, Uuid())))
+        .order_by(latest.c.stream_xid, latest.c.stream_id)
+    )

@@ -1,0 +1,92 @@
+"""A subscription to one row that changes all the time: how it is, not what happened to it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.core.feed import Feed, Position
+from crm.core.identity import Viewer
+from crm.graph.interest import Head, Interest, Item
+from crm.graph.plan import Shaped
+from crm.graph.selection import Selected
+
+log = structlog.get_logger()
+
+# It is shown this often at most.
+_BREATH_SECONDS: Final = 0.2
+
+
+@dataclass(eq=False)
+class Pulse:
+    """One row that several sockets follow: read again when it may have changed, and every so many seconds."""
+
+    root: Selected
+    feed: Feed
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    interest: Interest
+    reads: asyncio.Semaphore
+    followers: int = 0
+    latest: Item | None = None
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)])
+
+    async def follow(self, _: Position) -> AsyncIterator[Item]:
+        """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""
+        seen = None
+        if self.task is None:
+            self.task = asyncio.create_task(self._pump())
+        self.due.set()
+        while True:
+            news = self.news
+            if self.latest is None or self.latest is seen:
+                await news.wait()
+                continue
+            seen = self.latest
+            yield seen
+
+    def hear(self, heads: Sequence[Head], _since: Position, _until: Position) -> None:
+        """Something happened that may concern it."""
+        if any(self.interest.includes(head) for head in heads):
+            self.due.set()
+
+    async def _pump(self) -> None:
+        assert self.root.shape is not None
+        assert self.root.shape.declaration is not None
+        seconds = self.root.shape.declaration.pulse_seconds
+        clock = asyncio.get_running_loop().time
+        shown = -seconds
+        while True:
+            self.due.clear()
+            try:
+                async with self.reads:
+                    result = await self.feed.read(*self._shaped.step(self.variables, self.viewer))
+            except (psycopg.Error, errors.CrmError) as error:
+                log.info("subscription.waiting", error=str(error)[:200])
+            else:
+                json = result.get_value(0, 0) or b"null"
+                if self.latest is None or json != self.latest.json or clock() - shown >= seconds:
+                    shown = clock()
+                    self.latest = Item(Position(0, 0), json)
+                    self.news.set()
+                    self.news = asyncio.Event()
+            await asyncio.sleep(_BREATH_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, shown + seconds - clock())):
+                    await self.due.wait()
+
+    def end(self) -> None:
+        """Nobody follows any more."""
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None

@@ -1,0 +1,148 @@
+"""A worker beside the tests' server, on the same database."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+CREW = Path(__file__).parent / "crew.py"
+
+SHOWN = """id status priority taskType input result error errorCode attempt maxRetries timeoutSeconds progress costUsd
+costSource tokens model qualityScore leadId createdBy version scheduledFor createdAt startedAt finishedAt
+isFinal canCancel canRetry waitMs runMs positionInQueue
+attempts { number outcome error errorCode worker costUsd costSource tokens model startedAt finishedAt }"""
+CREATE = f"mutation($input: CreateAiTaskInput!) {{ createAiTask(input: $input) {{ {SHOWN} }} }}"
+TASK = f"query($id: ID!) {{ aiTask(id: $id) {{ {SHOWN} }} }}"
+
+
+class Worker:
+    """A worker process with the types of AI tasks of `crew.py`."""
+
+    def __init__(self, url, log, settings):
+        self._log = log
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "CRM_AI_TASK_LEASE_SECONDS": "2",
+            "CRM_WORKER_HEARTBEAT_SECONDS": "0.5",
+            "CRM_WORKER_STALLED_SECONDS": "2",
+            "CRM_WORKER_GRACE_SECONDS": "5",
+            **settings,
+        }
+        with log.open("ab") as out:
+            command = [sys.executable, "-W", "ignore", str(CREW)]
+            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        deadline = time.monotonic() + 20
+        while '"worker.started"' not in self.log():
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.02)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        return self._log.read_text() if self._log.exists() else ""
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def db(db):
+    """Empty queues, too."""
+    db.execute(
+        "TRUNCATE ai_tasks, ai_task_days, ai_calls, procrastinate_jobs, procrastinate_workers, "
+        "procrastinate_periodic_defers, procrastinate_events, event_followers CASCADE"
+    )
+    return db
+
+
+@pytest.fixture
+def start_worker(database_url, db, tmp_path):  # noqa: ARG001
+    started = []
+
+    def start(**settings):
+        one = Worker(database_url, tmp_path / f"worker{len(started)}.log", settings)
+        started.append(one)
+        return one
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.kill()
+
+
+@pytest.fixture
+def create(graphql):
+    """Create an AI task; an echo unless said otherwise."""
+
+    async def run(message="hello", *, role="admin", **given):
+        task = {"taskType": "echo", **given}
+        if task["taskType"] == "echo":
+            task["input"] = {"message": message, **task.get("input", {})}
+        return (await graphql(CREATE, role=role, input=task))["createAiTask"]
+
+    return run
+
+
+@pytest.fixture
+def show(graphql):
+    async def run(key, *, role="admin"):
+        return (await graphql(TASK, role=role, id=key))["aiTask"]
+
+    return run
+
+
+@pytest.fixture
+def reaches(show):
+    """Wait until a task has one of these statuses."""
+
+    async def wait(key, *statuses, seconds=15):
+        deadline = time.monotonic() + seconds
+        while (task := await show(key))["status"] not in statuses:
+            assert time.monotonic() < deadline, task
+            await asyncio.sleep(0.02)
+        return task
+
+    return wait
+
+
+@pytest.fixture
+def subscribe(server, db):  # noqa: ARG001
+    """Follow a subscription over a real socket; its messages come one by one."""
+
+    @asynccontextmanager
+    async def opened(query, *, token=None, **variables):
+        url = server.url.replace("http", "ws") + "/graphql"
+        async with connect(url, subprotocols=["graphql-transport-ws"]) as raw:
+            payload = {"Authorization": f"Bearer {token or server.token()}"}
+            await raw.send(json.dumps({"type": "connection_init", "payload": payload}))
+            assert json.loads(await raw.recv())["type"] == "connection_ack"
+            await raw.send(
+                json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query, "variables": variables}})
+            )
+            await asyncio.sleep(0.15)
+
+            async def following(seconds=5):
+                message = json.loads(await asyncio.wait_for(raw.recv(), seconds))
+                assert message["type"] == "next", message
+                return next(iter(message["payload"]["data"].values()))
+
+            yield following
+
+    return opened

@@ -1,0 +1,66 @@
+"""A worker process with types of AI tasks that misbehave, beside the real ones."""
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+
+from crm.ai_tasks.kinds import Failure, Input, Kind, Run, known
+from crm.settings import Settings
+from crm.worker import work
+
+
+class NoInput(Input):
+    """Nothing."""
+
+
+async def hang(_: Run, __: NoInput):
+    await asyncio.sleep(3600)
+
+
+async def stubborn(_: Run, __: NoInput):
+    """Ignores being cancelled."""
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.2)
+    return {"stubborn": True}
+
+
+async def freeze(_: Run, __: NoInput):
+    """Blocks the whole worker for longer than its leases last."""
+    time.sleep(4)  # noqa: ASYNC251
+    return {"frozen": True}
+
+
+async def poison(_: Run, __: NoInput):
+    os.kill(os.getpid(), 9)
+
+
+async def broken(_: Run, __: NoInput):
+    return {}["nothing"]
+
+
+async def hopeless(_: Run, __: NoInput):
+    message = "It never works."
+    raise Failure(message, code="HOPELESS", again=False)
+
+
+async def unfit(_: Run, __: NoInput):
+    return {"what JSON cannot": object()}
+
+
+async def steps(run: Run, _: NoInput):
+    for step in range(1, 21):
+        run.progress(step / 20)
+        await asyncio.sleep(0.1)
+    return {"steps": 20}
+
+
+KINDS = [Kind(one.__name__, "A test's.", NoInput, one) for one in (hang, stubborn, freeze, poison, broken, hopeless)]
+KINDS += [Kind(one.__name__, "A test's.", NoInput, one) for one in (unfit, steps)]
+
+
+if __name__ == "__main__":
+    known(*KINDS)
+    work(Settings())
