@@ -20,7 +20,7 @@ from graphql import (
 )
 from reference import EnumName
 
-# Text search, aggregates, what is not in the database, and what each user has of their own: they have tests of their own.
+# Text search, aggregates, what is not in the database, what is each user's own: they have tests of their own.
 _ELSEWHERE = ("search", "leadStats", "taskAnalytics", "aiUsage", "aiStatus", "aiTask", "aiTasks")
 _LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
