@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale faults clean
+.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores faults clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: setup ## Requests a second of the usual operations
 
 bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
 	$(BIN)/python -m tests.bench.scale
+
+bench-scores: setup ## 100,000 scores recalculated, with readers and writers alongside
+	$(BIN)/python -m tests.bench.scores
 
 faults: setup ## The long form of the fault rounds
 	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults
