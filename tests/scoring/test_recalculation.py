@@ -212,6 +212,17 @@ class TestMeanwhile:
         assert (await run).count == 95
         assert (await graphql(RECALCULATE))["recalculateAllScores"]["count"] == 95
 
+    async def test_one_that_is_cancelled_lets_others_begin(self, database, db, database_url, leads, scores):
+        with stuck_at(db, database_url, leads[45]) as reached:
+            run = asyncio.create_task(Recalculation(database, batch=10).run())
+            await asyncio.wait_for(reached(), 10)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert [row["score_calculated_at"] is not None for row in scores().values()].count(True) == 40
+            assert db.execute("SELECT count(*) AS held FROM leases").fetchone()["held"] == 0
+        assert (await Recalculation(database).run()).count == 95
+
     async def test_a_lease_ends_by_itself_when_its_holder_is_gone(self, database, db, leads):  # noqa: ARG002
         db.execute("INSERT INTO leases VALUES (%s, gen_random_uuid(), now() + interval '0.5 seconds')", (LEASE,))
         with pytest.raises(errors.Conflict):
