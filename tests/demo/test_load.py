@@ -168,6 +168,16 @@ class TestTeam:
 class TestLeads:
     """What a lead looks like."""
 
+    def test_has_a_score_with_its_reasons_unless_deleted(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+
+        assert (
+            count(connection, "SELECT count(*) FROM leads WHERE (score_factors IS NULL) <> (deleted_at IS NOT NULL)")
+            == 0
+        )
+        assert count(connection, "SELECT count(DISTINCT activity_score) FROM leads") > 30
+        assert count(connection, "SELECT count(*) FROM events") == 0
+
     def test_has_swedish_letters(self, connection: Connection) -> None:
         load(connection, 1_000, now=NOW)
         text = "".join(row[0] for row in connection.execute("SELECT first_name || last_name || company FROM leads"))
