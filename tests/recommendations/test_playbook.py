@@ -229,7 +229,7 @@ class TestSummary:
             open_tasks=[task],
         )
         assert composer().summary_of(found) == (
-            "Ann Hill, CEO at Hill Ltd, came in on 15 November 2026 through Website. Since then there have been "
+            "Ann Hill, CEO at Hill Ltd, came in on 15 November 2026 through Website. Since then we have had "
             "3 contacts (2 calls and 1 meeting), most recently the meeting on 16 November 2026.\n\n"
             "The lead is qualified. The budget is EUR 5,000. Maja takes care of it.\n\n"
             "Next: “Send the quote”, due on 20 November 2026."
