@@ -40,7 +40,10 @@ ROOTS = [
     'aiTask(id: "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10") { status positionInQueue attempts { costUsd } lead { id } }',
     "aiTasks { id waitMs runMs canRetry }",
     "taskAnalytics(groupBy: [RULE]) { suggested dismissals { reason count } }",
+    "aiUsage(groupBy: [MODEL]) { calls costUsd }",
 ]
+# What a process knows of itself; no read of records.
+ANSWERED = {"aiStatus"}
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ async def tapped(tap, roomy):
 
 def test_every_root_is_counted():
     counted = {one.split("(")[0].split(" ")[0] for one in ROOTS}
-    assert counted == set(build_schema(sdl(schema)).query_type.fields)
+    assert counted | ANSWERED == set(build_schema(sdl(schema)).query_type.fields)
 
 
 class TestReads:
@@ -67,11 +70,11 @@ class TestReads:
     async def test_each_root_is_one_statement(self, tapped, tap, viewers, root):
         for _ in range(3):  # plain, prepared, from the cache
             tap.reset()
-            await data(tapped, viewers["viewer"], f"{{ {root} }}")
+            await data(tapped, viewers["admin"], f"{{ {root} }}")
             assert (len(tap.executed), tap.round_trips) == (1, 1)
 
     async def test_all_roots_together_are_one_statement(self, tapped, tap, viewers):
-        await data(tapped, viewers["viewer"], f"{{ {' '.join(f'a{n}: {one}' for n, one in enumerate(ROOTS))} }}")
+        await data(tapped, viewers["admin"], f"{{ {' '.join(f'a{n}: {one}' for n, one in enumerate(ROOTS))} }}")
         assert (len(tap.executed), tap.round_trips) == (1, 1)
 
     @pytest.mark.usefixtures("db")
