@@ -215,6 +215,8 @@ def main() -> None:
 def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
     import uvicorn  # noqa: PLC0415
 
+    from crm.protocol import Http  # noqa: PLC0415
+
     class Server(uvicorn.Server):
         """Says where it is once it listens there, not before."""
 
@@ -235,7 +237,7 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         "port": port,
         "workers": workers,
         "loop": "uvloop",
-        "http": "httptools",
+        "http": Http,
         "ws": "websockets-sansio",
         "ws_max_size": 1024 * 1024,
         "log_config": None,

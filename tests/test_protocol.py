@@ -1,0 +1,103 @@
+"""HTTP as it goes over the socket: an answer in one piece, and nothing kept back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from crm.protocol import Http, PairedWrites
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Recorder(asyncio.Transport):
+    """What reached the transport, call by call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[bytes] = []
+        self.closed = False
+
+    def writelines(self, parts: Any) -> None:
+        self.calls.append(b"".join(parts))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@asynccontextmanager
+async def serving(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to an application behind a real socket."""
+    config = uvicorn.Config(app, port=0, http=Http, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        server.should_exit = True
+        await running
+
+
+async def test_two_writes_of_one_turn_are_one():
+    transport = Recorder()
+    paired = PairedWrites(transport, asyncio.get_running_loop())
+    paired.write(b"head ")
+    paired.write(b"body")
+    await asyncio.sleep(0)
+    assert transport.calls == [b"head body"]
+
+
+async def test_a_write_that_stays_alone_goes_out_in_the_next_turn():
+    transport = Recorder()
+    paired = PairedWrites(transport, asyncio.get_running_loop())
+    paired.write(b"HTTP/1.1 100 Continue")
+    assert transport.calls == []
+    await asyncio.sleep(0)
+    assert transport.calls == [b"HTTP/1.1 100 Continue"]
+
+
+async def test_closing_sends_what_was_kept():
+    transport = Recorder()
+    paired = PairedWrites(transport, asyncio.get_running_loop())
+    paired.write(b"last words")
+    paired.close()
+    assert (transport.calls, transport.closed) == ([b"last words"], True)
+
+
+async def test_a_streamed_answer_arrives_piece_by_piece():
+    go_on = asyncio.Event()
+
+    async def streaming(_scope: Any, _receive: Any, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        for number, piece in enumerate((b"one", b"two", b"six")):
+            await send({"type": "http.response.body", "body": piece, "more_body": number < 2})
+            if number < 2:
+                await go_on.wait()
+                go_on.clear()
+
+    async with asyncio.timeout(10), serving(streaming) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (b"one", b"two", b"six"):
+            assert await reader.readexactly(3) == piece
+            go_on.set()
+
+
+async def test_a_client_that_waits_for_100_continue_gets_it():
+    async def echo(_scope: Any, receive: Any, send: Send) -> None:
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": body})
+
+    async with asyncio.timeout(10), serving(echo) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hello")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert await reader.readexactly(5) == b"hello"
