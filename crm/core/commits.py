@@ -58,8 +58,11 @@ class SharedCommits:
             return await self._alone(statement, params)
 
     async def _alone(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
-        async with self._pool.wire() as wire:
+        wire = await self._pool.acquire()
+        try:
             return await wire.execute(statement, params)
+        finally:
+            self._pool.release(wire)
 
     def _lane(self) -> "_Lane":
         self._lanes += 1

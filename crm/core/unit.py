@@ -65,7 +65,7 @@ class Unit:
         self._wire: Wire | None = None
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
         self._changes: list[_Change] = []
-        self._now = datetime.now(UTC)
+        self._now: datetime | None = None
         self.wrote = False
 
     # What services use
@@ -81,6 +81,7 @@ class Unit:
 
     def now(self) -> datetime:
         """The moment of this write."""
+        self._now = self._now or datetime.now(UTC)
         return self._now
 
     async def get(self, model: type[M], key: object, *, deleted: bool = False) -> M:

@@ -138,6 +138,9 @@ def _check_characters(field: str, value: str, *, lines: bool) -> None:
 
 
 def _is_visible(value: str) -> bool:
+    """Whether there is something to see."""
+    if value.isascii() and value.isprintable():
+        return bool(value.strip())
     return any(unicodedata.category(one) not in _INVISIBLE for one in value)
 
 

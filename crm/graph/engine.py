@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -138,6 +139,10 @@ class Engine:
         self.subscriptions = Subscriptions(self.feed)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
     # From text to an operation
 
@@ -383,7 +388,7 @@ class Engine:
     def _deadline(self) -> float:
         """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
         seconds = self.settings.request_timeout_seconds
-        return asyncio.get_running_loop().time() + seconds - min(_SAVING_SECONDS, seconds / 4)
+        return self._loop.time() + seconds - min(_SAVING_SECONDS, seconds / 4)
 
     def _shown(self, root: Selected) -> Shown:
         if root.shown is None:

@@ -19,6 +19,7 @@ from crm.core.identity import Viewer
 from crm.graph import answer
 from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, NotGraphQL, UnsupportedMediaType
 from crm.graph.engine import Engine, Request
+from crm.graph.patience import Patience
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -34,7 +35,6 @@ _EXTRA_HEADERS: Final = {
     MethodNotAllowed.status: (b"allow", b"GET, POST"),
     errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
 }
-_WATCH_AFTER_SECONDS: Final = 0.2
 
 
 class Gate(Protocol):
@@ -80,7 +80,7 @@ class GraphQLHTTP:
     ) -> Answer:
         """The answer, within the request's deadline."""
         try:
-            async with asyncio.timeout(self._settings.request_timeout_seconds) as deadline:
+            with Patience(self._loop, self._settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 method = scope["method"]
                 if method not in ("GET", "POST"):
@@ -94,8 +94,8 @@ class GraphQLHTTP:
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
-                with _Watch(receive, deadline, self._loop):
-                    return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
+                patience.watch(receive)
+                return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
@@ -130,35 +130,6 @@ class GraphQLHTTP:
             return self._engine.operation(request).is_bulk
         except errors.CrmError:
             return True  # it will not run either way, and the engine's refusal says why
-
-
-class _Watch:
-    """While a request runs: when the client goes away, the request's time is up, which cancels its statement.
-
-    Most requests are done before there is anything to watch.
-    """
-
-    def __init__(self, receive: Receive, deadline: asyncio.Timeout, loop: asyncio.AbstractEventLoop) -> None:
-        self._receive = receive
-        self._loop = loop
-        self._deadline = deadline
-        self._watching: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-
-    def _start(self) -> None:
-        self._watching = self._loop.create_task(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._deadline.reschedule(self._loop.time())
 
 
 def _refuse_size(most: int) -> NoReturn:
