@@ -26,6 +26,8 @@ _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING: Final = re.compile(r"[\[{]")
 _MOST_CANDIDATES: Final = 40
 _MOST_TEXT: Final = 400_000
+_MOST_ITEMS: Final = 100
+_MOST_QUOTED: Final = 20_000
 _MOST_PROBLEM: Final = 1500
 _MOST_ERRORS: Final = 8
 # Some models think aloud before they reply.
@@ -65,6 +67,7 @@ def keep_valid(*, at_most: int) -> WrapValidator:
     def validate(given: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if not isinstance(given, list):
             return handler(given)
+        given = given[:_MOST_ITEMS]
         valid: list[Any] = []
         for item in given:
             try:
@@ -98,8 +101,12 @@ def read(reply: Reply, kind: type[R]) -> Reading[R]:
         else:
             return Reading(value, notes)
     if first is None:
-        raise Unusable(Outcome.INVALID, "no JSON in the reply", text, "it holds no JSON", correctable=True)
-    raise Unusable(Outcome.INVALID, _listed(first, "type"), text, _listed(first, "msg"), correctable=True)
+        raise Unusable(
+            Outcome.INVALID, "no JSON in the reply", text[:_MOST_QUOTED], "it holds no JSON", correctable=True
+        )
+    raise Unusable(
+        Outcome.INVALID, _listed(first, "type"), text[:_MOST_QUOTED], _listed(first, "msg"), correctable=True
+    )
 
 
 def _check_whole(reply: Reply) -> None:

@@ -6,8 +6,11 @@ The edge runs that last one as it runs any other: shown in the caller's selectio
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import psycopg
 
 from crm.core import errors
 from crm.core.database import Database, retried
@@ -77,6 +80,27 @@ class Conversation:
     ai: Any
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
+    # What is still to be let go of if the conversation does not come to its end.
+    _let_go: list[Write] = field(default_factory=list)
+
+    async def hold(self, method: Any, arguments: tuple[Any, ...], end: Callable[[Callable[[Unit], Any]], Any]) -> Any:
+        """All of it: the talker's method, and its last write, which `end` runs. Stopped anywhere, it lets go."""
+        try:
+            last: Write = await method(service_of(method)(self), *arguments)
+            return await end(last.within)
+        except BaseException:
+            # Another cancellation does not keep it from being done.
+            await asyncio.shield(asyncio.ensure_future(self._release()))
+            raise
+
+    def let_go(self, method: Any, *arguments: Any) -> None:
+        """What to write if this stops before its end: nobody should have to wait for a claim to expire."""
+        self._let_go.append(Write(method, arguments))
+
+    async def _release(self) -> None:
+        for write in self._let_go:
+            with suppress(errors.CrmError, psycopg.Error):  # it expires
+                await self.writer.run(write.within)
 
     async def write(self, method: Any, *arguments: Any) -> Any:
         """One transaction of its own: call the service's method, commit, return what it returned."""
@@ -101,8 +125,7 @@ class Talker:
 
 async def held(conversation: Conversation, method: Any, *arguments: Any) -> Any:
     """Hold a whole conversation outside the API: what its last write returned."""
-    last: Write = await method(service_of(method)(conversation), *arguments)
-    return await conversation.writer.run(last.within)
+    return await conversation.hold(method, arguments, conversation.writer.run)
 
 
 def service_of(method: Any) -> Any:

@@ -78,6 +78,7 @@ async def claimed(conversation: Conversation, lead_id: int, purpose: GenerationP
         seconds = conversation.seconds_left()
         generation_id, is_mine = await conversation.write(GenerationService.claim, lead_id, purpose, seconds)
         if is_mine:
+            conversation.let_go(GenerationService.end, generation_id, GenerationOutcome.ABANDONED)
             return Claim(generation_id)
         outcome = await _waited_for(conversation, generation_id)
         if outcome is not GenerationOutcome.ABANDONED:
@@ -95,9 +96,3 @@ async def _waited_for(conversation: Conversation, generation_id: UUID) -> Genera
             raise errors.Conflict(message)
         await asyncio.sleep(min(pause, conversation.seconds_left()))
         pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
-
-
-async def abandoned(conversation: Conversation, claim: Claim) -> None:
-    """Let go of a claim, whatever stopped us: nobody should have to wait for it to expire."""
-    release = conversation.write(GenerationService.end, claim.generation_id, GenerationOutcome.ABANDONED)
-    await asyncio.shield(asyncio.ensure_future(release))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -19,7 +19,7 @@ from graphql import (
 )
 
 from crm.core import errors
-from crm.core.conversation import Conversation, Write, Writer, service_of
+from crm.core.conversation import Conversation, Writer, service_of
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.identity import Viewer
@@ -95,8 +95,7 @@ class Context:
         """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
         writer = self._writer()
         conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings)
-        last: Write = await method(service_of(method)(conversation), *arguments)
-        return await self._shown(writer, last.within)
+        return await conversation.hold(method, arguments, partial(self._shown, writer))
 
     def _writer(self) -> Writer:
         return Writer(self.engine.database, self.viewer, self.engine.feed.announce)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Final
 
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from crm.ai.replies import keep_valid
 from crm.recommendations.words import normalised, short
@@ -44,6 +44,10 @@ _USUALLY_DUE_IN: Final = {
 }
 
 
+# What a suggestion can do without: if it is no text, it is left out rather than the suggestion.
+Extra = Annotated[str | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)]
+
+
 class SuggestedTask(BaseModel):
     """One suggestion, as a model writes it."""
 
@@ -55,9 +59,9 @@ class SuggestedTask(BaseModel):
         validation_alias=AliasChoices("reasoning", "reason", "why", "rationale", "aiReasoning", "ai_reasoning"),
         description="Why this and why now, from the facts given.",
     )
-    description: str | None = Field(default=None, description="How to go about it; may be left out.")
-    priority: str | None = Field(default=None, description="low, normal, high or urgent.")
-    due_date: str | None = Field(
+    description: Extra = Field(default=None, description="How to go about it; may be left out.")
+    priority: Extra = Field(default=None, description="low, normal, high or urgent.")
+    due_date: Extra = Field(
         default=None,
         validation_alias=AliasChoices("due_date", "dueDate", "due", "deadline"),
         description="A working day after today, as YYYY-MM-DD.",

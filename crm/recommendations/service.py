@@ -13,7 +13,7 @@ from crm.core import errors
 from crm.core.conversation import Talker, Write
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
-from crm.generations.service import GenerationService, abandoned, claimed
+from crm.generations.service import GenerationService, claimed
 from crm.leads.facts import LeadFacts, dismissed_of_late, known_facts
 from crm.leads.model import Lead
 from crm.recommendations.playbook import playbook
@@ -50,9 +50,6 @@ class RecommendationService(Talker):
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
             self.conversation.warn(error)
             return Write(SuggestionService.give_up, (claim.generation_id,))
-        except BaseException:
-            await abandoned(self.conversation, claim)
-            raise
         return Write(SuggestionService.record, (lead_id, _origin(claim.generation_id, answer), drafts))
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:

@@ -15,7 +15,7 @@ from crm.core import errors
 from crm.core.conversation import Talker, Write
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
-from crm.generations.service import GenerationService, abandoned, claimed
+from crm.generations.service import GenerationService, claimed
 from crm.leads.facts import LeadFacts, known_facts
 from crm.leads.model import Lead, SummarySource
 from crm.recommendations.playbook import playbook
@@ -68,9 +68,6 @@ class SummaryService(Talker):
             log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
             self.conversation.warn(error)
             return Write(SummaryWriter.give_up, (lead_id, claim.generation_id))
-        except BaseException:
-            await abandoned(self.conversation, claim)
-            raise
         return Write(SummaryWriter.record, (lead_id, claim.generation_id, _text(answer, basis, ai)))
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[WrittenSummary]:

@@ -98,6 +98,17 @@ class TestKeepingWhatIsValid:
         assert len(reading.value.tasks) == 3
         assert list(reading.notes) == ["2 of 7 were not valid and were left out", "5 were given, the first 3 are kept"]
 
+    @pytest.mark.parametrize("item", [1, {}], ids=str)
+    def test_a_list_without_end_is_refused_in_no_time(self, item):
+        began = time.perf_counter()
+        assert problem([item] * 120_000)
+        assert time.perf_counter() - began < 0.5
+
+    def test_a_long_reply_is_not_quoted_whole(self):
+        with pytest.raises(Unusable) as raised:
+            read(said("No. " * 50_000), Suggestions)
+        assert len(raised.value.text) == 20_000
+
     def test_nothing_valid_is_no_empty_list(self):
         assert "tasks.0.title" in problem({"tasks": [{}, {}]})
 

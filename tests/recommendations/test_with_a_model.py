@@ -104,7 +104,12 @@ class TestAGoodReply:
             {"title": "\u200b \u2060", "reasoning": "Nothing to see."},
             {"title": "No reason", "reasoning": "  "},
             {"title": 7, "reasoning": ["x"]},
-            {"title": "Saturday", "reasoning": "A weekend.", "due_date": _next_saturday(now).isoformat()},
+            {
+                "title": "Saturday",
+                "reasoning": "A weekend.",
+                "due_date": _next_saturday(now).isoformat(),
+                "priority": 1,
+            },
         ]
         model_server.will(good({"tasks": odd}))
         tasks = of(await asking()(generate, lead=make_lead()["id"]))
@@ -228,6 +233,19 @@ class TestMeanwhile:
         assert answer["data"] is None
         assert answer["errors"][0]["extensions"] == {"code": "NOT_FOUND", "entity": "lead", "id": str(lead)}
         assert db.execute("SELECT count(*) AS n FROM tasks").fetchone() == {"n": 0}
+        assert db.execute("SELECT 1 FROM generations WHERE finished_at IS NULL").fetchall() == []
+
+    async def test_a_lead_that_was_restored_does_not_wait(self, asking, generate, model_server, make_lead, db):
+        model_server.will(good({"tasks": [TASK]}, after=0.5), good({"tasks": [TASK]}))
+        lead, run = make_lead()["id"], asking()
+        asked = asyncio.create_task(run(generate, lead=lead))
+        while not model_server.requests:
+            await asyncio.sleep(0.02)
+        db.execute("UPDATE leads SET deleted_at = now() WHERE id = %s", [lead])
+        assert (await asked)["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+        db.execute("UPDATE leads SET deleted_at = NULL WHERE id = %s", [lead])
+        async with asyncio.timeout(3):
+            assert [one["title"] for one in of(await run(generate, lead=lead))] == [TASK["title"]]
 
     async def test_no_transaction_is_open(self, asking, generate, model_server, make_lead, db):
         model_server.will(good({"tasks": [TASK]}, after=0.5))
