@@ -8,7 +8,7 @@ down_revision = "0006_provenance"
 branch_labels = None
 depends_on = None
 
-# docs/decisions/0010-scores.md has the measurements.
+# docs/decisions/0013-scores.md has the measurements.
 FILLFACTOR = 60
 
 

@@ -3,7 +3,7 @@
 A mutation that inserts one row is one statement, and most of its price is not the statement: it is the commit, which
 waits for the disk, and the way there and back. So what comes in while others are under way goes out together, as one
 pipeline with one commit; who comes alone goes alone, at once. If one of them fails, or has to wait for a lock, none of
-them is done, and each runs again by itself: nobody notices the company. docs/decisions/0007-shared-commits.md.
+them is done, and each runs again by itself: nobody notices the company. docs/decisions/0014-shared-commits.md.
 """
 
 import asyncio

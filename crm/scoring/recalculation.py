@@ -1,6 +1,6 @@
 """Recalculating every score: batch by batch, each its own transaction.
 
-docs/decisions/0010-scores.md says why not in one. A batch holds its leads' locks for as long as it takes (0.1 s),
+docs/decisions/0013-scores.md says why not in one. A batch holds its leads' locks for as long as it takes (0.1 s),
 leaves out leads that somebody else holds and comes back to them, and is halved when it fails until what fails is alone.
 """
 
