@@ -102,7 +102,7 @@ class Lead(Model):
             text("activity_score DESC NULLS LAST"),
             text("id DESC"),
         ),
-        # BRIN, so that (from PostgreSQL 16 on) a score that stays the same is updated in place: see decision 10.
+        # BRIN, so that (from PostgreSQL 16 on) a score that stays the same is updated in place: see decision 13.
         Index("leads_score_calculated_at_idx", "score_calculated_at", postgresql_using="brin"),
         Index("leads_status_id_idx", "status", "id"),
         Index("leads_owner_id_id_idx", "owner_id", "id"),
