@@ -1,7 +1,9 @@
 """The command line: crm dev | serve | worker | migrate | demo | recalculate | token | schema."""
 
 import asyncio
+import errno
 import os
+import re
 import secrets
 import signal
 import socket
@@ -97,7 +99,8 @@ def serve(
     url = _database_url(config)
     _secret(config)
     _refuse_old(url)
-    _run_server(host, port, workers=workers)
+    _refuse_taken_port(host, port)
+    _run_server(host, port, workers=workers, ready="\n  The API: [bold]{url}[/bold]   (ctrl-C stops)\n")
 
 
 @app.command()
@@ -122,8 +125,9 @@ def worker(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date. Needs `DATABASE_URL`; run it before `crm serve` and `crm worker`."""
     _migrate(_database_url(_settings()))
+    console.print("  The tables are up to date.")
 
 
 @app.command()
@@ -151,7 +155,9 @@ def recalculate(
     if config.database_url:
         _recalculate(config.database_url)
         return
-    with _embedded_database(data_dir or config.data_dir) as url:
+    directory = data_dir or config.data_dir
+    _refuse_no_database(directory)
+    with _embedded_database(directory) as url:
         _recalculate(url)
 
 
@@ -172,8 +178,7 @@ def token(
         typer.echo(_token(config.database_url, _secret(config), user, role, lifetime))
         return
     directory = data_dir or config.data_dir
-    if not (directory / "postgres").exists():
-        _fail("Set DATABASE_URL, or start `crm dev` first: there is no database yet.")
+    _refuse_no_database(directory)
     with _embedded_database(directory) as url:
         typer.echo(_token(url, _development_secret(directory), user, role, lifetime))
 
@@ -247,6 +252,9 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         "h11_max_incomplete_event_size": 64 * 1024,
     }
     if workers > 1:
+        if ready:
+            shown = f"[{host}]" if ":" in host else host
+            console.print(ready.format(url=f"http://{shown}:{port}/graphql"), highlight=False)
         uvicorn.run(**options)
     else:
         server = Server(uvicorn.Config(**options))
@@ -262,12 +270,20 @@ def _refuse_taken_port(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            _fail(f"Something else listens on {host}:{port}. Stop it, or pass another --port.")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                _fail(f"Something else listens on {host}:{port}. Stop it, or pass another --port.")
+            _fail(f"Cannot listen on {host}:{port}: {error.strerror}.")
 
 
 def _embedded(directory: Path) -> EmbeddedPostgres:
     return EmbeddedPostgres(directory / "postgres")
+
+
+def _refuse_no_database(directory: Path) -> None:
+    """Only `crm dev` and `crm demo` make one."""
+    if not (directory / "postgres").exists():
+        _fail(f"Set DATABASE_URL, or start `crm dev` first: there is no database in {directory} yet.")
 
 
 def _refuse_old(url: str) -> None:
@@ -418,7 +434,7 @@ def _secret(config: Settings) -> str:
     if len(secret) < _MIN_SECRET:
         _fail(
             f"Set CRM_SECRET_KEY to {_MIN_SECRET} characters or more, the same for all processes: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
         )
     return secret
 
@@ -439,7 +455,8 @@ def _progress(_: str) -> Progress:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return re.sub(r"^\(psycopg\.[\w.]+\) ", "", first)  # SQLAlchemy names the class first: of no use to who reads it
 
 
 def _fail(message: str) -> NoReturn:

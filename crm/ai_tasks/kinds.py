@@ -111,6 +111,6 @@ def checked_input(kind: Kind[I], given: object) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(["input", *(str(part) for part in first["loc"])])
-        message = f"`{place}` of a {kind.name} task: {first['msg']}."
+        message = f"`{place}`, for the task type {kind.name}: {first['msg']}."
         raise errors.BadUserInput(message, field=place) from None
     return found.model_dump(mode="json", exclude_unset=True)

@@ -25,7 +25,7 @@ def check_text(text: str, label: str) -> None:
     """One letter finds everything; a page of text finds nothing."""
     length = len(text.strip())
     if not LEAST <= length <= MOST:
-        message = f"`{label}` has {length:,} characters without the blanks around; {LEAST} to {MOST} can be searched."
+        message = f"`{label}` must have {LEAST} to {MOST} characters, blanks around it not counted; it has {length:,}."
         raise errors.BadUserInput(message, field=label)
 
 

@@ -53,8 +53,8 @@ class LeadStats:
     created_month: str | None = strawberry.field(description='The month, if grouped by it, like "2026-01".')
     count: int = strawberry.field(description="How many leads.")
     average_score: float | None = strawberry.field(description="The mean of their scores; null if none has one.")
-    won: int = strawberry.field(description="How many bought.")
-    lost: int = strawberry.field(description="How many did not.")
+    won: int = strawberry.field(description="How many are won.")
+    lost: int = strawberry.field(description="How many are lost.")
     conversion: float | None = strawberry.field(
         description="Won among won and lost, 0 to 1, to four decimals; null if none is decided."
     )
