@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import psycopg
+import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -100,7 +101,7 @@ def serve(
     _secret(config)
     _refuse_old(url)
     _refuse_taken_port(host, port)
-    _run_server(host, port, workers=workers, ready="\n  The API: [bold]{url}[/bold]   (ctrl-C stops)\n")
+    _run_server(host, port, workers=workers)
 
 
 @app.command()
@@ -227,10 +228,9 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if ready and self.started:
+            if self.started:
                 name, bound = self.servers[0].sockets[0].getsockname()[:2]
-                shown = f"[{name}]" if ":" in name else name
-                console.print(ready.format(url=f"http://{shown}:{bound}/graphql"), highlight=False)
+                _say_where(name, bound, ready)
 
     # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
     # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
@@ -252,15 +252,23 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         "h11_max_incomplete_event_size": 64 * 1024,
     }
     if workers > 1:
-        if ready:
-            shown = f"[{host}]" if ":" in host else host
-            console.print(ready.format(url=f"http://{shown}:{port}/graphql"), highlight=False)
+        configure_logs(_settings())
+        _say_where(host, port, ready)
         uvicorn.run(**options)
     else:
         server = Server(uvicorn.Config(**options))
         server.run()
         if not server.started:
             _fail(f"The server could not start on {host}:{port}.")
+
+
+def _say_where(host: str, port: int, ready: str) -> None:
+    """To people in `ready`'s words, to whoever reads the log in one line."""
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql"
+    if ready:
+        console.print(ready.format(url=url), highlight=False)
+    else:
+        structlog.get_logger().info("server.started", url=url)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:
