@@ -100,7 +100,7 @@ class TestPagingGuide:
             (kind, field)
             for kind, body in re.findall(r"^enum (\w+)OrderField \{\n(.*?)^\}", sdl, re.MULTILINE | re.DOTALL)
             for text, field in re.findall(r'"""(.*?)"""\s+(\w+)', body, re.DOTALL)
-            if "Served by an index" in text
+            if "Served by an index" in text and f"type {kind}Connection " in sdl
         }
         listed = {
             (kind, field)
