@@ -12,18 +12,26 @@ from crm import graph
 from crm.ai.provider import CostSource
 from crm.ai_tasks import model
 from crm.ai_tasks.filter import AiTaskFilter
+from crm.ai_tasks.lease import end_lost
 from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.order import AiTaskOrder
+from crm.ai_tasks.report import AiTaskReport
+from crm.ai_tasks.retention import AiTaskMaintenance
 from crm.ai_tasks.service import AiTaskService
 from crm.ai_tasks.stream import updates
+from crm.core.identity import Role
 from crm.graph.engine import Info
 from crm.graph.filters import UNSET, parse_uuid
 from crm.graph.inputs import values_of
 from crm.graph.scalars import JSON
-from crm.leads.graphql import Lead
+from crm.jobs import Shop
+from crm.leads.graphql import Lead, LeadId
 from crm.leads.service import LeadService
 from crm.people.graphql import User
 from crm.people.service import UserService
+
+# Whole groups of tasks are read.
+_COST = 200
 
 Row = type[model.AiTask]
 Which = Annotated[AiTaskFilter | None, strawberry.argument(description="Which ones.")]
@@ -160,6 +168,97 @@ class CreateAiTaskInput:
     )
 
 
+Level = Any
+
+
+@graph.type()
+class AiTaskQueueLevel:
+    """What waits at one priority."""
+
+    priority: AiTaskPriority = strawberry.field(description="Which.")
+    waiting: int = strawberry.field(description="How many wait, those for later included.")
+
+
+@graph.type()
+class AiTaskQueueStatus:
+    """The queue as it is: all tasks, whosever they are."""
+
+    queued: int = strawberry.field(description="How many wait for their first attempt, those for later included.")
+    running: int = strawberry.field(description="How many are being worked on.")
+    retrying: int = strawberry.field(description="How many wait for another attempt.")
+    scheduled: int = strawberry.field(description="Of those that wait: how many are not to run yet.")
+    oldest_waiting_ms: int | None = strawberry.field(
+        description="How long the oldest one waits that might run; null if none does."
+    )
+    completed_last_hour: int = strawberry.field(description="How many were completed within the last hour.")
+    failed_last_hour: int = strawberry.field(description="How many failed or timed out for good within the last hour.")
+    cost_today_usd: Decimal = strawberry.field(
+        description="What the tasks that ended today (UTC) cost, as far as known."
+    )
+
+    @graph.edge(usual_rows=4, takes=())
+    def by_priority(status: Level) -> list[AiTaskQueueLevel]:
+        """What waits, priority by priority, the most urgent first; those without any are left out."""
+        return AiTaskReport.levels(status)
+
+
+@graph.type()
+class AiTaskTotal:
+    """What the tasks of one kind came to."""
+
+    key: str = strawberry.field(description="The task type, or the day (UTC) like `2026-01-31`.")
+    tasks: int = strawberry.field(description="How many ended.")
+    completed: int = strawberry.field(description="How many of them were completed.")
+    tokens: int = strawberry.field(description="Read and written by models.")
+    cost_usd: Decimal = strawberry.field(description="What they cost, as far as known.")
+
+
+@graph.type()
+class AiTaskStatistics:
+    """What tasks that have ended came to; for admins with those that are gone, of which only days' totals are kept."""
+
+    total: int = strawberry.field(description="How many ended.")
+    completed: int = strawberry.field(description="How many were completed.")
+    failed: int = strawberry.field(description="How many failed.")
+    cancelled: int = strawberry.field(description="How many were cancelled.")
+    timed_out: int = strawberry.field(description="How many took too long.")
+    success_rate: float | None = strawberry.field(
+        description="Completed among those not cancelled, 0 to 1, to four decimals; null if there are none."
+    )
+    attempts: int = strawberry.field(description="How many attempts they took.")
+    average_wait_ms: int | None = strawberry.field(description="From creation to the latest attempt, on average.")
+    average_run_ms: int | None = strawberry.field(description="What the latest attempt took, on average.")
+    average_quality: float | None = strawberry.field(description="The mean of their quality scores.")
+    tokens: int = strawberry.field(description="Read and written by models.")
+    cost_usd: Decimal = strawberry.field(description="What they cost, as far as known.")
+    unpriced: int = strawberry.field(description="How many have a part of their cost that nobody knows.")
+
+    @graph.edge(usual_rows=5, takes=())
+    def by_type(row: Level) -> list[AiTaskTotal]:
+        """The same, type by type."""
+        return AiTaskReport.groups(row, "types")
+
+    @graph.edge(usual_rows=30, takes=())
+    def by_day(row: Level) -> list[AiTaskTotal]:
+        """The same, day by day (UTC)."""
+        return AiTaskReport.groups(row, "days")
+
+
+@strawberry.type(description="What a clean-up did.")
+class CleanupResult:
+    """What a clean-up did."""
+
+    count: int = strawberry.field(description="How many tasks were removed.")
+    more: bool = strawberry.field(description="Whether time ran out before all were; call again.")
+
+
+@strawberry.type(description="What a search for lost tasks found.")
+class StaleResult:
+    """What a search for lost tasks found."""
+
+    count: int = strawberry.field(description="How many tasks had lost their worker.")
+
+
 @strawberry.type
 class AiTaskQuery:
     """Reads of AI tasks."""
@@ -173,6 +272,21 @@ class AiTaskQuery:
     def ai_tasks(filter: Which = None, order_by: InOrder = None) -> list[AiTask]:
         """Your AI tasks, an admin's view of all; newest first unless asked otherwise."""
         return AiTaskService.matching(filter, order_by)
+
+    @graph.rows(extra_cost=lambda _: _COST)
+    def ai_task_queue_status() -> AiTaskQueueStatus | None:
+        """The queue as it is."""
+        return AiTaskReport.queue()
+
+    @graph.rows(extra_cost=lambda _: _COST)
+    def ai_task_statistics(
+        from_: Annotated[
+            datetime | None, strawberry.argument(name="from", description="Ended at or after this moment.")
+        ] = None,
+        to: Annotated[datetime | None, strawberry.argument(description="Ended before this moment.")] = None,
+    ) -> AiTaskStatistics | None:
+        """What your tasks that have ended came to; an admin's view is of all."""
+        return AiTaskReport.done(from_, to)
 
 
 @strawberry.type
@@ -191,6 +305,76 @@ class AiTaskMutation:
         """Cancel a task that has not ended. One that runs is stopped; what it cost stays on its bill."""
         return await info.context.write(AiTaskService.cancel, id)
 
+    @graph.mutation
+    async def create_ai_tasks(
+        self, info: Info, inputs: Annotated[list[CreateAiTaskInput], strawberry.argument(description="1 to 100 tasks.")]
+    ) -> list[AiTask]:
+        """Have several things done in the background: all are created, in order, or none."""
+        return await info.context.write(AiTaskService.create_many, [values_of(one) for one in inputs])
+
+    @graph.mutation
+    async def cancel_ai_tasks(
+        self, info: Info, filter: Annotated[AiTaskFilter, strawberry.argument(description="Which ones.")]
+    ) -> list[AiTask]:
+        """Cancel your tasks that a filter leaves and that have not ended; at most 1,000 at once, the oldest first."""
+        return await info.context.write(AiTaskService.cancel_matching, filter)
+
+    @graph.mutation
+    async def retry_ai_task(self, info: Info, id: AiTaskId) -> AiTask:
+        """Have a task tried again that failed, was cancelled or took too long. It has all its retries again."""
+        return await info.context.write(AiTaskService.retry, id)
+
+    @graph.mutation
+    async def update_ai_task_priority(
+        self,
+        info: Info,
+        id: AiTaskId,
+        priority: Annotated[AiTaskPriority, strawberry.argument(description="How urgent it is now.")],
+    ) -> AiTask:
+        """Move a task up or down the queue. One that runs goes on; it counts if there is another attempt."""
+        return await info.context.write(AiTaskService.prioritise, id, priority)
+
+    @graph.mutation
+    async def rate_ai_task(
+        self,
+        info: Info,
+        id: AiTaskId,
+        score: Annotated[float, strawberry.argument(description="How good the result is: 0 to 1.")],
+    ) -> AiTask:
+        """Say how good a result is; it replaces the automatic check's opinion."""
+        return await info.context.write(AiTaskService.rate, id, score)
+
+    @graph.mutation(role=Role.ADMIN)
+    async def cleanup_old_ai_tasks(
+        self,
+        info: Info,
+        older_than_days: Annotated[
+            int | None,
+            strawberry.argument(description="Ended so many days ago; CRM_AI_TASK_RETENTION_DAYS if omitted."),
+        ] = None,
+    ) -> CleanupResult:
+        """Remove tasks that ended some time ago, in batches. Their totals stay. A worker does it every hour."""
+        settings = info.context.engine.settings
+        days = settings.ai_task_retention_days if older_than_days is None else older_than_days
+        return await info.context.converse(AiTaskMaintenance.clean, days)
+
+    @graph.mutation(role=Role.ADMIN)
+    async def timeout_stale_ai_tasks(self, info: Info) -> StaleResult:
+        """End attempts whose worker is dead, now. A worker does it every second; this is for when none runs."""
+        engine = info.context.engine
+        shop = Shop(engine.database, engine.feed, engine.settings, info.context.ai)
+        return StaleResult(count=await end_lost(shop))
+
+    @graph.mutation
+    async def request_task_recommendations(self, info: Info, lead_id: LeadId) -> AiTask:
+        """Have tasks suggested for a lead in the background: `generateTaskRecommendations` that nobody waits for."""
+        return await info.context.write(AiTaskService.create, {"task_type": "task_recommendations", "lead_id": lead_id})
+
+    @graph.mutation
+    async def request_summary(self, info: Info, lead_id: LeadId) -> AiTask:
+        """Have a lead's summary written in the background: `regenerateSummary` that nobody waits for."""
+        return await info.context.write(AiTaskService.create, {"task_type": "lead_summary", "lead_id": lead_id})
+
 
 @strawberry.type
 class AiTaskSubscription:
@@ -208,3 +392,8 @@ class AiTaskSubscription:
     ) -> AsyncIterator[AiTask]:
         """A task whenever it has changed, as it is then. Changes that follow closely come as one; see `version`."""
         return updates(after_xid, after_id, until_xid, id, lead_id)
+
+    @graph.pulse(entities=["ai_task", "ai_tasks"])
+    def ai_task_queue_updated() -> AsyncIterator[AiTaskQueueStatus]:
+        """The queue as it is: at once, when it changes, and every five seconds."""
+        return AiTaskReport.queue()

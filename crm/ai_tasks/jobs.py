@@ -1,6 +1,7 @@
 """What workers do for AI tasks."""
 
 from crm.ai_tasks.age import promote
+from crm.ai_tasks.retention import clean
 from crm.ai_tasks.runner import Runner
 from crm.ai_tasks.service import JOB, QUEUE
 from crm.jobs import Chore, Handler, Roster, Shop
@@ -15,7 +16,10 @@ def roster(shop: Shop) -> Roster:
     settings = shop.settings
     lease = settings.ai_task_lease_seconds
     return Roster(
-        handlers=[Handler(JOB, runner.run, QUEUE, retries=0)],
+        handlers=[
+            Handler(JOB, runner.run, QUEUE, retries=0),
+            Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
+        ],
         chores=[
             Chore("ai_tasks.keep", lease / 5, runner.keep),
             Chore("ai_tasks.tell", _TELL_SECONDS, runner.tell),

@@ -1,12 +1,11 @@
-"""The types of AI tasks: what each takes, and what runs it."""
+"""Types of AI tasks: what each takes, and what runs it. `work.py` has those that there are."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -61,38 +60,12 @@ class Input(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class EchoInput(Input):
-    """For trying things out."""
-
-    message: Annotated[str, Field(max_length=10_000)] = ""
-    seconds: Annotated[float, Field(ge=0, le=3600)] = 0
-    failures: Annotated[int, Field(ge=0, le=20)] = 0
-
-
-_STEP_SECONDS: Final = 0.1
-
-
-async def _echo(run: Run, given: EchoInput) -> Result:
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    while (left := began + given.seconds - clock()) > 0:
-        run.progress(1 - left / given.seconds)
-        await asyncio.sleep(min(left, _STEP_SECONDS))
-    if run.attempt <= given.failures:
-        message = f"It was asked to fail {given.failures} times."
-        raise Failure(message)
-    return {"message": given.message}
-
-
 KINDS: Final[dict[str, Kind[Any]]] = {}
 
 
 def known(*kinds: Kind[Any]) -> None:
     """Make types of AI tasks known, to those who create tasks and to those who run them."""
     KINDS.update((kind.name, kind) for kind in kinds)
-
-
-known(Kind("echo", "Gives its message back: for trying things out.", EchoInput, _echo))
 
 
 def kind_of(task_type: str) -> Kind[Any]:
@@ -112,5 +85,6 @@ def checked_input(kind: Kind[I], given: object) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         place = ".".join(["input", *(str(part) for part in first["loc"])])
         message = f"`{place}`, for the task type {kind.name}: {first['msg']}."
-        raise errors.BadUserInput(message, field=place) from None
+        # The API strips one `input.`, the name of the mutation's own argument.
+        raise errors.BadUserInput(message, field=f"input.{place}") from None
     return found.model_dump(mode="json", exclude_unset=True)

@@ -1,8 +1,9 @@
 """Leases: a worker that takes a task gets a token, and without the token that stands in the row it writes nothing.
 
-Each step is one statement: the task, its attempt and its event, or none of them. `docs/decisions/0008-ai-tasks.md`.
+Each step is one statement: the task, its attempt and its event, or none of them. `docs/decisions/0012-ai-tasks.md`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from psycopg import pq
 
 _MOST_ERROR: Final = 2000
+# As JSON spells it (not after a backslash that is text itself): PostgreSQL cannot keep it.
+_NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 _CLAIM: Final = Statement(
     """
@@ -255,7 +258,8 @@ async def end_lost(shop: Shop, idle: float = 0) -> int:
 
 
 def _end_params(key: Key, ended: End) -> list[bytes | None]:
-    result = None if ended.result is None else orjson.dumps(ended.result)
+    # A NUL, which JSON can spell and PostgreSQL cannot keep, is left out.
+    result = None if ended.result is None else _NUL.sub(rb"\1", orjson.dumps(ended.result))
     error = None if ended.error is None else ended.error.replace("\x00", "")[:_MOST_ERROR]
     values = [ended.outcome.value, result, error, ended.code, ended.pause, ended.again, ended.quality]
     return [encode(value) for value in (key.task_id, key.attempt_id, key.token, *values)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import orjson
 import structlog
 
 from crm.ai.calls import for_attempt, new_id
@@ -24,6 +25,7 @@ _LETTING_GO_SECONDS: Final = 2.0
 _LONGEST_PAUSE: Final = 600.0
 # What is put off again and again is a failure in the end.
 _MOST_ATTEMPTS: Final = 50
+_MOST_RESULT: Final = 1024 * 1024
 # Trying again changes nothing about these.
 _LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
 
@@ -139,6 +141,14 @@ def _note(attempt: _Attempt, progress: float) -> None:
     attempt.progress = min(1.0, max(attempt.progress, progress))
 
 
+def _completed(result: Any, kind: Any) -> End:
+    size = len(orjson.dumps(result))
+    if size > _MOST_RESULT:
+        message = f"Its result has {size:,} bytes; at most {_MOST_RESULT:,} are kept."
+        raise errors.TooLarge(message)
+    return End(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
+
+
 async def _called(kind: Any, run: Run, given: Any) -> Any:
     return await kind.run(run, kind.input.model_validate(given))
 
@@ -149,8 +159,10 @@ def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
         return End(AiTaskOutcome.FAILED, error="It was cut short.", code="INTERRUPTED")
     error = work.exception()
     if error is None:
-        result = work.result()
-        return End(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
+        try:
+            return _completed(work.result(), kind)
+        except Exception as unfit:  # noqa: BLE001  (a result that cannot be kept is an error of ours)
+            error = unfit
     if isinstance(error, errors.AiUnavailable):
         pause = error.details.get("retryAfterSeconds")
         if isinstance(pause, int | float) and lease.attempt < _MOST_ATTEMPTS:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Integer,
     Select,
@@ -23,12 +24,14 @@ from sqlalchemy import (
 from sqlalchemy.types import Uuid
 
 from crm.ai.calls import new_id
+from crm.ai_tasks import work  # noqa: F401  (makes the types known)
 from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.kinds import checked_input, kind_of
 from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.core import errors, validate
 from crm.core.service import Service
 from crm.core.unit import missing
+from crm.core.visibility import with_deleted
 from crm.core.wire import Statement, encode
 from crm.graph.declare import Operand
 from crm.graph.filters import filtered, parse_uuid
@@ -39,6 +42,7 @@ from crm.leads.model import Lead
 QUEUE: Final = "ai"
 JOB: Final = "ai_task"
 MOST_AT_ONCE: Final = 100
+MOST_CANCELLED: Final = 1000
 _RETRIABLE: Final = (AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
 _MOST_INPUT: Final = 64 * 1024
 _MOST_RETRIES: Final = 10
@@ -121,7 +125,8 @@ class AiTaskService(Service):
         """How many waiting tasks go first, and one; null for what does not wait, or not yet."""
         other = AiTask.__table__.alias("other")
         mine, others = _place(task), _place(other.c)
-        ahead = (
+        # Of all tasks, whosever they are: it is one queue.
+        ahead = with_deleted(
             select(func.count() + literal_column("1"))
             .select_from(other)
             .where(
@@ -129,8 +134,7 @@ class AiTaskService(Service):
                 other.c.due_at <= func.now(),
                 or_(others > mine, and_(others == mine, other.c.job_id < task.job_id)),
             )
-            .scalar_subquery()
-        )
+        ).scalar_subquery()
         return case((and_(_one_of(task.status, WAITING), task.due_at <= func.now()), ahead))
 
     async def create(self, values: Mapping[str, Any]) -> AiTask:
@@ -145,7 +149,7 @@ class AiTaskService(Service):
         given = [self._checked(values) for values in inputs]
         await self._check_leads(given)
         found = await self._known(given)
-        new = [task for task in dict.fromkeys(found) if task in given]
+        new = [task for task in found if task in given]
         jobs = await enqueue(self.unit, *(job_for(task.id, task.priority, task.due_at) for task in new)) if new else []
         for task, job in zip(new, jobs, strict=True):
             task.job_id = job
@@ -160,7 +164,38 @@ class AiTaskService(Service):
         await self._cancel([task])
         return task
 
+    async def cancel_matching(self, where: AiTaskFilter) -> list[AiTask]:
+        """Cancel what a filter leaves, as far as it has not ended: at most so many at once, the oldest first."""
+        wanted = filtered(select(AiTask), AiTask, where).where(~self.is_final(AiTask.status))
+        tasks = await self.unit.all(wanted.order_by(AiTask.id).limit(MOST_CANCELLED).with_for_update(), AiTask)
+        await self._cancel(tasks)
+        return tasks
+
+    async def retry(self, key: str) -> AiTask:
+        """Have a task tried again that failed, was cancelled or took too long; it has all its retries again."""
+        task = await self._get(key)
+        if task.status not in _RETRIABLE:
+            raise _refused(task, "cannot be retried")
+        task.status = AiTaskStatus.QUEUED
+        task.failures, task.progress, task.aged, task.finished_at = 0, 0.0, False, None
+        task.due_at = self.unit.now()
+        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, task.due_at))
+        return task
+
+    async def rate(self, key: str, score: float) -> AiTask:
+        """Say how good a result is."""
+        task = await self._get(key)
+        if task.status is not AiTaskStatus.COMPLETED:
+            raise _refused(task, "has no result to rate")
+        if not 0 <= score <= 1:
+            message = f"`score` must be 0 to 1, not {score}."
+            raise errors.BadUserInput(message, field="score")
+        task.quality_score = score
+        return task
+
     async def _cancel(self, tasks: Sequence[AiTask]) -> None:
+        if not tasks:
+            return
         jobs = [task.job_id for task in tasks if task.job_id is not None]
         for task in tasks:
             task.status = AiTaskStatus.CANCELLED
@@ -204,19 +239,21 @@ class AiTaskService(Service):
         wanted = {lead_id for task in tasks if (lead_id := task.__dict__.get("lead_id")) is not None}
         if not wanted:
             return
-        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(Lead.id.in_(sorted(wanted))))}
+        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(_any(Lead.id, sorted(wanted))))}
         for lead_id in sorted(wanted - found):
             raise missing(Lead, lead_id)
 
     async def _known(self, tasks: Sequence[AiTask]) -> list[AiTask]:
-        """Where a key was used before, the task of that time; within one call too."""
-        keyed = {key: task for task in reversed(tasks) if (key := task.__dict__.get("idempotency_key"))}
-        if not keyed:
+        """Where a key was used before, the task of that time."""
+        keys = [key for task in tasks if (key := task.__dict__.get("idempotency_key"))]
+        if not keys:
             return list(tasks)
-        wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, AiTask.idempotency_key.in_(sorted(keyed)))
+        if len(set(keys)) < len(keys):
+            message = "Two of these tasks have the same `idempotencyKey`."
+            raise errors.BadUserInput(message, field="inputs")
+        wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, _any(AiTask.idempotency_key, keys))
         before = {str(task.idempotency_key): task for task in await self.unit.all(wanted, AiTask)}
-        first = keyed | before
-        found = [first.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
+        found = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
         for given, task in zip(tasks, found, strict=True):
             if (given.task_type, given.input) != (task.task_type, task.input):
                 message = f"`idempotencyKey` {given.idempotency_key!r} was used for another task: {task.id}."
@@ -234,6 +271,11 @@ def _not_too_late(moment: datetime | None, now: datetime) -> datetime | None:
         message = f"`scheduledFor` is more than {_LONGEST_AHEAD.days} days ahead."
         raise errors.BadUserInput(message, field="scheduledFor")
     return moment
+
+
+def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = column == func.any(type_coerce(list(values), ARRAY(column.type)))
+    return found
 
 
 def _milliseconds(interval: Any) -> ColumnElement[int | None]:

@@ -39,6 +39,7 @@ class Policy:
     by: str = ""
     # The column with the id of the user whose row it is: others do not see it, admins do.
     owner: str = ""
+    admins_only: bool = False
 
 
 # What stands in a statement for who is asking; whoever runs it binds these.
@@ -47,18 +48,19 @@ VIEWER_IS_ADMIN: Final = "viewer_is_admin"
 _POLICIES: Final[dict[str, tuple[Table, Policy]]] = {}
 
 
-def policy(
+def policy(  # noqa: PLR0913  (all but the model are alternatives)
     model: type[Model],
     *,
     own: Callable[[Any], ColumnElement[bool]] | None = None,
     belongs_to: type[Model] | None = None,
     by: str = "",
     owner: str = "",
+    admins_only: bool = False,
 ) -> None:
     """Declare a model's policy; `by` is the column that points at the row it belongs to, `owner` at the user."""
     table = model.__table__
     assert isinstance(table, Table)
-    _POLICIES[table.name] = (table, Policy(own, belongs_to, by, owner))
+    _POLICIES[table.name] = (table, Policy(own, belongs_to, by, owner, admins_only))
 
 
 def viewer_values(viewer: Viewer) -> dict[str, object]:
@@ -153,8 +155,10 @@ def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -
     _, rule = found
     if rule.own is not None:
         yield rule.own(source.c)
+    admin = bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
+    if rule.admins_only:
+        yield admin
     if rule.owner:
-        admin = bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
         yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), admin)
     if rule.belongs_to is not None and not _joined_to_owner(source, rule, statement):
         owner = rule.belongs_to.__table__.alias()

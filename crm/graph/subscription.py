@@ -32,8 +32,8 @@ from crm.core.identity import Role, Viewer
 from crm.core.visibility import is_personal, visible
 from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
+from crm.graph.latest import Pulse
 from crm.graph.plan import Shaped
-from crm.graph.pulse import Pulse
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
 

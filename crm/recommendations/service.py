@@ -61,7 +61,9 @@ class RecommendationService(Talker):
             deadline=self.conversation.deadline,
         )
         if answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook":
-            self.conversation.warn(errors.AiUnavailable("The AI provider cannot answer; the playbook did instead."))
+            self.conversation.warn(
+                errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
+            )
         return answer
 
     def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write:

@@ -82,7 +82,9 @@ class SummaryService(Talker):
             message = "The model's summary was empty."
             raise errors.AiUnavailable(message)
         if _stands_in(answer, ai):
-            self.conversation.warn(errors.AiUnavailable("The AI provider cannot answer; the playbook did instead."))
+            self.conversation.warn(
+                errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
+            )
         return answer
 
     def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write:

@@ -28,8 +28,11 @@ class Worker:
 
     def __init__(self, url, log, settings):
         self._log = log
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OPENROUTER_"))
+        }
         environment = {
-            **os.environ,
+            **inherited,
             "DATABASE_URL": url,
             "CRM_AI_TASK_LEASE_SECONDS": "2",
             "CRM_WORKER_HEARTBEAT_SECONDS": "0.5",

@@ -21,7 +21,17 @@ from graphql import (
 from reference import EnumName
 
 # Text search, aggregates, what is not in the database, what is each user's own: they have tests of their own.
-_ELSEWHERE = ("search", "leadStats", "taskAnalytics", "aiUsage", "aiStatus", "aiTask", "aiTasks")
+_ELSEWHERE = (
+    "search",
+    "leadStats",
+    "taskAnalytics",
+    "aiUsage",
+    "aiStatus",
+    "aiTask",
+    "aiTasks",
+    "aiTaskQueueStatus",
+    "aiTaskStatistics",
+)
 _LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
 

@@ -34,6 +34,8 @@ RULES = {
     "Query": {
         "aiStatus": Role.MEMBER,
         "aiTask": Role.VIEWER,
+        "aiTaskQueueStatus": Role.VIEWER,
+        "aiTaskStatistics": Role.VIEWER,
         "aiTasks": Role.VIEWER,
         "aiUsage": Role.ADMIN,
         "interaction": Role.VIEWER,
@@ -55,8 +57,17 @@ RULES = {
     },
     "Mutation": {
         "cancelAiTask": Role.MEMBER,
+        "cancelAiTasks": Role.MEMBER,
+        "cleanupOldAiTasks": Role.ADMIN,
         "completeTask": Role.MEMBER,
         "createAiTask": Role.MEMBER,
+        "createAiTasks": Role.MEMBER,
+        "rateAiTask": Role.MEMBER,
+        "requestSummary": Role.MEMBER,
+        "requestTaskRecommendations": Role.MEMBER,
+        "retryAiTask": Role.MEMBER,
+        "timeoutStaleAiTasks": Role.ADMIN,
+        "updateAiTaskPriority": Role.MEMBER,
         "createLead": Role.MEMBER,
         "createLeads": Role.MEMBER,
         "createTask": Role.MEMBER,
@@ -77,7 +88,7 @@ RULES = {
         "updateTaskSource": Role.MEMBER,
         "updateUser": Role.ADMIN,
     },
-    "Subscription": {"aiTaskUpdated": Role.VIEWER, "changes": Role.VIEWER},
+    "Subscription": {"aiTaskQueueUpdated": Role.VIEWER, "aiTaskUpdated": Role.VIEWER, "changes": Role.VIEWER},
 }
 WALK = [(kind, name) for kind in ("Query", "Mutation") for name in SCHEMA.type_map[kind].fields]
 

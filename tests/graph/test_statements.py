@@ -38,6 +38,8 @@ ROOTS = [
     'search(text: "ab") { score lead { id } task { id } interaction { id } }',
     "leadStats(groupBy: [STATUS]) { count }",
     'aiTask(id: "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10") { status positionInQueue attempts { costUsd } lead { id } }',
+    "aiTaskQueueStatus { queued byPriority { priority waiting } }",
+    "aiTaskStatistics { total byType { key tasks } byDay { key costUsd } }",
     "aiTasks { id waitMs runMs canRetry }",
     "taskAnalytics(groupBy: [RULE]) { suggested dismissals { reason count } }",
     "aiUsage(groupBy: [MODEL]) { calls costUsd }",

@@ -1,0 +1,222 @@
+"""Numbers about AI tasks: the queue as it is, and what has been done."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Date,
+    Float,
+    Integer,
+    Numeric,
+    Select,
+    Text,
+    cast,
+    column,
+    extract,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
+
+from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
+from crm.core.model import EnumText
+from crm.core.visibility import with_deleted
+from crm.graph.ordering import rank
+
+_ZERO: Final[Any] = literal_column("0")
+_THOUSAND: Final[Any] = literal_column("1000")
+_HOUR: Final[Any] = literal_column("interval '1 hour'")
+_UTC: Final[Any] = literal_column("'UTC'")
+_RATIO_DIGITS: Final[Any] = literal_column("4")
+# Sums that both the tasks themselves and the days' totals have.
+_SUMS: Final = ("tasks", "attempts", "tokens", "cost_usd", "unpriced", "wait_ms", "run_ms", "rated", "quality")
+
+
+class AiTaskReport:
+    """Numbers about AI tasks."""
+
+    @staticmethod
+    def queue() -> Select[Any]:
+        """The whole queue, whosever tasks they are: numbers only."""
+        task = AiTask.__table__.c
+        waiting, due = _among(task.status, *WAITING), task.due_at <= func.now()
+        lately = task.finished_at > func.now() - _HOUR
+        today = func.date_trunc(literal_column("'day'"), func.timezone(_UTC, func.now()))
+        since = func.least(func.timezone(_UTC, today), func.now() - _HOUR)
+        open_: Any = select(
+            _count(_among(task.status, AiTaskStatus.QUEUED)).label("queued"),
+            _count(_among(task.status, AiTaskStatus.RUNNING)).label("running"),
+            _count(_among(task.status, AiTaskStatus.RETRYING)).label("retrying"),
+            _count(waiting & ~due).label("scheduled"),
+            cast(_ms(func.now() - func.min(task.due_at).filter(waiting & due)), BigInteger).label("oldest_waiting_ms"),
+        ).where(~_among(task.status, *FINAL))
+        ended: Any = select(
+            _count(lately & _among(task.status, AiTaskStatus.COMPLETED)).label("completed_last_hour"),
+            _count(lately & _among(task.status, AiTaskStatus.FAILED, AiTaskStatus.TIMED_OUT)).label("failed_last_hour"),
+            func.coalesce(func.sum(task.cost_usd).filter(task.finished_at >= func.timezone(_UTC, today)), _ZERO).label(
+                "cost_today_usd"
+            ),
+        ).where(task.finished_at > since)
+        levels: Any = select(func.jsonb_agg(func.jsonb_build_object(*_pairs()))).select_from(_by_priority())
+        one, two = with_deleted(open_).subquery("open"), with_deleted(ended).subquery("ended")
+        return select(*one.c, *two.c, with_deleted(levels).scalar_subquery().label("levels"))
+
+    @staticmethod
+    def levels(status: Any) -> Select[Any]:
+        """What waits, priority by priority, the most urgent first."""
+        columns = (column("priority", EnumText(AiTaskPriority)), column("waiting", Integer))
+        each = func.jsonb_to_recordset(status.levels).table_valued(*columns, name="level")
+        rows = each.render_derived(with_types=True)
+        return select(rows).order_by(rank(rows.c.priority, AiTaskPriority).desc())
+
+    @staticmethod
+    def done(since: Any = None, until: Any = None) -> Select[Any]:
+        """What tasks that ended in a period came to, with the totals of those that are gone."""
+        parts = _parts(since, until).subquery("parts")
+        sums = [func.coalesce(func.sum(parts.c[name]), _ZERO).label(name) for name in _SUMS]
+        by_type = _listed(parts, "task_type")
+        by_day = _listed(parts, "day")
+        totals = select(*sums, *_statuses(parts)).select_from(parts).subquery("totals")
+        return select(
+            *(totals.c[name] for name in ("attempts", "tokens", "cost_usd", "unpriced")),
+            cast(totals.c.tasks, Integer).label("total"),
+            *(totals.c[status.value] for status in FINAL),
+            _ratio(totals.c.completed, totals.c.tasks - totals.c.cancelled).label("success_rate"),
+            _mean(totals.c.wait_ms, totals.c.tasks).label("average_wait_ms"),
+            _mean(totals.c.run_ms, totals.c.tasks).label("average_run_ms"),
+            _ratio(totals.c.quality, totals.c.rated).label("average_quality"),
+            by_type.label("types"),
+            by_day.label("days"),
+        )
+
+    @staticmethod
+    def groups(row: Any, name: str) -> Select[Any]:
+        """One of the lists of `done`."""
+        key = "task_type" if name == "types" else "day"
+        columns = (
+            column("key", Text),
+            column("tasks", Integer),
+            column("completed", Integer),
+            column("cost_usd", Numeric),
+            column("tokens", BigInteger),
+        )
+        each = func.jsonb_to_recordset(getattr(row, name)).table_valued(*columns, name=key)
+        rows = each.render_derived(with_types=True)
+        return select(rows).order_by(rows.c.key)
+
+
+def _parts(since: Any, until: Any) -> Any:
+    """One row a day, type and status: of the tasks that are there, and of those that are gone."""
+    task, gone = AiTask.__table__.c, AiTaskDay.__table__.c
+    ended_on = cast(func.timezone(_UTC, task.finished_at), Date)
+    mine = [task.finished_at.is_not(None)]
+    theirs: list[ColumnElement[bool]] = []
+    if since is not None:
+        mine.append(task.finished_at >= since)
+        theirs.append(func.timezone(_UTC, gone.day) >= since)
+    if until is not None:
+        mine.append(task.finished_at < until)
+        theirs.append(func.timezone(_UTC, gone.day) < until)
+    there = (
+        select(ended_on.label("day"), task.task_type, task.status, *totals_of(task))
+        .where(*mine)
+        .group_by(ended_on, task.task_type, task.status)
+    )
+    return union_all(
+        there, select(gone.day, gone.task_type, gone.status, *(gone[name] for name in _SUMS)).where(*theirs)
+    )
+
+
+def totals_of(task: Any) -> list[ColumnElement[Any]]:
+    """The sums over a group of tasks that have ended, in the order of `AiTaskDay`."""
+    wait = _ms(func.coalesce(task.started_at, task.finished_at) - task.created_at)
+    run = _ms(task.finished_at - task.started_at)
+    unknown = task.cost_source == literal_column("'unknown'")
+    sums = (
+        func.count(),
+        func.sum(task.attempt),
+        func.sum(task.tokens),
+        func.sum(task.cost_usd),
+        func.count().filter(unknown),
+        func.coalesce(func.sum(func.greatest(wait, _ZERO)), _ZERO),
+        func.coalesce(func.sum(func.greatest(run, _ZERO)), _ZERO),
+        func.count(task.quality_score),
+        func.coalesce(func.sum(task.quality_score), _ZERO),
+    )
+    return [total.label(name) for name, total in zip(_SUMS, sums, strict=True)]
+
+
+def _listed(parts: Any, name: str) -> Any:
+    key = cast(parts.c[name], Text)
+    each = (
+        select(
+            key.label("key"),
+            func.sum(parts.c.tasks).label("tasks"),
+            func.coalesce(func.sum(parts.c.tasks).filter(_is(parts.c.status, AiTaskStatus.COMPLETED)), _ZERO).label(
+                "completed"
+            ),
+            func.sum(parts.c.cost_usd).label("cost_usd"),
+            func.sum(parts.c.tokens).label("tokens"),
+        )
+        .select_from(parts)
+        .group_by(key)
+        .subquery(name)
+    )
+    rows = select(
+        func.coalesce(func.jsonb_agg(func.to_jsonb(literal_column(f"{name}.*"))), literal_column("'[]'::jsonb"))
+    )
+    return rows.select_from(each).scalar_subquery()
+
+
+def _by_priority() -> Any:
+    task = AiTask.__table__.c
+    found = (
+        select(task.priority, func.count().label("waiting"))
+        .where(_among(task.status, *WAITING))
+        .group_by(task.priority)
+    )
+    return with_deleted(found).subquery("level")
+
+
+def _pairs() -> list[ColumnElement[Any]]:
+    pairs: list[ColumnElement[Any]] = []
+    for name in ("priority", "waiting"):
+        pairs += (literal_column(f"'{name}'"), literal_column(f"level.{name}"))
+    return pairs
+
+
+def _statuses(parts: Any) -> list[ColumnElement[Any]]:
+    return [
+        cast(func.coalesce(func.sum(parts.c.tasks).filter(_is(parts.c.status, status)), _ZERO), Integer).label(
+            status.value
+        )
+        for status in FINAL
+    ]
+
+
+def _is(status: Any, one: AiTaskStatus) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = status == literal_column(f"'{one.value}'")
+    return found
+
+
+def _among(status: Any, *statuses: AiTaskStatus) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = status.in_([literal_column(f"'{one.value}'") for one in statuses])
+    return found
+
+
+def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return cast(func.count().filter(condition), Integer)
+
+
+def _ms(interval: Any) -> ColumnElement[Any]:
+    return func.round(extract("epoch", interval) * _THOUSAND)
+
+
+def _mean(total: Any, count: Any) -> ColumnElement[Any]:
+    return cast(func.round(total / func.nullif(count, _ZERO)), BigInteger)
+
+
+def _ratio(part: Any, whole: Any) -> ColumnElement[Any]:
+    return cast(func.round(cast(part, Numeric) / func.nullif(whole, _ZERO), _RATIO_DIGITS), Float)

@@ -1,0 +1,90 @@
+"""Finished AI tasks go after a while, batch by batch; what they came to stays, day by day."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from crm.core import validate
+from crm.core.conversation import Talker, Write
+from crm.core.service import Service
+from crm.core.wire import Statement, encode
+from crm.jobs import Shop
+
+BATCH: Final = 500
+_BREATH_SECONDS: Final = 0.05
+_LEAST_SECONDS: Final = 1.0
+_MOST_DAYS: Final = 3650
+
+# The totals are added in the statement that removes the tasks: to the cent, and once.
+_CLEAN: Final = Statement(
+    """
+    WITH old AS (
+      SELECT id FROM ai_tasks WHERE finished_at < now() - make_interval(days => $1::integer)
+      ORDER BY finished_at LIMIT $2::integer FOR UPDATE SKIP LOCKED
+    ), gone AS (
+      DELETE FROM ai_tasks USING old WHERE ai_tasks.id = old.id RETURNING ai_tasks.*
+    ), rolled AS (
+      INSERT INTO ai_task_days AS total (day, task_type, status, tasks, attempts, tokens, cost_usd, unpriced, wait_ms,
+        run_ms, rated, quality)
+      SELECT (finished_at AT TIME ZONE 'UTC')::date, task_type, status, count(*), sum(attempt), sum(tokens),
+        sum(cost_usd), count(*) FILTER (WHERE cost_source = 'unknown'),
+        coalesce(sum(greatest(extract(epoch FROM coalesce(started_at, finished_at) - created_at) * 1000, 0)), 0),
+        coalesce(sum(greatest(extract(epoch FROM finished_at - started_at) * 1000, 0)), 0),
+        count(quality_score), coalesce(sum(quality_score), 0)
+      FROM gone GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+      ON CONFLICT (day, task_type, status) DO UPDATE SET
+        tasks = total.tasks + excluded.tasks, attempts = total.attempts + excluded.attempts,
+        tokens = total.tokens + excluded.tokens, cost_usd = total.cost_usd + excluded.cost_usd,
+        unpriced = total.unpriced + excluded.unpriced, wait_ms = total.wait_ms + excluded.wait_ms,
+        run_ms = total.run_ms + excluded.run_ms, rated = total.rated + excluded.rated,
+        quality = total.quality + excluded.quality
+    ), logged AS (
+      INSERT INTO events (type, entity, entity_id, actor_id, fields)
+      SELECT 'ai_tasks.cleaned', 'ai_tasks', '', $3::uuid, jsonb_build_array(
+        jsonb_build_object('name', 'tasks', 'before', count(*), 'after', 0)
+      ) FROM gone HAVING count(*) > 0
+    )
+    SELECT count(*)::integer AS tasks FROM gone
+    """
+)
+
+
+@dataclass
+class CleanupResult:
+    """What a clean-up did."""
+
+    count: int
+    more: bool
+
+
+class AiTaskCleaner(Service):
+    """Removes finished tasks."""
+
+    async def batch(self, days: int) -> int:
+        """Remove some that ended so many days ago; how many."""
+        user = encode(self.viewer.id)
+        rows = await self.unit.execute(_CLEAN, [encode(days), encode(BATCH), user])
+        return int(rows[0]["tasks"])
+
+    async def told(self, result: CleanupResult) -> CleanupResult:
+        """Say what was done."""
+        return result
+
+
+class AiTaskMaintenance(Talker):
+    """What an admin may do by hand."""
+
+    async def clean(self, days: int) -> Write:
+        """Remove those that ended so many days ago, batch by batch, as long as there is time."""
+        validate.between(0, _MOST_DAYS, " days")("olderThanDays", days)
+        total, last = 0, BATCH
+        while last == BATCH and self.conversation.seconds_left() > _LEAST_SECONDS:
+            last = await self.conversation.write(AiTaskCleaner.batch, days)
+            total += last
+        return Write(AiTaskCleaner.told, (CleanupResult(total, last == BATCH),))
+
+
+async def clean(shop: Shop) -> None:
+    """The hourly job."""
+    while await shop.write(AiTaskCleaner.batch, shop.settings.ai_task_retention_days) == BATCH:
+        await asyncio.sleep(_BREATH_SECONDS)

@@ -1,0 +1,111 @@
+"""What AI tasks do, type by type."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from crm.ai_tasks.kinds import Failure, Input, Kind, Result, Run, known
+from crm.core import errors
+from crm.core.conversation import Conversation, held
+from crm.recommendations.service import RecommendationService
+from crm.scoring.recalculation import Recalculation
+from crm.scoring.service import ScoreService
+from crm.summaries.service import SummaryService
+from crm.tasks.model import Task
+
+_STEP_SECONDS: Final = 0.1
+# What is left of an attempt's time to save what came of it.
+_SAVING_SECONDS: Final = 2.0
+
+
+class EchoInput(Input):
+    """For trying things out: how long it takes, and how often it fails first."""
+
+    message: Annotated[str, Field(max_length=10_000)] = ""
+    seconds: Annotated[float, Field(ge=0, le=3600)] = 0
+    failures: Annotated[int, Field(ge=0, le=20)] = 0
+
+
+async def _echo(run: Run, given: EchoInput) -> Result:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    while (left := began + given.seconds - clock()) > 0:
+        run.progress(1 - left / given.seconds)
+        await asyncio.sleep(min(left, _STEP_SECONDS))
+    if run.attempt <= given.failures:
+        message = f"It was asked to fail {given.failures} times."
+        raise Failure(message)
+    return {"message": given.message}
+
+
+class RecommendationsInput(Input):
+    """Nothing: the lead says it all."""
+
+
+async def _recommend(run: Run, _: RecommendationsInput) -> Result:
+    tasks: list[Task] = await _held(run, RecommendationService.generate, run.lead_id)
+    complete = sum(1 for task in tasks if task.ai_reasoning and task.due_date)
+    return {"taskIds": [task.id for task in tasks], "complete": complete}
+
+
+def _completeness(result: Result) -> float | None:
+    """Of the suggestions, how many come with a reason and a date."""
+    count = len(result["taskIds"])
+    return result["complete"] / count if count else None
+
+
+class SummaryInput(Input):
+    """Whether to write it anew even if nothing happened since."""
+
+    force: bool = False
+
+
+async def _summarise(run: Run, given: SummaryInput) -> Result:
+    lead = await _held(run, SummaryService.regenerate, run.lead_id, given.force)
+    return {"leadId": lead.id}
+
+
+class ScoresInput(Input):
+    """Nothing: one lead's score with `leadId`, all of them without."""
+
+
+async def _score(run: Run, _: ScoresInput) -> Result:
+    shop = run.shop
+    if run.lead_id is not None:
+        changed = await shop.write(ScoreService.follow, [run.lead_id], viewer=run.viewer)
+        return {"count": 1, "failed": 0, "changed": len(changed)}
+    done = await Recalculation(
+        shop.database,
+        run.viewer.id,
+        shop.feed.announce,
+        lambda count, total: run.progress(count / max(total, 1)),
+    ).run()
+    return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
+
+
+async def _held(run: Run, method: Any, *arguments: Any) -> Any:
+    """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
+    shop = run.shop
+    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - _SAVING_SECONDS)
+    result = await held(conversation, method, *arguments)
+    for warning in conversation.warnings:
+        if isinstance(warning, errors.AiUnavailable) and "answeredBy" not in warning.details:
+            raise warning
+    return result
+
+
+known(
+    Kind("echo", "Gives its message back: for trying things out.", EchoInput, _echo),
+    Kind(
+        "task_recommendations",
+        "Suggests up to three tasks for a lead.",
+        RecommendationsInput,
+        _recommend,
+        needs_lead=True,
+        quality=_completeness,
+    ),
+    Kind("lead_summary", "Writes a lead's summary.", SummaryInput, _summarise, needs_lead=True),
+    Kind("score_recalculation", "Calculates a lead's score anew, or all leads'.", ScoresInput, _score),
+)

@@ -1,0 +1,146 @@
+"""AI tasks that ask a model: what they make, what they cost, and what they do when it does not answer."""
+
+import asyncio
+import time
+from decimal import Decimal
+
+import pytest
+from model_server import good, hang, status
+
+REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
+SUMMARY = "mutation($lead: Int!) { requestSummary(leadId: $lead) { id taskType } }"
+CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"
+CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
+
+
+@pytest.fixture
+def asking_worker(start_worker, model_server):
+    """A worker that asks the model server."""
+
+    def start(**settings):
+        return start_worker(
+            OPENAI_API_KEY="test-key",
+            OPENAI_BASE_URL=model_server.url,
+            CRM_AI_MODEL="test-model",
+            CRM_AI_TIMEOUT_SECONDS="2",
+            **settings,
+        )
+
+    return start
+
+
+@pytest.fixture
+def request_tasks(graphql, make_lead):
+    async def run():
+        lead = make_lead()["id"]
+        return (await graphql(REQUEST, lead=lead))["requestTaskRecommendations"]
+
+    return run
+
+
+class TestPlaybook:
+    async def test_suggests_tasks_in_the_background(self, request_tasks, reaches, start_worker, db):
+        task = await request_tasks()
+        assert (task["taskType"], task["status"]) == ("task_recommendations", "QUEUED")
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED")
+        rows = db.execute("SELECT id, source FROM tasks WHERE lead_id = %s ORDER BY id", (task["leadId"],)).fetchall()
+        assert [row["id"] for row in rows] == done["result"]["taskIds"]
+        assert rows
+        assert {row["source"] for row in rows} == {"ai_suggested"}
+        assert (done["qualityScore"], Decimal(done["costUsd"])) == (1, 0)
+
+    async def test_writes_a_summary_in_the_background(self, graphql, make_lead, reaches, start_worker, db):
+        lead = make_lead()["id"]
+        task = (await graphql(SUMMARY, lead=lead))["requestSummary"]
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED")
+        assert done["result"] == {"leadId": lead}
+        assert db.execute("SELECT summary FROM leads WHERE id = %s", (lead,)).fetchone()["summary"]
+
+    async def test_scores_one_lead_or_all(self, create, make_lead, reaches, start_worker, db):
+        leads = [make_lead()["id"] for _ in range(3)]
+        one = await create(taskType="score_recalculation", leadId=leads[0])
+        start_worker()
+        await reaches(one["id"], "COMPLETED")
+        every = await create(taskType="score_recalculation")
+        assert (await reaches(every["id"], "COMPLETED"))["result"]["count"] == 3
+        assert not db.execute("SELECT FROM leads WHERE activity_score IS NULL").fetchall()
+
+    async def test_of_a_lead_that_was_deleted_meanwhile_fails_clearly(
+        self, request_tasks, graphql, reaches, start_worker
+    ):
+        task = await request_tasks()
+        await graphql("mutation($id: Int!) { deleteLead(id: $id) { id } }", id=task["leadId"])
+        start_worker()
+        failed = await reaches(task["id"], "FAILED")
+        assert (failed["errorCode"], failed["attempt"]) == ("NOT_FOUND", 1)
+
+    async def test_writes_as_the_user_who_asked(self, request_tasks, reaches, start_worker, events, db):
+        task = await request_tasks()
+        start_worker()
+        await reaches(task["id"], "COMPLETED")
+        admin = db.execute("SELECT id FROM users WHERE email = 'service-admin@crm.invalid'").fetchone()["id"]
+        created = events(type="task.created")
+        assert created
+        assert {event["actor_id"] for event in created} == {admin}
+
+
+class TestCost:
+    async def test_is_on_the_attempts_bill_and_the_tasks(self, request_tasks, reaches, asking_worker, model_server):
+        model_server.will(good([CALL], cost=0.0025))
+        asking_worker()
+        task = await request_tasks()
+        done = await reaches(task["id"], "COMPLETED")
+        assert (Decimal(done["costUsd"]), done["costSource"], done["tokens"]) == (Decimal("0.0025"), "PROVIDER", 120)
+        assert done["model"] == "test-model"
+        (attempt,) = done["attempts"]
+        assert (Decimal(attempt["costUsd"]), attempt["tokens"]) == (Decimal("0.0025"), 120)
+
+    async def test_counts_failed_attempts_too(self, request_tasks, reaches, asking_worker, model_server):
+        model_server.will(*[good("nonsense", cost=0.5)] * 2, good([CALL], cost=0.25))
+        asking_worker()
+        task = await request_tasks()
+        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        assert [one["outcome"] for one in done["attempts"]] == ["FAILED", "COMPLETED"]
+        assert [Decimal(one["costUsd"]) for one in done["attempts"]] == [Decimal(1), Decimal("0.25")]
+        assert Decimal(done["costUsd"]) == Decimal("1.25")
+
+    async def test_of_a_cancelled_call_is_not_called_nothing(
+        self, request_tasks, graphql, show, asking_worker, model_server
+    ):
+        model_server.will(hang())
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
+        task = await request_tasks()
+        while not model_server.requests:
+            await asyncio.sleep(0.02)
+        await graphql(CANCEL, id=task["id"])
+        deadline = time.monotonic() + 5
+        while (found := await show(task["id"]))["costSource"] is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert (found["status"], found["costSource"]) == ("CANCELLED", "UNKNOWN")
+        assert found["attempts"][0]["costSource"] == "UNKNOWN"
+
+
+class TestSilentModel:
+    async def test_is_asked_again(self, request_tasks, reaches, asking_worker, model_server):
+        model_server.will(status(401))
+        asking_worker()
+        task = await request_tasks()
+        retrying = await reaches(task["id"], "RETRYING")
+        assert retrying["errorCode"] == "AI_UNAVAILABLE"
+        model_server.will(good([CALL]))
+        done = await reaches(task["id"], "COMPLETED")
+        assert len(done["result"]["taskIds"]) == 1
+
+    async def test_that_names_a_time_is_asked_then_and_nothing_is_counted(
+        self, request_tasks, reaches, asking_worker, model_server, db
+    ):
+        model_server.will(status(429, "slow down", Retry_After="4"), good([CALL]))
+        asking_worker()
+        task = await request_tasks()
+        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        assert [one["outcome"] for one in done["attempts"]] == ["POSTPONED", "COMPLETED"]
+        assert db.execute("SELECT failures FROM ai_tasks").fetchone()["failures"] == 0
+        first, second = model_server.requests
+        assert 4 <= second.at - first.at < 6
