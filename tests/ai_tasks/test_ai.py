@@ -18,13 +18,8 @@ def asking_worker(start_worker, model_server):
     """A worker that asks the model server."""
 
     def start(**settings):
-        return start_worker(
-            OPENAI_API_KEY="test-key",
-            OPENAI_BASE_URL=model_server.url,
-            CRM_AI_MODEL="test-model",
-            CRM_AI_TIMEOUT_SECONDS="2",
-            **settings,
-        )
+        model = {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model_server.url, "CRM_AI_MODEL": "test-model"}
+        return start_worker(**{**model, "CRM_AI_TIMEOUT_SECONDS": "2", **settings})
 
     return start
 

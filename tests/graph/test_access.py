@@ -220,7 +220,7 @@ class TestTokens:
 
 
 MUTATE = 'mutation { createLead(input: {firstName: "A", lastName: "B"}) { id } }'
-SAMPLES = {"Int": "404", "ID": f'"{uuid.UUID(int=7)}"', "String": '"a@example.com"', "Boolean": "true"}
+SAMPLES = {"Int": "404", "Float": "0.5", "ID": f'"{uuid.UUID(int=7)}"', "String": '"a@example.com"', "Boolean": "true"}
 
 
 def sample(kind: Any) -> str:
