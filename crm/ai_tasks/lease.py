@@ -68,7 +68,7 @@ _END: Final = Statement(
         (array_agg(model ORDER BY created_at DESC))[1] AS model
       FROM ai_calls WHERE ai_task_attempt_id = $2::uuid
     ), before AS (
-      SELECT cost_usd, tokens FROM ai_task_attempts WHERE id = $2::uuid
+      SELECT cost_usd, tokens, cost_source FROM ai_task_attempts WHERE id = $2::uuid
     ), closed AS (
       UPDATE ai_task_attempts AS attempt SET outcome = coalesce(attempt.outcome, $4::text),
         error = coalesce(attempt.error, $6::text), error_code = coalesce(attempt.error_code, $7::text),
@@ -106,7 +106,9 @@ _END: Final = Statement(
         model = coalesce(bill.model, task.model),
         version = task.version + 1, updated_at = now()
       FROM verdict, bill, before
-      WHERE task.id = verdict.id AND (mine OR bill.cost <> before.cost_usd OR bill.tokens <> before.tokens)
+      WHERE task.id = verdict.id
+        AND (mine OR (bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
+          (before.cost_usd, before.tokens, before.cost_source))
       RETURNING task.*
     ), logged AS (
       INSERT INTO events (type, entity, entity_id, lead_id, fields)
