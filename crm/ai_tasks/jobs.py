@@ -2,12 +2,13 @@
 
 from crm.ai_tasks.age import promote
 from crm.ai_tasks.retention import clean
-from crm.ai_tasks.runner import Runner
+from crm.ai_tasks.runner import Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
 from crm.jobs import Chore, Handler, Roster, Shop
 
 _TELL_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
+_REQUEUE_SECONDS = 5.0
 
 
 def roster(shop: Shop) -> Roster:
@@ -24,6 +25,7 @@ def roster(shop: Shop) -> Roster:
             Chore("ai_tasks.keep", lease / 5, runner.keep),
             Chore("ai_tasks.tell", _TELL_SECONDS, runner.tell),
             Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease / 5), runner.sweep),
+            Chore("ai_tasks.requeue", _REQUEUE_SECONDS, requeue),
             Chore("ai_tasks.age", min(5.0, settings.ai_task_aging_seconds / 20), promote),
         ],
     )

@@ -142,6 +142,15 @@ _KEEP: Final = Statement(
     WHERE lease_token = ANY($1::uuid[]) AND status = 'running' RETURNING lease_token::text
     """
 )
+# Due for a while, and no job will run it: whatever became of that, the task's row is the truth.
+_JOBLESS: Final = Statement(
+    """
+    SELECT id, priority, aged, due_at FROM ai_tasks AS task
+    WHERE status IN ('queued', 'retrying') AND due_at < clock_timestamp() - interval '15 seconds'
+      AND NOT EXISTS (SELECT FROM procrastinate_jobs AS job WHERE job.id = task.job_id)
+    ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED
+    """
+)
 _LOST: Final = Statement(
     """
     SELECT task.id::text, task.lease_token::text, attempt.id::text, attempt.worker FROM ai_tasks AS task
@@ -257,6 +266,19 @@ async def end_lost(shop: Shop, idle: float = 0) -> int:
         lost = End(AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST")
         ended += await end(shop, Key(UUID(task), UUID(attempt), UUID(token)), lost)
     return ended
+
+
+async def requeue(shop: Shop) -> int:
+    """Give tasks a job that have none; how many there were."""
+
+    async def both(unit: Unit) -> int:
+        rows = await unit.execute(_JOBLESS)
+        for row in rows:
+            await _again(unit, row)
+        unit.wrote = False
+        return len(rows)
+
+    return await shop.writer().run(both)
 
 
 def _end_params(key: Key, ended: End) -> list[bytes | None]:

@@ -137,6 +137,13 @@ class Runner:
             log.warning("ai_task.rescued", tasks=count)
 
 
+async def requeue(shop: Shop) -> None:
+    """Find tasks that no job will run."""
+    count = await leases.requeue(shop)
+    if count:
+        log.warning("ai_task.requeued", tasks=count)
+
+
 def _note(attempt: _Attempt, progress: float) -> None:
     attempt.progress = min(1.0, max(attempt.progress, progress))
 

@@ -72,7 +72,7 @@ _RULES: Final = {
 }
 
 
-def job_for(key: UUID, priority: AiTaskPriority, due_at: datetime, *, aged: bool = False) -> Job:
+def job_for(key: UUID, priority: AiTaskPriority, due_at: datetime | None, *, aged: bool = False) -> Job:
     """The job that runs a task: it holds the task's id only."""
     return Job(JOB, {"task": str(key)}, QUEUE, AGED if aged else _LEVELS[priority], due_at)
 
@@ -150,7 +150,11 @@ class AiTaskService(Service):
         await self._check_leads(given)
         found = await self._known(given)
         new = [task for task in found if task in given]
-        jobs = await enqueue(self.unit, *(job_for(task.id, task.priority, task.due_at) for task in new)) if new else []
+        jobs = (
+            await enqueue(self.unit, *(job_for(task.id, task.priority, task.__dict__.get("due_at")) for task in new))
+            if new
+            else []
+        )
         for task, job in zip(new, jobs, strict=True):
             task.job_id = job
             self.unit.add(task)
@@ -178,8 +182,8 @@ class AiTaskService(Service):
             raise _refused(task, "cannot be retried")
         task.status = AiTaskStatus.QUEUED
         task.failures, task.progress, task.aged, task.finished_at = 0, 0.0, False, None
-        task.due_at = self.unit.now()
-        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, task.due_at))
+        task.due_at = (await self.unit.rows(select(func.now().label("now"))))[0]["now"]
+        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, None))
         return task
 
     async def rate(self, key: str, score: float) -> AiTask:
@@ -230,8 +234,9 @@ class AiTaskService(Service):
         if size > _MOST_INPUT:
             message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
             raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
-        now = self.unit.now()
-        values["due_at"] = max(now, _not_too_late(values.get("scheduled_for"), now) or now)
+        # What is due at once is so by PostgreSQL's clock, which may not be this machine's.
+        later = _later(values.get("scheduled_for"), self.unit.now())
+        values |= {"due_at": later} if later else {}
         values.setdefault("priority", AiTaskPriority.NORMAL)
         return AiTask(id=new_id(), created_by=self.viewer.id, **values)
 
@@ -266,11 +271,12 @@ def _refused(task: AiTask, what: str) -> errors.Conflict:
     return errors.Conflict(f"The task is {status}, so it {what}.", field="id", status=status)
 
 
-def _not_too_late(moment: datetime | None, now: datetime) -> datetime | None:
+def _later(moment: datetime | None, now: datetime) -> datetime | None:
+    """When it is due, if that is not now."""
     if moment is not None and moment > now + _LONGEST_AHEAD:
         message = f"`scheduledFor` is more than {_LONGEST_AHEAD.days} days ahead."
         raise errors.BadUserInput(message, field="scheduledFor")
-    return moment
+    return moment if moment is not None and moment > now else None
 
 
 def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:

@@ -213,6 +213,14 @@ class TestDeadWorker:
         assert [one["outcome"] for one in failed["attempts"]] == ["LOST", "LOST"]
         assert failed["errorCode"] == "WORKER_LOST"
 
+    async def test_and_a_job_that_got_lost_are_made_up_for(self, create, reaches, start_worker, db):
+        task = await create()
+        db.execute("DELETE FROM procrastinate_jobs")
+        db.execute("UPDATE ai_tasks SET due_at = due_at - interval '20 seconds'")
+        worker = start_worker()
+        await reaches(task["id"], "COMPLETED")
+        assert '"ai_task.requeued"' in worker.log()
+
     async def test_can_be_looked_for_by_hand(self, create, graphql, reaches, start_worker):
         worker = start_worker()
         task = await create(input={"seconds": 30})
