@@ -30,7 +30,7 @@ else
 endif
 
 run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
-	$(BIN)/crm dev
+	$(BIN)/crm dev $(if $(PORT),--port $(PORT))
 
 test: setup ## All tests, on a throw-away PostgreSQL
 	$(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile

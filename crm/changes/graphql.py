@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, l
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
-from crm.changes.service import SHOWN, ChangeService
+from crm.changes.service import SHOWN, ChangeService, check_types
 from crm.core import events
 from crm.graph.declare import Operand
 from crm.graph.scalars import JSON
@@ -122,7 +122,7 @@ class ChangeSubscription:
         until_xid: ColumnElement[Any],
         lead_id: Annotated[int | None, strawberry.argument(description="Only about this lead.")] = None,
         types: Annotated[
-            list[str] | None, strawberry.argument(description="Only of these types, like `task.created`.")
+            list[str] | None, graph.checked(check_types, "Only of these types, like `task.created`.")
         ] = None,
     ) -> AsyncIterator[Change]:
         """Every change, in order, once. With `after` a client that was away misses nothing."""

@@ -31,6 +31,12 @@ _ONE: Final[Any] = literal_column("1")
 _DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
 # What happens to records of these kinds is everybody's business; AI tasks are their owners', and shown as such.
 SHOWN: Final = ("lead", "task", "interaction", "user")
+TYPES: Final = (
+    *(f"{entity}.{verb}" for entity in ("lead", "task") for verb in ("created", "updated", "deleted", "restored")),
+    *(f"interaction.{verb}" for verb in ("created", "updated", "deleted")),
+    *(f"user.{verb}" for verb in ("created", "updated")),
+    "lead.scored",
+)
 _SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SHOWN])
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
@@ -39,6 +45,14 @@ def check_cursor(given: str, label: str) -> None:
     """Refuse what cannot be a change's cursor."""
     if not _CURSOR.fullmatch(given):
         message = "This is not a cursor; take `cursor` of a change."
+        raise errors.BadUserInput(message, field=label)
+
+
+def check_types(given: list[str], label: str) -> None:
+    """Refuse a type that no change has: nothing would ever come."""
+    unknown = [one for one in given if one not in TYPES]
+    if unknown:
+        message = f"No change is of type `{unknown[0][:50]}`. There are: {', '.join(TYPES)}."
         raise errors.BadUserInput(message, field=label)
 
 

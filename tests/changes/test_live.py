@@ -149,6 +149,14 @@ class TestChanges:
         assert message["type"] == "error"
         assert message["payload"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "after"}
 
+    async def test_refuses_a_type_that_no_change_has_and_names_those_there_are(self, open_socket):
+        async with open_socket() as socket:
+            await socket.subscribe(types=["task.created", "task.made"])
+            error = (await socket.receive())["payload"][0]
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "types"}
+        assert "`task.made`" in error["message"]
+        assert "task.deleted" in error["message"]
+
     async def test_refuses_a_cursor_of_another_stream(self, open_socket):
         async with open_socket() as socket:
             await socket.subscribe(after="7e5ab7ba-52ee-4f25-9a1a-7cf8a70a1d21.1.1")
