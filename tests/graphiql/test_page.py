@@ -199,6 +199,7 @@ class TestExamples:
             "Stats",
             "CreateLead",
             "Live",
+            "Suggest",
         ]
 
     @pytest.mark.parametrize("example", examples(), ids=title)
