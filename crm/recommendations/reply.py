@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from crm.ai.replies import keep_valid
+from crm.recommendations.likeness import gist_of
 from crm.recommendations.words import normalised, short
 from crm.recommendations.workdays import due_in, on_workday
 from crm.tasks.model import TaskPriority
@@ -103,14 +104,17 @@ def drafts_of(reply: SuggestedTasks, now: datetime, holidays: Collection[str] = 
     return [draft for task in reply.tasks if (draft := _draft(task, now, holidays)) is not None]
 
 
-def without_duplicates(drafts: Sequence[Draft], titles: Collection[str]) -> list[Draft]:
-    """Those whose words are not another's, nor one of these titles'; so many as may be kept."""
-    seen = {_bag(title) for title in titles}
-    found = []
+def without_duplicates(drafts: Sequence[Draft], titles: Collection[str], names: Collection[str] = ()) -> list[Draft]:
+    """Those that are not another, nor one of these titles, in other words; so many as may be kept.
+
+    `names` are those of the lead and of its company: that two titles share them says nothing.
+    """
+    seen = [gist_of(title, names) for title in titles]
+    found: list[Draft] = []
     for draft in drafts:
-        bag = _bag(draft.title)
-        if bag not in seen:
-            seen.add(bag)
+        gist = gist_of(draft.title, names)
+        if not any(gist.is_like(other) for other in seen):
+            seen.append(gist)
             found.append(draft)
     return found[:AT_MOST]
 
@@ -161,7 +165,3 @@ def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetim
         return None
     due = datetime.combine(day, _AFTERNOON)
     return on_workday(due, holidays) if now < due < now + _FURTHEST else None
-
-
-def _bag(title: str) -> frozenset[str]:
-    return frozenset(normalised(title).split())

@@ -91,6 +91,21 @@ class TestAGoodReply:
         model_server.will(good({"tasks": [{**TASK, "title": title} for title in titles]}))
         assert [one["title"] for one in of(await asking()(generate, lead=lead))] == ["Send a gift", "Done"]
 
+    async def test_repeats_nothing_in_other_words(self, asking, generate, model_server, make_lead, make_task, days_ago):
+        lead = make_lead(first_name="Lars")["id"]
+        make_task(lead_id=lead, title="E-mail Lars the price list")
+        make_task(lead_id=lead, title="Book a demo with Lars", source="dismissed", decided_at=days_ago(3))
+        titles = [
+            "Call Lars about the proposal",
+            "Call Lars regarding the proposal",
+            "Ring Lars about proposal",
+            "Write to Lars with the price list",
+            "Schedule the demo with Lars",
+            "Send the proposal to Lars",
+        ]
+        model_server.will(good({"tasks": [{**TASK, "title": title} for title in titles]}))
+        assert [one["title"] for one in of(await asking()(generate, lead=lead))] == [titles[0], titles[-1]]
+
     async def test_is_cleaned_item_by_item(self, asking, generate, model_server, make_lead, db):
         now = datetime.now(UTC)
         odd = [
