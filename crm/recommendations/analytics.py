@@ -17,6 +17,7 @@ from sqlalchemy import (
     extract,
     func,
     literal_column,
+    not_,
     null,
     select,
 )
@@ -84,7 +85,7 @@ def _totals(groups: Sequence[TaskAnalyticsGroup], since: Any, until: Any) -> Any
     statement = select(
         *(Task.__table__.c[group] for group in groups),
         _count(None).label("suggested"),
-        _count(_is(TaskSource.AI_SUGGESTED)).label("pending"),
+        _count(and_(_is(TaskSource.AI_SUGGESTED), not_(Task.completed))).label("pending"),
         _count(accepted).label("accepted"),
         _count(and_(accepted, Task.edited)).label("edited"),
         _count(dismissed).label("dismissed"),

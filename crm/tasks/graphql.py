@@ -95,7 +95,9 @@ class UpdateTaskInput:
     description: str | None = strawberry.field(description="More about it.", default=UNSET)
     due_date: datetime | None = strawberry.field(description="By when.", default=UNSET)
     priority: TaskPriority | None = strawberry.field(description="How urgent it is.", default=UNSET)
-    completed: bool | None = strawberry.field(description="Whether it is done.", default=UNSET)
+    completed: bool | None = strawberry.field(
+        description="Whether it is done; a suggestion that is done is accepted.", default=UNSET
+    )
     assignee_id: strawberry.ID | None = strawberry.field(description="Who is to do it.", default=UNSET)
     expected_version: int | None = strawberry.field(
         description="The version you saw; CONFLICT if it is no longer the current one.", default=UNSET
@@ -168,7 +170,7 @@ class TaskMutation:
         id: TaskId,
         completed: Annotated[bool, strawberry.argument(description="False takes it back.")] = True,
     ) -> Task:
-        """Mark a task done."""
+        """Mark a task done. A suggestion that is done is accepted with it, and stays so when that is taken back."""
         return await info.context.write(TaskService.complete, id, completed=completed)
 
     @graph.mutation

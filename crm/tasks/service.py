@@ -75,20 +75,20 @@ class TaskService(Service):
         """Change a task."""
         task = await self._get(key, expected_version)
         cleaned = validate.clean(values, _RULES)
-        if "completed" in cleaned:
-            await self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
                 cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
             )
+        if "completed" in cleaned:
+            self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
         for name, value in cleaned.items():
             setattr(task, name, value)
         return task
 
     async def complete(self, key: int, *, completed: bool) -> Task:
-        """Mark a task done, or not done after all."""
+        """Mark a task done, or not done after all. Whoever does what was suggested has accepted it, and for good."""
         task = await self._get(key)
-        await self._complete(task, completed=completed)
+        self._complete(task, completed=completed)
         return task
 
     async def set_source(self, key: int, source: TaskSource, given: Mapping[str, Any]) -> Task:
@@ -104,11 +104,7 @@ class TaskService(Service):
             raise errors.BadUserInput(message, field="reason")
         if not dismissed or "dismissed_reason" in given:
             task.dismissed_reason = reason
-        if task.generated_by is not None and task.source is not source:
-            decided = source is not TaskSource.AI_SUGGESTED
-            task.decided_at = self.unit.now() if decided else None
-            task.decided_by_id = self.viewer.id if decided else None
-        task.source = source
+        self._decide(task, source)
         return task
 
     async def delete(self, key: int) -> Task:
@@ -130,12 +126,21 @@ class TaskService(Service):
         validate.check_version(task, expected_version)
         return task
 
-    async def _complete(self, task: Task, *, completed: bool) -> None:
+    def _complete(self, task: Task, *, completed: bool) -> None:
         if completed and not task.completed:
             task.completed_at = self.unit.now()
         elif not completed:
             task.completed_at = None
         task.completed = completed
+        if completed and task.source is TaskSource.AI_SUGGESTED:
+            self._decide(task, TaskSource.MANUAL)
+
+    def _decide(self, task: Task, source: TaskSource) -> None:
+        if task.generated_by is not None and task.source is not source:
+            decided = source is not TaskSource.AI_SUGGESTED
+            task.decided_at = self.unit.now() if decided else None
+            task.decided_by_id = self.viewer.id if decided else None
+        task.source = source
 
 
 def _order_column(row: Any, name: str) -> ColumnElement[Any]:

@@ -59,6 +59,40 @@ class TestDeciding:
         await graphql(SET, id=task, source="MANUAL")
         assert (await graphql(EDIT, id=task, input={"title": "Other"}))["updateTask"]["edited"] is False
 
+    @pytest.mark.parametrize(
+        "done",
+        [
+            "mutation($id: Int!) { completeTask(id: $id) { id } }",
+            "mutation($id: Int!) { updateTask(id: $id, input: {completed: true}) { id } }",
+        ],
+    )
+    async def test_doing_what_was_suggested_accepts_it(self, graphql, suggestion, done, db):
+        task = suggestion()
+        lead = db.execute("SELECT lead_id FROM tasks WHERE id = %s", [task]).fetchone()["lead_id"]
+        counts = "query($id: Int!) { lead(id: $id) { openTaskCount suggestedTaskCount } }"
+        assert (await graphql(counts, id=lead))["lead"] == {"openTaskCount": 0, "suggestedTaskCount": 1}
+        await graphql(done, id=task)
+        shown = "query($id: Int!) { task(id: $id) { source completed edited decidedAt decidedBy { name } } }"
+        found = (await graphql(shown, id=task))["task"]
+        assert (found["source"], found["completed"], found["edited"]) == ("MANUAL", True, False)
+        assert found["decidedBy"] == {"name": "Service (admin)"}
+        assert found["decidedAt"]
+        assert (await graphql(counts, id=lead))["lead"] == {"openTaskCount": 0, "suggestedTaskCount": 0}
+        (numbers,) = (await graphql(ANALYTICS))["taskAnalytics"]
+        assert (numbers["pending"], numbers["accepted"], numbers["completed"]) == (0, 1, 1)
+        await graphql("mutation($id: Int!) { completeTask(id: $id, completed: false) { id } }", id=task)
+        again = (await graphql(shown, id=task))["task"]
+        assert again == {**found, "completed": False}
+        assert (await graphql(counts, id=lead))["lead"] == {"openTaskCount": 1, "suggestedTaskCount": 0}
+
+    async def test_rewording_and_doing_it_at_once_is_an_edit(self, graphql, suggestion):
+        found = await graphql(EDIT, id=suggestion(), input={"title": "Better", "completed": True})
+        assert found["updateTask"] == {"edited": True, "source": "MANUAL"}
+
+    async def test_doing_what_was_dismissed_leaves_it_dismissed(self, graphql, suggestion):
+        found = await graphql(EDIT, id=suggestion(source="dismissed"), input={"completed": True})
+        assert found["updateTask"]["source"] == "DISMISSED"
+
     async def test_a_persons_own_task_has_no_decision(self, graphql, make_task):
         found = (await graphql(SET, id=make_task()["id"], source="DISMISSED"))["updateTaskSource"]
         assert (found["decidedAt"], found["decidedBy"]) == (None, None)
@@ -96,6 +130,10 @@ class TestTaskAnalytics:
                 {"reason": "{}\"'å", "count": 1},
             ],
         }
+
+    async def test_what_is_done_does_not_wait(self, graphql, suggestion):
+        suggestion(completed=True, completed_at=DAY)  # done, and the acceptance undone
+        assert (await graphql(ANALYTICS))["taskAnalytics"][0]["pending"] == 0
 
     async def test_groups_by_what_suggested_them(self, graphql, suggestion):
         suggestion(source="manual")
