@@ -22,6 +22,11 @@ class ScoreService(Service):
             lead.activity_score, lead.score_factors, lead.score_calculated_at = row["score"], row["factors"], now["at"]
         return lead
 
+    async def refresh(self, lead_id: int) -> None:
+        """Calculate a lead's score as of now, of which nothing else changes: an event only if it became another."""
+        (now,) = await self.unit.execute(statements.NOW)
+        await self.unit.execute(statements.REFRESH, [encode(now["at"]), encode([lead_id])])
+
     async def follow(self, lead_ids: Sequence[int]) -> list[int]:
         """Calculate these leads' scores anew; those that became others are written, each with an event."""
         if not lead_ids:

@@ -36,18 +36,28 @@ NEXT: Final = Statement(
 
 SHOW: Final = Statement(f"WITH {scored(_CHOSEN, _AT)} SELECT id, score, factors FROM scored")
 
-# Those whose score or factors became others, each with its event. Only these are written, so a follower of events
-# costs nothing where nothing changed.
-FOLLOW: Final = Statement(
-    f"""
-    WITH {scored(_CHOSEN + " FOR NO KEY UPDATE", _AT)},
-    {_WRITTEN.format(only="(leads.score_calculated_at IS NULL OR leads.score_factors <> scored.factors)")},
+_LOGGED: Final = """
     logged AS (
       INSERT INTO events (type, entity, entity_id, lead_id, fields)
       SELECT 'lead.scored', 'lead', id::text, id,
         jsonb_build_array(jsonb_build_object('name', 'activityScore', 'before', was, 'after', score))
       FROM written WHERE was IS DISTINCT FROM score
-    )
+    )"""
+_LOCKED: Final = _CHOSEN + " FOR NO KEY UPDATE"
+
+# Those whose score or factors became others, each with its event. Only these are written, so a follower of events
+# costs nothing where nothing changed.
+FOLLOW: Final = Statement(
+    f"""
+    WITH {scored(_LOCKED, _AT)},
+    {_WRITTEN.format(only="(leads.score_calculated_at IS NULL OR leads.score_factors <> scored.factors)")},{_LOGGED}
+    SELECT id FROM written
+    """
+)
+# The same, but each is written, as of now; an event is still of a score that became another.
+REFRESH: Final = Statement(
+    f"""
+    WITH {scored(_LOCKED, _AT)},{_WRITTEN.format(only="true")},{_LOGGED}
     SELECT id FROM written
     """
 )

@@ -26,6 +26,6 @@ class SummaryMutation:
         """Write a lead's summary, and calculate its score.
 
         When nothing happened since the last one, and the model is the same, it stays, at no cost. When the model cannot
-        answer, the lead stays as it is, and `extensions.warnings` holds AI_UNAVAILABLE.
+        answer, it stays too, and `extensions.warnings` holds AI_UNAVAILABLE. The score is calculated either way.
         """
         return await info.context.converse(SummaryService.regenerate, lead_id, force)

@@ -54,14 +54,18 @@ class SummaryService(Talker):
     """What happened with a lead, where it stands, what is next."""
 
     async def regenerate(self, lead_id: int, force: bool) -> Write:  # noqa: FBT001
-        """Write it anew, unless nothing happened since; a model's failure leaves the lead as it is, with a warning."""
+        """Write it anew, unless nothing happened since; a model's failure leaves it as it is, with a warning."""
         ai: Ai = self.conversation.ai
-        basis: Basis = await self.conversation.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
+        basis = await self._basis(lead_id)
         if basis.is_current and not force:
             return Write(SummaryWriter.still_right, (lead_id, basis))
         claim = await claimed(self.conversation, lead_id, GenerationPurpose.SUMMARY)
         if claim.outcome is not None:
             return self._joined(lead_id, claim.outcome)
+        # Whoever had the claim before may have written it since.
+        basis = await self._basis(lead_id)
+        if basis.is_current and not force:
+            return Write(SummaryWriter.still_right, (lead_id, basis, claim.generation_id))
         try:
             answer = await self._asked(basis.facts, lead_id)
         except errors.AiUnavailable as error:
@@ -69,6 +73,11 @@ class SummaryService(Talker):
             self.conversation.warn(error)
             return Write(SummaryWriter.give_up, (lead_id, claim.generation_id))
         return Write(SummaryWriter.record, (lead_id, claim.generation_id, _text(answer, basis, ai)))
+
+    async def _basis(self, lead_id: int) -> Basis:
+        ai: Ai = self.conversation.ai
+        basis: Basis = await self.conversation.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
+        return basis
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[WrittenSummary]:
         ai: Ai = self.conversation.ai
@@ -116,20 +125,24 @@ class SummaryWriter(Service):
         lead.summary_facts_at = text.facts_at
         return lead
 
-    async def still_right(self, lead_id: int, basis: Basis) -> Lead:
-        """Nothing that a summary tells has happened: it stays, and is no longer stale if it was."""
+    async def still_right(self, lead_id: int, basis: Basis, generation_id: UUID | None = None) -> Lead:
+        """Nothing that a summary tells has happened: it stays, no longer stale if it was; the score is of now."""
         lead = await self.unit.get(Lead, lead_id)
+        if generation_id is not None:
+            await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED)
         stale = select(ChangeService.happened_since(Lead.id, Lead.summary_facts_at)).where(Lead.id == lead_id)
         if lead.summary_hash == basis.fingerprint and any(
             row for row in await self.unit.rows(stale) if any(row.values())
         ):
             lead.summary_facts_at = basis.facts.now
+        await ScoreService(self.unit).refresh(lead_id)
         return lead
 
     async def give_up(self, lead_id: int, generation_id: UUID) -> Lead:
-        """The model failed: the lead stays as it is."""
+        """The model failed: the summary stays as it is; the score needs no model."""
         lead = await self.unit.get(Lead, lead_id)
         await GenerationService(self.unit).end(generation_id, GenerationOutcome.FAILED)
+        await ScoreService(self.unit).refresh(lead_id)
         return lead
 
     async def unchanged(self, lead_id: int) -> Lead:

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import datetime
 
 import pytest
 from model_server import good, hang, status
@@ -110,6 +111,29 @@ class TestRegenerateSummary:
         assert answer["extensions"]["warnings"][0]["code"] == "AI_UNAVAILABLE"
         assert [event["type"] for event in events()] == []
 
+    @pytest.mark.parametrize("says", [good({"summary": SUMMARY}), status(500)], ids=["nothing new", "failure"])
+    async def test_scores_the_lead_all_the_same(
+        self, asking, regenerate, model_server, make_lead, make_interaction, days_ago, db, events, says
+    ):
+        model_server.will(says)
+        lead, run = make_lead(phone="1")["id"], asking(timeout=1.0)
+        make_interaction(lead_id=lead, type="meeting", occurred_at=days_ago(1))
+        await run(regenerate, lead=lead)
+        right = "SELECT activity_score, score_factors, version FROM leads WHERE id = %s"
+        before = db.execute(right, [lead]).fetchone()
+        assert before["activity_score"] > 0
+        db.execute("UPDATE leads SET activity_score = 1, score_calculated_at = %s WHERE id = %s", [days_ago(9), lead])
+        written = len(events())
+        query = """mutation($lead: Int!) { regenerateSummary(leadId: $lead) {
+          activityScore scoreCalculatedAt scoreFactors { points } version } }"""
+        found = of(await run(query, lead=lead))
+        assert found["activityScore"] == before["activity_score"] == sum(one["points"] for one in found["scoreFactors"])
+        assert datetime.fromisoformat(found["scoreCalculatedAt"]) > days_ago(0.01)
+        assert found["version"] == before["version"]
+        assert [event["type"] for event in events()[written:]] == ["lead.scored"]
+        assert of(await run(query, lead=lead))["activityScore"] == found["activityScore"]
+        assert len(events()) == written + 1
+
     async def test_a_stand_in_is_replaced_as_soon_as_the_model_answers(
         self, asking, regenerate, model_server, make_lead
     ):
@@ -126,6 +150,20 @@ class TestRegenerateSummary:
         answers = await asyncio.gather(*(run(regenerate, lead=lead, force=True) for _ in range(4)))
         assert len({str(of(answer)) for answer in answers}) == 1
         assert len(model_server.requests) == 1
+
+    async def test_whoever_comes_just_after_another_pays_nothing(self, asking, regenerate, model_server, make_lead):
+        """One that found no summary, and whose claim came when another's had just ended, looks again."""
+        model_server.will(good({"summary": SUMMARY}))
+        run, leads = asking(), [make_lead()["id"] for _ in range(15)]
+
+        async def later(lead, seconds):
+            await asyncio.sleep(seconds)
+            return of(await run(regenerate, lead=lead))["summary"]
+
+        for lead in leads:
+            found = await asyncio.gather(*(later(lead, number * 0.003) for number in range(10)))
+            assert found == [SUMMARY] * 10
+        assert len(model_server.requests) == len(leads)
 
     async def test_needs_a_living_lead(self, asking, regenerate, make_lead):
         for lead in (make_lead(deleted=True)["id"], 999_999):
