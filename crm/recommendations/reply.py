@@ -1,7 +1,5 @@
 """What a model may reply, and what becomes of it: each suggestion is cleaned or dropped by itself."""
 
-import re
-import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -11,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from crm.ai.replies import keep_valid
 from crm.recommendations.likeness import gist_of
+from crm.recommendations.plain import plain
 from crm.recommendations.words import normalised, short
 from crm.recommendations.workdays import due_in, on_workday
 from crm.tasks.model import TaskPriority
@@ -21,14 +20,6 @@ _REASON: Final = 1000
 _DESCRIPTION: Final = 2000
 _FURTHEST: Final = timedelta(days=366)
 _AFTERNOON: Final = time(14, tzinfo=UTC)
-_MARKUP: Final = re.compile(r"</?[a-zA-Z!][^<>]*>|```\w*|\*\*|__|`")
-_LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
-_ADDRESS: Final = re.compile(r"\b(?:(?:https?|ftp|javascript|vbscript|data|mailto):|www\.)\S+", re.IGNORECASE)
-# What is left of a tag that is never closed; browsers close it themselves.
-_TAG_START: Final = re.compile(r"<(?=\s*[/!?a-zA-Z])")
-# Nobody who means well wraps markup into markup more often than this.
-_LAYERS: Final = 8
-_BULLET: Final = re.compile(r"^\s*(?:[-*\u2022#>]+|\d{1,2}[.)])\s+")
 _PRIORITIES: Final = {
     "lowest": TaskPriority.LOW,
     "low": TaskPriority.LOW,
@@ -132,29 +123,6 @@ def _draft(task: SuggestedTask, now: datetime, holidays: Collection[str]) -> Dra
         _due(task.due_date, now, holidays) or due_in(now, _USUALLY_DUE_IN[priority], holidays),
         getattr(task, "rule", None),
     )
-
-
-def plain(text: str, most: int) -> str:
-    """Without markup, links and what cannot be seen, on one line."""
-    return short(_unmarked(text), most)
-
-
-def plain_lines(text: str, most: int) -> str:
-    """The same, paragraph by paragraph."""
-    paragraphs = (short(one, most) for one in re.split(r"\n\s*\n", _unmarked(text)))
-    return "\n\n".join(filter(None, paragraphs))[:most].rstrip()
-
-
-def _unmarked(text: str) -> str:
-    text = unicodedata.normalize("NFC", text.encode("utf-8", "ignore").decode())
-    text = "\n".join(_BULLET.sub("", line) for line in text.splitlines())
-    # What is taken out may have held a piece of markup apart: `<scr<b>ipt>`.
-    for _ in range(_LAYERS):
-        cleaned = _ADDRESS.sub("", _LINK.sub(r"\1", _MARKUP.sub("", text)))
-        if cleaned == text:
-            return _TAG_START.sub("", text)
-        text = cleaned
-    return ""
 
 
 def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetime | None:

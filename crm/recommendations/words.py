@@ -3,14 +3,15 @@
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
 from crm.interactions.model import InteractionType
-from crm.leads.facts import LeadFacts
+from crm.leads.facts import Contact, LeadFacts
 from crm.leads.language import Language
+from crm.recommendations.plain import named, short
 
 _MONTHS: Final = {
     Language.ENGLISH: (
@@ -45,29 +46,32 @@ _COUNTED: Final = {
         "contact": ("ingen kontakt", "1 kontakt", "kontakter"),
     },
 }
-_LONGEST: Final = 60
-_UNSHOWN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_AS_THEY_ARE: Final[Mapping[str, str]] = MappingProxyType({})
+_THE_LEAD: Final = {Language.ENGLISH: "the lead", Language.SWEDISH: "leadet"}
+_AT: Final = {Language.ENGLISH: "at", Language.SWEDISH: "på"}
+_WAYS: Final = {
+    Language.ENGLISH: ("by phone or by e-mail", "by phone", "by e-mail"),
+    Language.SWEDISH: ("per telefon eller mejl", "per telefon", "per mejl"),
+}
+# So much of a company's name is worth showing beside a person's.
+_LEAST_OF_A_COMPANY: Final = 12
 
 
-def words_of(facts: LeadFacts) -> Mapping[str, str]:
+def words_of(facts: LeadFacts, sources: Mapping[str, str] = _AS_THEY_ARE) -> Mapping[str, str]:
     """The facts by the names that templates use; only those that are known."""
-    language, last = facts.language, facts.last_touch
+    language = facts.language
     meeting = next((one for one in facts.touches if one.type is InteractionType.MEETING), None)
     planned = facts.planned
     found = {
-        "first": short(facts.first_name),
-        "name": short(f"{facts.first_name} {facts.last_name}"),
-        "company": short(facts.company),
-        "source": short(facts.source),
-        "place": short(facts.location),
-        "owner": short(facts.owner),
+        **_called(facts),
+        "source": sources.get(facts.source or "") or named(facts.source),
+        "place": named(facts.location),
+        "owner": named(facts.owner),
         "budget": money(facts.budget, facts.currency, language),
         "score": None if facts.score is None else str(facts.score),
         "came_on": day(facts.created_at, language),
-        "quiet": counted("day", facts.quiet_days, language),
-        "contacts": counted("contact", facts.contact_count, language) if facts.contact_count else None,
-        "last_on": day(last.at, language) if last else None,
-        "last_kind": KINDS[language][last.type] if last else None,
+        "ways": _ways(language, phone=facts.has_phone, email=facts.has_email),
+        **contact_words(language, facts.last_touch, facts.quiet_days, facts.contact_count),
         "meeting_on": day(meeting.at, language) if meeting else None,
         "planned_on": day(planned.at, language) if planned else None,
         "planned_kind": KINDS[language][planned.type] if planned else None,
@@ -75,18 +79,44 @@ def words_of(facts: LeadFacts) -> Mapping[str, str]:
     return MappingProxyType({name: text for name, text in found.items() if text})
 
 
-def short(text: str | None, most: int = _LONGEST) -> str:
-    """Text on one line, without what cannot be seen, not too long for a title."""
-    seen = "".join(" " if one.isspace() else one for one in text or "" if one.isspace() or _is_shown(one))
-    plain = " ".join(seen.split())
-    return plain if len(plain) <= most else plain[: most - 1].rstrip() + "…"
+def contact_words(language: Language, last: Contact | None, quiet: int, contacts: int | None) -> dict[str, str | None]:
+    """The words about contacts."""
+    return {
+        "quiet": counted("day", quiet, language),
+        "contacts": counted("contact", contacts, language) if contacts else None,
+        "last_on": day(last.at, language) if last else None,
+        "last_kind": KINDS[language][last.type] if last else None,
+    }
 
 
-def _is_shown(character: str) -> bool:
-    return unicodedata.category(character) not in _UNSHOWN
+def _called(facts: LeadFacts) -> dict[str, str]:
+    """Person and company: where a name is none, the next best."""
+    first, last, company = named(facts.first_name), named(facts.last_name), named(facts.company)
+    name = short(f"{first} {last}") or company or _THE_LEAD[facts.language]
+    return {"first": first or last or name, "name": name, "company": company, "firm": company or name}
 
 
-def day(moment: datetime, language: Language) -> str:
+def who(words: Mapping[str, str], language: Language, room: int, *, again: bool = False) -> str:
+    """The person at the company, in so many characters; a person who was named before is called by the first name."""
+    first, company = words["first"], words.get("company", "")
+    if again and len(first) <= room:
+        return first
+    if not company or company == first:
+        return short(words["name"], max(room, 1))
+    start = f"{first} {_AT[language]} "
+    if len(start) + min(len(company), _LEAST_OF_A_COMPANY) <= room:
+        return start + short(company, room - len(start))
+    return short(words["name"], max(room, 1))
+
+
+def _ways(language: Language, *, phone: bool, email: bool) -> str | None:
+    either, by_phone, by_mail = _WAYS[language]
+    if phone and email:
+        return either
+    return by_phone if phone else by_mail if email else None
+
+
+def day(moment: date, language: Language) -> str:
     """A date as people write it."""
     return f"{moment.day} {_MONTHS[language][moment.month - 1]} {moment.year}"
 

@@ -1,7 +1,7 @@
 """When a task is due: on a working day, in the future."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 _AFTERNOON: Final = time(14, tzinfo=UTC)
@@ -14,10 +14,18 @@ def due_in(now: datetime, days: int, holidays: Collection[str] = ()) -> datetime
     """The afternoon so many working days from now; 0 is today while there is time."""
     day = now.astimezone(UTC)
     if days == 0 and not (_is_free(day, holidays) or day.timetz() > _LATEST_FOR_TODAY):
-        return _afternoon(day)
+        return _afternoon(day.date())
     for _ in range(max(days, 1)):
         day = _next(day, holidays)
-    return _afternoon(day)
+    return _afternoon(day.date())
+
+
+def due_beside(day: date, days: int, holidays: Collection[str] = ()) -> datetime:
+    """The afternoon so many working days after a day; before it, if negative."""
+    moment = _afternoon(day)
+    for _ in range(abs(days)):
+        moment = _next(moment, holidays, _DAY if days > 0 else -_DAY)
+    return moment
 
 
 def on_workday(moment: datetime, holidays: Collection[str] = ()) -> datetime:
@@ -25,10 +33,10 @@ def on_workday(moment: datetime, holidays: Collection[str] = ()) -> datetime:
     return moment if not _is_free(moment, holidays) else _next(moment, holidays)
 
 
-def _next(day: datetime, holidays: Collection[str]) -> datetime:
-    day += _DAY
+def _next(day: datetime, holidays: Collection[str], step: timedelta = _DAY) -> datetime:
+    day += step
     while _is_free(day, holidays):
-        day += _DAY
+        day += step
     return day
 
 
@@ -36,5 +44,5 @@ def _is_free(day: datetime, holidays: Collection[str]) -> bool:
     return day.isoweekday() > _FRIDAY or f"{day:%m-%d}" in holidays
 
 
-def _afternoon(day: datetime) -> datetime:
-    return datetime.combine(day.date(), _AFTERNOON)
+def _afternoon(day: date) -> datetime:
+    return datetime.combine(day, _AFTERNOON)

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from crm.interactions.model import InteractionType
 from crm.leads.facts import LeadFacts
 from crm.leads.language import Language
+from crm.recommendations.plain import named, short
 from crm.recommendations.playbook import When, playbook
-from crm.recommendations.words import day, sentence, short, words_of
+from crm.recommendations.words import day, sentence, words_of
 
 _LONG: Final = 120
 _KINDS: Final = {
@@ -85,8 +86,8 @@ def _words(facts: LeadFacts) -> dict[str, str]:
     # What is suggested and not yet decided may change any day; a summary stays until something happens.
     advice = playbook().suggest(facts.model_copy(update={"open_tasks": planned, "dismissed_tasks": []}))
     found = {
-        **words_of(facts),
-        "job": short(facts.job_title),
+        **words_of(facts, playbook().sources_in(facts.language)),
+        "job": named(facts.job_title),
         "kinds": _kinds(facts),
         "task": short(planned[0].title, _LONG) if planned else None,
         "due": day(planned[0].due, facts.language) if planned and planned[0].due else None,

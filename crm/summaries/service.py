@@ -18,8 +18,8 @@ from crm.generations.model import GenerationOutcome, GenerationPurpose
 from crm.generations.service import GenerationService, claimed
 from crm.leads.facts import LeadFacts, known_facts
 from crm.leads.model import Lead, SummarySource
+from crm.recommendations.plain import plain_lines
 from crm.recommendations.playbook import playbook
-from crm.recommendations.reply import plain_lines
 from crm.scoring.service import ScoreService
 from crm.summaries.composer import composer
 from crm.summaries.prompt import VERSION, WrittenSummary, question_about

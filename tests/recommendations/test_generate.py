@@ -30,9 +30,10 @@ class TestWithThePlaybook:
         assert 1 <= len(tasks) <= 3
         first = tasks[0]
         assert (first["source"], first["generatedBy"], first["model"]) == ("AI_SUGGESTED", "PLAYBOOK", "playbook")
-        assert first["rule"] == "proposal-sent"
+        assert first["rule"] == "proposal-silent"
         assert first["promptVersion"].startswith("playbook-")
         assert first["title"] == "Följ upp offerten med Åsa på Kvarnby El AB"
+        assert first["description"].startswith("Fråga per telefon vad som är oklart")
         assert "9 dagar" in first["aiReasoning"]
         assert "480 000 SEK" in first["aiReasoning"]
         assert first["lead"] == {"fullName": "Åsa Öberg", "suggestedTaskCount": len(tasks)}

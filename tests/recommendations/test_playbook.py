@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from crm.leads.facts import Contact, LeadFacts, ToDo
 from crm.leads.language import Language, language_of
+from crm.recommendations.plain import short
 from crm.recommendations.playbook import Playbook, playbook
-from crm.recommendations.words import money, normalised, short
+from crm.recommendations.words import money, normalised
 from crm.recommendations.workdays import due_in
 from crm.summaries.composer import composer
 
@@ -67,7 +68,8 @@ class TestRules:
             (facts(), "new-call"),
             (facts(has_phone=False), "new-write"),
             (facts(has_phone=False, has_email=False), "find-contact-details"),
-            (facts(contact("message", 2)), "new-get-back"),
+            (facts(contact("message", 2)), "new-call-back"),
+            (facts(contact("message", 2), has_phone=False), "new-write-back"),
             (facts(contact("call", 2)), "new-call-again"),
             (facts(contact("call", 20), status="contacted"), "gone-cold"),
             (facts(contact("email", 4), status="contacted", score=80), "hot-and-unanswered"),
@@ -77,7 +79,10 @@ class TestRules:
                 facts(contact("meeting", 9), contact("call", 9), status="qualified", budget=Decimal(5)),
                 "write-a-proposal",
             ),
-            (facts(contact("call", 3), status="qualified"), "qualified-without-a-meeting"),
+            (facts(contact("call", 3), status="qualified"), "qualified-without-a-budget"),
+            (facts(contact("call", 3), status="qualified", budget=Decimal(5)), "qualified-without-a-meeting"),
+            (facts(contact("email", 9), status="proposal"), "proposal-silent"),
+            (facts(contact("email", 40), status="proposal"), "proposal-long-silent"),
             (facts(contact("email", 5), status="proposal"), "proposal-sent"),
             (facts(contact("email", 0), status="proposal"), "proposal-fresh"),
             (facts(contact("call", 5), status="won"), "won-start"),
@@ -94,13 +99,20 @@ class TestRules:
     @pytest.mark.parametrize(
         ("notes", "first"),
         [
+            ("Can it be connected to our system?", "asked-something"),
+            ("You should talk to our CFO, he decides.", "right-person-is-another"),
+            ("She confirms the demo on 25 November.", "prepare-the-demo"),
+            ("Mötet är bokat, vi ses 25 november.", "prepare-the-meeting"),
+            ("Hör av dig igen efter 25 december, inte tidigare.", "later-on-a-day"),
+            ("She is back on 12 January.", "later-on-a-day"),
             ("Please call me on Monday.", "wants-a-call"),
             ("”Kan någon ringa mig?”", "wants-a-call"),
             ("Vill ha offert före jul.", "wants-a-proposal"),
             ("She wants a demo for the board.", "wants-a-meeting"),
             ("Frågar om det går att koppla ihop.", "asked-something"),
             ("Ann no longer works there.", "person-has-left"),
-            ("Vill vänta till efter sommaren.", "agreed-to-wait"),
+            ("Vill vänta till efter sommaren.", "later-on-a-day"),
+            ("Vill vänta, återkommer själv.", "agreed-to-wait"),
             ("She is unhappy with the support.", "is-unhappy"),
             ("Don\u2019t call us again!", "asked-not-to-be-contacted"),
         ],
@@ -128,13 +140,19 @@ class TestRules:
     @pytest.mark.parametrize("title", ["Ring Ann!", "Call her", "Get back to them"])
     def test_a_topic_that_is_taken_is_not_suggested_again(self, kind, title):
         topics = {rule.name: rule.topic for rule in playbook().rule}
-        found = facts(**{kind: [ToDo(title=title, at=NOW)]})
+        found = facts(**{kind: [ToDo(title=title, at=NOW)]}, owner=None)
         assert rules(found)
         assert "contact" not in {topics[name] for name in rules(found)}
 
     def test_each_topic_comes_once_and_at_most_three(self):
         topics = {rule.name: rule.topic for rule in playbook().rule}
-        found = [topics[name] for name in rules(facts(contact("email", 30), status="contacted", owner=None))]
+        found = facts(
+            contact("meeting", 1, "They compare us with other suppliers."),
+            status="qualified",
+            owner=None,
+            budget=Decimal(5),
+        )
+        found = [topics[name] for name in rules(found)]
         assert len(found) == len(set(found)) == 3
 
     def test_only_facts_that_are_known_are_named(self):
@@ -164,8 +182,9 @@ class TestRules:
 class TestTheFile:
     def test_every_rule_speaks_both_languages_with_the_same_facts(self):
         for rule in playbook().rule:
-            for one, other in ((rule.en.title, rule.sv.title), (rule.en.reason, rule.sv.reason)):
-                assert [names(text) for text in one] == [names(text) for text in other], rule.name
+            assert names(rule.en.title) == names(rule.sv.title), rule.name
+            assert names(rule.en.how) == names(rule.sv.how), rule.name
+            assert [names(text) for text in rule.en.reason] == [names(text) for text in rule.sv.reason], rule.name
 
     @pytest.mark.parametrize(
         "change",
@@ -173,7 +192,11 @@ class TestTheFile:
             {"topic": "nothing"},
             {"when": {"signal": "nothing"}},
             {"when": {"moon": "full"}},
-            {"en": {"title": ["{shoe}"], "reason": ["x"]}},
+            {"instead_of": ["nothing"]},
+            {"when": {"open": "nothing"}},
+            {"en": {"title": "{shoe}", "reason": ["x"], "how": "x"}},
+            {"en": {"title": "x", "reason": ["{who}"], "how": "x"}},
+            {"en": {"title": "x", "reason": ["x"], "how": "{shoe}"}},
         ],
     )
     def test_a_mistake_is_found_at_start(self, change):
@@ -229,7 +252,7 @@ class TestSummary:
             open_tasks=[task],
         )
         assert composer().summary_of(found) == (
-            "Ann Hill, CEO at Hill Ltd, came in on 15 November 2026 through Website. Since then we have had "
+            "Ann Hill, CEO at Hill Ltd, came in on 15 November 2026 through the website. Since then we have had "
             "3 contacts (2 calls and 1 meeting), most recently the meeting on 16 November 2026.\n\n"
             "The lead is qualified. The budget is EUR 5,000. Maja takes care of it.\n\n"
             "Next: “Send the quote”, due on 20 November 2026."
