@@ -16,6 +16,8 @@ from crm.core import migrations
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from ledger import Crew, Ledger
+
 
 @pytest.fixture(scope="session")
 def rounds():
@@ -38,7 +40,10 @@ def own_postgres() -> Iterator:
 def own_database(own_postgres):
     """Its database, empty."""
     with _connected(own_postgres.url) as connection:
-        connection.execute("TRUNCATE leads, tasks, interactions, events RESTART IDENTITY CASCADE")
+        connection.execute(
+            "TRUNCATE leads, tasks, interactions, events, ai_tasks, ai_task_days, procrastinate_jobs, "
+            "procrastinate_workers, event_followers RESTART IDENTITY CASCADE"
+        )
         connection.execute("UPDATE event_epoch SET purged_xid = '0'")
     return own_postgres.url
 
@@ -65,6 +70,32 @@ def start_server(own_database, tmp_path):
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+def task_rounds(rounds):
+    """The same for AI tasks: three times in the suite."""
+    return max(rounds, 3)
+
+
+@pytest.fixture
+def ledger(own_database, tmp_path):
+    """The AI tasks of a test, to be compared in the end with what their workers did."""
+    return Ledger(own_database, tmp_path)
+
+
+@pytest.fixture
+def hire(own_database, tmp_path):
+    """Start a worker of AI tasks; whatever is left at the end is killed."""
+    hired: list[Crew] = []
+
+    async def start(**settings: str) -> Crew:
+        hired.append(Crew(own_database, tmp_path, len(hired), settings))
+        return await hired[-1].started()
+
+    yield start
+    for crew in hired:
+        crew.end()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,268 @@
+"""`make bench-tasks`: what docs/ai-tasks-performance.md says about the AI task engine, measured anew.
+
+A throw-away PostgreSQL, `crm serve` and `crm worker` as processes, HTTP and WebSocket over real sockets.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+from websockets.asyncio.client import connect
+
+from crm.core import migrations
+from tests.bench import bare, charts, crew, measure
+from tests.postgres import throw_away_postgres
+from tests.servers import Server
+
+console = Console()
+PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
+QUEUED = 1000
+# Milliseconds at the 95th percentile: the product page's.
+GOALS = {"create": 200, "get": 50, "list": 100, "queue status": 50}
+LATENCY_GOAL = 100
+SHARE_GOAL = 0.5
+CREATE = "mutation Create($input: CreateAiTaskInput!) { createAiTask(input: $input) { id status priority createdAt } }"
+GET = """query Get($id: ID!) { aiTask(id: $id) {
+  id taskType status priority input result error attempt progress costUsd tokens model createdAt startedAt finishedAt
+  isFinal canRetry canCancel waitMs runMs positionInQueue attempts { number outcome error costUsd }
+} }"""
+LIST = """query List { aiTasks(limit: 50, filter: {status: {eq: QUEUED}}) {
+  id taskType status priority progress costUsd createdAt waitMs isFinal canRetry canCancel attempts { number outcome }
+} }"""
+STATUS = "query Status { aiTaskQueueStatus { __FIELDS__ } }"
+FOLLOW = "subscription { aiTaskUpdated { id status version updatedAt } }"
+NOTHING = {"taskType": "echo"}
+
+
+class Bench:
+    """A database, a server, and what was measured with them."""
+
+    def __init__(self, url: str, server: Server, folder: Path) -> None:
+        self.url, self.server = url, server
+        self.token = server.token()
+        self.log = folder / "worker.log"
+
+    def sql(self, text: str, *params: Any) -> list[Any]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(text, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self) -> None:
+        self.sql("TRUNCATE ai_tasks, ai_task_attempts, ai_task_days, procrastinate_jobs, events CASCADE")
+        self.sql("VACUUM ANALYZE")
+
+    async def fill(self, tasks: list[dict[str, Any]], clients: int = 8) -> None:
+        """Create these tasks, in this order as far as one client goes."""
+        left = iter(tasks)
+
+        async def one(client: measure.Client) -> None:
+            for task in left:
+                await client.send(CREATE, {"input": task})
+
+        await self._with_clients(one, clients)
+
+    async def times(self, query: str, variables: measure.Variables, count: int) -> list[float]:
+        """What so many calls took, one after another, in milliseconds; the first ones do not count."""
+        found = []
+
+        async def one(client: measure.Client) -> None:
+            for number in range(count + 50):
+                before = time.perf_counter()
+                await client.send(query, variables(number))
+                found.append((time.perf_counter() - before) * 1000)
+
+        await self._with_clients(one, 1)
+        return found[50:]
+
+    async def _with_clients(self, work: Any, count: int) -> None:
+        clients = [await measure.Client(self.server.port, self.token).open() for _ in range(count)]
+        await measure.one_each(work, clients)
+        for client in clients:
+            client.close()
+
+
+def order(bench: Bench, concurrency: int) -> dict[str, Any]:
+    """Do 1,000 tasks of mixed priorities start in the queue's order? By how many places are they off at most?"""
+    bench.empty()
+    tasks = [{**NOTHING, "priority": PRIORITIES[number % 4]} for number in range(QUEUED)]
+    random.Random(concurrency).shuffle(tasks)
+    asyncio.run(bench.fill(tasks, clients=1))
+    wanted = [row[0] for row in bench.sql("SELECT id FROM ai_tasks ORDER BY " + _QUEUE_ORDER)]
+    with crew.workers(bench.url, bench.log, concurrency=concurrency):
+        crew.drained(bench.url, "ai", QUEUED)
+    rows = bench.sql("SELECT id, status FROM ai_tasks ORDER BY started_at")
+    assert {row[1] for row in rows} == {"completed"}, rows
+    place = {key: number for number, key in enumerate(wanted)}
+    off = [abs(place[row[0]] - number) for number, row in enumerate(rows)]
+    return {"concurrency": concurrency, "tasks": len(rows), "off_at_most": max(off)}
+
+
+_QUEUE_ORDER = "array_position(ARRAY['urgent', 'high', 'normal', 'low'], priority), job_id"
+
+
+def calls(bench: Bench, count: int) -> dict[str, dict[str, float]]:
+    """What the API takes with 1,000 tasks queued."""
+    bench.empty()
+    asyncio.run(bench.fill([{**NOTHING, "priority": PRIORITIES[number % 4]} for number in range(QUEUED)]))
+    keys = [str(row[0]) for row in bench.sql("SELECT id FROM ai_tasks")]
+    later = {**NOTHING, "scheduledFor": "2027-06-01T00:00:00Z"}  # so that the queue does not grow meanwhile
+    loads: dict[str, tuple[str, measure.Variables]] = {
+        "create": (CREATE, lambda _: {"input": later}),
+        "get": (GET, lambda number: {"id": keys[number % len(keys)]}),
+        "list": (LIST, lambda _: {}),
+        "queue status": (STATUS, lambda _: {}),
+    }
+    found = {}
+    for name, (query, variables) in loads.items():
+        with console.status(f"Measuring {name} with {QUEUED:,} queued"):
+            found[name] = spread(asyncio.run(bench.times(query, variables, count)))
+    return found
+
+
+def latency(bench: Bench, count: int, *, busy: bool) -> dict[str, float]:
+    """From a change to its arrival at a subscriber's socket; `busy`: while a worker empties a long queue."""
+    bench.empty()
+    if busy:
+        asyncio.run(bench.fill([NOTHING] * count))
+        with crew.workers(bench.url, bench.log):
+            return spread(asyncio.run(_arrivals(bench, 0, count)))
+    with crew.workers(bench.url, bench.log):
+        return spread(asyncio.run(_arrivals(bench, count, count)))
+
+
+async def _arrivals(bench: Bench, create: int, complete: int) -> list[float]:
+    """Follow until so many tasks are done. A change's moment is its transaction's begin, on the same clock."""
+    url = bench.server.url.replace("http", "ws") + "/graphql"
+    waits, done = [], 0
+    async with connect(url, subprotocols=["graphql-transport-ws"]) as socket:
+        await socket.send(
+            json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {bench.token}"}})
+        )
+        await socket.recv()
+        await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))
+        await asyncio.sleep(1)
+        creating = asyncio.create_task(_one_by_one(bench, create))
+        while done < complete:
+            task = json.loads(await asyncio.wait_for(socket.recv(), 30))["payload"]["data"]["aiTaskUpdated"]
+            waits.append((time.time() - datetime.fromisoformat(task["updatedAt"]).timestamp()) * 1000)
+            done += task["status"] == "COMPLETED"
+        await creating
+    return waits
+
+
+async def _one_by_one(bench: Bench, count: int) -> None:
+    client = await measure.Client(bench.server.port, bench.token).open()
+    for _ in range(count):
+        await client.send(CREATE, {"input": {**NOTHING, "input": {"seconds": 0.15}}})
+        await asyncio.sleep(0.1)
+    client.close()
+
+
+def drain(bench: Bench, count: int, rounds: int) -> dict[str, list[float]]:
+    """Tasks a second, beside procrastinate's bare rate, with one worker and with two; in turn."""
+    found: dict[str, list[float]] = {"bare": [], "ours": [], "bare, two workers": [], "ours, two workers": []}
+    for number in range(rounds):
+        for name, rates in found.items():
+            with console.status(f"Draining {count:,}: {name}, round {number + 1} of {rounds}"):
+                rates.append(_drained(bench, count, ours="ours" in name, workers=2 if "two" in name else 1))
+    return found
+
+
+def _drained(bench: Bench, count: int, *, ours: bool, workers: int) -> float:
+    bench.empty()
+    if ours:
+        asyncio.run(bench.fill([NOTHING] * count))
+        with crew.workers(bench.url, bench.log, count=workers):
+            return crew.drained(bench.url, "ai", count)
+    bare.fill(bench.url, count)
+    with crew.bare_workers(bench.url, bench.log, count=workers):
+        return crew.drained(bench.url, bare.QUEUE, count)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """The usual percentiles."""
+    cuts = statistics.quantiles(values, n=100)
+    return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "max": max(values), "count": len(values)}
+
+
+def report(found: dict[str, Any]) -> None:
+    """Print it all."""
+    table = Table("with 1,000 queued", "p50 ms", "p95 ms", "max ms", "goal p95", title=found["machine"])
+    for name, one in found.get("calls", {}).items():
+        table.add_row(name, f"{one['p50']:.2f}", f"{one['p95']:.2f}", f"{one['max']:.2f}", str(GOALS[name]))
+    for name, one in found.get("latency", {}).items():
+        cells = (f"{one[key]:.1f}" for key in ("p50", "p95", "max"))
+        table.add_row(f"event to subscriber, {name}", *cells, str(LATENCY_GOAL))
+    console.print(table)
+    for one in found.get("order", []):
+        console.print(
+            f"{one['tasks']:,} tasks, {one['concurrency']} at once: off the queue's order by at most "
+            f"{one['off_at_most']} places"
+        )
+    rates = found.get("drain")
+    if rates:
+        middle = {name: statistics.median(values) for name, values in rates.items()}
+        for name, rate in middle.items():
+            console.print(f"{name}: {rate:,.0f} a second  ({', '.join(f'{value:,.0f}' for value in rates[name])})")
+        console.print(f"ours against bare: {middle['ours'] / middle['bare']:.0%} (goal {SHARE_GOAL:.0%})")
+
+
+def run(options: argparse.Namespace, folder: Path, url: str) -> dict[str, Any]:
+    """Measure what was asked for."""
+    server = Server(url, folder / "log").start()
+    bench = Bench(url, server, folder)
+    found: dict[str, Any] = {"machine": measure.machine()}
+    try:
+        if "order" in options.parts:
+            found["order"] = [order(bench, concurrency) for concurrency in (1, 10)]
+        if "calls" in options.parts:
+            found["calls"] = calls(bench, options.count)
+        if "latency" in options.parts:
+            found["latency"] = {
+                "one at a time": latency(bench, options.count, busy=False),
+                "a worker at full speed": latency(bench, 2 * options.count, busy=True),
+            }
+        if "drain" in options.parts:
+            found["drain"] = drain(bench, options.tasks, options.rounds)
+    finally:
+        server.stop()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parts = ["order", "calls", "latency", "drain"]
+    parser.add_argument("--parts", nargs="*", default=parts, choices=parts)
+    parser.add_argument("--count", type=int, default=300, help="calls, and tasks that are followed")
+    parser.add_argument("--tasks", type=int, default=3000, help="tasks to drain")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--svg", type=Path, help="draw the charts into this file")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args()
+    postgres, folder = throw_away_postgres()
+    try:
+        postgres.start()
+        migrations.upgrade(postgres.url)
+        with tempfile.TemporaryDirectory() as logs:
+            found = run(options, Path(logs), postgres.url)
+    finally:
+        postgres.stop()
+    report(found)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    if options.svg:
+        options.svg.write_text(charts.drawn(found, GOALS, LATENCY_GOAL))
+
+
+if __name__ == "__main__":
+    main()

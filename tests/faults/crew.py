@@ -1,0 +1,68 @@
+"""A worker process whose `echo` does what its message says, and keeps a journal of it in a file.
+
+`{"do": "note", "seconds": 0.5}`: the message of a task. Everything else about the worker is the product's.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+
+from crm.ai_tasks.kinds import EchoInput, Kind, Run, known
+from crm.settings import Settings
+from crm.worker import work
+
+
+def note(run: Run, what: str) -> None:
+    """One line, whole or not at all, that outlives the process."""
+    line = json.dumps({"task": str(run.task_id), "attempt": run.attempt, "what": what, "process": os.getpid()})
+    with open(os.environ["FAULT_JOURNAL"], "ab", buffering=0) as journal:  # noqa: PTH123
+        journal.write(line.encode() + b"\n")
+
+
+async def sleep(given: dict, _: Run) -> None:
+    await asyncio.sleep(given.get("seconds", 0))
+
+
+async def die_during(_: dict, run: Run) -> None:
+    """The first attempt kills its worker in the middle of the call."""
+    await asyncio.sleep(0.02)
+    if run.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def die_after(_: dict, run: Run) -> None:
+    """The first attempt kills its worker when the call has returned, before anything of it can be written down."""
+    if run.attempt == 1:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
+
+
+async def poison(_: dict, __: Run) -> None:
+    """Every attempt kills its worker."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def ignore(given: dict, _: Run) -> None:
+    """Does not listen when it is told to stop."""
+    end = time.monotonic() + given["seconds"]
+    while time.monotonic() < end:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+
+
+ACTS = {one.__name__: one for one in (sleep, die_during, die_after, poison, ignore)}
+
+
+async def echo(run: Run, given: EchoInput) -> dict:
+    message = json.loads(given.message)
+    note(run, "began")
+    await ACTS[message["do"]](message, run)
+    note(run, "ended")
+    return {"attempt": run.attempt, "process": os.getpid()}
+
+
+if __name__ == "__main__":
+    known(Kind("echo", "A test's.", EchoInput, echo))
+    work(Settings())
