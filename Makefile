@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores faults clean
+.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
 
 bench-scores: setup ## 100,000 scores recalculated, with readers and writers alongside
 	$(BIN)/python -m tests.bench.scores
+
+bench-tasks: setup ## AI tasks: calls with 1,000 queued, order, latency of events, tasks a second
+	$(BIN)/python -m tests.bench.tasks
 
 faults: setup ## The long form of the fault rounds
 	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults

@@ -8,7 +8,6 @@ import asyncio
 import json
 import random
 import statistics
-import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from websockets.asyncio.client import connect
 
 from crm.core import migrations
 from tests.bench import bare, charts, crew, measure
-from tests.postgres import throw_away_postgres
+from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server
 
 console = Console()
@@ -39,7 +38,11 @@ GET = """query Get($id: ID!) { aiTask(id: $id) {
 LIST = """query List { aiTasks(limit: 50, filter: {status: {eq: QUEUED}}) {
   id taskType status priority progress costUsd createdAt waitMs isFinal canRetry canCancel attempts { number outcome }
 } }"""
-STATUS = "query Status { aiTaskQueueStatus { __FIELDS__ } }"
+STATUS = """query Status { aiTaskQueueStatus {
+  queued running retrying scheduled oldestWaitingMs completedLastHour failedLastHour costTodayUsd
+  byPriority { priority waiting }
+} }"""
+QUEUE_ORDER = "array_position(ARRAY['urgent', 'high', 'normal', 'low'], priority), job_id"
 FOLLOW = "subscription { aiTaskUpdated { id status version updatedAt } }"
 NOTHING = {"taskType": "echo"}
 
@@ -97,7 +100,7 @@ def order(bench: Bench, concurrency: int) -> dict[str, Any]:
     tasks = [{**NOTHING, "priority": PRIORITIES[number % 4]} for number in range(QUEUED)]
     random.Random(concurrency).shuffle(tasks)
     asyncio.run(bench.fill(tasks, clients=1))
-    wanted = [row[0] for row in bench.sql("SELECT id FROM ai_tasks ORDER BY " + _QUEUE_ORDER)]
+    wanted = [row[0] for row in bench.sql("SELECT id FROM ai_tasks ORDER BY " + QUEUE_ORDER)]
     with crew.workers(bench.url, bench.log, concurrency=concurrency):
         crew.drained(bench.url, "ai", QUEUED)
     rows = bench.sql("SELECT id, status FROM ai_tasks ORDER BY started_at")
@@ -105,9 +108,6 @@ def order(bench: Bench, concurrency: int) -> dict[str, Any]:
     place = {key: number for number, key in enumerate(wanted)}
     off = [abs(place[row[0]] - number) for number, row in enumerate(rows)]
     return {"concurrency": concurrency, "tasks": len(rows), "off_at_most": max(off)}
-
-
-_QUEUE_ORDER = "array_position(ARRAY['urgent', 'high', 'normal', 'low'], priority), job_id"
 
 
 def calls(bench: Bench, count: int) -> dict[str, dict[str, float]]:
@@ -169,12 +169,13 @@ async def _one_by_one(bench: Bench, count: int) -> None:
 
 
 def drain(bench: Bench, count: int, rounds: int) -> dict[str, list[float]]:
-    """Tasks a second, beside procrastinate's bare rate, with one worker and with two; in turn."""
-    found: dict[str, list[float]] = {"bare": [], "ours": [], "bare, two workers": [], "ours, two workers": []}
+    """Tasks a second that do nothing, beside procrastinate's bare rate; with one worker and with two, in turn."""
+    found: dict[str, list[float]] = {name: [] for name in ("procrastinate alone", "this project")}
+    found |= {f"{name}, two workers": [] for name in found}
     for number in range(rounds):
         for name, rates in found.items():
             with console.status(f"Draining {count:,}: {name}, round {number + 1} of {rounds}"):
-                rates.append(_drained(bench, count, ours="ours" in name, workers=2 if "two" in name else 1))
+                rates.append(_drained(bench, count, ours=name.startswith("this"), workers=2 if "two" in name else 1))
     return found
 
 
@@ -187,6 +188,19 @@ def _drained(bench: Bench, count: int, *, ours: bool, workers: int) -> float:
     bare.fill(bench.url, count)
     with crew.bare_workers(bench.url, bench.log, count=workers):
         return crew.drained(bench.url, bare.QUEUE, count)
+
+
+def waiting(bench: Bench, seconds: float) -> dict[str, dict[str, float]]:
+    """Tasks a second that wait for somebody else, as those that ask a model do; with one worker and with two."""
+    found = {}
+    for workers in (1, 2):
+        count = int(workers * 10 / seconds * 10)
+        with console.status(f"Tasks that wait {seconds} s, {workers} workers"):
+            bench.empty()
+            asyncio.run(bench.fill([{**NOTHING, "input": {"seconds": seconds}}] * count))
+            with crew.workers(bench.url, bench.log, count=workers):
+                found[str(workers)] = {"rate": crew.drained(bench.url, "ai", count), "most": workers * 10 / seconds}
+    return found
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -209,12 +223,15 @@ def report(found: dict[str, Any]) -> None:
             f"{one['tasks']:,} tasks, {one['concurrency']} at once: off the queue's order by at most "
             f"{one['off_at_most']} places"
         )
-    rates = found.get("drain")
+    rates = found.get("rates", {})
+    for name, rate in rates.items():
+        each = ", ".join(f"{value:,.0f}" for value in found["drain"][name])
+        console.print(f"{name}: {rate:,.0f} tasks a second ({each})")
     if rates:
-        middle = {name: statistics.median(values) for name, values in rates.items()}
-        for name, rate in middle.items():
-            console.print(f"{name}: {rate:,.0f} a second  ({', '.join(f'{value:,.0f}' for value in rates[name])})")
-        console.print(f"ours against bare: {middle['ours'] / middle['bare']:.0%} (goal {SHARE_GOAL:.0%})")
+        share = rates["this project"] / rates["procrastinate alone"]
+        console.print(f"this project against procrastinate alone: {share:.0%} (goal {SHARE_GOAL:.0%})")
+    for workers, one in found.get("waiting", {}).items():
+        console.print(f"tasks that wait 0.2 s, {workers} workers: {one['rate']:.0f} a second of {one['most']:.0f}")
 
 
 def run(options: argparse.Namespace, folder: Path, url: str) -> dict[str, Any]:
@@ -234,6 +251,9 @@ def run(options: argparse.Namespace, folder: Path, url: str) -> dict[str, Any]:
             }
         if "drain" in options.parts:
             found["drain"] = drain(bench, options.tasks, options.rounds)
+            found["rates"] = {name: statistics.median(rates) for name, rates in found["drain"].items()}
+        if "waiting" in options.parts:
+            found["waiting"] = waiting(bench, 0.2)
     finally:
         server.stop()
     return found
@@ -241,7 +261,7 @@ def run(options: argparse.Namespace, folder: Path, url: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = ["order", "calls", "latency", "drain"]
+    parts = ["order", "calls", "latency", "drain", "waiting"]
     parser.add_argument("--parts", nargs="*", default=parts, choices=parts)
     parser.add_argument("--count", type=int, default=300, help="calls, and tasks that are followed")
     parser.add_argument("--tasks", type=int, default=3000, help="tasks to drain")
@@ -253,15 +273,15 @@ def main() -> None:
     try:
         postgres.start()
         migrations.upgrade(postgres.url)
-        with tempfile.TemporaryDirectory() as logs:
-            found = run(options, Path(logs), postgres.url)
+        found = run(options, folder, postgres.url)
     finally:
         postgres.stop()
+        remove(folder)
     report(found)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
     if options.svg:
-        options.svg.write_text(charts.drawn(found, GOALS, LATENCY_GOAL))
+        options.svg.write_text(charts.of_tasks(found, GOALS, LATENCY_GOAL, SHARE_GOAL))
 
 
 if __name__ == "__main__":

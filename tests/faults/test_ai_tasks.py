@@ -96,7 +96,7 @@ class TestKilledServer:
 @pytest.mark.timeout(900)
 class TestPostgres:
     @pytest.mark.parametrize("ending", ["crash", "restart"])
-    async def test_loses_no_task(self, own_postgres, start_server, ledger, hire, task_rounds, report, ending):  # noqa: PLR0913
+    async def test_loses_no_task(self, own_postgres, start_server, ledger, hire, task_rounds, report, ending):
         server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2")
         crew = await hire()
         slowest = 0.0

@@ -36,7 +36,7 @@ class TestKill:
 
     @pytest.mark.parametrize("backend", ["lives on", "dies too"])
     @pytest.mark.parametrize("step", ["before it begins", "while its end is written"])
-    async def test_of_a_worker_that_waits_for_the_database(  # noqa: PLR0913
+    async def test_of_a_worker_that_waits_for_the_database(
         self, start_server, ledger, hire, task_rounds, report, step, backend
     ):
         """Its statement may come through after its death, or not: both leave one result."""
