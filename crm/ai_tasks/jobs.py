@@ -5,6 +5,7 @@ from crm.ai_tasks.retention import clean
 from crm.ai_tasks.runner import Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
 from crm.jobs import Chore, Handler, Roster, Shop
+from crm.jobs.roster import MOST_RETRIES
 
 _TELL_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
@@ -18,7 +19,8 @@ def roster(shop: Shop) -> Roster:
     lease = settings.ai_task_lease_seconds
     return Roster(
         handlers=[
-            Handler(JOB, runner.run, QUEUE, retries=0),
+            # Retried only while PostgreSQL is away: what fails otherwise is an attempt, and written down.
+            Handler(JOB, runner.run, QUEUE, retries=MOST_RETRIES),
             Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
         ],
         chores=[

@@ -16,13 +16,16 @@ from crm.ai_tasks.kinds import KINDS, Failure, Run
 from crm.ai_tasks.lease import End, Key, Lease
 from crm.ai_tasks.model import AiTaskOutcome
 from crm.core import errors
-from crm.jobs import Shop
+from crm.core.wire import ConnectionLost
+from crm.jobs import RunLater, Shop
 
 log = structlog.get_logger()
 
 # How long an attempt that was told to stop may take to do so; then nobody waits for it any more.
 _LETTING_GO_SECONDS: Final = 2.0
 _LONGEST_PAUSE: Final = 600.0
+_AGAIN_SECONDS: Final = 1.0
+_AWAY: Final = (ConnectionLost, errors.Unavailable)
 # What is put off again and again is a failure in the end.
 _MOST_ATTEMPTS: Final = 50
 _MOST_RESULT: Final = 1024 * 1024
@@ -53,7 +56,10 @@ class Runner:
     async def run(self, shop: Shop, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
         key = Key(UUID(task), new_id(), new_id())
-        lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
+        try:
+            lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
+        except _AWAY as error:
+            raise RunLater(_AGAIN_SECONDS) from error  # the job must not go while its task waits
         if lease is None:
             return
         attempt = self._attempts[key.token] = _Attempt(key)
@@ -106,7 +112,17 @@ class Runner:
             log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
 
     async def _end(self, attempt: _Attempt, ended: End) -> None:
-        mine = await leases.end(self._shop, attempt.key, ended)
+        """Write it down; while PostgreSQL is away again and again, for what was done may have cost money."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + self._shop.settings.ai_task_lease_seconds
+        while True:
+            try:
+                mine = await leases.end(self._shop, attempt.key, ended)
+                break
+            except _AWAY:
+                if clock() > give_up:
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS / 2)
         if not mine and ended.outcome is not AiTaskOutcome.RELEASED:
             log.warning("ai_task.lease_lost", task=str(attempt.key.task_id), outcome=ended.outcome.value)
 

@@ -7,10 +7,9 @@ import asyncio
 import json
 import os
 import signal
-import time
-from contextlib import suppress
 
-from crm.ai_tasks.kinds import EchoInput, Kind, Run, known
+from crm.ai_tasks.kinds import Kind, Run, known
+from crm.ai_tasks.work import EchoInput
 from crm.settings import Settings
 from crm.worker import work
 
@@ -39,20 +38,7 @@ async def die_after(_: dict, run: Run) -> None:
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
 
 
-async def poison(_: dict, __: Run) -> None:
-    """Every attempt kills its worker."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-async def ignore(given: dict, _: Run) -> None:
-    """Does not listen when it is told to stop."""
-    end = time.monotonic() + given["seconds"]
-    while time.monotonic() < end:
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(0.05)
-
-
-ACTS = {one.__name__: one for one in (sleep, die_during, die_after, poison, ignore)}
+ACTS = {one.__name__: one for one in (sleep, die_during, die_after)}
 
 
 async def echo(run: Run, given: EchoInput) -> dict:

@@ -169,24 +169,17 @@ class TestTerminate:
 
 
 @pytest.mark.timeout(300)
-class TestBadTasks:
-    async def test_one_that_kills_every_worker_fails_in_the_end(self, start_server, ledger, hire):
-        """And others get done meanwhile, by workers that a supervisor starts again."""
+class TestLostJobs:
+    @pytest.mark.parametrize("loss", ["deleted", "given up"])
+    async def test_of_waiting_tasks_are_found(self, start_server, ledger, hire, loss):
+        """A task is the truth, and its job only the vehicle."""
         server = start_server()
-        (key,) = await ledger.create(server, "poison", maxRetries=2)
-        others = await ledger.create(server, "sleep", count=5, seconds=0.1)
-        crew = await hire()
-        for _ in range(2):
-            await crew.ended()
-            crew = await hire()
-        await crew.ended()
-        crew = await hire()
-        await ledger.all_final()
-        (task,) = ledger.rows("SELECT * FROM ai_tasks WHERE id = %s", key)
-        assert (task["status"], task["attempt"], task["error_code"]) == ("failed", 3, "WORKER_LOST")
-        outcomes = ledger.rows("SELECT outcome FROM ai_task_attempts WHERE task_id = %s", key)
-        assert [one["outcome"] for one in outcomes] == ["lost"] * 3
-        done = ledger.rows("SELECT count(*) AS n FROM ai_tasks WHERE status = 'completed'")[0]["n"]
-        assert done == len(others)
-        await asyncio.sleep(2)
-        assert crew.process.poll() is None  # nobody gave it the poison again
+        await ledger.create(server, "sleep", count=5)
+        ledger.rows(
+            "DELETE FROM procrastinate_jobs"
+            if loss == "deleted"
+            else "UPDATE procrastinate_jobs SET status = 'failed', attempts = 10"
+        )
+        await hire()
+        await ledger.until(lambda: not ledger.rows("SELECT 1 FROM ai_tasks WHERE finished_at IS NULL"))
+        assert ledger.compare()["attempts"] == 5
