@@ -9,6 +9,7 @@ from pydantic import Field
 from crm.ai_tasks.kinds import Failure, Input, Kind, Result, Run, known
 from crm.core import errors
 from crm.core.conversation import Conversation, held
+from crm.generations.service import for_task
 from crm.recommendations.service import RecommendationService
 from crm.scoring.recalculation import Recalculation
 from crm.scoring.service import ScoreService
@@ -88,6 +89,7 @@ async def _score(run: Run, _: ScoresInput) -> Result:
 async def _held(run: Run, method: Any, *arguments: Any) -> Any:
     """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
     shop = run.shop
+    for_task.set(run.task_id)  # in this attempt's own context
     conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - _SAVING_SECONDS)
     result = await held(conversation, method, *arguments)
     for warning in conversation.warnings:

@@ -38,6 +38,8 @@ class Generation(Model):
     expires_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[GenerationOutcome | None] = mapped_column(EnumText(GenerationOutcome))
+    # The AI task that it was for. No foreign key: the task goes after some days, and this stays.
+    ai_task_id: Mapped[UUID | None]
 
     __table_args__ = (
         one_of("purpose", GenerationPurpose),
@@ -50,4 +52,5 @@ class Generation(Model):
             postgresql_where=text("finished_at IS NULL"),
         ),
         Index("generations_lead_id_started_at_idx", "lead_id", "started_at"),
+        Index("generations_ai_task_id_idx", "ai_task_id", postgresql_where=text("ai_task_id IS NOT NULL")),
     )

@@ -1,6 +1,7 @@
 """Generations: claimed, waited for, ended."""
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -19,6 +20,8 @@ from crm.leads.model import Lead
 _SAVING_SECONDS: Final = 5
 _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
+# Set while an AI task runs: of its attempts, one saves something.
+for_task: ContextVar[UUID | None] = ContextVar("for_task", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +38,39 @@ class GenerationService(Service):
     async def claim(self, lead_id: int, purpose: GenerationPurpose, seconds: float) -> tuple[UUID, bool]:
         """The generation under way for a living lead, and whether it is ours; the lead's row lock makes it one."""
         await self.unit.get(Lead, lead_id)
+        task_id = for_task.get()
+        saved = await self._saved(task_id, lead_id, purpose) if task_id is not None else None
+        if saved is not None:
+            return saved, False
         underway = select(Generation).where(
             Generation.lead_id == lead_id, Generation.purpose == purpose, Generation.finished_at.is_(None)
         )
         running = await self.unit.first(underway, Generation)
-        if running is not None and running.expires_at > self.unit.now():
+        # One of an earlier attempt of the same task is nobody's any more: its worker is dead, or has lost the lease.
+        left_over = running is not None and running.ai_task_id is not None and running.ai_task_id == task_id
+        if running is not None and running.expires_at > self.unit.now() and not left_over:
             return running.id, False
         if running is not None:
             self._end(running, GenerationOutcome.ABANDONED)
             await self.unit.flush()
         expires_at = self.unit.now() + timedelta(seconds=seconds + _SAVING_SECONDS)
-        mine = self.unit.add(Generation(id=new_id(), lead_id=lead_id, purpose=purpose, expires_at=expires_at))
+        mine = self.unit.add(
+            Generation(id=new_id(), lead_id=lead_id, purpose=purpose, expires_at=expires_at, ai_task_id=task_id)
+        )
         await self.unit.flush()
         return mine.id, True
+
+    async def _saved(self, task_id: UUID, lead_id: int, purpose: GenerationPurpose) -> UUID | None:
+        """What an earlier attempt of the same AI task saved, before its worker died."""
+        found = await self.unit.rows(
+            select(Generation.id).where(
+                Generation.ai_task_id == task_id,
+                Generation.lead_id == lead_id,
+                Generation.purpose == purpose,
+                Generation.outcome == GenerationOutcome.SAVED,
+            )
+        )
+        return found[0]["id"] if found else None
 
     async def ended(self, generation_id: UUID) -> GenerationOutcome | None:
         """How it ended; None while it is under way."""

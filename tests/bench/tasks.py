@@ -228,8 +228,13 @@ def report(found: dict[str, Any]) -> None:
         each = ", ".join(f"{value:,.0f}" for value in found["drain"][name])
         console.print(f"{name}: {rate:,.0f} tasks a second ({each})")
     if rates:
-        share = rates["this project"] / rates["procrastinate alone"]
-        console.print(f"this project against procrastinate alone: {share:.0%} (goal {SHARE_GOAL:.0%})")
+        pairs = zip(found["drain"]["this project"], found["drain"]["procrastinate alone"], strict=True)
+        shares = [ours / alone for ours, alone in pairs]
+        each = ", ".join(f"{share:.0%}" for share in shares)
+        console.print(
+            f"this project against procrastinate alone, in the same round: {statistics.median(shares):.0%} ({each}; "
+            f"goal {SHARE_GOAL:.0%})"
+        )
     for workers, one in found.get("waiting", {}).items():
         console.print(f"tasks that wait 0.2 s, {workers} workers: {one['rate']:.0f} a second of {one['most']:.0f}")
 

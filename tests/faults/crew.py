@@ -7,8 +7,10 @@ import asyncio
 import json
 import os
 import signal
+from collections.abc import Mapping
+from dataclasses import replace
 
-from crm.ai_tasks.kinds import Kind, Run, known
+from crm.ai_tasks.kinds import KINDS, Kind, Run, known
 from crm.ai_tasks.work import EchoInput
 from crm.settings import Settings
 from crm.worker import work
@@ -49,6 +51,19 @@ async def echo(run: Run, given: EchoInput) -> dict:
     return {"attempt": run.attempt, "process": os.getpid()}
 
 
+def dying_after(kind: Kind) -> Kind:
+    """The real thing, whose first attempt dies when it has saved its work, before its end is written down."""
+
+    async def run(run: Run, given: object) -> Mapping:
+        result = await kind.run(run, given)
+        await die_after({}, run)
+        return result
+
+    return replace(kind, run=run)
+
+
 if __name__ == "__main__":
+    if os.environ.get("FAULT_DIES_AFTER"):
+        known(dying_after(KINDS[os.environ["FAULT_DIES_AFTER"]]))
     known(Kind("echo", "A test's.", EchoInput, echo))
     work(Settings())

@@ -20,8 +20,9 @@ _ATTEMPTS = "SELECT outcome, cost_usd, cost_source FROM ai_task_attempts WHERE t
 def hire_asking(hire, model_server):
     """A worker that asks the model server."""
 
-    async def start():
+    async def start(**settings):
         return await hire(
+            **settings,
             OPENAI_API_KEY="test-key",
             OPENAI_BASE_URL=model_server.url,
             CRM_AI_MODEL="test-model",
@@ -83,3 +84,19 @@ class TestBill:
         ]
         assert ledger.rows("SELECT result, finished_at FROM ai_tasks WHERE id = %s", key) == before
         assert len(ledger.rows("SELECT 1 FROM tasks")) == 1  # what the late answer suggested was not saved
+
+    async def test_of_what_was_saved_before_the_worker_died_is_paid_once(
+        self, request_tasks, ledger, hire_asking, model_server
+    ):
+        """The next attempt takes what is there: it neither asks again nor suggests anything twice."""
+        model_server.will(good([CALL], cost=0.5), good([{**CALL, "title": "Write to them"}], cost=0.25))
+        crew = await hire_asking(FAULT_DIES_AFTER="task_recommendations")
+        key = await request_tasks()
+        assert await crew.ended() == -signal.SIGKILL
+        await hire_asking()
+        await ledger.all_final()
+        (suggested,) = ledger.rows("SELECT id, title FROM tasks")
+        (task,) = ledger.rows("SELECT status, result, cost_usd FROM ai_tasks WHERE id = %s", key)
+        assert (suggested["title"], task["status"], task["cost_usd"]) == (CALL["title"], "completed", Decimal("0.5"))
+        assert task["result"]["taskIds"] == [suggested["id"]]
+        assert len(model_server.requests) == 1

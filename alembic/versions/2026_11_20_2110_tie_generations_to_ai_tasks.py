@@ -1,0 +1,26 @@
+"""Say which AI task a generation was for: its next attempt takes it over, or takes what it saved."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009_generation_tasks"
+down_revision = "0008_ai_tasks"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.add_column("generations", sa.Column("ai_task_id", sa.Uuid(), nullable=True))
+    op.create_index(
+        "generations_ai_task_id_idx",
+        "generations",
+        ["ai_task_id"],
+        postgresql_where=sa.text("ai_task_id IS NOT NULL"),
+    )
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index("generations_ai_task_id_idx", "generations")
+    op.drop_column("generations", "ai_task_id")
