@@ -166,20 +166,3 @@ class TestTerminate:
         figures = ledger.compare("released")
         assert figures["attempts"] == 2 * figures["tasks"]
         report("SIGTERM with 10 that do not", rounds=task_rounds, **figures)
-
-
-@pytest.mark.timeout(300)
-class TestLostJobs:
-    @pytest.mark.parametrize("loss", ["deleted", "given up"])
-    async def test_of_waiting_tasks_are_found(self, start_server, ledger, hire, loss):
-        """A task is the truth, and its job only the vehicle."""
-        server = start_server()
-        await ledger.create(server, "sleep", count=5)
-        ledger.rows(
-            "DELETE FROM procrastinate_jobs"
-            if loss == "deleted"
-            else "UPDATE procrastinate_jobs SET status = 'failed', attempts = 10"
-        )
-        await hire()
-        await ledger.until(lambda: not ledger.rows("SELECT 1 FROM ai_tasks WHERE finished_at IS NULL"))
-        assert ledger.compare()["attempts"] == 5
