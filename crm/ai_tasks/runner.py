@@ -52,6 +52,7 @@ class Runner:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._attempts: dict[UUID, _Attempt] = {}
         self._stray: set[asyncio.Task[Any]] = set()
+        self._sweep_from = 0.0
 
     async def run(self, shop: Shop, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
@@ -147,8 +148,15 @@ class Runner:
                 await leases.tell_progress(shop, one.key, one.told)
 
     async def sweep(self, shop: Shop) -> None:
-        """Find tasks whose worker died."""
-        count = await leases.end_lost(shop)
+        """Find tasks whose worker died; not when PostgreSQL was away: first, those that live renew their leases."""
+        clock = asyncio.get_running_loop().time
+        if clock() < self._sweep_from:
+            return
+        try:
+            count = await leases.end_lost(shop)
+        except _AWAY:
+            self._sweep_from = clock() + shop.settings.ai_task_lease_seconds
+            raise
         if count:
             log.warning("ai_task.rescued", tasks=count)
 

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 from crm.ai.replies import keep_valid
 from crm.recommendations.likeness import gist_of
 from crm.recommendations.plain import plain
-from crm.recommendations.words import normalised, short
+from crm.recommendations.words import normalised
 from crm.recommendations.workdays import due_in, on_workday
 from crm.tasks.model import TaskPriority
 
