@@ -72,4 +72,4 @@ faults: setup ## The long form of the fault rounds
 	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults
 
 clean: ## Remove everything that was made, the development database too
-	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules
+	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules

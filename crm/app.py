@@ -16,14 +16,19 @@ from starlette.types import ASGIApp
 
 from crm.access import LocalGate, TokenGate
 from crm.ai.build import build as build_ai
+from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
 from crm.graph.engine import Engine
-from crm.graph.http import GraphQLHTTP, Receive, Scope, Send
+from crm.graph.exchange import Receive, Scope, Send
+from crm.graph.http import GraphQLHTTP
 from crm.graph.websocket import GraphQLWebSocket
 from crm.graphiql.page import asset_routes, page
 from crm.jobs import Shop
 from crm.logs import configure as configure_logs
+from crm.rest.http import Rest
+from crm.rest.table import ENDPOINTS
+from crm.rest.websocket import AiTaskWebSocket
 from crm.schema import schema
 from crm.settings import Settings, settings
 
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class App:
-    """GraphQL at /graphql, by the shortest way; everything else through Starlette."""
+    """GraphQL at /graphql, by the shortest way; REST under /api/; everything else through Starlette."""
 
     def __init__(self, config: Settings, *, local_admin: UUID | None = None) -> None:
         assert config.database_url is not None
@@ -53,21 +58,33 @@ class App:
             LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
         )
         self._graphql = GraphQLHTTP(self.engine, gate)
-        self._websocket = GraphQLWebSocket(self.engine, gate)
-        self._rest = self._starlette()
+        self._rest = Rest(self.engine, gate, ENDPOINTS)
+        self._sockets: dict[str, GraphQLWebSocket | AiTaskWebSocket] = {
+            "/graphql": GraphQLWebSocket(self.engine, gate),
+            "/ws/ai-tasks": AiTaskWebSocket(self.engine, gate),
+        }
+        self._console = Console(self.engine, gate)
+        self._pages = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http" and scope["path"] == "/graphql" and not _wants_page(scope):
             await self._graphql(scope, receive, send)
-        elif scope["type"] == "websocket" and scope["path"] == "/graphql":
-            await self._websocket(scope, receive, send)
-        else:
+        elif scope["type"] == "websocket" and scope["path"] in self._sockets:
+            await self._sockets[scope["path"]](scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith("/api/"):
             await self._rest(scope, receive, send)
+        else:
+            await self._pages(scope, receive, send)
 
     def _starlette(self) -> Starlette:
         return Starlette(
-            routes=[Route("/", _start, methods=["GET"]), Route("/graphql", _page, methods=["GET"]), *asset_routes()],
+            routes=[
+                Route("/", _start, methods=["GET"]),
+                Route("/graphql", _page, methods=["GET"]),
+                *asset_routes(),
+                *self._console.routes(),
+            ],
             lifespan=self._lifespan,
         )
 
@@ -123,9 +140,9 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=sorted(origins),
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "HEAD", "POST", "PUT"],
         allow_headers=["authorization", "content-type", "x-allow-stale"],
-        expose_headers=["www-authenticate"],
+        expose_headers=["www-authenticate", "location", "deprecation", "link", "retry-after"],
     )
 
 

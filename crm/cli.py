@@ -39,6 +39,7 @@ _MIN_SECRET = 32
 _LONGEST_TOKEN = 10 * 365 * 24 * 3600
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
+_READY = "\n  GraphiQL and the API: [bold]{url}[/bold]   (ctrl-C stops)\n  AI tasks: {url}/console/ai-tasks\n"
 
 
 @app.command()
@@ -85,7 +86,7 @@ def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
     os.environ.setdefault("CRM_WORKER_INSIDE", "true")
     os.environ.setdefault("CRM_WORKER_GRACE_SECONDS", "3")
     os.environ.setdefault("CRM_SECRET_KEY", secret)
-    _run_server(host, port, workers=1, ready="\n  GraphiQL and the API: [bold]{url}[/bold]   (ctrl-C stops)\n")
+    _run_server(host, port, workers=1, ready=_READY)
 
 
 @app.command()

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
         gt=0,
         description="A WebSocket must send `connection_init` within this time.",
     )
+    websocket_buffer_bytes: int = Field(
+        default=1024 * 1024,
+        ge=4096,
+        description="What may wait for a slow reader of `/ws/ai-tasks`; one who is further behind is dropped.",
+    )
     websocket_operations: int = Field(default=100, ge=1, description="Operations at once on one WebSocket.")
 
     openrouter_api_key: SecretStr | None = Field(

@@ -75,7 +75,9 @@ def model_server(running_model_server):
 def db(database_url):
     """A plain connection, over empty tables."""
     with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute("TRUNCATE leads, tasks, interactions, events, ai_calls RESTART IDENTITY CASCADE")
+        connection.execute(
+            "TRUNCATE leads, tasks, interactions, events, ai_calls, ai_task_days RESTART IDENTITY CASCADE"
+        )
         connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
         yield connection
 

@@ -196,6 +196,8 @@ class AiTaskQueueStatus:
         description="What the tasks that ended today (UTC) cost, as far as known."
     )
 
+    workers: int = strawberry.field(description="How many workers were heard of within the last 15 seconds.")
+
     @graph.edge(usual_rows=4, takes=())
     def by_priority(status: Level) -> list[AiTaskQueueLevel]:
         """What waits, priority by priority, the most urgent first; those without any are left out."""

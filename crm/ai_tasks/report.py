@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Date,
+    DateTime,
     Float,
     Integer,
     Numeric,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    table,
     union_all,
 )
 
@@ -27,6 +29,8 @@ from crm.graph.ordering import rank
 
 _ZERO: Final[Any] = literal_column("0")
 _THOUSAND: Final[Any] = literal_column("1000")
+_WORKERS: Final = table("procrastinate_workers")
+_SILENCE: Final[Any] = literal_column("interval '15 seconds'")
 _HOUR: Final[Any] = literal_column("interval '1 hour'")
 _UTC: Final[Any] = literal_column("'UTC'")
 _RATIO_DIGITS: Final[Any] = literal_column("4")
@@ -61,7 +65,10 @@ class AiTaskReport:
         ).where(task.finished_at > since)
         levels: Any = select(func.jsonb_agg(func.jsonb_build_object(*_pairs()))).select_from(_by_priority())
         one, two = with_deleted(open_).subquery("open"), with_deleted(ended).subquery("ended")
-        return select(*one.c, *two.c, with_deleted(levels).scalar_subquery().label("levels"))
+        heard = column("last_heartbeat", DateTime(timezone=True))
+        alive = select(func.count()).select_from(_WORKERS).where(heard > func.now() - _SILENCE).scalar_subquery()
+        by_priority = with_deleted(levels).scalar_subquery()
+        return select(*one.c, *two.c, by_priority.label("levels"), alive.label("workers"))
 
     @staticmethod
     def levels(status: Any) -> Select[Any]:

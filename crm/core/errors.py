@@ -108,8 +108,8 @@ class AiUnavailable(CrmError):
     status = 503
 
 
-CODES = tuple(
-    error.code
+STATUSES = {
+    error.code: error.status
     for error in (
         BadUserInput,
         NotFound,
@@ -125,4 +125,5 @@ CODES = tuple(
         AiUnavailable,
         Internal,
     )
-)
+}
+CODES = tuple(STATUSES)

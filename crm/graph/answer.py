@@ -52,6 +52,9 @@ class Answer:
     status: int = 200  # as application/graphql-response+json
     plain_status: int = 200  # as application/json
     refused: bool = False  # no execution took place, so `data` is absent
+    # The same in parts, for those who do not show it as GraphQL does.
+    parts: Sequence[tuple[str, bytes]] = ()
+    problems: Sequence[dict[str, Any]] = ()
 
 
 def succeeded(
@@ -62,29 +65,34 @@ def succeeded(
     """The roots' JSON, put together."""
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
     if not problems and not warnings:
-        return Answer(b'{"data":{%s}}' % data)
-    return Answer(b'{"data":{%s}%s}' % (data, _aside(problems, warnings)))
+        return Answer(b'{"data":{%s}}' % data, parts=parts)
+    return Answer(b'{"data":{%s}%s}' % (data, _aside(problems, warnings)), parts=parts, problems=problems)
 
 
 def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:
     """A non-null root failed, so there is no data at all."""
-    return Answer(b'{"data":null%s}' % _aside(problems, warnings))
+    return Answer(b'{"data":null%s}' % _aside(problems, warnings), problems=problems)
 
 
 def refused(error: Exception) -> Answer:
     """A well-formed request that was not executed. Clients of application/json get 200, unless the fault is ours."""
     if isinstance(error, InvalidDocument):
         problems = [_problem(one, error) for one in error.found]
-        return Answer(b'{"errors":%s}' % _dumped(problems), error.status, refused=True)
+        return Answer(b'{"errors":%s}' % dumped(problems), error.status, refused=True, problems=problems)
     known = known_error(error)
     plain_status = known.status if known.status >= _SERVER_ERROR else 200
-    return Answer(b'{"errors":%s}' % _dumped([rendered(known)]), known.status, plain_status, refused=True)
+    return _not_run(known, plain_status)
 
 
 def turned_away(error: Exception) -> Answer:
     """A request that never became a GraphQL operation: its status holds whatever the client takes."""
     known = known_error(error)
-    return Answer(b'{"errors":%s}' % _dumped([rendered(known)]), known.status, known.status, refused=True)
+    return _not_run(known, known.status)
+
+
+def _not_run(error: errors.CrmError, plain_status: int) -> Answer:
+    problems = [rendered(error)]
+    return Answer(b'{"errors":%s}' % dumped(problems), error.status, plain_status, refused=True, problems=problems)
 
 
 def known_error(error: BaseException) -> errors.CrmError:
@@ -129,8 +137,8 @@ def rendered_warning(error: errors.CrmError, path: Sequence[str | int]) -> dict[
 
 def _aside(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> bytes:
     """What stands beside the data."""
-    shown = b',"errors":%s' % _dumped(problems) if problems else b""
-    return shown + (b',"extensions":{"warnings":%s}' % _dumped(warnings) if warnings else b"")
+    shown = b',"errors":%s' % dumped(problems) if problems else b""
+    return shown + (b',"extensions":{"warnings":%s}' % dumped(warnings) if warnings else b"")
 
 
 def _problem(error: GraphQLError, within: InvalidDocument) -> dict[str, Any]:
@@ -142,7 +150,8 @@ def _problem(error: GraphQLError, within: InvalidDocument) -> dict[str, Any]:
     return {**shown, "extensions": extensions}
 
 
-def _dumped(problems: Sequence[dict[str, Any]]) -> bytes:
+def dumped(problems: object) -> bytes:
+    """As JSON, whatever a message repeats."""
     try:
         return orjson.dumps(problems)
     except TypeError:  # half of a surrogate pair, repeated in a message

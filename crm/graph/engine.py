@@ -21,7 +21,7 @@ from graphql import (
 from crm.core import errors
 from crm.core.conversation import Conversation, Writer, service_of
 from crm.core.database import Database
-from crm.core.feed import Feed
+from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
@@ -322,8 +322,10 @@ class Engine:
         """Whether a request is to be followed rather than answered."""
         return self.operation(request).kind is OperationType.SUBSCRIPTION
 
-    async def subscribe(self, request: Request, viewer: Viewer) -> AsyncIterator[bytes]:
-        """The answers of a subscription, for ever; a refusal is raised before the first."""
+    async def subscribe(
+        self, request: Request, viewer: Viewer, *, since: Position | None = None
+    ) -> AsyncIterator[bytes]:
+        """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first."""
         operation = self.operation(request)
         if operation.kind is not OperationType.SUBSCRIPTION:
             message = "This operation is not a subscription."
@@ -337,7 +339,7 @@ class Engine:
             raise errors.BadUserInput(message)
         for error in plan.rejected.values():
             raise error
-        async for one in self.subscriptions.follow(request.query, operation.name, root, variables, viewer):
+        async for one in self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since):
             yield one
 
     # Mutations

@@ -42,6 +42,15 @@ def field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | 
     return shortened(".".join((*path, member[1]) if member else path)) or None
 
 
+def places(document: DocumentNode) -> dict[str, str]:
+    """Where variables stand, as errors name it, and which one it is: `filter.status.in` and `status`."""
+    found = {}
+    for node, path in _arguments(document, ()):
+        if path and isinstance(node, VariableNode):
+            found[shortened(".".join(path))] = node.name.value
+    return found
+
+
 def shortened(field: str) -> str:
     """A path without the `input` that every mutation wraps its fields in."""
     return field.removeprefix(_WRAPPER)[:_MAX_FIELD]

@@ -6,45 +6,36 @@ never became a GraphQL operation, or a fault of ours, has another status.
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-import orjson
-
 from crm.core import errors
-from crm.core.identity import Viewer
 from crm.graph import answer
-from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, NotGraphQL, UnsupportedMediaType
+from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, NotGraphQL
 from crm.graph.engine import Engine, Request
+from crm.graph.exchange import (
+    JSON,
+    SAFE_HEADERS,
+    Gate,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    check_content_type,
+    loaded,
+    preferred,
+    refuse_size,
+)
 from crm.graph.patience import Patience
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-_JSON: Final = b"application/json"
 _RESPONSE_JSON: Final = b"application/graphql-response+json"
-_ACCEPTED: Final = {_JSON: _JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": _JSON, b"*/*": _JSON}
-_CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
-_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_ACCEPTED: Final = {JSON: JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": JSON, b"*/*": JSON}
 _EXTRA_HEADERS: Final = {
     MethodNotAllowed.status: (b"allow", b"GET, POST"),
     errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
 }
-
-
-class Gate(Protocol):
-    """Who may come in, and as whom."""
-
-    async def viewer(self, headers: Mapping[bytes, bytes]) -> Viewer:
-        """The request's viewer, or UNAUTHENTICATED."""
-
-    def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
-        """Refuse a page of another origin, or a name that is not ours."""
 
 
 class GraphQLHTTP:
@@ -66,9 +57,9 @@ class GraphQLHTTP:
         found = await self._answer(scope, headers, receive, acceptable=media_type is not None)
         status = found.status if media_type is _RESPONSE_JSON else found.plain_status
         out = [
-            (b"content-type", (media_type or _JSON) + b"; charset=utf-8"),
+            (b"content-type", (media_type or JSON) + b"; charset=utf-8"),
             (b"content-length", b"%d" % len(found.body)),
-            *_HEADERS,
+            *SAFE_HEADERS,
         ]
         if status in _EXTRA_HEADERS:
             out.append(_EXTRA_HEADERS[status])
@@ -89,8 +80,8 @@ class GraphQLHTTP:
                     raise NotAcceptable  # noqa: TRY301
                 viewer = await self._gate.viewer(headers)
                 if method == "POST":
-                    _check_content_type(headers.get(b"content-type", b""))
-                    request = self._posted(await self._body(headers, receive))
+                    check_content_type(headers.get(b"content-type", b""))
+                    request = self._posted(await body_of(headers, receive, self._settings.max_bulk_body_bytes))
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
@@ -101,28 +92,11 @@ class GraphQLHTTP:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.turned_away(error)
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | bytearray:
-        most = self._settings.max_bulk_body_bytes
-        announced = headers.get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > most:
-            _refuse_size(most)
-        message = await receive()
-        if not message.get("more_body"):
-            whole: bytes = message.get("body", b"")
-            return whole
-        body = bytearray(message.get("body", b""))
-        while message.get("more_body") and len(body) <= most:
-            message = await receive()
-            body += message.get("body", b"")
-        if len(body) > most:
-            _refuse_size(most)
-        return body
-
     def _posted(self, body: bytes | bytearray) -> Request:
-        request = _request(_loaded(body, "The body"))
+        request = _request(loaded(body, "The body"))
         most = self._settings.max_body_bytes
         if len(body) > most and (len(request.query) > most or not self._may_be_large(request)):
-            _refuse_size(most)
+            refuse_size(most)
         return request
 
     def _may_be_large(self, request: Request) -> bool:
@@ -132,56 +106,10 @@ class GraphQLHTTP:
             return True  # it will not run either way, and the engine's refusal says why
 
 
-def _refuse_size(most: int) -> NoReturn:
-    message = f"The request is larger than {most:,} bytes."
-    raise errors.TooLarge(message, limit=most)
-
-
 @lru_cache(maxsize=256)
 def _negotiated(accept: bytes) -> bytes | None:
-    """The media type to answer with; None when the client takes neither. Equally welcome ones: the first."""
-    best, found = 0.0, None
-    for one in (accept or b"*/*").lower().split(b","):
-        kind, *parameters = (part.strip() for part in one.split(b";"))
-        weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
-        if kind in _ACCEPTED and weight > best:
-            best, found = weight, _ACCEPTED[kind]
-    return found
-
-
-def _weight(text: bytes) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
-
-
-def _check_content_type(given: bytes) -> None:
-    """Exactly JSON: browsers may not send that to another origin without asking first (CORS)."""
-    if given == _JSON:
-        return
-    kind, *parameters = (part.strip() for part in given.lower().split(b";"))
-    charsets = [part for part in parameters if part.startswith(b"charset")]
-    if kind != _JSON or not _CHARSETS.issuperset(charsets):
-        raise UnsupportedMediaType
-
-
-def _loaded(text: bytes | bytearray, what: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json lets them through to the check
-        # that names the field.
-        return json.loads(text.decode(), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        message = f"{what} is not JSON."
-        raise NotGraphQL(message) from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+    """The media type to answer with; None when the client takes neither."""
+    return preferred(accept, _ACCEPTED)
 
 
 def _request(found: Any) -> Request:
@@ -213,7 +141,7 @@ def _asked(query_string: bytes) -> Request:
     found: dict[str, Any] = dict(given)
     for name in ("variables", "extensions"):
         if found.get(name):
-            found[name] = _loaded(found[name].encode(), f"`{name}`")
+            found[name] = loaded(found[name].encode(), f"`{name}`")
         else:
             found.pop(name, None)
     return _request(found)

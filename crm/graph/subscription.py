@@ -222,13 +222,19 @@ class Subscriptions:
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
 
-    async def follow(
-        self, text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
+    async def follow(  # noqa: PLR0913, PLR0917
+        self,
+        text: str,
+        name: str | None,
+        root: Selected,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        since: Position | None = None,
     ) -> AsyncIterator[bytes]:
         """The answers of a subscription, one for each change."""
         after = next((argument.given(variables) for argument in root.arguments if argument.name == _AFTER), None)
         key = _channel_key(text, name, root, variables, viewer)
-        position = await self._feed.position(after) if isinstance(after, str) else await self._feed.now()
+        position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = self._channel(root, variables, viewer)

@@ -4,19 +4,18 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import orjson
-import psycopg
 
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph import answer
 from crm.graph.engine import Engine, Request
-from crm.graph.http import Gate, Receive, Scope, Send
+from crm.graph.exchange import Gate, Receive, Scope, Send
+from crm.graph.guest import Guest
 
 PROTOCOL: Final = "graphql-transport-ws"
 _BAD_MESSAGE: Final = 4400
@@ -27,7 +26,6 @@ _INIT_TIMEOUT: Final = 4408
 _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
 _MAX_REASON: Final = 120
-_RECHECK_SECONDS: Final = 5.0
 
 
 class Closed(Exception):
@@ -71,16 +69,18 @@ class _Session:
         self, engine: Engine, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send
     ) -> None:
         self._engine = engine
-        self._gate = gate
+        self._guest = Guest(
+            gate,
+            engine.settings.request_timeout_seconds,
+            lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
+            lambda: bool(self._operations),
+        )
         self._headers = headers
         self._receive = receive
         self._raw_send = send
-        self._viewer: Viewer | None = None
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._closing: Closed | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._rechecking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Read messages until either side closes."""
@@ -97,14 +97,10 @@ class _Session:
                 raise
         finally:
             timer.cancel()
-            if self._expiry is not None:
-                self._expiry.cancel()
             tasks = list(self._operations.values())
-            if self._rechecking is not None:
-                tasks.append(self._rechecking)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, self._guest.leave(), return_exceptions=True)
             if self._closing is not None:
                 with suppress(Exception):
                     await self._raw_send(_close(self._closing))
@@ -134,7 +130,7 @@ class _Session:
             raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
 
     async def _init(self, message: dict[str, Any]) -> None:
-        if self._viewer is not None:
+        if self._guest.viewer is not None:
             raise Closed(_INIT_TWICE, "Too many initialisation requests")
         payload = message.get("payload")
         if payload is not None and not isinstance(payload, dict):
@@ -144,23 +140,16 @@ class _Session:
             if name.lower() == "authorization" and isinstance(value, str):
                 headers[b"authorization"] = value.encode("utf-8", "replace")
         try:
-            viewer = await self._gate.viewer(headers)
+            await self._guest.enter(headers)
         except errors.Unauthenticated as error:
             raise Closed(_FORBIDDEN, error.message) from None
         except errors.CrmError as error:
             raise Closed(1013, error.message) from None
-        self._headers, self._viewer = headers, viewer
-        self._rechecking = asyncio.create_task(self._recheck())
-        if viewer.expires_at is not None:
-            seconds = min(max(viewer.expires_at - time.time(), 0), 10**7)
-            self._expiry = asyncio.get_running_loop().call_later(
-                seconds, self._close_with, Closed(_UNAUTHORIZED, "The token has expired")
-            )
         await self._send({"type": "connection_ack"})
 
     async def _subscribe(self, message: dict[str, Any], size: int) -> None:
         key = _id_of(message)
-        if self._viewer is None:
+        if self._guest.viewer is None:
             raise Closed(_UNAUTHORIZED, "Unauthorized: send connection_init first")
         if key in self._operations:
             raise Closed(_SAME_ID, f"Subscriber for {key[:60]} already exists")
@@ -171,32 +160,9 @@ class _Session:
         task = asyncio.create_task(self._run(key, request, size))
         self._operations[key] = task
 
-    async def _recheck(self) -> None:
-        """What runs for long ends when its user is disabled, or may do less than when it began."""
-        while True:
-            await asyncio.sleep(_RECHECK_SECONDS)
-            if self._operations:
-                with suppress(errors.CrmError, psycopg.Error, TimeoutError):
-                    await self._current_viewer()
-
-    async def _current_viewer(self) -> Viewer:
-        """The viewer as of now. The socket of one who may do less than before closes: a client may open another."""
-        assert self._viewer is not None
-        try:
-            async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
-                found = await self._gate.viewer(self._headers)
-        except errors.Unauthenticated as error:
-            self._close_with(Closed(_UNAUTHORIZED, error.message))
-            raise
-        if not found.role.includes(self._viewer.role):
-            self._close_with(Closed(_UNAUTHORIZED, "Your role has changed"))
-            raise errors.Forbidden
-        self._viewer = found
-        return found
-
     async def _run(self, key: str, request: Request, size: int) -> None:
         try:
-            viewer = await self._current_viewer()
+            viewer = await self._guest.current()
             self._check_size(request, size)
             await self._answer(key, request, viewer)
         except asyncio.CancelledError:
@@ -242,7 +208,7 @@ class _Session:
         await self._raw_send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
 
     def _close_unless_ready(self) -> None:
-        if self._viewer is None:
+        if self._guest.viewer is None:
             self._close_with(Closed(_INIT_TIMEOUT, "Connection initialisation timeout"))
 
     def _close_with(self, closed: Closed) -> None:

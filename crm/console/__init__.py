@@ -1,0 +1,1 @@
+"""Pages for people who watch over the CRM."""

@@ -1,0 +1,102 @@
+"""What every way in over HTTP does: let somebody in, read a body, and notice that the client went away."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, NoReturn, Protocol
+
+import orjson
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.graph.answer import UnsupportedMediaType
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+
+JSON: Final = b"application/json"
+SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
+
+
+class Gate(Protocol):
+    """Who may come in, and as whom."""
+
+    async def viewer(self, headers: Headers) -> Viewer:
+        """The request's viewer, or UNAUTHENTICATED."""
+
+    def check_origin(self, headers: Headers) -> None:
+        """Refuse a page of another origin, or a name that is not ours."""
+
+
+async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | bytearray:
+    """The request's body; a larger one is refused before it is read."""
+    announced = headers.get(b"content-length", b"0")
+    if not announced.isdigit() or int(announced) > most:
+        refuse_size(most)
+    message = await receive()
+    if not message.get("more_body"):
+        whole: bytes = message.get("body", b"")
+        return whole
+    body = bytearray(message.get("body", b""))
+    while message.get("more_body") and len(body) <= most:
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > most:
+        refuse_size(most)
+    return body
+
+
+def refuse_size(most: int) -> NoReturn:
+    """The body is too large."""
+    message = f"The request is larger than {most:,} bytes."
+    raise errors.TooLarge(message, limit=most)
+
+
+def check_content_type(given: bytes) -> None:
+    """Exactly JSON: browsers may not send that to another origin without asking first (CORS)."""
+    if given == JSON:
+        return
+    kind, *parameters = (part.strip() for part in given.lower().split(b";"))
+    charsets = [part for part in parameters if part.startswith(b"charset")]
+    if kind != JSON or not _CHARSETS.issuperset(charsets):
+        raise UnsupportedMediaType
+
+
+def loaded(text: bytes | bytearray, what: str) -> Any:
+    """JSON, read as far as it can be."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json lets them through to the check
+        # that names the field.
+        return json.loads(text.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        message = f"{what} is not JSON."
+        raise errors.BadUserInput(message) from None
+
+
+def preferred(accept: bytes, offered: Mapping[bytes, bytes]) -> bytes | None:
+    """The media type to answer with; None when the client takes none of these. Equally welcome ones: the first."""
+    best, found = 0.0, None
+    for one in (accept or b"*/*").lower().split(b","):
+        kind, *parameters = (part.strip() for part in one.split(b";"))
+        weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
+        if kind in offered and weight > best:
+            best, found = weight, offered[kind]
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _weight(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,1 @@
+"""REST: named operations at addresses."""

@@ -1,0 +1,159 @@
+"""REST over HTTP: finds the endpoint, runs its operation by the engine, shows the answer."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from crm.core import errors
+from crm.core.identity import PROGRAM, Viewer
+from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, refused
+from crm.graph.engine import Engine
+from crm.graph.exchange import (
+    JSON,
+    SAFE_HEADERS,
+    Gate,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    check_content_type,
+    loaded,
+    preferred,
+)
+from crm.graph.patience import Patience
+from crm.rest import render
+from crm.rest.endpoint import Bound, Endpoint, Router
+
+_ACCEPTED: Final = {JSON: JSON, b"application/*": JSON, b"*/*": JSON}
+_NO_CONTENT: Final = 204
+_CREATED: Final = range(201, 203)
+# Whoever asks whether things work waits no longer than this for the answer that they do not.
+_HEALTH_SECONDS: Final = 5.0
+_Headers = list[tuple[bytes, bytes]]
+
+
+class Rest:
+    """Everything under /api/."""
+
+    def __init__(self, engine: Engine, gate: Gate, endpoints: Iterable[Endpoint]) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._router = Router(Bound.of(one, engine) for one in endpoints)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        headers = dict(scope["headers"])
+        out: _Headers = []
+        status, body = await self._shown(scope, headers, receive, out)
+        if status != _NO_CONTENT:
+            out += [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+        if status == errors.Unauthenticated.status:
+            out.append((b"www-authenticate", b"Bearer"))
+        pause = render.retry_after(body) if status >= errors.RateLimited.status else None
+        if pause is not None:
+            out.append((b"retry-after", pause))
+        await send({"type": "http.response.start", "status": status, "headers": [*out, *SAFE_HEADERS]})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> render.Shown:
+        """The status and the body, within the request's deadline; headers of the answer's own go to `out`."""
+        try:
+            with Patience(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
+                self._gate.check_origin(headers)
+                found, places = self._router.find(scope["path"])
+                bound = _chosen(found, scope["method"], out)
+                if bound is None:
+                    return _NO_CONTENT, b""
+                _deprecate(bound.endpoint, scope["raw_path"], out)
+                if not _acceptable(headers.get(b"accept", b"")):
+                    message = "Accept application/json."
+                    raise NotAcceptable(message)  # noqa: TRY301
+                viewer = await self._viewer(bound.endpoint, headers)
+                body = await self._body(bound, headers, receive)
+                variables = bound.variables(places, scope["query_string"], body)
+                patience.watch(receive)
+                answer = await self._run(bound, variables, viewer, stale=headers.get(b"x-allow-stale") == b"true")
+                return _finished(bound, answer, viewer, out)
+        except TimeoutError:
+            return render.refused(errors.Timeout())
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            return render.refused(error)
+
+    async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
+        """Who asks; None for somebody without a token where those get an answer too."""
+        if endpoint.deprecated is not None and b"authorization" not in headers:
+            message = "This address needs a token, always: `Authorization: Bearer ...`."
+            raise errors.Unauthenticated(message)
+        try:
+            return await self._gate.viewer(headers)
+        except errors.Unauthenticated:
+            if endpoint.is_public and b"authorization" not in headers:
+                return None
+            raise
+        except errors.Unavailable:
+            if endpoint.is_public:  # the answer will say so in its own words
+                return None
+            raise
+
+    async def _body(self, bound: Bound, headers: Headers, receive: Receive) -> Any:
+        """What the body holds; None without one."""
+        if bound.endpoint.method == "GET":
+            return None
+        body = await body_of(headers, receive, self._engine.settings.max_body_bytes)
+        if not body:
+            return None
+        check_content_type(headers.get(b"content-type", b""))
+        return loaded(body, "The body")
+
+    async def _run(self, bound: Bound, variables: Mapping[str, Any], viewer: Viewer | None, *, stale: bool) -> Answer:
+        request = bound.checked.named.request(variables)
+        if not bound.endpoint.is_public:
+            assert viewer is not None
+            return await self._engine.run(request, viewer, stale=stale)
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                return await self._engine.run(request, PROGRAM)
+        except TimeoutError as error:
+            return refused(error)
+
+
+def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | None:
+    """What answers this method; None for OPTIONS, which is answered by a header."""
+    allowed = {*found, "OPTIONS"}
+    if "GET" in found and found["GET"].endpoint.deprecated is None:
+        allowed.add("HEAD")
+    if method == "HEAD" and "HEAD" in allowed:
+        return found["GET"]
+    if method in found:
+        return found[method]
+    names = ", ".join(sorted(allowed))
+    out.append((b"allow", names.encode()))
+    if method == "OPTIONS":
+        return None
+    message = f"There is no {method[:20]} at this address; there is: {names}."
+    raise MethodNotAllowed(message)
+
+
+def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
+    """Say that an address is on its way out, and what to use instead (RFC 9745)."""
+    if endpoint.deprecated is not None:
+        out.append((b"deprecation", b"@%d" % endpoint.deprecated))
+        out.append((b"link", b'<%s>; rel="successor-version"' % path))
+
+
+def _finished(bound: Bound, answer: Answer, viewer: Viewer | None, out: _Headers) -> render.Shown:
+    endpoint = bound.endpoint
+    if endpoint.shown is not None:
+        return endpoint.shown(answer, viewer is not None)
+    status, body = render.shown(answer, bound)
+    place = bound.location(body) if status in _CREATED else None
+    if place is not None:
+        out.append((b"location", place))
+    return status, body
+
+
+@lru_cache(maxsize=256)
+def _acceptable(accept: bytes) -> bool:
+    return preferred(accept, _ACCEPTED) is not None

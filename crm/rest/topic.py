@@ -1,0 +1,56 @@
+"""What a client of the AI tasks' WebSocket may follow: a task, a lead's tasks, all of its own, the queue."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import orjson
+
+from crm.core import errors
+
+CHANNELS: Final = ("task", "lead", "all", "queue")
+_LARGEST_ID: Final = 2**31 - 1
+_LONGEST_ID: Final = 100
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One of them."""
+
+    channel: str
+    id: str | int | None = None
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Self:
+        """What a `subscribe` or `unsubscribe` names."""
+        channel, key = message.get("channel"), message.get("id")
+        if channel not in CHANNELS:
+            text = f"`channel` must be one of {', '.join(CHANNELS)}."
+            raise errors.BadUserInput(text, field="channel", known=list(CHANNELS))
+        if channel == "task" and not (isinstance(key, str) and 0 < len(key) <= _LONGEST_ID):
+            text = "`id` must be the task's id, as text."
+            raise errors.BadUserInput(text, field="id")
+        if channel == "lead" and not (type(key) is int and 0 < key <= _LARGEST_ID):
+            text = "`id` must be the lead's id, a whole number."
+            raise errors.BadUserInput(text, field="id")
+        if channel in {"all", "queue"} and key is not None:
+            text = f"The channel {channel!r} takes no `id`."
+            raise errors.BadUserInput(text, field="id")
+        return cls(channel, key)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the subscription takes."""
+        if self.channel == "task":
+            return {"id": self.id}
+        return {"leadId": self.id} if self.channel == "lead" else {}
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """As messages name it."""
+        return {"channel": self.channel} if self.id is None else {"channel": self.channel, "id": self.id}
+
+    def message(self, kind: str, what: str, json: bytes) -> bytes:
+        """A message about it with finished JSON within."""
+        start = orjson.dumps({"type": kind, **self.named})
+        return b'%s,"%s":%s}' % (start[:-1], what.encode(), json)

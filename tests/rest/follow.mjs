@@ -1,0 +1,57 @@
+// node follow.mjs http://127.0.0.1:8000 [seconds]
+// Creates an echo task and follows it to its end, as a frontend would: with `graphql-ws`, and at /ws/ai-tasks with the
+// WebSocket that browsers have. Prints a line of JSON for each thing that happened. CRM_TOKEN is the token.
+
+import { createClient } from 'graphql-ws';
+import { WebSocket } from 'ws';
+
+const [server, seconds = '1'] = process.argv.slice(2);
+const token = process.env.CRM_TOKEN;
+const socketServer = server.replace(/^http/, 'ws');
+const print = (who, what) => console.log(JSON.stringify({ who, ...what }));
+
+const client = createClient({
+  url: `${socketServer}/graphql`,
+  connectionParams: { authorization: `Bearer ${token}` },
+  webSocketImpl: WebSocket,
+  retryAttempts: 0,
+});
+const updates = client.iterate({
+  query: 'subscription { aiTaskUpdated { id status progress result version } }',
+});
+
+const live = new WebSocket(`${socketServer}/ws/ai-tasks`, ['crm.ai-tasks', `bearer.${token}`]);
+const subscribed = new Promise((resolve, reject) => {
+  live.on('error', reject);
+  live.on('open', () => live.send(JSON.stringify({ type: 'subscribe', channel: 'all' })));
+  live.on('message', data => JSON.parse(data).type === 'subscribed' && resolve());
+});
+
+const byGraphQL = (async () => {
+  for await (const { data, errors } of updates) {
+    if (errors) throw new Error(JSON.stringify(errors));
+    print('graphql-ws', data.aiTaskUpdated);
+    if (data.aiTaskUpdated.status === 'COMPLETED') break;
+  }
+})();
+const byMessages = new Promise(resolve => {
+  live.on('message', data => {
+    const { type, task } = JSON.parse(data);
+    if (type !== 'task.updated') return;
+    const { id, status, progress, result, version } = task;
+    print('ws', { id, status, progress, result, version });
+    if (status === 'COMPLETED') resolve();
+  });
+});
+
+await subscribed;
+await new Promise(resolve => setTimeout(resolve, 500)); // graphql-transport-ws does not say when it has subscribed
+const created = await fetch(`${server}/api/ai/tasks`, {
+  method: 'POST',
+  headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+  body: JSON.stringify({ taskType: 'echo', input: { message: 'Hej', seconds: Number(seconds) } }),
+});
+print('rest', { status: created.status, id: (await created.json()).id });
+await Promise.all([byGraphQL, byMessages]);
+await client.dispose();
+live.close();
