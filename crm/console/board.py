@@ -82,7 +82,9 @@ def _queue(queue: Mapping[str, Any]) -> Markup:
             "tr",
             element("th", _badge(priority), scope="row"),
             element("td", waiting.get(priority, 0), class_="number"),
-            element("td", element("progress", max=most, value=waiting.get(priority, 0), aria_hidden="true")),
+            element(
+                "td", element("progress", max=most, value=waiting.get(priority, 0), aria_hidden="true"), class_="bar"
+            ),
         )
         for priority in _PRIORITIES
     ]

@@ -80,7 +80,7 @@ const scenes = {
     await page.goto(`${server}/console/ai-tasks`);
     await page.getByText('Live', { exact: true }).waitFor();
     await page.waitForTimeout(9000); // until some have ended
-    await page.screenshot({ path: picture, fullPage: false });
+    await page.screenshot({ path: picture, fullPage: true });
     return {};
   },
 };
