@@ -174,7 +174,7 @@ class OpenAiProvider:
         if isinstance(choice.get("error"), dict) or choice.get("finish_reason") == "error":
             raise self._error_in(choice.get("error"), known)
         return Reply(
-            text=_text(message.get("content")),
+            text=_text(_said(message.get("content"))),
             model=known.model,
             finish_reason=_text(choice.get("finish_reason")),
             refusal=_text(message.get("refusal")),
@@ -318,6 +318,14 @@ def _stated(usage: Mapping[str, Any]) -> Decimal | None:
 
 def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def _said(content: object) -> object:
+    """A message's text; some servers send it in parts, among them what the model thought, which is no answer."""
+    if not isinstance(content, list):
+        return content
+    parts = (part for part in content if isinstance(part, dict) and part.get("type", "text") == "text")
+    return "".join(text for part in parts if isinstance(text := part.get("text"), str))
 
 
 def _text(value: object) -> str | None:

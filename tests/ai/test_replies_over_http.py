@@ -39,6 +39,14 @@ TITLES_OF_TWO = ["Call 1", "Call 3"]
 WRONG_KEYS = {"tasks": [{"name": "Call 1", "why": "They asked."}]}
 
 
+def in_parts(*parts):
+    """A completion whose message comes in parts, as some servers send it."""
+    body = completion("")
+    body["choices"][0]["message"]["content"] = list(parts)
+    body["usage"]["cost"] = float(CENT)
+    return raw(body)
+
+
 @dataclass
 class Case:
     says: list[Any]
@@ -53,6 +61,18 @@ class Case:
 ANSWERED = {
     "good": Case([good({"tasks": THREE[:2]})], ["Call 1", "Call 2"]),
     "fenced JSON": Case([good(FENCED)], ["Call 1"]),
+    "in parts": Case(
+        [
+            in_parts(
+                {"type": "thinking", "thinking": [{"type": "text", "text": "{}"}]},
+                {"type": "text", "text": json.dumps({"tasks": THREE[:2]})[:30]},
+                {"type": "text", "text": json.dumps({"tasks": THREE[:2]})[30:]},
+                {"type": "text", "text": 7},
+                None,
+            )
+        ],
+        ["Call 1", "Call 2"],
+    ),
     "fenced without a language": Case([good(FENCED.replace("json", ""))], ["Call 1"]),
     "prose around JSON": Case(
         [good(f"Sure! As [1] says, here they are: {json.dumps({'tasks': THREE[:1]})} Good luck.")], ["Call 1"]
