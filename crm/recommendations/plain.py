@@ -7,6 +7,10 @@ from typing import Final
 _MARKUP: Final = re.compile(r"</?[a-zA-Z!][^<>]*>|```\w*|\*\*|__|`")
 _LINK: Final = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
 _ADDRESS: Final = re.compile(r"\b(?:(?:https?|ftp|javascript|vbscript|data|mailto):|www\.)\S+", re.IGNORECASE)
+# A domain alone may be a company's name; with a path it leads somewhere. (`Node.js/React` does not.)
+_BARE_ADDRESS: Final = re.compile(
+    r"(?<![\w.@-])(?:[\w-]{1,63}\.){1,8}(?!js\b)[^\W\d_]{2,24}(?::\d{1,5}\b\S*|/\S*|[?#]\w\S*)", re.IGNORECASE
+)
 # What is left of a tag that is never closed; browsers close it themselves.
 _TAG_START: Final = re.compile(r"<(?=\s*[/!?a-zA-Z])")
 # Nobody who means well wraps markup into markup more often than this.
@@ -48,7 +52,7 @@ def _unmarked(text: str) -> str:
     text = "\n".join(_BULLET.sub("", line) for line in text.splitlines())
     # What is taken out may have held a piece of markup apart: `<scr<b>ipt>`.
     for _ in range(_LAYERS):
-        cleaned = _ADDRESS.sub("", _LINK.sub(r"\1", _MARKUP.sub("", text)))
+        cleaned = _BARE_ADDRESS.sub("", _ADDRESS.sub("", _LINK.sub(r"\1", _MARKUP.sub("", text))))
         if cleaned == text:
             return _TAG_START.sub("", text)
         text = cleaned

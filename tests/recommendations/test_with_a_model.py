@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from model_server import drip, error_in_200, garbage, good, hang, raw, reset, status
 
+from crm.recommendations.plain import plain
+
 TASK = {"title": "Call Ann at Hill Ltd", "reasoning": "She asked on 3 November.", "priority": "high"}
 FAILURES = {
     "nonsense": good("I cannot help with that."),
@@ -136,6 +138,20 @@ class TestAGoodReply:
             assert now < due < now + timedelta(days=20)
             assert due.isoweekday() <= 5
         assert db.execute("SELECT count(*) AS n FROM tasks").fetchone() == {"n": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Log in at evil.com/login now", "Log in at now"),
+        ("See evil.co.uk:8080/x and evil.com?next=1 today", "See and today"),
+        ("See evil.com/a<b>evil.com/b</b>", "See"),
+        ("Ask Booking.com?", "Ask Booking.com?"),
+        ("Node.js/React, e.g. 10.30/11.00 and Inc./Ltd", "Node.js/React, e.g. 10.30/11.00 and Inc./Ltd"),
+    ],
+)
+def test_an_address_without_a_scheme_is_dropped_and_a_name_is_not(text, left):
+    assert plain(text, 200) == left
 
 
 def _next_saturday(now):
