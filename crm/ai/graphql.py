@@ -61,7 +61,10 @@ class AiStatus:
     provider: str = strawberry.field(description="`openrouter`, `openai` (or a compatible server) or `playbook`.")
     model: str = strawberry.field(description="The model's id.")
     source: AnswerSource = strawberry.field(description="What its answers are labelled as.")
-    healthy: bool = strawberry.field(description="Whether the next question would be asked, as far as is known.")
+    healthy: bool = strawberry.field(
+        description="Whether the next question would be asked, as far as is known. A question that may cost more than "
+        "`budgetLeftUsd` is not asked, however healthy this is."
+    )
     circuit: AiCircuit = strawberry.field(description="What this process has made of the provider's failures.")
     falls_back_to_playbook: bool = strawberry.field(description="Whether the playbook answers when it cannot.")
     daily_budget_usd: Decimal | None = strawberry.field(description="What a day (UTC) may cost; null: no limit.")
