@@ -101,7 +101,7 @@ class TestRegenerateSummary:
         [status(500), hang(), good({"summary": " "}), good("")],
         ids=["error", "silence", "blank", "empty"],
     )
-    async def test_leaves_the_lead_as_it_is_when_the_model_fails(
+    async def test_leaves_the_summary_as_it_is_when_the_model_fails(
         self, asking, regenerate, model_server, make_lead, events, failure
     ):
         model_server.will(failure)
@@ -109,7 +109,7 @@ class TestRegenerateSummary:
         answer = await asking(timeout=1.0)(regenerate, lead=lead)
         assert (of(answer)["summary"], of(answer)["summarySource"]) == ("Old", None)
         assert answer["extensions"]["warnings"][0]["code"] == "AI_UNAVAILABLE"
-        assert [event["type"] for event in events()] == []
+        assert [event["type"] for event in events()] == ["lead.scored"]
 
     @pytest.mark.parametrize("says", [good({"summary": SUMMARY}), status(500)], ids=["nothing new", "failure"])
     async def test_scores_the_lead_all_the_same(
