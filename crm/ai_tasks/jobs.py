@@ -2,12 +2,12 @@
 
 from crm.ai_tasks.age import promote
 from crm.ai_tasks.retention import clean
-from crm.ai_tasks.runner import Runner, requeue
+from crm.ai_tasks.runner import RENEWAL, Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
 from crm.jobs import Chore, Handler, Roster, Shop
 from crm.jobs.roster import MOST_RETRIES
 
-_TELL_SECONDS = 0.5
+_WATCH_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
 _REQUEUE_SECONDS = 5.0
 
@@ -20,13 +20,13 @@ def roster(shop: Shop) -> Roster:
     return Roster(
         handlers=[
             # Retried only while PostgreSQL is away: what fails otherwise is an attempt, and written down.
-            Handler(JOB, runner.run, QUEUE, retries=MOST_RETRIES),
+            Handler(JOB, runner.run, QUEUE, retries=MOST_RETRIES, outlives=True),
             Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
         ],
         chores=[
-            Chore("ai_tasks.keep", lease / 5, runner.keep),
-            Chore("ai_tasks.tell", _TELL_SECONDS, runner.tell),
-            Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease / 5), runner.sweep),
+            Chore("ai_tasks.keep", lease * RENEWAL, runner.keep),
+            Chore("ai_tasks.watch", _WATCH_SECONDS, runner.watch),
+            Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep),
             Chore("ai_tasks.requeue", _REQUEUE_SECONDS, requeue),
             Chore("ai_tasks.age", min(5.0, settings.ai_task_aging_seconds / 20), promote),
         ],

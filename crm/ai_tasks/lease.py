@@ -138,8 +138,14 @@ _PROGRESS: Final = Statement(
 )
 _KEEP: Final = Statement(
     """
-    UPDATE ai_tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => $2::float)
-    WHERE lease_token = ANY($1::uuid[]) AND status = 'running' RETURNING lease_token::text
+    UPDATE ai_tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => $3::float)
+    WHERE id = ANY($1::uuid[]) AND lease_token = ANY($2::uuid[]) AND status = 'running' RETURNING lease_token::text
+    """
+)
+_STANDING: Final = Statement(
+    """
+    SELECT lease_token::text FROM ai_tasks
+    WHERE id = ANY($1::uuid[]) AND lease_token = ANY($2::uuid[]) AND status = 'running'
     """
 )
 # Due for a while, and no job will run it: whatever became of that, the task's row is the truth.
@@ -251,10 +257,14 @@ async def tell_progress(shop: Shop, key: Key, progress: float) -> None:
     shop.feed.announce()
 
 
-async def keep(shop: Shop, tokens: Sequence[UUID], seconds: float) -> set[UUID]:
-    """Say that these are still at work; which of the leases still are theirs."""
-    result = await shop.database.write(_KEEP, [encode(list(tokens)), encode(seconds)])
-    return {UUID(_text(result, 0, row) or "") for row in range(result.ntuples)}
+async def keep(shop: Shop, keys: Sequence[Key], seconds: float) -> set[UUID]:
+    """Say that these are still at work; the tokens of those that still may be."""
+    return _tokens(await shop.database.write(_KEEP, [*_of(keys), encode(seconds)]))
+
+
+async def standing(shop: Shop, keys: Sequence[Key]) -> set[UUID]:
+    """The tokens of those that still may be at work."""
+    return _tokens(await shop.database.read(_STANDING, _of(keys)))
 
 
 async def end_lost(shop: Shop, idle: float = 0) -> int:
@@ -287,6 +297,14 @@ def _end_params(key: Key, ended: End) -> list[bytes | None]:
     error = None if ended.error is None else ended.error.replace("\x00", "")[:_MOST_ERROR]
     values = [ended.outcome.value, result, error, ended.code, ended.pause, ended.again, ended.quality]
     return [encode(value) for value in (key.task_id, key.attempt_id, key.token, *values)]
+
+
+def _of(keys: Sequence[Key]) -> list[bytes | None]:
+    return [encode([one.task_id for one in keys]), encode([one.token for one in keys])]
+
+
+def _tokens(result: "pq.abc.PGresult") -> set[UUID]:
+    return {UUID(_text(result, 0, row) or "") for row in range(result.ntuples)}
 
 
 def _text(result: "pq.abc.PGresult", column: int, row: int = 0) -> str | None:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +23,8 @@ from crm.jobs import RunLater, Shop
 
 log = structlog.get_logger()
 
+# How often leases are renewed: each time this share of how long they last has passed.
+RENEWAL: Final = 0.2
 # How long an attempt that was told to stop may take to do so; then nobody waits for it any more.
 _LETTING_GO_SECONDS: Final = 2.0
 _LONGEST_PAUSE: Final = 600.0
@@ -39,9 +43,13 @@ class _Attempt:
 
     key: Key
     work: "asyncio.Task[Any] | None" = None
-    lost: bool = False
     progress: float = 0.0
     told: float = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether its code is at work."""
+        return self.work is not None and not self.work.done()
 
 
 class Runner:
@@ -51,12 +59,17 @@ class Runner:
         self._shop = shop
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._attempts: dict[UUID, _Attempt] = {}
+        # No more at once than jobs: those that outlived theirs count as well.
+        self._slots = asyncio.Semaphore(shop.settings.worker_concurrency)
         self._stray: set[asyncio.Task[Any]] = set()
-        self._sweep_from = 0.0
+        self._sweep_from: float | None = None
 
     async def run(self, shop: Shop, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
-        key = Key(UUID(task), new_id(), new_id())
+        async with self._slots:
+            await self._run(shop, Key(UUID(task), new_id(), new_id()))
+
+    async def _run(self, shop: Shop, key: Key) -> None:
         try:
             lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
         except _AWAY as error:
@@ -64,13 +77,14 @@ class Runner:
         if lease is None:
             return
         attempt = self._attempts[key.token] = _Attempt(key)
+        ended = End(AiTaskOutcome.RELEASED)
         try:
             ended = await self._attempted(attempt, lease)
             await self._end(attempt, ended)
         except asyncio.CancelledError:
             await self._let_go(attempt)
             # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker.
-            await self._end(attempt, End(AiTaskOutcome.RELEASED))
+            await self._end(attempt, ended, shop.settings.ai_task_lease_seconds)
             raise
         finally:
             del self._attempts[key.token]
@@ -112,10 +126,10 @@ class Runner:
             work.add_done_callback(self._stray.discard)
             log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
 
-    async def _end(self, attempt: _Attempt, ended: End) -> None:
+    async def _end(self, attempt: _Attempt, ended: End, patience: float = inf) -> None:
         """Write it down; while PostgreSQL is away again and again, for what was done may have cost money."""
         clock = asyncio.get_running_loop().time
-        give_up = clock() + self._shop.settings.ai_task_lease_seconds
+        give_up = clock() + patience
         while True:
             try:
                 mine = await leases.end(self._shop, attempt.key, ended)
@@ -130,29 +144,32 @@ class Runner:
     # What every worker does again and again
 
     async def keep(self, shop: Shop) -> None:
-        """Renew the leases, stop what lost its own, and write down how far the others are."""
+        """Renew the leases, and stop what lost its own."""
         attempts = list(self._attempts.values())
-        if not attempts:
-            return
-        kept = await leases.keep(shop, [one.key.token for one in attempts], shop.settings.ai_task_lease_seconds)
-        for one in attempts:
-            if one.key.token not in kept and one.work is not None and not one.work.done():
-                one.lost = True
-                one.work.cancel()
+        if attempts:
+            kept = await leases.keep(shop, [one.key for one in attempts], shop.settings.ai_task_lease_seconds)
+            _cut(one for one in attempts if one.key.token not in kept)
 
-    async def tell(self, shop: Shop) -> None:
-        """Write down how far the attempts are, where that changed."""
-        for one in list(self._attempts.values()):
-            if one.progress != one.told and one.work is not None and not one.work.done():
+    async def watch(self, shop: Shop) -> None:
+        """Stop what was cancelled, should nobody have told us so; write down how far the others are."""
+        attempts = list(self._attempts.values())
+        if attempts:
+            standing = await leases.standing(shop, [one.key for one in attempts])
+            _cut(one for one in attempts if one.key.token not in standing)
+        for one in attempts:
+            if one.progress != one.told and one.runs:
                 one.told = one.progress
                 await leases.tell_progress(shop, one.key, one.told)
 
     async def sweep(self, shop: Shop) -> None:
-        """Find tasks whose worker died; not when PostgreSQL was away: first, those that live renew their leases."""
+        """Find tasks whose worker died. When PostgreSQL was away, those that live renew their leases first."""
         clock = asyncio.get_running_loop().time
+        if self._sweep_from is None:
+            self._sweep_from = clock() + shop.settings.ai_task_lease_seconds * RENEWAL * 2
         if clock() < self._sweep_from:
             return
         try:
+            await self.keep(shop)
             count = await leases.end_lost(shop)
         except _AWAY:
             self._sweep_from = clock() + shop.settings.ai_task_lease_seconds
@@ -166,6 +183,12 @@ async def requeue(shop: Shop) -> None:
     count = await leases.requeue(shop)
     if count:
         log.warning("ai_task.requeued", tasks=count)
+
+
+def _cut(attempts: Iterable[_Attempt]) -> None:
+    for one in attempts:
+        if one.work is not None:
+            one.work.cancel()
 
 
 def _note(attempt: _Attempt, progress: float) -> None:

@@ -53,6 +53,9 @@ class Handler:
     retries: int = 3
     # Six fields, the last is seconds, in UTC: "0 3 * * * 0" is at three o'clock. `run` then takes no arguments.
     cron: str | None = None
+    # What runs goes on when PostgreSQL was away and the queue is taken up again, and its job is handed out once more:
+    # for those who keep a lease, so that the second one finds the first at work.
+    outlives: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ What procrastinate does unexpectedly, and what is done about it here, is in docs
 """
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -15,6 +16,7 @@ from procrastinate import exceptions
 from procrastinate.job_context import AbortReason, JobContext
 from procrastinate.jobs import Job as Running
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
 from crm.core.wire import ConnectionLost, Statement, encode
@@ -52,6 +54,9 @@ class Worker:
         self._shop = shop
         self._roster = roster
         self._stopping = asyncio.Event()
+        self._driver: Driver | None = None
+        # What goes on though its job went back: `Handler.outlives`.
+        self._outliving: set[asyncio.Future[None]] = set()
 
     def stop(self) -> None:
         """Take no more work, give what runs its time, put the rest back, and end."""
@@ -67,7 +72,7 @@ class Worker:
             await self._stopping.wait()
         finally:
             await _ended(following)
-            await _ended([driving])  # being cancelled, procrastinate stops gracefully
+            await asyncio.gather(self._driven(driving), self._seen_off())
             await _ended(chores)  # last: leases are kept until the jobs have ended
             log.info("worker.stopped")
 
@@ -81,20 +86,34 @@ class Worker:
             try:
                 app = self._app()
                 async with app.open_async():
-                    await app.run_worker_async(
+                    self._driver = Driver(
+                        app,
                         queues=queues,
                         concurrency=settings.worker_concurrency,
                         fetch_job_polling_interval=settings.worker_poll_seconds,
                         abort_job_polling_interval=settings.worker_poll_seconds,
-                        shutdown_graceful_timeout=settings.worker_grace_seconds,
+                        shutdown_graceful_timeout=0,  # for what ends by itself; see `_driven`
                         update_heartbeat_interval=settings.worker_heartbeat_seconds,
                         stalled_worker_timeout=settings.worker_stalled_seconds,
                         delete_jobs="always",
                         install_signal_handlers=False,
                     )
+                    await self._driver.run()  # type: ignore[no-untyped-call]
             except (exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
                 log.warning("worker.restarting", error=_cause(error))
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _driven(self, driving: "asyncio.Task[None]") -> None:
+        """Being cancelled, procrastinate stops gracefully: it gives what runs so much time."""
+        if self._driver is not None:
+            self._driver.shutdown_graceful_timeout = self._shop.settings.worker_grace_seconds
+        await _ended([driving])
+
+    async def _seen_off(self) -> None:
+        """The same for what procrastinate does not know of any more."""
+        if self._outliving:
+            await asyncio.wait(self._outliving, timeout=self._shop.settings.worker_grace_seconds)
+        await _ended(list(self._outliving))
 
     def _app(self) -> procrastinate.App:
         settings = self._shop.settings
@@ -113,8 +132,9 @@ class Worker:
         async def run(context: JobContext, /, **arguments: Any) -> None:
             if handler.cron is not None:
                 arguments = {}  # procrastinate's `timestamp`
+            work = handler.run(self._shop, **arguments)
             try:
-                await handler.run(self._shop, **arguments)
+                await (self._outlived(context, work) if handler.outlives else work)
             except asyncio.CancelledError:
                 if context.abort_reason() is AbortReason.USER_REQUEST:
                     raise exceptions.JobAborted from None
@@ -135,6 +155,24 @@ class Worker:
         )(run)
         if handler.cron is not None:
             app.periodic(cron=handler.cron, periodic_id=handler.name)(task)  # type: ignore[arg-type]  # it takes any arguments
+
+    async def _outlived(self, context: JobContext, work: Awaitable[None]) -> None:
+        running = asyncio.ensure_future(work)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if context.abort_reason() is AbortReason.USER_REQUEST or self._stopping.is_set():
+                await _ended([running])
+            else:
+                self._outliving.add(running)
+                running.add_done_callback(self._outlived_ended)
+            raise
+
+    def _outlived_ended(self, running: "asyncio.Future[None]") -> None:
+        self._outliving.discard(running)
+        error = None if running.cancelled() else running.exception()
+        if error is not None and not isinstance(error, RunLater):  # whose job went back already
+            log.error("job.failed", exc_info=error)
 
     def _rescue(self) -> Chore:
         """Find jobs whose worker says nothing any more."""
@@ -182,7 +220,7 @@ class _Retries(BaseRetryStrategy):
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=pause))
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+async def _ended(tasks: Sequence["asyncio.Future[None]"]) -> None:
     for task in tasks:
         task.cancel()
     with suppress(asyncio.CancelledError):

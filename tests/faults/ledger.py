@@ -90,6 +90,11 @@ class Ledger:
         self.acknowledged += keys
         return keys
 
+    async def cancel(self, server, key: str) -> None:
+        headers = {"Authorization": f"Bearer {server.token()}"}
+        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+            (await client.put(f"/api/ai/tasks/{key}/cancel")).raise_for_status()
+
     def rows(self, statement: str, *params) -> list[dict]:
         with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
             cursor = connection.execute(statement, params)

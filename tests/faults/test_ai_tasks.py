@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from follower import open_socket, subscribe
 from journal import until
+from ledger import LEASE_SECONDS
 
 _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 _TASK = {"taskType": "echo", "input": {"message": json.dumps({"do": "sleep", "seconds": 0.05})}}
@@ -121,6 +122,27 @@ class TestPostgres:
             refused=creators.refused,
             slowest_going_on_s=slowest,
         )
+
+    async def test_cuts_nothing_short(self, own_postgres, start_server, ledger, hire):
+        """What runs has been paid for: it goes on, however long PostgreSQL is away, and others need not wait for it."""
+        server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2")
+        await hire(CRM_WORKER_GRACE_SECONDS="1")
+        long, unwanted = [(await ledger.create(server, "sleep", seconds=seconds))[0] for seconds in (9, 8)]
+        (short,) = await ledger.create(server, "sleep", seconds=1.5)
+        await ledger.until(lambda: len(ledger.journal("began")) == 3)
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.sleep(2 * LEASE_SECONDS)
+        assert (short, 1) in ledger.journal("ended")  # while nobody could be told
+        await asyncio.to_thread(own_postgres.start)
+        await until(lambda: ledger.create(server, "sleep"), 10)
+        await ledger.until(lambda: len(ledger.journal("ended")) == 2, 6)
+        assert (long, 1) not in ledger.journal("ended")
+        await ledger.cancel(server, unwanted)
+        await ledger.all_final()
+        assert (long, 1) in ledger.journal("ended")
+        assert (unwanted, 1) not in ledger.journal("ended")  # it was stopped, though its job is not the first any more
+        outcomes = ledger.rows("SELECT outcome FROM ai_task_attempts ORDER BY outcome")
+        assert [one["outcome"] for one in outcomes] == ["cancelled", *["completed"] * 3]
 
 
 class States:

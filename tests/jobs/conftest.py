@@ -1,5 +1,6 @@
 """A database of their own for workers, so that no other test's events and jobs are theirs."""
 
+import asyncio
 import json
 import os
 import signal
@@ -83,6 +84,24 @@ def jobs_db(jobs_url):
             "event_followers, events, journal CASCADE"
         )
         yield connection
+
+
+@pytest.fixture
+def outage(jobs_url, jobs_db):
+    """The database ends all connections and lets nobody in for a while."""
+    name = jobs_db.info.dbname
+
+    async def away(seconds=1.5):
+        with psycopg.connect(jobs_url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
+                (name, jobs_db.info.backend_pid),
+            )
+            await asyncio.sleep(seconds)
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
+    return away
 
 
 @pytest.fixture

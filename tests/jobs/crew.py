@@ -42,6 +42,16 @@ async def slow(shop: Shop, *, about: str, seconds: float) -> None:
     await note(shop, "ended", about)
 
 
+_STEADY = set()
+
+
+async def steady(shop: Shop, *, about: str, seconds: float) -> None:
+    """A second job finds the first at work."""
+    if about not in _STEADY:
+        _STEADY.add(about)
+        await slow(shop, about=about, seconds=seconds)
+
+
 async def fail(shop: Shop, *, about: str) -> None:
     await note(shop, "failed", about)
     message = "on purpose"
@@ -81,6 +91,7 @@ def roster(_: Shop) -> Roster:
     handlers = [
         Handler("echo", echo),
         Handler("slow", slow),
+        Handler("steady", steady, outlives=True),
         Handler("fail", fail, retries=2),
         Handler("later", later, retries=2),
         Handler("kill", kill),

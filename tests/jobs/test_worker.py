@@ -20,6 +20,20 @@ def echo(about, **options):
     return Job("echo", {"about": about}, **options)
 
 
+IMPATIENT = {"CRM_CONNECT_TIMEOUT_SECONDS": "0.5"}
+
+
+def _soon():
+    return datetime.now(UTC) + timedelta(seconds=1.5)
+
+
+def _end_connections(jobs_db):
+    jobs_db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
 class TestEnqueue:
     async def test_leaves_no_job_when_the_transaction_is_rolled_back(self, database, jobs_db):
         unit = Unit(database, PROGRAM)
@@ -107,10 +121,7 @@ class TestWorker:
     async def test_survives_the_end_of_all_its_connections(self, crew, put, journal, jobs_db, eventually):
         one = crew(chore=True)
         eventually(lambda: journal("chore"))
-        jobs_db.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+        _end_connections(jobs_db)
         jobs_db.execute("TRUNCATE journal")
         await put(echo("after"))
         eventually(lambda: journal("ran") and journal("chore"))
@@ -223,6 +234,33 @@ class TestStop:
         assert one.process.wait(10) == 0
         assert not journal("ran")
         assert len(journal("ended")) == 1
+
+
+class TestOutliving:
+    """What runs when PostgreSQL goes away: the queue is taken up again, and what says so is not cut short."""
+
+    async def test_goes_on(self, crew, put, journal, outage, jobs_db, eventually):
+        crew(settings={"CRM_WORKER_GRACE_SECONDS": "0.1", **IMPATIENT})
+        steady, slow = (Job(name, {"about": name, "seconds": 5}) for name in ("steady", "slow"))
+        await put(steady, slow, echo("after", at=_soon()))
+        eventually(lambda: len(journal("began")) == 2)
+        await outage()
+        eventually(lambda: journal("ran") and len(journal("began")) == 3)
+        assert not journal("ended")
+        assert [row["about"] for row in journal("began")] == ["steady", "slow", "slow"]
+        eventually(lambda: [row["about"] for row in journal("ended")] == ["steady"])
+        left = "SELECT FROM procrastinate_jobs WHERE task_name = 'steady'"
+        eventually(lambda: not jobs_db.execute(left).fetchall(), 3)
+
+    @pytest.mark.parametrize(("grace", "what"), [("10", "ended"), ("0.2", "cut")])
+    async def test_has_the_grace_when_its_worker_stops(self, crew, put, journal, outage, eventually, grace, what):
+        one = crew(settings={"CRM_WORKER_GRACE_SECONDS": grace, **IMPATIENT})
+        await put(Job("steady", {"about": "steady", "seconds": 4}), echo("after", at=_soon()))
+        eventually(lambda: journal("began"))
+        await outage()
+        eventually(lambda: journal("ran"))
+        assert one.stop() == 0
+        assert [row["what"] for row in journal() if row["about"] == "steady"] == ["began", what]
 
 
 class TestPeriodic:
