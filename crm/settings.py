@@ -84,7 +84,9 @@ class Settings(BaseSettings):
     large_answers: int = Field(default=4, ge=1, le=100, description="How many large answers may be under way at once.")
 
     max_body_bytes: int = Field(default=256 * 1024, ge=1024, description="The largest request body.")
-    max_bulk_body_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="The same for `createLeads`.")
+    max_bulk_body_bytes: int = Field(
+        default=2 * 1024 * 1024, ge=1024, description="The same for mutations of many records, like `createLeads`."
+    )
     max_depth: int = Field(default=12, ge=1, description="How deep a selection may nest.")
     max_introspection_depth: int = Field(default=20, ge=1, description="The same for `__schema` and `__type`.")
     max_fields: int = Field(default=500, ge=1, description="Fields per operation, fragments expanded.")

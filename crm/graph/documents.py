@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from graphql import (
@@ -34,9 +35,8 @@ from crm.graph.limits import check_document, check_values, root_names
 from crm.settings import Settings
 
 _MAX_FLAGS: Final = 8
-# The one field that takes many records at once: it has a limit of its own for them.
-_BULK_FIELD: Final = "createLeads"
-_BULK_INPUT: Final = "CreateLeadInput"
+# What the argument is called by which a mutation takes many records at once: it has a limit of its own for them.
+_BULK_ARGUMENT: Final = "inputs"
 _TOO_MANY_TOKENS: Final = "Document contains more than"
 _TOO_DEEP: Final = "nested too deeply"
 _INT_RANGE: Final = range(-(2**31), 2**31)
@@ -82,8 +82,7 @@ class Operation:
             found = _coerce_simply(self._simple, given)
             if found is not None:
                 return found
-        measured = {name: value for name, value in given.items() if name not in self._bulk_names}
-        check_values(measured, self.document.limits)
+        check_values(given, self.document.limits, uncounted=self._bulk_names)
         values = get_variable_values(
             self.document.schema,
             self.node.variable_definitions or (),
@@ -108,14 +107,16 @@ class Operation:
         """Whether it adds many records at once, which takes a larger request than anything else."""
         if self.kind is not OperationType.MUTATION:
             return False
-        return _BULK_FIELD in root_names(self.node, self.document.fragments)
+        roots = root_names(self.node, self.document.fragments)
+        return not roots.isdisjoint(_bulk_inputs(self.document.schema))
 
     def _bulk_variables(self) -> frozenset[str]:
         """The variables that hold many records."""
+        many = set(_bulk_inputs(self.document.schema).values())
         return frozenset(
             definition.variable.name.value
             for definition in self.node.variable_definitions or ()
-            if _is_bulk(type_from_ast(self.document.schema, definition.type))
+            if _record_of(type_from_ast(self.document.schema, definition.type)) in many
         )
 
     def _simple_variables(self) -> "tuple[tuple[str, str, bool], ...] | None":
@@ -193,10 +194,20 @@ def _parsed(text: str, limits: Settings) -> DocumentNode:
         raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
 
 
-def _is_bulk(kind: GraphQLType | None) -> bool:
+@lru_cache(maxsize=8)
+def _bulk_inputs(schema: GraphQLSchema) -> Mapping[str, str]:
+    """The mutations that take many records at once, and the type of these."""
+    roots = schema.mutation_type.fields if schema.mutation_type else {}
+    arguments = {name: field.args.get(_BULK_ARGUMENT) for name, field in roots.items()}
+    found = {name: _record_of(argument.type) for name, argument in arguments.items() if argument}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def _record_of(kind: GraphQLType | None) -> str | None:
+    """What a list of input objects is a list of."""
     many = _bare(kind)
     one = _bare(many.of_type) if isinstance(many, GraphQLList) else None
-    return isinstance(one, GraphQLInputObjectType) and one.name == _BULK_INPUT
+    return one.name if isinstance(one, GraphQLInputObjectType) else None
 
 
 def _bare(kind: GraphQLType | None) -> GraphQLType | None:

@@ -1,7 +1,7 @@
 """How much one operation may ask for, measured in one walk that visits each fragment once."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
 from graphql import (
@@ -71,13 +71,21 @@ def root_names(node: OperationDefinitionNode, fragments: Fragments) -> frozenset
     return frozenset(field.name.value for field in _fields([node.selection_set], fragments))
 
 
-def check_values(values: Mapping[str, Any], limits: Settings) -> None:
-    """The same for what comes in variables: a filter, for one, is as much work as the selection that it filters."""
-    inputs, depth, level = 0, 0, [value for value in values.values() if isinstance(value, dict | list)]
+def check_values(values: Mapping[str, Any], limits: Settings, *, uncounted: Collection[str] = ()) -> None:
+    """The same for what comes in variables: a filter, for one, is as much work as the selection that it filters.
+
+    Of records to be saved there may be more, which is why their variables are `uncounted`; no deeper ones, though.
+    """
+    _check_nesting([value for name, value in values.items() if name not in uncounted], limits)
+    _check_nesting([values[name] for name in uncounted if name in values], limits, _COUNTLESS)
+
+
+def _check_nesting(values: Iterable[Any], limits: Settings, most: int | None = None) -> None:
+    inputs, depth, level = 0, 0, [value for value in values if isinstance(value, dict | list)]
     while level:
         objects = [value for value in level if isinstance(value, dict)]
         inputs, depth = inputs + len(objects), depth + bool(objects)
-        _check_inputs(inputs, depth, limits)
+        _check_inputs(inputs, depth, limits, most)
         level = [
             inner
             for value in level
@@ -102,9 +110,10 @@ def _check(size: Size, limits: Settings) -> None:
     _check_inputs(size.inputs, size.input_depth, limits)
 
 
-def _check_inputs(inputs: int, depth: int, limits: Settings) -> None:
-    if inputs > limits.max_fields:
-        _refuse("conditions and inputs", inputs, limits.max_fields)
+def _check_inputs(inputs: int, depth: int, limits: Settings, most: int | None = None) -> None:
+    most = most or limits.max_fields
+    if inputs > most:
+        _refuse("conditions and inputs", inputs, most)
     if depth > limits.max_depth:
         _refuse("levels of input", depth, limits.max_depth)
 

@@ -174,7 +174,7 @@ class _Session:
                 del self._operations[key]
 
     def _check_size(self, request: Request, size: int) -> None:
-        """As large as a body may be over HTTP, where `createLeads` may be larger too."""
+        """As large as a body may be over HTTP, where what takes many records may be larger too."""
         settings = self._engine.settings
         if size <= settings.max_body_bytes:
             return

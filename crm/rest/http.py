@@ -101,7 +101,10 @@ class Rest:
         """What the body holds; None without one."""
         if bound.endpoint.method == "GET":
             return None
-        body = await body_of(headers, receive, self._engine.settings.max_body_bytes)
+        settings = self._engine.settings
+        is_bulk = bound.checked.operation.is_bulk
+        most = settings.max_bulk_body_bytes if is_bulk else settings.max_body_bytes
+        body = await body_of(headers, receive, most)
         if not body:
             return None
         check_content_type(headers.get(b"content-type", b""))
