@@ -39,7 +39,7 @@ _MIN_SECRET = 32
 _LONGEST_TOKEN = 10 * 365 * 24 * 3600
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
-_READY = "\n  GraphiQL and the API: [bold]{url}[/bold]   (ctrl-C stops)\n  AI tasks: {url}/console/ai-tasks\n"
+_READY = "\n  GraphiQL and the API: [bold]{url}/graphql[/bold]   (ctrl-C stops)\n  AI tasks: {url}/console/ai-tasks\n"
 
 
 @app.command()
@@ -265,11 +265,11 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
 
 def _say_where(host: str, port: int, ready: str) -> None:
     """To people in `ready`'s words, to whoever reads the log in one line."""
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/graphql"
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if ready:
         console.print(ready.format(url=url), highlight=False)
     else:
-        structlog.get_logger().info("server.started", url=url)
+        structlog.get_logger().info("server.started", url=f"{url}/graphql")
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -57,5 +57,11 @@ class AiCall(Model):
             "ai_task_attempt_id",
             postgresql_where=text("ai_task_attempt_id IS NOT NULL"),
         ),
+        Index(
+            "ai_calls_of_ai_tasks_idx",
+            "created_at",
+            postgresql_include=["cost_usd"],
+            postgresql_where=text("ai_task_attempt_id IS NOT NULL"),
+        ),
         Index("ai_calls_lead_id_idx", "lead_id", postgresql_where=text("lead_id IS NOT NULL")),
     )

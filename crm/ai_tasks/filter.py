@@ -67,6 +67,7 @@ class AiTaskFilter(Where):
     idempotency_key: filters.StringFilter | None = strawberry.field(
         description="By the key they were created with.", default=UNSET
     )
+    error_code: filters.StringFilter | None = strawberry.field(description="By what went wrong.", default=UNSET)
     attempt: filters.IntFilter | None = strawberry.field(description="By the number of attempts.", default=UNSET)
     scheduled_for: filters.DateTimeFilter | None = strawberry.field(
         description="By when they were to run.", default=UNSET
@@ -78,6 +79,9 @@ class AiTaskFilter(Where):
         description="By when their latest attempt began.", default=UNSET
     )
     finished_at: filters.DateTimeFilter | None = strawberry.field(description="By when they ended.", default=UNSET)
+    updated_at: filters.DateTimeFilter | None = strawberry.field(
+        description="By when they last changed.", default=UNSET
+    )
     lead: LeadFilter | None = strawberry.field(description="By the lead.", default=UNSET)
     and_: list["AiTaskFilter"] | None = strawberry.field(name="and", description="All of these.", default=UNSET)
     or_: list["AiTaskFilter"] | None = strawberry.field(name="or", description="At least one of these.", default=UNSET)

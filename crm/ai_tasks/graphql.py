@@ -10,14 +10,14 @@ from sqlalchemy import ColumnElement
 
 from crm import graph
 from crm.ai.provider import CostSource
-from crm.ai_tasks import model
+from crm.ai_tasks import columns, model
 from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.lease import end_lost
 from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.order import AiTaskOrder
 from crm.ai_tasks.report import AiTaskReport
 from crm.ai_tasks.retention import AiTaskMaintenance
-from crm.ai_tasks.service import AiTaskService
+from crm.ai_tasks.service import MOST_AT_ONCE, MOST_CANCELLED, AiTaskService
 from crm.ai_tasks.stream import updates
 from crm.core.identity import Role
 from crm.graph.engine import Info
@@ -32,6 +32,10 @@ from crm.people.service import UserService
 
 # Whole groups of tasks are read.
 _COST = 200
+# The whole queue is read for it, if only once a statement.
+_PLACE_COST = 4
+# A new task is work to be done.
+_CREATE_COST = 20
 
 Row = type[model.AiTask]
 Which = Annotated[AiTaskFilter | None, strawberry.argument(description="Which ones.")]
@@ -100,32 +104,32 @@ class AiTask:
     @graph.computed(never_null=True)
     def is_final(task: Row) -> bool:
         """Whether nothing more happens by itself."""
-        return AiTaskService.is_final(task.status)
+        return columns.is_final(task.status)
 
     @graph.computed(never_null=True)
     def can_cancel(task: Row) -> bool:
         """Whether `cancelAiTask` would work."""
-        return ~AiTaskService.is_final(task.status)
+        return ~columns.is_final(task.status)
 
     @graph.computed(never_null=True)
     def can_retry(task: Row) -> bool:
         """Whether `retryAiTask` would work."""
-        return AiTaskService.can_retry(task.status)
+        return columns.can_retry(task.status)
 
     @graph.computed
     def wait_ms(task: Row) -> int | None:
-        """How long it has waited, or waited, from when it might have run; null before that."""
-        return AiTaskService.wait_ms(task)
+        """How long it waited for its latest attempt, or waits for its next; null before that is due."""
+        return columns.wait_ms(task)
 
     @graph.computed
     def run_ms(task: Row) -> int | None:
         """How long the latest attempt took, or has taken; null if none has begun."""
-        return AiTaskService.run_ms(task)
+        return columns.run_ms(task)
 
-    @graph.computed
+    @graph.computed(extra_cost=lambda _: _PLACE_COST)
     def position_in_queue(task: Row) -> int | None:
         """1 for the next to run; null if it does not wait, or not yet."""
-        return AiTaskService.position(task)
+        return columns.position(task)
 
     @graph.edge(usual_rows=2)
     def attempts(task: Row) -> list[AiTaskAttempt]:
@@ -193,9 +197,8 @@ class AiTaskQueueStatus:
     completed_last_hour: int = strawberry.field(description="How many were completed within the last hour.")
     failed_last_hour: int = strawberry.field(description="How many failed or timed out for good within the last hour.")
     cost_today_usd: Decimal = strawberry.field(
-        description="What the tasks that ended today (UTC) cost, as far as known."
+        description="What models have cost today (UTC) for AI tasks, as far as known."
     )
-
     workers: int = strawberry.field(description="How many workers were heard of within the last 15 seconds.")
 
     @graph.edge(usual_rows=4, takes=())
@@ -211,13 +214,16 @@ class AiTaskTotal:
     key: str = strawberry.field(description="The task type, or the day (UTC) like `2026-01-31`.")
     tasks: int = strawberry.field(description="How many ended.")
     completed: int = strawberry.field(description="How many of them were completed.")
-    tokens: int = strawberry.field(description="Read and written by models.")
+    tokens: float = strawberry.field(description="Read and written by models; whole.")
     cost_usd: Decimal = strawberry.field(description="What they cost, as far as known.")
 
 
 @graph.type()
 class AiTaskStatistics:
-    """What tasks that have ended came to; for admins with those that are gone, of which only days' totals are kept."""
+    """What tasks that have ended came to; for admins with those that are gone, of which only days' totals are kept.
+
+    A day's totals are in a period when the day (UTC) begins in it.
+    """
 
     total: int = strawberry.field(description="How many ended.")
     completed: int = strawberry.field(description="How many were completed.")
@@ -228,10 +234,12 @@ class AiTaskStatistics:
         description="Completed among those not cancelled, 0 to 1, to four decimals; null if there are none."
     )
     attempts: int = strawberry.field(description="How many attempts they took.")
-    average_wait_ms: int | None = strawberry.field(description="From creation to the latest attempt, on average.")
+    average_wait_ms: int | None = strawberry.field(
+        description="What they waited for their latest attempt, from when that was due, on average."
+    )
     average_run_ms: int | None = strawberry.field(description="What the latest attempt took, on average.")
     average_quality: float | None = strawberry.field(description="The mean of their quality scores.")
-    tokens: int = strawberry.field(description="Read and written by models.")
+    tokens: float = strawberry.field(description="Read and written by models; whole.")
     cost_usd: Decimal = strawberry.field(description="What they cost, as far as known.")
     unpriced: int = strawberry.field(description="How many have a part of their cost that nobody knows.")
 
@@ -247,7 +255,7 @@ class AiTaskStatistics:
 
 
 @strawberry.type(description="What a clean-up did.")
-class CleanupResult:
+class AiTaskCleanupResult:
     """What a clean-up did."""
 
     count: int = strawberry.field(description="How many tasks were removed.")
@@ -255,7 +263,7 @@ class CleanupResult:
 
 
 @strawberry.type(description="What a search for lost tasks found.")
-class StaleResult:
+class AiTaskStaleResult:
     """What a search for lost tasks found."""
 
     count: int = strawberry.field(description="How many tasks had lost their worker.")
@@ -295,7 +303,7 @@ class AiTaskQuery:
 class AiTaskMutation:
     """Changes of AI tasks."""
 
-    @graph.mutation
+    @graph.mutation(extra_cost=lambda _: _CREATE_COST)
     async def create_ai_task(
         self, info: Info, input: Annotated[CreateAiTaskInput, strawberry.argument(description="The task.")]
     ) -> AiTask:
@@ -307,23 +315,29 @@ class AiTaskMutation:
         """Cancel a task that has not ended. One that runs is stopped; what it cost stays on its bill."""
         return await info.context.write(AiTaskService.cancel, id)
 
-    @graph.mutation
+    @graph.mutation(usual_rows=MOST_AT_ONCE, extra_cost=lambda given: len(given["inputs"]) * _CREATE_COST)
     async def create_ai_tasks(
         self, info: Info, inputs: Annotated[list[CreateAiTaskInput], strawberry.argument(description="1 to 100 tasks.")]
     ) -> list[AiTask]:
         """Have several things done in the background: all are created, in order, or none."""
         return await info.context.write(AiTaskService.create_many, [values_of(one) for one in inputs])
 
-    @graph.mutation
+    @graph.mutation(usual_rows=MOST_CANCELLED)
     async def cancel_ai_tasks(
         self, info: Info, filter: Annotated[AiTaskFilter, strawberry.argument(description="Which ones.")]
     ) -> list[AiTask]:
-        """Cancel your tasks that a filter leaves and that have not ended; at most 1,000 at once, the oldest first."""
+        """Cancel the tasks that a filter leaves and that have not ended: of yours, or an admin of everybody's.
+
+        At most 1,000 at once, the oldest first: if as many come back, call it again.
+        """
         return await info.context.write(AiTaskService.cancel_matching, filter)
 
     @graph.mutation
     async def retry_ai_task(self, info: Info, id: AiTaskId) -> AiTask:
-        """Have a task tried again that failed, was cancelled or took too long. It has all its retries again."""
+        """Have a task tried again that failed, was cancelled or took too long. It has all its retries again.
+
+        One that is scheduled for later still waits until then.
+        """
         return await info.context.write(AiTaskService.retry, id)
 
     @graph.mutation
@@ -354,25 +368,25 @@ class AiTaskMutation:
             int | None,
             strawberry.argument(description="Ended so many days ago; CRM_AI_TASK_RETENTION_DAYS if omitted."),
         ] = None,
-    ) -> CleanupResult:
+    ) -> AiTaskCleanupResult:
         """Remove tasks that ended some time ago, in batches. Their totals stay. A worker does it every hour."""
         settings = info.context.engine.settings
         days = settings.ai_task_retention_days if older_than_days is None else older_than_days
         return await info.context.converse(AiTaskMaintenance.clean, days)
 
     @graph.mutation(role=Role.ADMIN)
-    async def timeout_stale_ai_tasks(self, info: Info) -> StaleResult:
+    async def timeout_stale_ai_tasks(self, info: Info) -> AiTaskStaleResult:
         """End attempts whose worker is dead, now. A worker does it every second; this is for when none runs."""
         engine = info.context.engine
         shop = Shop(engine.database, engine.feed, engine.settings, info.context.ai)
-        return StaleResult(count=await end_lost(shop))
+        return AiTaskStaleResult(count=await end_lost(shop))
 
-    @graph.mutation
+    @graph.mutation(extra_cost=lambda _: _CREATE_COST)
     async def request_task_recommendations(self, info: Info, lead_id: LeadId) -> AiTask:
         """Have tasks suggested for a lead in the background: `generateTaskRecommendations` that nobody waits for."""
         return await info.context.write(AiTaskService.create, {"task_type": "task_recommendations", "lead_id": lead_id})
 
-    @graph.mutation
+    @graph.mutation(extra_cost=lambda _: _CREATE_COST)
     async def request_summary(self, info: Info, lead_id: LeadId) -> AiTask:
         """Have a lead's summary written in the background: `regenerateSummary` that nobody waits for."""
         return await info.context.write(AiTaskService.create, {"task_type": "lead_summary", "lead_id": lead_id})

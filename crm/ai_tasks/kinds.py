@@ -57,7 +57,7 @@ class Kind(Generic[I]):
 class Input(BaseModel):
     """What a task takes; nothing beside it."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 KINDS: Final[dict[str, Kind[Any]]] = {}
@@ -85,6 +85,5 @@ def checked_input(kind: Kind[I], given: object) -> dict[str, Any]:
         first = error.errors(include_url=False)[0]
         place = ".".join(["input", *(str(part) for part in first["loc"])])
         message = f"`{place}`, for the task type {kind.name}: {first['msg']}."
-        # The API strips one `input.`, the name of the mutation's own argument.
-        raise errors.BadUserInput(message, field=f"input.{place}") from None
+        raise errors.BadUserInput(message, field=place) from None
     return found.model_dump(mode="json", exclude_unset=True)

@@ -35,7 +35,7 @@ _CLAIM: Final = Statement(
     ), claimed AS (
       UPDATE ai_tasks SET status = 'running', lease_token = $2::uuid, attempt = attempt + 1, progress = 0,
         lease_expires_at = clock_timestamp() + make_interval(secs => $5::float), started_at = clock_timestamp(),
-        version = version + 1, updated_at = now()
+        stopped_at = NULL, version = version + 1, updated_at = clock_timestamp()
       FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.*, old.status AS was
     ), tried AS (
       INSERT INTO ai_task_attempts (id, task_id, number, worker, started_at)
@@ -52,7 +52,8 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is.
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
+# stream said of its progress is of no use to anybody any more.
 _END: Final = Statement(
     """
     WITH old AS (
@@ -93,6 +94,7 @@ _END: Final = Statement(
         quality_score = CASE WHEN mine THEN coalesce($10::float, task.quality_score) ELSE task.quality_score END,
         due_at = CASE WHEN mine AND next IN ('queued', 'retrying')
           THEN clock_timestamp() + make_interval(secs => pause) ELSE task.due_at END,
+        stopped_at = CASE WHEN mine THEN clock_timestamp() ELSE task.stopped_at END,
         finished_at = CASE WHEN mine AND next NOT IN ('queued', 'retrying')
           THEN clock_timestamp() ELSE task.finished_at END,
         job_id = CASE WHEN mine THEN NULL ELSE task.job_id END,
@@ -104,7 +106,7 @@ _END: Final = Statement(
           WHEN 'estimated' IN (bill.source, task.cost_source) THEN 'estimated'
           ELSE coalesce(bill.source, task.cost_source) END,
         model = coalesce(bill.model, task.model),
-        version = task.version + 1, updated_at = now()
+        version = task.version + 1, updated_at = clock_timestamp()
       FROM verdict, bill, before
       WHERE task.id = verdict.id
         AND (mine OR (bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
@@ -115,25 +117,32 @@ _END: Final = Statement(
       SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, jsonb_build_array(
         jsonb_build_object('name', 'status', 'before', upper(old.status), 'after', upper(written.status)),
         jsonb_build_object('name', 'progress', 'before', old.progress, 'after', written.progress),
-        jsonb_build_object('name', 'costUsd', 'before', old.cost_usd::text, 'after', written.cost_usd::text)
+        jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
+          'after', trim_scale(written.cost_usd)::text)
       ) FROM written, old
+    ), progressed AS (
+      DELETE FROM events WHERE id = $11::bigint
     )
     SELECT written.id, written.status, written.priority, written.aged, written.due_at FROM written, old WHERE old.mine
     """
 )
 _QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
+# Of an attempt's progress the stream keeps the latest: whoever follows it wants the state, not its history.
 _PROGRESS: Final = Statement(
     """
-    WITH old AS (
+    WITH before AS (
+      DELETE FROM events WHERE id = $4::bigint
+    ), old AS (
       SELECT id, progress FROM ai_tasks WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR UPDATE
     ), written AS (
-      UPDATE ai_tasks SET progress = $3::float, version = version + 1, updated_at = now()
+      UPDATE ai_tasks SET progress = $3::float, version = version + 1, updated_at = clock_timestamp()
       FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.id, lead_id
     )
     INSERT INTO events (type, entity, entity_id, lead_id, fields)
     SELECT 'ai_task.progressed', 'ai_task', written.id::text, lead_id, jsonb_build_array(
       jsonb_build_object('name', 'progress', 'before', old.progress, 'after', $3::float)
     ) FROM written, old
+    RETURNING id::text
     """
 )
 _KEEP: Final = Statement(
@@ -228,15 +237,19 @@ async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | No
     )
 
 
-async def end(shop: Shop, key: Key, ended: End) -> bool:
-    """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted."""
+async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -> bool:
+    """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted.
+
+    `progressed` is the event that told of its latest progress.
+    """
+    params = [*_end_params(key, ended), encode(progressed)]
     if ended.outcome is AiTaskOutcome.COMPLETED:
-        result = await shop.database.write(_END, _end_params(key, ended))
+        result = await shop.database.write(_END, params)
         shop.feed.announce()
         return bool(result.ntuples)
 
     async def both(unit: Unit) -> bool:
-        rows = await unit.execute(_END, _end_params(key, ended))
+        rows = await unit.execute(_END, params)
         for row in rows:
             if AiTaskStatus(row["status"]) in WAITING:
                 await _again(unit, row)
@@ -251,10 +264,12 @@ async def _again(unit: Unit, row: dict[str, Any]) -> None:
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
 
 
-async def tell_progress(shop: Shop, key: Key, progress: float) -> None:
-    """Write down how far it is."""
-    await shop.database.write(_PROGRESS, [encode(key.task_id), encode(key.token), encode(progress)])
+async def tell_progress(shop: Shop, key: Key, progress: float, before: int | None) -> int | None:
+    """Write down how far it is; the event that tells of it, in the place of the one before."""
+    params = [encode(value) for value in (key.task_id, key.token, progress, before)]
+    result = await shop.database.write(_PROGRESS, params)
     shop.feed.announce()
+    return int(_text(result, 0) or 0) if result.ntuples else None
 
 
 async def keep(shop: Shop, keys: Sequence[Key], seconds: float) -> set[UUID]:

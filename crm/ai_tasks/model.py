@@ -30,6 +30,7 @@ class AiTaskStatus(StrEnum):
 
 WAITING: Final = (AiTaskStatus.QUEUED, AiTaskStatus.RETRYING)
 FINAL: Final = (AiTaskStatus.COMPLETED, AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
+RETRIABLE: Final = (AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
 
 
 class AiTaskPriority(StrEnum):
@@ -60,7 +61,7 @@ class AiTask(Model):
     entity = "ai_task"
     timeline = "lead_id"
     # Large, or about people: events say that they changed, not what they are.
-    unlogged = frozenset({"input", "result", "lease_token", "lease_expires_at", "job_id"})
+    unlogged = frozenset({"input", "fingerprint", "result", "lease_token", "lease_expires_at", "job_id"})
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     agent_id: Mapped[str | None]
@@ -94,9 +95,13 @@ class AiTask(Model):
     lead_id: Mapped[int | None] = mapped_column(ForeignKey("leads.id", ondelete="SET NULL"))
     created_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     idempotency_key: Mapped[str | None]
+    # Of all that was asked for with that key: the same again is the same task, anything else a mistake.
+    fingerprint: Mapped[str | None]
     version: Mapped[int] = mapped_column(server_default=text("1"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
+    # When the latest attempt, which began at `started_at`, ended.
+    stopped_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -161,7 +166,10 @@ class AiTaskDay(Model):
     cost_usd: Mapped[Decimal] = mapped_column(Numeric(24, 10), server_default=text("0"))
     # Of these tasks, how many have a part of their cost that nobody knows.
     unpriced: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    # Of these tasks, how many came to wait and to run, and how long they did in all.
+    waited: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     wait_ms: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    ran: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     run_ms: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     rated: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     quality: Mapped[float] = mapped_column(Float, server_default=text("0"))

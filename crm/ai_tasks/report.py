@@ -1,5 +1,6 @@
 """Numbers about AI tasks: the queue as it is, and what has been done."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -12,9 +13,9 @@ from sqlalchemy import (
     Numeric,
     Select,
     Text,
+    case,
     cast,
     column,
-    extract,
     func,
     literal_column,
     select,
@@ -22,20 +23,24 @@ from sqlalchemy import (
     union_all,
 )
 
+from crm.ai.model import AiCall
+from crm.ai_tasks.columns import among, fitting, milliseconds, run_ms, wait_ms
 from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
 from crm.core.model import EnumText
 from crm.core.visibility import with_deleted
 from crm.graph.ordering import rank
 
 _ZERO: Final[Any] = literal_column("0")
-_THOUSAND: Final[Any] = literal_column("1000")
 _WORKERS: Final = table("procrastinate_workers")
 _SILENCE: Final[Any] = literal_column("interval '15 seconds'")
 _HOUR: Final[Any] = literal_column("interval '1 hour'")
 _UTC: Final[Any] = literal_column("'UTC'")
 _RATIO_DIGITS: Final[Any] = literal_column("4")
 # Sums that both the tasks themselves and the days' totals have.
-_SUMS: Final = ("tasks", "attempts", "tokens", "cost_usd", "unpriced", "wait_ms", "run_ms", "rated", "quality")
+_SUMS: Final = (
+    *("tasks", "attempts", "tokens", "cost_usd", "unpriced"),
+    *("waited", "wait_ms", "ran", "run_ms", "rated", "quality"),
+)
 
 
 class AiTaskReport:
@@ -45,30 +50,33 @@ class AiTaskReport:
     def queue() -> Select[Any]:
         """The whole queue, whosever tasks they are: numbers only."""
         task = AiTask.__table__.c
-        waiting, due = _among(task.status, *WAITING), task.due_at <= func.now()
+        waiting, due = among(task.status, WAITING), task.due_at <= func.now()
         lately = task.finished_at > func.now() - _HOUR
         today = func.date_trunc(literal_column("'day'"), func.timezone(_UTC, func.now()))
-        since = func.least(func.timezone(_UTC, today), func.now() - _HOUR)
         open_: Any = select(
-            _count(_among(task.status, AiTaskStatus.QUEUED)).label("queued"),
-            _count(_among(task.status, AiTaskStatus.RUNNING)).label("running"),
-            _count(_among(task.status, AiTaskStatus.RETRYING)).label("retrying"),
+            _count(among(task.status, [AiTaskStatus.QUEUED])).label("queued"),
+            _count(among(task.status, [AiTaskStatus.RUNNING])).label("running"),
+            _count(among(task.status, [AiTaskStatus.RETRYING])).label("retrying"),
             _count(waiting & ~due).label("scheduled"),
-            cast(_ms(func.now() - func.min(task.due_at).filter(waiting & due)), BigInteger).label("oldest_waiting_ms"),
-        ).where(~_among(task.status, *FINAL))
+            milliseconds(func.now() - func.min(task.due_at).filter(waiting & due)).label("oldest_waiting_ms"),
+        ).where(~among(task.status, FINAL))
         ended: Any = select(
-            _count(lately & _among(task.status, AiTaskStatus.COMPLETED)).label("completed_last_hour"),
-            _count(lately & _among(task.status, AiTaskStatus.FAILED, AiTaskStatus.TIMED_OUT)).label("failed_last_hour"),
-            func.coalesce(func.sum(task.cost_usd).filter(task.finished_at >= func.timezone(_UTC, today)), _ZERO).label(
-                "cost_today_usd"
+            _count(lately & among(task.status, [AiTaskStatus.COMPLETED])).label("completed_last_hour"),
+            _count(lately & among(task.status, [AiTaskStatus.FAILED, AiTaskStatus.TIMED_OUT])).label(
+                "failed_last_hour"
             ),
-        ).where(task.finished_at > since)
+        ).where(lately)
+        # The calls themselves: what is under way costs as well, and nothing that happens to a task changes it.
+        cost: Any = select(func.coalesce(func.sum(AiCall.cost_usd), _ZERO)).where(
+            AiCall.created_at >= func.timezone(_UTC, today), AiCall.ai_task_attempt_id.is_not(None)
+        )
         levels: Any = select(func.jsonb_agg(func.jsonb_build_object(*_pairs()))).select_from(_by_priority())
         one, two = with_deleted(open_).subquery("open"), with_deleted(ended).subquery("ended")
         heard = column("last_heartbeat", DateTime(timezone=True))
         alive = select(func.count()).select_from(_WORKERS).where(heard > func.now() - _SILENCE).scalar_subquery()
         by_priority = with_deleted(levels).scalar_subquery()
-        return select(*one.c, *two.c, by_priority.label("levels"), alive.label("workers"))
+        spent = cost.scalar_subquery().label("cost_today_usd")
+        return select(*one.c, *two.c, spent, by_priority.label("levels"), alive.label("workers"))
 
     @staticmethod
     def levels(status: Any) -> Select[Any]:
@@ -91,8 +99,8 @@ class AiTaskReport:
             cast(totals.c.tasks, Integer).label("total"),
             *(totals.c[status.value] for status in FINAL),
             _ratio(totals.c.completed, totals.c.tasks - totals.c.cancelled).label("success_rate"),
-            _mean(totals.c.wait_ms, totals.c.tasks).label("average_wait_ms"),
-            _mean(totals.c.run_ms, totals.c.tasks).label("average_run_ms"),
+            _mean(totals.c.wait_ms, totals.c.waited).label("average_wait_ms"),
+            _mean(totals.c.run_ms, totals.c.ran).label("average_run_ms"),
             _ratio(totals.c.quality, totals.c.rated).label("average_quality"),
             by_type.label("types"),
             by_day.label("days"),
@@ -138,17 +146,17 @@ def _parts(since: Any, until: Any) -> Any:
 
 def totals_of(task: Any) -> list[ColumnElement[Any]]:
     """The sums over a group of tasks that have ended, in the order of `AiTaskDay`."""
-    wait = _ms(func.coalesce(task.started_at, task.finished_at) - task.created_at)
-    run = _ms(task.finished_at - task.started_at)
     unknown = task.cost_source == literal_column("'unknown'")
-    sums = (
+    sums: Sequence[Any] = (
         func.count(),
         func.sum(task.attempt),
         func.sum(task.tokens),
         func.sum(task.cost_usd),
         func.count().filter(unknown),
-        func.coalesce(func.sum(func.greatest(wait, _ZERO)), _ZERO),
-        func.coalesce(func.sum(func.greatest(run, _ZERO)), _ZERO),
+        func.count(wait_ms(task)),
+        func.coalesce(func.sum(wait_ms(task)), _ZERO),
+        func.count(run_ms(task)),
+        func.coalesce(func.sum(run_ms(task)), _ZERO),
         func.count(task.quality_score),
         func.coalesce(func.sum(task.quality_score), _ZERO),
     )
@@ -180,9 +188,7 @@ def _listed(parts: Any, name: str) -> Any:
 def _by_priority() -> Any:
     task = AiTask.__table__.c
     found = (
-        select(task.priority, func.count().label("waiting"))
-        .where(_among(task.status, *WAITING))
-        .group_by(task.priority)
+        select(task.priority, func.count().label("waiting")).where(among(task.status, WAITING)).group_by(task.priority)
     )
     return with_deleted(found).subquery("level")
 
@@ -208,21 +214,12 @@ def _is(status: Any, one: AiTaskStatus) -> ColumnElement[bool]:
     return found
 
 
-def _among(status: Any, *statuses: AiTaskStatus) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = status.in_([literal_column(f"'{one.value}'") for one in statuses])
-    return found
-
-
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return cast(func.count().filter(condition), Integer)
 
 
-def _ms(interval: Any) -> ColumnElement[Any]:
-    return func.round(extract("epoch", interval) * _THOUSAND)
-
-
 def _mean(total: Any, count: Any) -> ColumnElement[Any]:
-    return cast(func.round(total / func.nullif(count, _ZERO)), BigInteger)
+    return case((count > _ZERO, fitting(func.round(total / count))))
 
 
 def _ratio(part: Any, whole: Any) -> ColumnElement[Any]:

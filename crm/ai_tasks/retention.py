@@ -24,19 +24,23 @@ _CLEAN: Final = Statement(
     ), gone AS (
       DELETE FROM ai_tasks USING old WHERE ai_tasks.id = old.id RETURNING ai_tasks.*
     ), rolled AS (
-      INSERT INTO ai_task_days AS total (day, task_type, status, tasks, attempts, tokens, cost_usd, unpriced, wait_ms,
-        run_ms, rated, quality)
+      INSERT INTO ai_task_days AS total (day, task_type, status, tasks, attempts, tokens, cost_usd, unpriced, waited,
+        wait_ms, ran, run_ms, rated, quality)
       SELECT (finished_at AT TIME ZONE 'UTC')::date, task_type, status, count(*), sum(attempt), sum(tokens),
         sum(cost_usd), count(*) FILTER (WHERE cost_source = 'unknown'),
-        coalesce(sum(greatest(extract(epoch FROM coalesce(started_at, finished_at) - created_at) * 1000, 0)), 0),
-        coalesce(sum(greatest(extract(epoch FROM finished_at - started_at) * 1000, 0)), 0),
+        count(begun), coalesce(sum(round(extract(epoch FROM begun - due_at) * 1000)), 0),
+        count(started_at), coalesce(sum(round(extract(epoch FROM stopped_at - started_at) * 1000)), 0),
         count(quality_score), coalesce(sum(quality_score), 0)
-      FROM gone GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+      FROM gone, LATERAL (  -- as `columns.wait_ms` has it
+        SELECT CASE WHEN started_at >= due_at THEN started_at WHEN finished_at >= due_at THEN finished_at END AS begun
+      ) AS queue
+      GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
       ON CONFLICT (day, task_type, status) DO UPDATE SET
         tasks = total.tasks + excluded.tasks, attempts = total.attempts + excluded.attempts,
         tokens = total.tokens + excluded.tokens, cost_usd = total.cost_usd + excluded.cost_usd,
-        unpriced = total.unpriced + excluded.unpriced, wait_ms = total.wait_ms + excluded.wait_ms,
-        run_ms = total.run_ms + excluded.run_ms, rated = total.rated + excluded.rated,
+        unpriced = total.unpriced + excluded.unpriced,
+        waited = total.waited + excluded.waited, wait_ms = total.wait_ms + excluded.wait_ms,
+        ran = total.ran + excluded.ran, run_ms = total.run_ms + excluded.run_ms, rated = total.rated + excluded.rated,
         quality = total.quality + excluded.quality
     ), logged AS (
       INSERT INTO events (type, entity, entity_id, actor_id, fields)

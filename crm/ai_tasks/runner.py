@@ -33,6 +33,7 @@ _AWAY: Final = (ConnectionLost, errors.Unavailable)
 # What is put off again and again is a failure in the end.
 _MOST_ATTEMPTS: Final = 50
 _MOST_RESULT: Final = 1024 * 1024
+_PROGRESS_DIGITS: Final = 3
 # Trying again changes nothing about these.
 _LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
 
@@ -45,6 +46,8 @@ class _Attempt:
     work: "asyncio.Task[Any] | None" = None
     progress: float = 0.0
     told: float = 0.0
+    # The event that told so.
+    event: int | None = None
 
     @property
     def runs(self) -> bool:
@@ -132,7 +135,7 @@ class Runner:
         give_up = clock() + patience
         while True:
             try:
-                mine = await leases.end(self._shop, attempt.key, ended)
+                mine = await leases.end(self._shop, attempt.key, ended, attempt.event)
                 break
             except _AWAY:
                 if clock() > give_up:
@@ -159,7 +162,7 @@ class Runner:
         for one in attempts:
             if one.progress != one.told and one.runs:
                 one.told = one.progress
-                await leases.tell_progress(shop, one.key, one.told)
+                one.event = await leases.tell_progress(shop, one.key, one.told, one.event)
 
     async def sweep(self, shop: Shop) -> None:
         """Find tasks whose worker died. When PostgreSQL was away, those that live renew their leases first."""
@@ -192,7 +195,7 @@ def _cut(attempts: Iterable[_Attempt]) -> None:
 
 
 def _note(attempt: _Attempt, progress: float) -> None:
-    attempt.progress = min(1.0, max(attempt.progress, progress))
+    attempt.progress = round(min(1.0, max(attempt.progress, progress)), _PROGRESS_DIGITS)
 
 
 def _completed(result: Any, kind: Any) -> End:

@@ -1,7 +1,9 @@
 """AI tasks: what users do with them. What workers do is in `lease.py`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,15 +11,8 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Integer,
     Select,
-    and_,
-    case,
-    cast,
-    extract,
     func,
-    literal_column,
-    or_,
     select,
     type_coerce,
 )
@@ -25,16 +20,16 @@ from sqlalchemy.types import Uuid
 
 from crm.ai.calls import new_id
 from crm.ai_tasks import work  # noqa: F401  (makes the types known)
+from crm.ai_tasks.columns import is_final
 from crm.ai_tasks.filter import AiTaskFilter
-from crm.ai_tasks.kinds import checked_input, kind_of
-from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.kinds import Kind, checked_input, kind_of
+from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.core import errors, validate
 from crm.core.service import Service
 from crm.core.unit import missing
-from crm.core.visibility import with_deleted
 from crm.core.wire import Statement, encode
 from crm.graph.declare import Operand
-from crm.graph.filters import filtered, parse_uuid
+from crm.graph.filters import filtered, parse_uuid, says_nothing
 from crm.graph.ordering import ordered, rank
 from crm.jobs import Job, cancel, enqueue, prioritise
 from crm.leads.model import Lead
@@ -43,7 +38,6 @@ QUEUE: Final = "ai"
 JOB: Final = "ai_task"
 MOST_AT_ONCE: Final = 100
 MOST_CANCELLED: Final = 1000
-_RETRIABLE: Final = (AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
 _MOST_INPUT: Final = 64 * 1024
 _MOST_RETRIES: Final = 10
 _MOST_SECONDS: Final = 3600
@@ -95,67 +89,36 @@ class AiTaskService(Service):
         """A task's attempts, the first first."""
         return select(AiTaskAttempt).where(AiTaskAttempt.task_id == task_id).order_by(AiTaskAttempt.number)
 
-    @staticmethod
-    def is_final(status: Operand) -> ColumnElement[bool]:
-        """Whether nothing more happens by itself."""
-        return _one_of(status, FINAL)
-
-    @staticmethod
-    def can_retry(status: Operand) -> ColumnElement[bool]:
-        """Whether a person may have it tried again."""
-        return _one_of(status, _RETRIABLE)
-
-    @staticmethod
-    def wait_ms(task: Any) -> ColumnElement[int | None]:
-        """Milliseconds from when it might have run until it did, or until now."""
-        until = case(
-            (_one_of(task.status, WAITING), func.now()), else_=func.coalesce(task.started_at, task.finished_at)
-        )
-        since = func.coalesce(func.greatest(task.created_at, task.scheduled_for), task.created_at)
-        retried = case((_one_of(task.status, WAITING), task.due_at), else_=since)
-        return case((until >= retried, _milliseconds(until - retried)))
-
-    @staticmethod
-    def run_ms(task: Any) -> ColumnElement[int | None]:
-        """Milliseconds that the latest attempt took, or has taken."""
-        return _milliseconds(func.coalesce(task.finished_at, func.now()) - task.started_at)
-
-    @staticmethod
-    def position(task: Any) -> ColumnElement[int]:
-        """How many waiting tasks go first, and one; null for what does not wait, or not yet."""
-        other = AiTask.__table__.alias("other")
-        mine, others = _place(task), _place(other.c)
-        # Of all tasks, whosever they are: it is one queue.
-        ahead = with_deleted(
-            select(func.count() + literal_column("1"))
-            .select_from(other)
-            .where(
-                _one_of(other.c.status, WAITING),
-                other.c.due_at <= func.now(),
-                or_(others > mine, and_(others == mine, other.c.job_id < task.job_id)),
-            )
-        ).scalar_subquery()
-        return case((and_(_one_of(task.status, WAITING), task.due_at <= func.now()), ahead))
-
     async def create(self, values: Mapping[str, Any]) -> AiTask:
         """Add a task and its job."""
-        return (await self.create_many([values]))[0]
+        with errors.within("input"):
+            given = self._checked(values)
+        return (await self._added([given], ["input"]))[0]
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[AiTask]:
         """Add tasks and their jobs, all or none."""
         if not 0 < len(inputs) <= MOST_AT_ONCE:
             message = f"`inputs` has {len(inputs)} tasks; 1 to {MOST_AT_ONCE} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
-        given = [self._checked(values) for values in inputs]
-        await self._check_leads(given)
-        found = await self._known(given)
-        new = [task for task in found if task in given]
+        given, places = [], [f"inputs.{index}" for index in range(len(inputs))]
+        for values, place in zip(inputs, places, strict=True):
+            with errors.within(place):
+                given.append(self._checked(values))
+        return await self._added(given, places)
+
+    async def _added(self, given: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
+        """Add what is not there yet; an error says at which place of the input it is."""
+        found = await self._known(given, places)
+        new = {place: task for place, task, one in zip(places, given, found, strict=True) if task is one}
+        await self._check_leads(new)
         jobs = (
-            await enqueue(self.unit, *(job_for(task.id, task.priority, task.__dict__.get("due_at")) for task in new))
+            await enqueue(
+                self.unit, *(job_for(one.id, one.priority, one.__dict__.get("due_at")) for one in new.values())
+            )
             if new
             else []
         )
-        for task, job in zip(new, jobs, strict=True):
+        for task, job in zip(new.values(), jobs, strict=True):
             task.job_id = job
             self.unit.add(task)
         return found
@@ -170,7 +133,10 @@ class AiTaskService(Service):
 
     async def cancel_matching(self, where: AiTaskFilter) -> list[AiTask]:
         """Cancel what a filter leaves, as far as it has not ended: at most so many at once, the oldest first."""
-        wanted = filtered(select(AiTask), AiTask, where).where(~self.is_final(AiTask.status))
+        if says_nothing(where):
+            message = "`filter` is empty: say which tasks, by `status` if you mean all of them."
+            raise errors.BadUserInput(message, field="filter")
+        wanted = filtered(select(AiTask), AiTask, where).where(~is_final(AiTask.status))
         tasks = await self.unit.all(wanted.order_by(AiTask.id).limit(MOST_CANCELLED).with_for_update(), AiTask)
         await self._cancel(tasks)
         return tasks
@@ -178,12 +144,13 @@ class AiTaskService(Service):
     async def retry(self, key: str) -> AiTask:
         """Have a task tried again that failed, was cancelled or took too long; it has all its retries again."""
         task = await self._get(key)
-        if task.status not in _RETRIABLE:
+        if task.status not in RETRIABLE:
             raise _refused(task, "cannot be retried")
         task.status = AiTaskStatus.QUEUED
         task.failures, task.progress, task.aged, task.finished_at = 0, 0.0, False, None
-        task.due_at = (await self.unit.rows(select(func.now().label("now"))))[0]["now"]
-        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, None))
+        now = (await self.unit.rows(select(func.now().label("now"))))[0]["now"]
+        task.due_at = max(now, task.scheduled_for or now)
+        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, task.due_at))
         return task
 
     async def rate(self, key: str, score: float) -> AiTask:
@@ -202,8 +169,10 @@ class AiTaskService(Service):
             return
         jobs = [task.job_id for task in tasks if task.job_id is not None]
         for task in tasks:
-            task.status = AiTaskStatus.CANCELLED
             task.finished_at = self.unit.now()
+            if task.status is AiTaskStatus.RUNNING:
+                task.stopped_at = task.finished_at
+            task.status = AiTaskStatus.CANCELLED
             task.lease_token = task.lease_expires_at = task.job_id = None
         await self.unit.execute(_CUT, [encode([task.id for task in tasks])])
         if jobs:
@@ -229,26 +198,29 @@ class AiTaskService(Service):
         if kind.needs_lead:
             validate.require(values, "lead_id")
         values = {name: value for name, value in values.items() if value is not None}
+        _check_size(values.get("input"))
         values["input"] = checked_input(kind, values.get("input"))
-        size = len(orjson.dumps(values["input"]))
-        if size > _MOST_INPUT:
-            message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
-            raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
+        if "idempotency_key" in values:
+            values["fingerprint"] = _fingerprint(kind, values)
         # What is due at once is so by PostgreSQL's clock, which may not be this machine's.
         later = _later(values.get("scheduled_for"), self.unit.now())
         values |= {"due_at": later} if later else {}
         values.setdefault("priority", AiTaskPriority.NORMAL)
         return AiTask(id=new_id(), created_by=self.viewer.id, **values)
 
-    async def _check_leads(self, tasks: Sequence[AiTask]) -> None:
-        wanted = {lead_id for task in tasks if (lead_id := task.__dict__.get("lead_id")) is not None}
+    async def _check_leads(self, tasks: Mapping[str, AiTask]) -> None:
+        wanted = {place: key for place, task in tasks.items() if (key := task.__dict__.get("lead_id")) is not None}
         if not wanted:
             return
-        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(_any(Lead.id, sorted(wanted))))}
-        for lead_id in sorted(wanted - found):
-            raise missing(Lead, lead_id)
+        keys = sorted(set(wanted.values()))
+        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(_any(Lead.id, keys)))}
+        for place, key in wanted.items():
+            if key not in found:
+                error = missing(Lead, key)
+                error.details["field"] = f"{place}.leadId"
+                raise error
 
-    async def _known(self, tasks: Sequence[AiTask]) -> list[AiTask]:
+    async def _known(self, tasks: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
         """Where a key was used before, the task of that time."""
         keys = [key for task in tasks if (key := task.__dict__.get("idempotency_key"))]
         if not keys:
@@ -259,10 +231,10 @@ class AiTaskService(Service):
         wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, _any(AiTask.idempotency_key, keys))
         before = {str(task.idempotency_key): task for task in await self.unit.all(wanted, AiTask)}
         found = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
-        for given, task in zip(tasks, found, strict=True):
-            if (given.task_type, given.input) != (task.task_type, task.input):
+        for given, task, place in zip(tasks, found, places, strict=True):
+            if task is not given and given.fingerprint != (task.fingerprint or given.fingerprint):
                 message = f"`idempotencyKey` {given.idempotency_key!r} was used for another task: {task.id}."
-                raise errors.Conflict(message, field="idempotencyKey", existingId=str(task.id))
+                raise errors.Conflict(message, field=f"{place}.idempotencyKey", existingId=str(task.id))
         return found
 
 
@@ -279,24 +251,22 @@ def _later(moment: datetime | None, now: datetime) -> datetime | None:
     return moment if moment is not None and moment > now else None
 
 
+def _check_size(given: object) -> None:
+    size = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    if size > _MOST_INPUT:
+        message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
+        raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
+
+
+def _fingerprint(kind: Kind[Any], values: Mapping[str, Any]) -> str:
+    """Of what is asked for: what is left out is asked for as its default."""
+    asked = {**values, "input": kind.input.model_validate(values["input"]).model_dump(mode="json")}
+    return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:
     found: ColumnElement[bool] = column == func.any(type_coerce(list(values), ARRAY(column.type)))
     return found
-
-
-def _milliseconds(interval: Any) -> ColumnElement[int | None]:
-    seconds = extract("epoch", interval)
-    return cast(func.greatest(func.round(seconds * literal_column("1000")), literal_column("0")), Integer)
-
-
-def _one_of(status: Operand, statuses: Sequence[AiTaskStatus]) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = status.in_([literal_column(f"'{one.value}'") for one in statuses])
-    return found
-
-
-def _place(task: Any) -> ColumnElement[int]:
-    """The queue's order in one number."""
-    return case((task.aged, literal_column("9")), else_=rank(task.priority, AiTaskPriority))
 
 
 def _order_column(row: Any, name: str) -> ColumnElement[Any]:

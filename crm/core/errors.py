@@ -1,5 +1,7 @@
 """The one tree of errors. A docstring is the default message; `code` is what clients switch on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -18,6 +20,17 @@ class CrmError(Exception):
     def extensions(self) -> dict[str, object]:
         """What clients read: the code and the details, in camelCase already."""
         return {"code": self.code, **self.details}
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """What is wrong in here is wrong within this member of the input: `field` says so."""
+    try:
+        yield
+    except CrmError as error:
+        if "field" in error.details:
+            error.details["field"] = f"{place}.{error.details['field']}"
+        raise
 
 
 class Internal(CrmError):

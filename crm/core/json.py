@@ -31,6 +31,7 @@ DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[
 CONSTANTS_INLINE: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 CONSTANTS_INLINE.statement_compiler = _ConstantsInline
 _RFC3339: Final[ColumnElement[str]] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
+_CENTS: Final = 2
 _UTC: Final[ColumnElement[str]] = literal_column("'UTC'")
 
 
@@ -42,7 +43,8 @@ def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
     if isinstance(kind, EnumText):
         return func.upper(column)
     if isinstance(kind, Numeric) and kind.asdecimal:
-        return cast(column, Text)
+        # Cents as they are; of what is finer, no more digits than there are.
+        return cast(func.trim_scale(column) if (kind.scale or 0) > _CENTS else column, Text)
     return column
 
 

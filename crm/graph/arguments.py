@@ -19,6 +19,7 @@ from graphql import (
     Undefined,
     ValueNode,
     VariableNode,
+    print_ast,
     value_from_ast,
 )
 from sqlalchemy import (
@@ -49,6 +50,7 @@ SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
 }
 _MAX_OFFSET: Final = 1_000_000
 _MAX_VALUES: Final = 1000
+_MOST_SHOWN: Final = 50
 
 Leaf = Callable[[object, Any], Any]
 
@@ -86,8 +88,15 @@ class Argument:
             return cls(name, label, kind, _from_variable(node, kind, default, label))
         if _has_variables(node):
             return cls(name, label, kind, _evaluator(node, kind))
-        constant = value_from_ast(node, kind)
-        return cls(name, label, kind, lambda _: constant)
+        return cls(name, label, kind, _constant(node, kind, label))
+
+
+def _constant(node: ValueNode, kind: Any, label: str) -> Callable[[Mapping[str, Any]], Any]:
+    value = value_from_ast(node, kind)
+    if value is Undefined:  # what validation lets pass: a number beyond what its type holds
+        message = f"`{label}`: {print_ast(node)[:_MOST_SHOWN]} is out of range."
+        raise errors.BadUserInput(message, field=label)
+    return lambda _: value
 
 
 def _has_variables(node: ValueNode) -> bool:
@@ -147,8 +156,7 @@ def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField
         return _from_variable(node, field.type, default, name)
     if _has_variables(node):
         return _evaluator(node, field.type)
-    constant = value_from_ast(node, field.type)
-    return lambda _: constant
+    return _constant(node, field.type, name)
 
 
 def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) -> object:  # noqa: PLR0911
@@ -315,5 +323,5 @@ def _check_range(value: Any, label: str, most: int) -> None:
     if not 0 <= value <= most:
         message = f"`{label}` must be 0 to {most:,}, not {value}."
         if value > most and label == "limit":
-            message += " For more, page through a connection: `first` and `after`."
+            message += " For more, use `offset`, or a connection where there is one."
         raise errors.BadUserInput(message, field=label)

@@ -193,7 +193,8 @@ def edge(
 ) -> Any:
     """A field that leads to other rows: the function gets the row's columns, and returns a statement.
 
-    `list[X]` gets `limit` and `offset`, or of these what it `takes`; `X | None` is one row.
+    `list[X]` gets `limit` and `offset`, or of these what it `takes` (without a limit all rows come, however many, so
+    that something else must bound them); `X | None` is one row.
     """
     return _declared(function, skip=1, takes=takes, role=role, usual_rows=usual_rows)
 
@@ -201,12 +202,18 @@ def edge(
 @overload
 def computed(function: F) -> F: ...
 @overload
-def computed(*, role: Role = ..., never_null: bool = ...) -> Callable[[F], F]: ...
-def computed(function: F | None = None, *, role: Role = Role.VIEWER, never_null: bool = False) -> Any:
+def computed(*, role: Role = ..., never_null: bool = ..., extra_cost: Price | None = ...) -> Callable[[F], F]: ...
+def computed(
+    function: F | None = None,
+    *,
+    role: Role = Role.VIEWER,
+    never_null: bool = False,
+    extra_cost: Price | None = None,
+) -> Any:
     """A field that is an SQL expression over the row's columns: jsonb, if its type is a `document` or a list."""
 
     def declare(found: F) -> Any:
-        return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null)
+        return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null, extra_cost=extra_cost)
 
     return declare if function is None else declare(function)
 
@@ -229,16 +236,19 @@ def rows(
 @overload
 def mutation(function: F) -> F: ...
 @overload
-def mutation(*, role: Role = ...) -> Callable[[F], F]: ...
-def mutation(function: F | None = None, *, role: Role = Role.MEMBER) -> Any:
+def mutation(*, role: Role = ..., usual_rows: int = ..., extra_cost: Price | None = ...) -> Callable[[F], F]: ...
+def mutation(
+    function: F | None = None,
+    *,
+    role: Role = Role.MEMBER,
+    usual_rows: int = 1,
+    extra_cost: Price | None = None,
+) -> Any:
     """A root field that changes something: a coroutine that returns `info.context.write(...)`."""
 
     def declare(found: F) -> Any:
-        return strawberry.field(
-            resolver=found,
-            description=_first_paragraph(found),
-            metadata={KEY: Declaration("python", found, role)},
-        )
+        declaration = Declaration("python", found, role, usual_rows=usual_rows, extra_cost=extra_cost)
+        return strawberry.field(resolver=found, description=_first_paragraph(found), metadata={KEY: declaration})
 
     return declare if function is None else declare(function)
 

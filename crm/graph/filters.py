@@ -32,6 +32,7 @@ from crm.core.model import CASE_COLLATION, Model
 
 E = TypeVar("E")
 UNSET: Any = strawberry.UNSET
+_UUID_LENGTH: Final = 36
 _LIKE_SPECIAL: Final = ("\\", "%", "_")
 
 
@@ -166,6 +167,9 @@ class StringListFilter(Condition):
 def parse_uuid(text: str, field: str) -> UUID:
     """An id that is a UUID, or an error that names the field."""
     try:
+        # One spelling: what UUID() takes beside it (no dashes, braces, urn:) would be another text for the same id.
+        if len(text) != _UUID_LENGTH:
+            raise ValueError  # noqa: TRY301
         return UUID(text)
     except ValueError:
         message = f"{text[:50]!r} is not an id; ids of this kind look like 0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10."
@@ -195,6 +199,11 @@ def filtered(statement: Select[Any], model: type[Model], where: Where | None) ->
     if not where:
         return statement
     return statement.where(condition(model.__table__.c, where))
+
+
+def says_nothing(where: Where) -> bool:
+    """Whether a filter leaves everything, because nothing stands in it."""
+    return all(getattr(where, field.name) in (UNSET, None) for field in fields(where))  # type: ignore[arg-type]
 
 
 def condition(row: Any, where: Where) -> ColumnElement[bool]:

@@ -229,25 +229,25 @@ def cost(field_: Selected, variables: Mapping[str, Any]) -> int:
     if shape is None:
         return 0
     below = sum(cost(child, variables) for child in field_.children)
-    if shape.kind in ("column", "python"):
-        return below
-    if shape.kind in ("stream", "pulse"):
-        return 1 + below
-    if shape.kind == "computed":
-        return 1
     declaration = shape.declaration
-    assert declaration is not None
+    if declaration is None:
+        return below
     own = (
         declaration.extra_cost({a.name: a.given(variables) for a in field_.arguments}) if declaration.extra_cost else 0
     )
-    if shape.kind == "one":
+    if shape.kind == "python":
+        return own + (declaration.usual_rows if shape.many else 1) * below
+    if shape.kind in ("computed", "one", "stream", "pulse"):
         return own + 1 + below
     return own + _rows(field_, variables, declaration.usual_rows) * (1 + below)
 
 
 def _leads_elsewhere(one: Selected) -> bool:
-    """Whether a field reads more than the row it stands on."""
-    return one.shape is not None and one.shape.kind not in ("column", "python")
+    """Whether a field reads more than the row it stands on, or costs something by itself."""
+    shape = one.shape
+    if shape is None or shape.declaration is None:
+        return False
+    return shape.kind != "python" or shape.declaration.extra_cost is not None
 
 
 def _rows(field_: Selected, variables: Mapping[str, Any], usual: int) -> int:

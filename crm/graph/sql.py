@@ -111,10 +111,12 @@ class Compiler:
         return self._records(fields, rows, many=False).scalar_subquery()
 
     def _many(self, field: Selected, statement: Any, given: Given, outer: FromClause | None) -> ColumnElement[Any]:
+        assert field.shape is not None
         if given.offset is not None:
             statement = statement.offset(given.offset)
-        unlimited = given.limit is None
-        statement = statement.limit(literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit)
+        unlimited = given.limit is None and "limit" in field.shape.arguments
+        most = literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit
+        statement = statement if most is None else statement.limit(most)
         rows = visible(statement, outer).subquery(self._name("q"))
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         found = self._records(fields, rows, many=True)

@@ -126,6 +126,18 @@ def reaches(show):
 
 
 @pytest.fixture
+def jobs_gone(db):
+    """Wait until no job of an AI task is left: it goes a moment after the task's end is written."""
+
+    async def wait(seconds=5):
+        async with asyncio.timeout(seconds):
+            while db.execute("SELECT FROM procrastinate_jobs WHERE queue_name = 'ai'").fetchall():
+                await asyncio.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
 def subscribe(server, db):  # noqa: ARG001
     """Follow a subscription over a real socket; its messages come one by one."""
 

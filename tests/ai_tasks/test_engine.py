@@ -60,12 +60,12 @@ class TestRetries:
         assert "asked to fail" in done["attempts"][0]["error"]
         assert done["error"] is None
 
-    async def test_end_with_the_last(self, create, reaches, start_worker, db):
+    async def test_end_with_the_last(self, create, reaches, start_worker, jobs_gone):
         start_worker()
         task = await create(input={"failures": 9}, maxRetries=1)
         failed = await reaches(task["id"], "FAILED")
         assert (failed["attempt"], len(failed["attempts"]), failed["canRetry"]) == (2, 2, True)
-        assert not db.execute("SELECT FROM procrastinate_jobs WHERE queue_name = 'ai'").fetchall()
+        await jobs_gone()
 
     async def test_are_not_tried_where_they_are_pointless(self, put, reaches, start_worker):
         start_worker()
@@ -104,14 +104,13 @@ class TestTime:
 
 
 class TestCancel:
-    async def test_stops_a_running_one_within_a_second(self, put, graphql, reaches, show, start_worker, db):
+    async def test_stops_a_running_one_within_a_second(self, put, graphql, reaches, show, start_worker, jobs_gone):
         start_worker()
         key = put("hang")
         await reaches(key, "RUNNING")
         began = time.monotonic()
         assert (await graphql(CANCEL, id=key))["cancelAiTask"]["status"] == "CANCELLED"
-        while db.execute("SELECT FROM procrastinate_jobs WHERE queue_name = 'ai'").fetchall():
-            await asyncio.sleep(0.02)
+        await jobs_gone()
         assert time.monotonic() - began < 1
         task = await show(key)
         assert (task["status"], [one["outcome"] for one in task["attempts"]]) == ("CANCELLED", ["CANCELLED"])
@@ -176,7 +175,7 @@ class TestOrder:
 
 
 class TestDeadWorker:
-    async def test_loses_nothing_and_does_nothing_twice(self, create, reaches, start_worker, db):
+    async def test_loses_nothing_and_does_nothing_twice(self, create, reaches, start_worker, db, jobs_gone):
         """`kill -9` in the middle of tasks, again and again."""
         tasks = [await create(str(number), input={"seconds": 0.3}, maxRetries=10) for number in range(12)]
         for _ in range(ROUNDS):
@@ -190,7 +189,7 @@ class TestDeadWorker:
             done = await reaches(task["id"], "COMPLETED", seconds=30)
             assert done["result"] == {"message": str(number)}
             assert [one["outcome"] for one in done["attempts"]].count("COMPLETED") == 1
-        assert not db.execute("SELECT FROM procrastinate_jobs WHERE queue_name = 'ai'").fetchall()
+        await jobs_gone()
 
     async def test_is_noticed_within_15_seconds_as_it_is_set_up(self, create, reaches, start_worker):
         """With the defaults: leases of 10 s."""

@@ -1,0 +1,36 @@
+"""Say when an AI task's latest attempt stopped, and what was asked for with a key; find what tasks cost today."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010_refine_ai_tasks"
+down_revision = "0009_generation_tasks"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.add_column("ai_tasks", sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("ai_tasks", sa.Column("fingerprint", sa.Text(), nullable=True))
+    op.execute("UPDATE ai_tasks SET stopped_at = finished_at WHERE started_at IS NOT NULL AND finished_at IS NOT NULL")
+    for name in ("waited", "ran"):
+        count = sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False)
+        op.add_column("ai_task_days", count)
+    op.execute("UPDATE ai_task_days SET waited = tasks, ran = tasks")
+    op.create_index(
+        "ai_calls_of_ai_tasks_idx",
+        "ai_calls",
+        ["created_at"],
+        postgresql_include=["cost_usd"],
+        postgresql_where=sa.text("ai_task_attempt_id IS NOT NULL"),
+    )
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index("ai_calls_of_ai_tasks_idx", "ai_calls")
+    op.drop_column("ai_task_days", "ran")
+    op.drop_column("ai_task_days", "waited")
+    op.drop_column("ai_tasks", "fingerprint")
+    op.drop_column("ai_tasks", "stopped_at")
