@@ -1,9 +1,13 @@
 """Everything that is done in the background, on one screen."""
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Callable
+from typing import Final
 
+import structlog
 import uvloop
 
 from crm import policies  # noqa: F401  (which rows a viewer sees)
@@ -16,6 +20,10 @@ from crm.jobs.worker import Worker
 from crm.logs import configure
 from crm.scoring import jobs as scoring
 from crm.settings import Settings
+
+# Connections beside those of the jobs.
+_FOLLOWERS: Final = 2
+_LEAVING_SECONDS: Final = 1.0
 
 Assemble = Callable[[Shop], Roster]
 
@@ -40,14 +48,17 @@ async def _work(config: Settings, assemble: Assemble) -> None:
     assert config.database_url is not None
     url = config.database_listen_url or config.database_url
     database = Database(
-        url, size=config.pool_size, prepared_max=config.prepared_max, timeout=config.connect_timeout_seconds
+        url,
+        size=max(config.pool_size, config.worker_concurrency + _FOLLOWERS),
+        prepared_max=config.prepared_max,
+        timeout=config.connect_timeout_seconds,
     )
     feed = Feed(database, url, config.event_retention_days)
     ai = build_ai(config, database)
     shop = Shop(database, feed, config, ai)
     worker = Worker(assemble(shop), shop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+        asyncio.get_running_loop().add_signal_handler(number, _stop, worker)
     feed.start()
     try:
         await worker.run()
@@ -55,3 +66,25 @@ async def _work(config: Settings, assemble: Assemble) -> None:
         await feed.stop()
         await ai.close()
         database.close()
+        await _leave_behind()
+
+
+def _stop(worker: Worker) -> None:
+    """The first signal asks; the second does not."""
+    if worker.is_stopping:
+        structlog.get_logger().warning("worker.stopped_at_once")
+        os._exit(1)
+    worker.stop()
+
+
+async def _leave_behind() -> None:
+    """Code that ignores being cancelled would keep the process for ever."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        _, stubborn = await asyncio.wait(left, timeout=_LEAVING_SECONDS)
+        if stubborn:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)

@@ -13,7 +13,25 @@ def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("ai_tasks", sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("ai_tasks", sa.Column("fingerprint", sa.Text(), nullable=True))
+    op.add_column("ai_tasks", sa.Column("losses", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.execute("UPDATE ai_tasks SET stopped_at = finished_at WHERE started_at IS NOT NULL AND finished_at IS NOT NULL")
+    op.drop_index("ai_tasks_waiting_idx", "ai_tasks")
+    op.drop_index("ai_tasks_running_idx", "ai_tasks")
+    op.create_index(
+        "ai_tasks_open_idx",
+        "ai_tasks",
+        ["status", "due_at"],
+        postgresql_include=["priority"],
+        postgresql_where=sa.text("status IN ('queued', 'retrying', 'running')"),
+    )
+    op.create_index(
+        "ai_tasks_waiting_idx",
+        "ai_tasks",
+        ["due_at"],
+        postgresql_where=sa.text("status IN ('queued', 'retrying') AND NOT aged"),
+    )
+    op.execute("UPDATE ai_tasks SET aged = false WHERE aged AND status NOT IN ('queued', 'retrying')")
+    op.create_index("ai_tasks_aged_idx", "ai_tasks", ["id"], postgresql_where=sa.text("aged"))
     for name in ("waited", "ran"):
         count = sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False)
         op.add_column("ai_task_days", count)
@@ -32,5 +50,15 @@ def downgrade() -> None:
     op.drop_index("ai_calls_of_ai_tasks_idx", "ai_calls")
     op.drop_column("ai_task_days", "ran")
     op.drop_column("ai_task_days", "waited")
+    op.drop_index("ai_tasks_aged_idx", "ai_tasks")
+    op.drop_index("ai_tasks_waiting_idx", "ai_tasks")
+    op.drop_index("ai_tasks_open_idx", "ai_tasks")
+    op.create_index(
+        "ai_tasks_waiting_idx", "ai_tasks", ["due_at"], postgresql_where=sa.text("status IN ('queued', 'retrying')")
+    )
+    op.create_index(
+        "ai_tasks_running_idx", "ai_tasks", ["lease_expires_at"], postgresql_where=sa.text("status = 'running'")
+    )
+    op.drop_column("ai_tasks", "losses")
     op.drop_column("ai_tasks", "fingerprint")
     op.drop_column("ai_tasks", "stopped_at")

@@ -1,6 +1,6 @@
 """What workers do for AI tasks."""
 
-from crm.ai_tasks.age import promote
+from crm.ai_tasks.age import Fairness
 from crm.ai_tasks.retention import clean
 from crm.ai_tasks.runner import RENEWAL, Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
@@ -14,8 +14,9 @@ _REQUEUE_SECONDS = 5.0
 
 def roster(shop: Shop) -> Roster:
     """Run them, keep their leases, find the lost ones, and let nobody wait for ever."""
-    runner = Runner(shop)
     settings = shop.settings
+    fairness = Fairness(settings.worker_concurrency)
+    runner = Runner(shop, fairness)
     lease = settings.ai_task_lease_seconds
     return Roster(
         handlers=[
@@ -28,6 +29,6 @@ def roster(shop: Shop) -> Roster:
             Chore("ai_tasks.watch", _WATCH_SECONDS, runner.watch),
             Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep),
             Chore("ai_tasks.requeue", _REQUEUE_SECONDS, requeue),
-            Chore("ai_tasks.age", min(5.0, settings.ai_task_aging_seconds / 20), promote),
+            Chore("ai_tasks.age", min(1.0, settings.ai_task_aging_seconds / 20), fairness.promote),
         ],
     )

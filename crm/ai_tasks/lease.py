@@ -17,12 +17,14 @@ from crm.ai_tasks.service import job_for
 from crm.core.identity import Role, Viewer
 from crm.core.unit import Unit
 from crm.core.wire import Statement, encode
-from crm.jobs import Shop, enqueue
+from crm.jobs import Shop, enqueue, forget
 
 if TYPE_CHECKING:
     from psycopg import pq
 
 _MOST_ERROR: Final = 2000
+# A worker's death is not its tasks' fault, but it may be: one that loses a worker once more than this is given up.
+_MOST_LOSSES: Final = 5
 # As JSON spells it (not after a backslash that is text itself): PostgreSQL cannot keep it.
 _NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -48,7 +50,7 @@ _CLAIM: Final = Statement(
       ) FROM claimed
     )
     SELECT task_type, input::text, lead_id::text, created_by::text, attempt::text, timeout_seconds::text,
-      (SELECT role FROM users WHERE users.id = created_by)
+      (SELECT role FROM users WHERE users.id = created_by), aged::text
     FROM claimed
     """
 )
@@ -58,9 +60,14 @@ _END: Final = Statement(
     """
     WITH old AS (
       SELECT *, coalesce(status = 'running' AND lease_token = $3::uuid, false) AS mine,
-        failures + ($4::text IN ('failed', 'timed_out', 'lost'))::integer AS failed
+        failures + ($4::text IN ('failed', 'timed_out'))::integer AS failed,
+        losses + ($4::text = 'lost')::integer AS lost
       FROM ai_tasks WHERE id = $1::uuid FOR UPDATE
-    ), bill AS (
+    ), before AS (
+      -- Locked, and so as it is now: two who end one attempt (one of them too late) add its cost once.
+      SELECT attempt.* FROM old JOIN ai_task_attempts AS attempt ON attempt.task_id = old.id
+      WHERE attempt.id = $2::uuid FOR UPDATE OF attempt
+    ), calls AS (
       SELECT coalesce(sum(cost_usd), 0) AS cost,
         coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
         CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
@@ -68,25 +75,34 @@ _END: Final = Statement(
           WHEN count(*) > 0 THEN 'provider' END AS source,
         (array_agg(model ORDER BY created_at DESC))[1] AS model
       FROM ai_calls WHERE ai_task_attempt_id = $2::uuid
-    ), before AS (
-      SELECT cost_usd, tokens, cost_source FROM ai_task_attempts WHERE id = $2::uuid
+    ), bill AS (
+      -- A bill only grows: one that was read before the lock may be behind what stands there.
+      SELECT greatest(calls.cost, before.cost_usd) AS cost, greatest(calls.tokens, before.tokens) AS tokens,
+        CASE WHEN calls.cost >= before.cost_usd THEN calls.source ELSE before.cost_source END AS source,
+        coalesce(calls.model, before.model) AS model
+      FROM calls, before
     ), closed AS (
-      UPDATE ai_task_attempts AS attempt SET outcome = coalesce(attempt.outcome, $4::text),
-        error = coalesce(attempt.error, $6::text), error_code = coalesce(attempt.error_code, $7::text),
-        finished_at = coalesce(attempt.finished_at, clock_timestamp()),
+      UPDATE ai_task_attempts AS attempt SET outcome = coalesce(before.outcome, $4::text),
+        error = CASE WHEN before.outcome IS NULL THEN $6::text ELSE before.error END,
+        error_code = CASE WHEN before.outcome IS NULL THEN $7::text ELSE before.error_code END,
+        finished_at = coalesce(before.finished_at, clock_timestamp()),
         cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
-      FROM bill, old WHERE attempt.id = $2::uuid
+      FROM bill, before WHERE attempt.id = before.id
     ), verdict AS (
       SELECT old.*, CASE $4::text WHEN 'completed' THEN 'completed' WHEN 'released' THEN 'queued'
         WHEN 'postponed' THEN 'retrying'
+        WHEN 'lost' THEN CASE WHEN lost <= $12::integer THEN 'retrying' ELSE 'failed' END
         ELSE CASE WHEN $9::boolean AND failed <= max_retries THEN 'retrying'
           WHEN $4::text = 'timed_out' THEN 'timed_out' ELSE 'failed' END END AS next,
-        CASE WHEN $4::text = 'released' THEN 0 ELSE coalesce($8::float, least(2.0 ^ (failed - 1), 30)) END AS pause
+        CASE WHEN $4::text = 'released' THEN 0
+          ELSE coalesce($8::float, least(2.0 ^ (failed + lost - 1), 30)) END AS pause
       FROM old
     ), written AS (
       UPDATE ai_tasks AS task SET
         status = CASE WHEN mine THEN next ELSE task.status END,
         failures = CASE WHEN mine THEN failed ELSE task.failures END,
+        losses = CASE WHEN mine THEN lost ELSE task.losses END,
+        aged = task.aged AND NOT mine,
         result = CASE WHEN mine AND next = 'completed' THEN $5::jsonb ELSE task.result END,
         progress = CASE WHEN mine AND next = 'completed' THEN 1 ELSE task.progress END,
         error = CASE WHEN mine THEN $6::text ELSE task.error END,
@@ -123,7 +139,7 @@ _END: Final = Statement(
     ), progressed AS (
       DELETE FROM events WHERE id = $11::bigint
     )
-    SELECT written.id, written.status, written.priority, written.aged, written.due_at FROM written, old WHERE old.mine
+    SELECT written.id, written.status, written.priority, written.due_at, old.job_id FROM written, old WHERE old.mine
     """
 )
 _QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
@@ -160,9 +176,11 @@ _STANDING: Final = Statement(
 # Due for a while, and no job will run it: whatever became of that, the task's row is the truth.
 _JOBLESS: Final = Statement(
     """
-    SELECT id, priority, aged, due_at FROM ai_tasks AS task
-    WHERE status IN ('queued', 'retrying') AND due_at < clock_timestamp() - interval '15 seconds'
-      AND NOT EXISTS (SELECT FROM procrastinate_jobs AS job WHERE job.id = task.job_id)
+    SELECT id, priority, due_at FROM ai_tasks AS task
+    WHERE status IN ('queued', 'retrying') AND due_at < now() - interval '15 seconds'
+      AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs AS job WHERE job.id = task.job_id AND job.status IN ('todo', 'doing')
+      )
     ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED
     """
 )
@@ -189,6 +207,7 @@ class Lease:
     viewer: Viewer
     attempt: int
     timeout_seconds: int
+    aged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +241,7 @@ async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | No
     if not result.ntuples:
         return None
     shop.feed.announce()
-    kind, given, lead, user, attempt, timeout, role = (_text(result, column) for column in range(7))
+    kind, given, lead, user, attempt, timeout, role, aged = (_text(result, column) for column in range(8))
     viewer = Viewer(UUID(user) if user else None, Role(role) if role else Role.VIEWER)
     return Lease(
         key.task_id,
@@ -234,6 +253,7 @@ async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | No
         viewer,
         int(attempt or 0),
         int(timeout or 0),
+        aged == "true",
     )
 
 
@@ -242,7 +262,7 @@ async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -
 
     `progressed` is the event that told of its latest progress.
     """
-    params = [*_end_params(key, ended), encode(progressed)]
+    params = [*_end_params(key, ended), encode(progressed), encode(_MOST_LOSSES)]
     if ended.outcome is AiTaskOutcome.COMPLETED:
         result = await shop.database.write(_END, params)
         shop.feed.announce()
@@ -253,6 +273,8 @@ async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -
         for row in rows:
             if AiTaskStatus(row["status"]) in WAITING:
                 await _again(unit, row)
+            if ended.outcome is AiTaskOutcome.LOST and row["job_id"] is not None:
+                await forget(unit, [row["job_id"]])  # it would be rescued, and run beside the new one
         return bool(rows)
 
     return await shop.writer().run(both)
@@ -260,7 +282,7 @@ async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -
 
 async def _again(unit: Unit, row: dict[str, Any]) -> None:
     due: datetime = row["due_at"]
-    (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due, aged=row["aged"]))
+    (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due))
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
 
 

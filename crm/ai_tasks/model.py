@@ -29,6 +29,7 @@ class AiTaskStatus(StrEnum):
 
 
 WAITING: Final = (AiTaskStatus.QUEUED, AiTaskStatus.RETRYING)
+OPEN: Final = (*WAITING, AiTaskStatus.RUNNING)
 FINAL: Final = (AiTaskStatus.COMPLETED, AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
 RETRIABLE: Final = (AiTaskStatus.FAILED, AiTaskStatus.CANCELLED, AiTaskStatus.TIMED_OUT)
 
@@ -77,6 +78,8 @@ class AiTask(Model):
     attempt: Mapped[int] = mapped_column(server_default=text("0"))
     # Of the attempts, those that count against `max_retries`.
     failures: Mapped[int] = mapped_column(server_default=text("0"))
+    # And those whose worker died under them.
+    losses: Mapped[int] = mapped_column(server_default=text("0"))
     max_retries: Mapped[int] = mapped_column(server_default=text("3"))
     timeout_seconds: Mapped[int] = mapped_column(server_default=text("60"))
     scheduled_for: Mapped[datetime | None]
@@ -120,8 +123,16 @@ class AiTask(Model):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        Index("ai_tasks_waiting_idx", "due_at", postgresql_where=text("status IN ('queued', 'retrying')")),
-        Index("ai_tasks_running_idx", "lease_expires_at", postgresql_where=text("status = 'running'")),
+        # Of no column that changes while a task runs, so that leases and progress are written in place.
+        Index(
+            "ai_tasks_open_idx",
+            "status",
+            "due_at",
+            postgresql_include=["priority"],
+            postgresql_where=text("status IN ('queued', 'retrying', 'running')"),
+        ),
+        Index("ai_tasks_waiting_idx", "due_at", postgresql_where=text("status IN ('queued', 'retrying') AND NOT aged")),
+        Index("ai_tasks_aged_idx", "id", postgresql_where=text("aged")),
         Index("ai_tasks_finished_at_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
 

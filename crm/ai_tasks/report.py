@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from crm.ai.model import AiCall
 from crm.ai_tasks.columns import among, fitting, milliseconds, run_ms, wait_ms
-from crm.ai_tasks.model import FINAL, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.model import FINAL, OPEN, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
 from crm.core.model import EnumText
 from crm.core.visibility import with_deleted
 from crm.graph.ordering import rank
@@ -59,7 +59,7 @@ class AiTaskReport:
             _count(among(task.status, [AiTaskStatus.RETRYING])).label("retrying"),
             _count(waiting & ~due).label("scheduled"),
             milliseconds(func.now() - func.min(task.due_at).filter(waiting & due)).label("oldest_waiting_ms"),
-        ).where(~among(task.status, FINAL))
+        ).where(among(task.status, OPEN))
         ended: Any = select(
             _count(lately & among(task.status, [AiTaskStatus.COMPLETED])).label("completed_last_hour"),
             _count(lately & among(task.status, [AiTaskStatus.FAILED, AiTaskStatus.TIMED_OUT])).label(
@@ -89,7 +89,7 @@ class AiTaskReport:
     @staticmethod
     def done(since: Any = None, until: Any = None) -> Select[Any]:
         """What tasks that ended in a period came to, with the totals of those that are gone."""
-        parts = _parts(since, until).subquery("parts")
+        parts = _parts(since, until).cte().prefix_with("MATERIALIZED")  # read once for all three
         sums = [func.coalesce(func.sum(parts.c[name]), _ZERO).label(name) for name in _SUMS]
         by_type = _listed(parts, "task_type")
         by_day = _listed(parts, "day")
@@ -126,14 +126,15 @@ def _parts(since: Any, until: Any) -> Any:
     """One row a day, type and status: of the tasks that are there, and of those that are gone."""
     task, gone = AiTask.__table__.c, AiTaskDay.__table__.c
     ended_on = cast(func.timezone(_UTC, task.finished_at), Date)
+    begins = func.timezone(_UTC, cast(gone.day, DateTime))
     mine = [task.finished_at.is_not(None)]
     theirs: list[ColumnElement[bool]] = []
     if since is not None:
         mine.append(task.finished_at >= since)
-        theirs.append(func.timezone(_UTC, gone.day) >= since)
+        theirs.append(begins >= since)
     if until is not None:
         mine.append(task.finished_at < until)
-        theirs.append(func.timezone(_UTC, gone.day) < until)
+        theirs.append(begins < until)
     there = (
         select(ended_on.label("day"), task.task_type, task.status, *totals_of(task))
         .where(*mine)

@@ -14,6 +14,7 @@ import structlog
 
 from crm.ai.calls import for_attempt, new_id
 from crm.ai_tasks import lease as leases
+from crm.ai_tasks.age import Fairness
 from crm.ai_tasks.kinds import KINDS, Failure, Run
 from crm.ai_tasks.lease import End, Key, Lease
 from crm.ai_tasks.model import AiTaskOutcome
@@ -34,6 +35,8 @@ _AWAY: Final = (ConnectionLost, errors.Unavailable)
 _MOST_ATTEMPTS: Final = 50
 _MOST_RESULT: Final = 1024 * 1024
 _PROGRESS_DIGITS: Final = 3
+# A type that this worker does not know is left to others for so long.
+_STRANGE_SECONDS: Final = 10.0
 # Trying again changes nothing about these.
 _LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
 
@@ -58,14 +61,15 @@ class _Attempt:
 class Runner:
     """The attempts of one worker."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, fairness: Fairness) -> None:
         self._shop = shop
+        self._fairness = fairness
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._attempts: dict[UUID, _Attempt] = {}
         # No more at once than jobs: those that outlived theirs count as well.
         self._slots = asyncio.Semaphore(shop.settings.worker_concurrency)
         self._stray: set[asyncio.Task[Any]] = set()
-        self._sweep_from: float | None = None
+        self._sweeper = Sweeper(shop)
 
     async def run(self, shop: Shop, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
@@ -73,31 +77,32 @@ class Runner:
             await self._run(shop, Key(UUID(task), new_id(), new_id()))
 
     async def _run(self, shop: Shop, key: Key) -> None:
-        try:
-            lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
-        except _AWAY as error:
-            raise RunLater(_AGAIN_SECONDS) from error  # the job must not go while its task waits
-        if lease is None:
-            return
         attempt = self._attempts[key.token] = _Attempt(key)
         ended = End(AiTaskOutcome.RELEASED)
         try:
-            ended = await self._attempted(attempt, lease)
-            await self._end(attempt, ended)
+            lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
+            if lease is not None:
+                self._fairness.started(aged=lease.aged)
+                ended = await self._attempted(attempt, lease)
+                await self._end(attempt, ended)
+        except _AWAY as error:
+            raise RunLater(_AGAIN_SECONDS) from error  # the job must not go while its task waits
         except asyncio.CancelledError:
             await self._let_go(attempt)
-            # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker.
+            # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker: then
+            # it waits again, by a job of its own, and this one may go.
             await self._end(attempt, ended, shop.settings.ai_task_lease_seconds)
-            raise
         finally:
             del self._attempts[key.token]
 
     async def _attempted(self, attempt: _Attempt, lease: Lease) -> End:
         """Run the code of the task's type, within its time."""
         kind = KINDS.get(lease.task_type)
-        if kind is None:
-            text = f"This worker does not know the task type {lease.task_type!r}."
-            return End(AiTaskOutcome.FAILED, error=text, code="UNKNOWN_TYPE")
+        if kind is None:  # a worker of the version before, or of the one after
+            text = f"The worker that took it does not know the task type {lease.task_type!r}."
+            put_off = lease.attempt < _MOST_ATTEMPTS
+            outcome = AiTaskOutcome.POSTPONED if put_off else AiTaskOutcome.FAILED
+            return End(outcome, error=text, code="UNKNOWN_TYPE", pause=_STRANGE_SECONDS)
         deadline = asyncio.get_running_loop().time() + lease.timeout_seconds
         run = Run(
             lease.task_id,
@@ -165,20 +170,44 @@ class Runner:
                 one.event = await leases.tell_progress(shop, one.key, one.told, one.event)
 
     async def sweep(self, shop: Shop) -> None:
-        """Find tasks whose worker died. When PostgreSQL was away, those that live renew their leases first."""
+        """Find tasks whose worker died; not those of our own, should we have been frozen."""
+        await self.keep(shop)
+        await self._sweeper.sweep()
+
+
+class Sweeper:
+    """Finds tasks whose worker died."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._from: float | None = None
+
+    async def sweep(self) -> None:
+        """Give back what was lost. When PostgreSQL was away, or we were, those that live renew their leases first."""
         clock = asyncio.get_running_loop().time
-        if self._sweep_from is None:
-            self._sweep_from = clock() + shop.settings.ai_task_lease_seconds * RENEWAL * 2
-        if clock() < self._sweep_from:
+        lease = self._shop.settings.ai_task_lease_seconds
+        if self._from is None:
+            self._from = clock() + lease * RENEWAL * 2
+        if clock() < self._from:
             return
         try:
-            await self.keep(shop)
-            count = await leases.end_lost(shop)
+            count = await leases.end_lost(self._shop)
         except _AWAY:
-            self._sweep_from = clock() + shop.settings.ai_task_lease_seconds
+            self._from = clock() + lease
             raise
         if count:
             log.warning("ai_task.rescued", tasks=count)
+
+    async def sweep_always(self) -> None:
+        """For a process without a worker: what was lost is told, even if nobody is there to run it again."""
+        while True:
+            try:
+                await self.sweep()
+            except _AWAY as error:
+                log.info("ai_task.sweep_waits", error=str(error)[:200])
+            except Exception:  # one look that fails must not end the others
+                log.exception("ai_task.sweep_failed")
+            await asyncio.sleep(self._shop.settings.ai_task_lease_seconds / 2)
 
 
 async def requeue(shop: Shop) -> None:

@@ -52,8 +52,11 @@ _LEVELS: Final = {
 AGED: Final = 50
 _CUT: Final = Statement(
     """
-    UPDATE ai_task_attempts SET outcome = 'cancelled', finished_at = clock_timestamp()
-    WHERE task_id = ANY($1::uuid[]) AND outcome IS NULL
+    WITH cut AS (
+      UPDATE ai_task_attempts SET outcome = 'cancelled', finished_at = clock_timestamp()
+      WHERE task_id = ANY($1::uuid[]) AND outcome IS NULL
+    )
+    SELECT clock_timestamp() AS now
     """
 )
 _RULES: Final = {
@@ -147,7 +150,7 @@ class AiTaskService(Service):
         if task.status not in RETRIABLE:
             raise _refused(task, "cannot be retried")
         task.status = AiTaskStatus.QUEUED
-        task.failures, task.progress, task.aged, task.finished_at = 0, 0.0, False, None
+        task.failures, task.losses, task.progress, task.aged, task.finished_at = 0, 0, 0.0, False, None
         now = (await self.unit.rows(select(func.now().label("now"))))[0]["now"]
         task.due_at = max(now, task.scheduled_for or now)
         (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, task.due_at))
@@ -168,13 +171,13 @@ class AiTaskService(Service):
         if not tasks:
             return
         jobs = [task.job_id for task in tasks if task.job_id is not None]
+        now = (await self.unit.execute(_CUT, [encode([task.id for task in tasks])]))[0]["now"]
         for task in tasks:
-            task.finished_at = self.unit.now()
+            task.finished_at = now
             if task.status is AiTaskStatus.RUNNING:
                 task.stopped_at = task.finished_at
-            task.status = AiTaskStatus.CANCELLED
+            task.status, task.aged = AiTaskStatus.CANCELLED, False
             task.lease_token = task.lease_expires_at = task.job_id = None
-        await self.unit.execute(_CUT, [encode([task.id for task in tasks])])
         if jobs:
             await cancel(self.unit, jobs)
 

@@ -85,8 +85,11 @@ class Unit:
         return self._now
 
     async def get(self, model: type[M], key: object, *, deleted: bool = False) -> M:
-        """The record with this id, locked until the end; `deleted` asks for a deleted one."""
-        wanted = select(model).where(model.__table__.c.id == key).with_for_update(of=model)
+        """The record with this id, locked until the end; `deleted` asks for a deleted one.
+
+        Others may go on to refer to it: ids do not change.
+        """
+        wanted = select(model).where(model.__table__.c.id == key).with_for_update(of=model, key_share=True)
         found = await self.first(with_deleted(wanted) if deleted else wanted, model)
         if found is None or (deleted and getattr(found, "deleted_at", None) is None):
             raise missing(model, key, deleted=deleted)

@@ -3,7 +3,7 @@
 What a domain uses is here; the worker (`crm.jobs.worker`) is imported by the process that runs it.
 """
 
-from crm.jobs.queue import Job, cancel, depth, enqueue, prioritise
+from crm.jobs.queue import Job, cancel, depth, enqueue, forget, prioritise
 from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "cancel",
     "depth",
     "enqueue",
+    "forget",
     "prioritise",
 ]

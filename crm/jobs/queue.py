@@ -35,6 +35,7 @@ _CANCEL: Final = Statement(
 _PRIORITISE: Final = Statement(
     "UPDATE procrastinate_jobs SET priority = $2::integer WHERE id = ANY($1::bigint[]) AND status = 'todo'"
 )
+_FORGET: Final = Statement("DELETE FROM procrastinate_jobs WHERE id = ANY($1::bigint[])")
 _DEPTH: Final = Statement(
     "SELECT count(*)::integer AS depth FROM procrastinate_jobs WHERE queue_name = $1::text AND status = 'todo'"
 )
@@ -72,6 +73,11 @@ async def enqueue(unit: Unit, *jobs: Job) -> list[int]:
 async def cancel(unit: Unit, ids: Sequence[int]) -> None:
     """Take jobs out of the queue; those that run are told to stop, once this transaction commits."""
     await unit.execute(_CANCEL, [encode(list(ids))])
+
+
+async def forget(unit: Unit, ids: Sequence[int]) -> None:
+    """Remove jobs whose worker is dead; should it only have been frozen, nobody minds its end of them any more."""
+    await unit.execute(_FORGET, [encode(list(ids))])
 
 
 async def prioritise(unit: Unit, ids: Sequence[int], priority: int) -> None:

@@ -6,6 +6,7 @@ What procrastinate does unexpectedly, and what is done about it here, is in docs
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
+from crm.core.database import Database
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
 from crm.jobs.roster import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
@@ -28,18 +30,23 @@ log = structlog.get_logger()
 _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
 _CONNECTIONS: Final = 4
+_CHORES_AT_ONCE: Final = 2
+_REST: Final = 20
+# After the grace: for putting back what did not end.
+_FAREWELL_SECONDS: Final = 10.0
+_BEAT: Final = Statement("UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id = $1::bigint")
 
 # A job whose worker died goes back; one that keeps killing its workers is given up.
 _RESCUE: Final = Statement(
     """
     WITH lost AS (
-      SELECT job.id, job.task_name, job.attempts FROM procrastinate_jobs AS job
+      SELECT job.id, job.task_name, job.attempts, job.abort_requested FROM procrastinate_jobs AS job
       LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
       WHERE job.status = 'doing' AND job.queue_name = ANY($2::text[])
         AND (worker.id IS NULL OR worker.last_heartbeat < clock_timestamp() - make_interval(secs => $1::float))
       FOR UPDATE OF job SKIP LOCKED
     )
-    SELECT task_name, id::text, CASE WHEN attempts < $3::integer
+    SELECT task_name, id::text, CASE WHEN attempts < $3::integer AND NOT abort_requested
       THEN procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL) IS NOT NULL
       ELSE procrastinate_finish_job_v1(id, 'failed', true) IS NULL END, attempts < $3::integer
     FROM lost
@@ -62,19 +69,39 @@ class Worker:
         """Take no more work, give what runs its time, put the rest back, and end."""
         self._stopping.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to."""
+        return self._stopping.is_set()
+
     async def run(self) -> None:
         """Work until `stop`."""
         following = [asyncio.create_task(Following(one, self._shop).run()) for one in self._roster.followers]
-        chores = [asyncio.create_task(self._repeat(one)) for one in [*self._roster.chores, self._rescue()]]
+        aside = self._aside()
+        chores = [asyncio.create_task(self._repeat(one, aside)) for one in [*self._roster.chores, self._rescue()]]
         driving = asyncio.create_task(self._drive())
         log.info("worker.started", handlers=len(self._roster.handlers), followers=len(following))
         try:
             await self._stopping.wait()
         finally:
+            grace = self._shop.settings.worker_grace_seconds
+            log.info("worker.stopping", grace_seconds=grace)
             await _ended(following)
-            await asyncio.gather(self._driven(driving), self._seen_off())
+            await asyncio.gather(self._driven(driving, grace), self._seen_off(grace))
             await _ended(chores)  # last: leases are kept until the jobs have ended
+            aside.database.close()
             log.info("worker.stopped")
+
+    def _aside(self) -> Shop:
+        """For chores: leases must be kept even when the jobs use up all other connections."""
+        settings = self._shop.settings
+        database = Database(
+            self._shop.database.url,
+            size=_CHORES_AT_ONCE,
+            prepared_max=settings.prepared_max,
+            timeout=settings.connect_timeout_seconds,
+        )
+        return replace(self._shop, database=database)
 
     # Jobs
 
@@ -82,7 +109,7 @@ class Worker:
         """Run procrastinate's worker; when it ends by itself (PostgreSQL was away), start it again."""
         settings = self._shop.settings
         queues = sorted({one.queue for one in self._roster.handlers})
-        while queues:
+        while queues and not self._stopping.is_set():
             try:
                 app = self._app()
                 async with app.open_async():
@@ -103,16 +130,31 @@ class Worker:
                 log.warning("worker.restarting", error=_cause(error))
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _driven(self, driving: "asyncio.Task[None]") -> None:
+    async def _driven(self, driving: "asyncio.Task[None]", grace: float) -> None:
         """Being cancelled, procrastinate stops gracefully: it gives what runs so much time."""
+        beating = asyncio.create_task(self._repeat(self._heartbeat(), self._shop))
         if self._driver is not None:
-            self._driver.shutdown_graceful_timeout = self._shop.settings.worker_grace_seconds
-        await _ended([driving])
+            self._driver.shutdown_graceful_timeout = grace
+        driving.cancel()
+        _, late = await asyncio.wait({driving}, timeout=grace + _FAREWELL_SECONDS)
+        if late:  # PostgreSQL is away, say; what runs is found by its lease, or by its heartbeat
+            log.error("worker.stopped_late", running=len(self._outliving))
+        await _ended([beating])
 
-    async def _seen_off(self) -> None:
+    def _heartbeat(self) -> Chore:
+        """Say that the jobs that still run are alive: procrastinate does not any more when it stops."""
+
+        async def beat(shop: Shop) -> None:
+            key = self._driver.worker_id if self._driver is not None else None
+            if key is not None:
+                await shop.database.write(_BEAT, [encode(key)])
+
+        return Chore("heartbeat", self._shop.settings.worker_heartbeat_seconds, beat)
+
+    async def _seen_off(self, grace: float) -> None:
         """The same for what procrastinate does not know of any more."""
         if self._outliving:
-            await asyncio.wait(self._outliving, timeout=self._shop.settings.worker_grace_seconds)
+            await asyncio.wait(self._outliving, timeout=grace)
         await _ended(list(self._outliving))
 
     def _app(self) -> procrastinate.App:
@@ -163,6 +205,8 @@ class Worker:
         except asyncio.CancelledError:
             if context.abort_reason() is AbortReason.USER_REQUEST or self._stopping.is_set():
                 await _ended([running])
+                if not running.cancelled() and running.exception() is None:
+                    return  # it has seen to what is left to do: its job may go
             else:
                 self._outliving.add(running)
                 running.add_done_callback(self._outlived_ended)
@@ -193,15 +237,18 @@ class Worker:
 
     # Chores
 
-    async def _repeat(self, chore: Chore) -> None:
+    async def _repeat(self, chore: Chore, shop: Shop) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
-                await chore.run(self._shop)
+                await chore.run(shop)
             except (ConnectionLost, errors.Unavailable) as error:
                 log.info("chore.waiting", chore=chore.name, error=str(error)[:200])
             except Exception:  # one that fails must not end the others
                 log.exception("chore.failed", chore=chore.name)
-            await asyncio.sleep(chore.seconds)
+            # With a long queue a look takes long: no chore takes more than a part of its time, and of PostgreSQL's.
+            await asyncio.sleep(max(chore.seconds, min((clock() - began) * _REST, _LONGEST_PAUSE)))
 
 
 class _Retries(BaseRetryStrategy):

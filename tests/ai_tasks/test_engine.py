@@ -80,10 +80,11 @@ class TestRetries:
         assert "KeyError" not in failed["error"]
         assert '"ai_task.broke"' in worker.log()
 
-    async def test_a_type_that_the_worker_does_not_know_fails_clearly(self, put, reaches, start_worker):
+    async def test_a_type_that_the_worker_does_not_know_is_left_to_others(self, put, reaches, start_worker):
+        """As while a new version is rolled out."""
         start_worker()
-        failed = await reaches(put("of the next version", max_retries=0), "FAILED")
-        assert failed["errorCode"] == "UNKNOWN_TYPE"
+        waiting = await reaches(put("of the next version", max_retries=0), "RETRYING")
+        assert (waiting["errorCode"], waiting["attempts"][0]["outcome"]) == ("UNKNOWN_TYPE", "POSTPONED")
 
 
 class TestTime:
@@ -174,6 +175,19 @@ class TestOrder:
         assert behind.fetchone()["n"] > 5
 
 
+class TestBacklog:
+    async def test_of_old_ones_does_not_hold_up_what_is_urgent(self, put, reaches, start_worker, db):
+        """They go ahead in their turn: one for three others."""
+        old = [put("echo", priority="low", scheduled="-1 hour") for _ in range(30)]
+        urgent = [put("echo", priority="urgent") for _ in range(9)]
+        start_worker(CRM_WORKER_CONCURRENCY="1", CRM_AI_TASK_AGING_SECONDS="1")
+        for key in [*old, *urgent]:
+            await reaches(key, "COMPLETED", seconds=30)
+        rows = db.execute("SELECT id::text, priority FROM ai_tasks ORDER BY started_at").fetchall()
+        places = [place for place, row in enumerate(rows) if row["priority"] == "urgent"]
+        assert places[-1] < 15, places
+
+
 class TestDeadWorker:
     async def test_loses_nothing_and_does_nothing_twice(self, create, reaches, start_worker, db, jobs_gone):
         """`kill -9` in the middle of tasks, again and again."""
@@ -202,8 +216,18 @@ class TestDeadWorker:
         await reaches(task["id"], "RETRYING", "COMPLETED", seconds=20)
         assert time.monotonic() - killed < 15
 
-    async def test_that_a_task_keeps_killing_is_spared_in_the_end(self, put, reaches, start_worker):
-        key = put("poison", max_retries=1)
+    async def test_is_no_failure_of_its_tasks(self, create, reaches, start_worker):
+        worker = start_worker()
+        task = await create(input={"seconds": 1}, maxRetries=0)
+        await reaches(task["id"], "RUNNING")
+        worker.kill()
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED")
+        assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
+
+    async def test_that_a_task_keeps_killing_is_spared_in_the_end(self, put, reaches, start_worker, db):
+        key = put("poison", max_retries=0)
+        db.execute("UPDATE ai_tasks SET losses = 4")  # it is given up with the sixth
         for _ in range(2):
             worker = start_worker()
             await asyncio.to_thread(worker.process.wait, 20)
@@ -244,9 +268,38 @@ class TestDeadWorker:
         assert (after["version"], after["attempts"]) == (done["version"], done["attempts"])
         assert str(second.pid) in after["attempts"][1]["worker"]
 
-    async def test_blocked_by_its_own_code_loses_the_task_and_goes_on(self, put, create, reaches, start_worker):
+    async def test_woken_while_another_runs_its_task_leaves_that_alone(self, create, reaches, start_worker, show):
+        first = start_worker()
+        task = await create("slow", input={"seconds": 4})
+        await reaches(task["id"], "RUNNING")
+        os.kill(first.pid, signal.SIGSTOP)
+        second = start_worker()
+        while (await show(task["id"]))["attempt"] < 2:
+            await asyncio.sleep(0.05)
+        os.kill(first.pid, signal.SIGCONT)  # its four seconds are over: it has a result, and a token of yesterday
+        await asyncio.sleep(1)
+        running = await show(task["id"])
+        assert (running["status"], running["result"], running["attempts"][1]["outcome"]) == ("RUNNING", None, None)
+        assert '"ai_task.lease_lost"' in first.log()
+        done = await reaches(task["id"], "COMPLETED")
+        assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
+        assert str(second.pid) in done["attempts"][1]["worker"]
+
+    async def test_the_only_one_and_frozen_for_a_while_keeps_its_tasks(self, create, reaches, start_worker):
+        """As on a laptop that was closed: nobody else has them, so they are its own."""
+        worker = start_worker()
+        task = await create(input={"seconds": 1})
+        await reaches(task["id"], "RUNNING")
+        os.kill(worker.pid, signal.SIGSTOP)
+        await asyncio.sleep(3)
+        os.kill(worker.pid, signal.SIGCONT)
+        done = await reaches(task["id"], "COMPLETED")
+        assert [one["outcome"] for one in done["attempts"]] == ["COMPLETED"]
+
+    async def test_blocked_by_its_own_code_loses_the_task_and_goes_on(self, put, create, reaches, start_worker, db):
         start_worker()
         key = put("freeze", max_retries=0)
+        db.execute("UPDATE ai_tasks SET losses = 5")
         await reaches(key, "RUNNING")
         start_worker()
         failed = await reaches(key, "FAILED", "COMPLETED", seconds=20)
@@ -265,7 +318,7 @@ class TestStop:
         for task in tasks:
             assert (await reaches(task["id"], "COMPLETED", seconds=1))["attempt"] == 1
 
-    async def test_puts_back_those_that_do_not(self, create, reaches, show, start_worker):
+    async def test_puts_back_those_that_do_not(self, create, reaches, show, start_worker, db):
         worker = start_worker(CRM_WORKER_GRACE_SECONDS="0.3")
         tasks = [await create(input={"seconds": 4}) for _ in range(10)]
         for task in tasks:
@@ -274,6 +327,37 @@ class TestStop:
         for task in tasks:
             found = await show(task["id"])
             assert (found["status"], [one["outcome"] for one in found["attempts"]]) == ("QUEUED", ["RELEASED"])
+        jobs = db.execute("SELECT id FROM procrastinate_jobs ORDER BY id").fetchall()
+        named = db.execute("SELECT job_id AS id FROM ai_tasks ORDER BY job_id").fetchall()
+        assert jobs == named  # one each, which can be cancelled and moved
         start_worker()
         for task in tasks:
             await reaches(task["id"], "COMPLETED", seconds=20)
+
+    async def test_says_meanwhile_that_it_lives(self, create, reaches, start_worker):
+        """Whoever takes long to stop is not dead: nobody else takes its jobs."""
+        first = start_worker(CRM_WORKER_GRACE_SECONDS="10", CRM_AI_TASK_LEASE_SECONDS="10")
+        task = await create(input={"seconds": 5})
+        await reaches(task["id"], "RUNNING")
+        first.process.send_signal(signal.SIGTERM)
+        second = start_worker()
+        assert await asyncio.to_thread(first.process.wait, 20) == 0
+        assert (await reaches(task["id"], "COMPLETED", seconds=1))["attempt"] == 1
+        assert "rescued" not in second.log()
+        assert "Traceback" not in first.log()
+
+    async def test_takes_code_along_that_does_not_listen(self, put, reaches, start_worker):
+        worker = start_worker(CRM_WORKER_GRACE_SECONDS="0.3")
+        await reaches(put("stubborn"), "RUNNING")
+        began = time.monotonic()
+        assert await asyncio.to_thread(worker.stop) == 0
+        assert time.monotonic() - began < 6  # it would go on for eight
+
+    async def test_asked_twice_happens_at_once(self, create, reaches, start_worker):
+        worker = start_worker(CRM_WORKER_GRACE_SECONDS="30")
+        task = await create(input={"seconds": 30})
+        await reaches(task["id"], "RUNNING")
+        worker.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        worker.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(worker.process.wait, 3) == 1
