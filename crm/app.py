@@ -3,8 +3,11 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import FrameType
+from typing import Any
 from uuid import UUID
 
 from starlette.applications import Starlette
@@ -16,6 +19,7 @@ from starlette.types import ASGIApp
 
 from crm.access import LocalGate, TokenGate
 from crm.ai.build import build as build_ai
+from crm.ai_tasks.runner import Sweeper
 from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
@@ -32,8 +36,8 @@ from crm.rest.websocket import AiTaskWebSocket
 from crm.schema import schema
 from crm.settings import Settings, settings
 
-if TYPE_CHECKING:
-    from crm.jobs.worker import Worker
+# What ends something that runs in the background.
+End = Callable[[], Awaitable[None]]
 
 
 class App:
@@ -92,27 +96,59 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         _settle_garbage_collector()
         self.engine.feed.start()
-        inside = self._work_inside()
+        shop = Shop(self.database, self.engine.feed, self._config, self.ai)
+        background = self._work_inside(shop) if self._config.worker_inside else self._sweep(shop)
         try:
             yield
         finally:
-            if inside is not None:
-                worker, running = inside
-                worker.stop()
-                await running
+            await background()
             await self.engine.subscriptions.stop()
             await self.engine.feed.stop()
             await self.ai.close()
             self.database.close()
 
-    def _work_inside(self) -> "tuple[Worker, asyncio.Task[None]] | None":
+    @staticmethod
+    def _work_inside(shop: Shop) -> End:
         """A worker in this process: for one machine, where a second process is more trouble than it is worth."""
-        if not self._config.worker_inside:
-            return None
         from crm.worker import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
 
-        worker = make(Shop(self.database, self.engine.feed, self._config, self.ai))
-        return worker, asyncio.create_task(worker.run())
+        worker = make(shop)
+        running = asyncio.create_task(worker.run())
+        _on_signal(worker.stop)  # with the last requests, not after them
+
+        async def end() -> None:
+            worker.stop()
+            await running
+
+        return end
+
+    @staticmethod
+    def _sweep(shop: Shop) -> End:
+        """Without one: AI tasks whose worker died are told to have lost it, though it may have been the last."""
+        sweeping = asyncio.create_task(Sweeper(shop).sweep_always())
+
+        async def end() -> None:
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
+
+        return end
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    """Do this too when the process is told to stop; whoever else is told is told as before."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def both(number: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(stop)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(number, both)
 
 
 def _settle_garbage_collector() -> None:

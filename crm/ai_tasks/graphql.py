@@ -396,17 +396,20 @@ class AiTaskMutation:
 class AiTaskSubscription:
     """AI tasks, live."""
 
-    @graph.stream(entities=["ai_task"], resumes=False)
+    @graph.stream(entities=["ai_task"], resumes=False, first=AiTaskService.named)
     def ai_task_updated(
         after_xid: ColumnElement[Any],
         after_id: ColumnElement[Any],
         until_xid: ColumnElement[Any],
         id: Annotated[
-            strawberry.ID | None, graph.checked(parse_uuid, "Only this task; all of yours if omitted.")
+            strawberry.ID | None, graph.checked(parse_uuid, "Only this task, shown at once; all of yours if omitted.")
         ] = None,
         lead_id: Annotated[int | None, strawberry.argument(description="Only tasks about this lead.")] = None,
     ) -> AsyncIterator[AiTask]:
-        """A task whenever it has changed, as it is then. Changes that follow closely come as one; see `version`."""
+        """A task whenever it has changed, as it is then. Changes that follow closely come as one; see `version`.
+
+        With an `id` it begins with how that task is now, for it may have ended before anybody asked.
+        """
         return updates(after_xid, after_id, until_xid, id, lead_id)
 
     @graph.pulse(entities=["ai_task", "ai_tasks"])

@@ -182,8 +182,8 @@ class Sweeper:
         self._shop = shop
         self._from: float | None = None
 
-    async def sweep(self) -> None:
-        """Give back what was lost. When PostgreSQL was away, or we were, those that live renew their leases first."""
+    async def sweep(self, idle: float = 0) -> None:
+        """Give back what was lost so long ago. When PostgreSQL was away, those that live renew their leases first."""
         clock = asyncio.get_running_loop().time
         lease = self._shop.settings.ai_task_lease_seconds
         if self._from is None:
@@ -191,7 +191,7 @@ class Sweeper:
         if clock() < self._from:
             return
         try:
-            count = await leases.end_lost(self._shop)
+            count = await leases.end_lost(self._shop, idle)
         except _AWAY:
             self._from = clock() + lease
             raise
@@ -199,15 +199,16 @@ class Sweeper:
             log.warning("ai_task.rescued", tasks=count)
 
     async def sweep_always(self) -> None:
-        """For a process without a worker: what was lost is told, even if nobody is there to run it again."""
+        """For a process without a worker: after them, so only when there is none."""
+        pause = self._shop.settings.ai_task_lease_seconds * RENEWAL
         while True:
             try:
-                await self.sweep()
+                await self.sweep(pause)
             except _AWAY as error:
                 log.info("ai_task.sweep_waits", error=str(error)[:200])
             except Exception:  # one look that fails must not end the others
                 log.exception("ai_task.sweep_failed")
-            await asyncio.sleep(self._shop.settings.ai_task_lease_seconds / 2)
+            await asyncio.sleep(pause)
 
 
 async def requeue(shop: Shop) -> None:

@@ -88,6 +88,11 @@ class AiTaskService(Service):
         return select(AiTask).where(AiTask.id == type_coerce(key, Uuid()))
 
     @staticmethod
+    def named(id: Operand = None, lead_id: Operand = None) -> Select[Any] | None:  # noqa: A002, ARG004
+        """The one task that a subscription is about, if it is about one."""
+        return None if id is None else AiTaskService.with_id(id)
+
+    @staticmethod
     def attempts_of(task_id: Operand) -> Select[Any]:
         """A task's attempts, the first first."""
         return select(AiTaskAttempt).where(AiTaskAttempt.task_id == task_id).order_by(AiTaskAttempt.number)

@@ -92,6 +92,8 @@ class Declaration:
     extra_cost: Price | None = None
     # Of what kind the records are that a stream's events are about; None: any.
     entities: frozenset[str] | None = None
+    # Of a stream: the row that it begins with, from its arguments.
+    first: Callable[..., Any] | None = None
     pulse_seconds: float = 0.0
     # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
     wants_viewer: bool = False
@@ -261,18 +263,28 @@ def answered(*, role: Role = Role.VIEWER) -> Callable[[F], F]:
 @overload
 def stream(function: F) -> F: ...
 @overload
-def stream(*, entities: Sequence[str], resumes: bool = ...) -> Callable[[F], F]: ...
-def stream(function: F | None = None, *, entities: Sequence[str] | None = None, resumes: bool = True) -> Any:
+def stream(
+    *, entities: Sequence[str], resumes: bool = ..., first: Callable[..., Any] | None = ...
+) -> Callable[[F], F]: ...
+def stream(
+    function: F | None = None,
+    *,
+    entities: Sequence[str] | None = None,
+    resumes: bool = True,
+    first: Callable[..., Any] | None = None,
+) -> Any:
     """A subscription: the function gets a place in the event stream and a watermark, and returns the events between.
 
     What it returns may be other rows than events, if they have columns `stream_xid` and `stream_id`: where in the
     stream each stands. `entities` are the kinds of records whose events it asks for. One that `resumes` takes `after`.
+    What `first` returns for the arguments, a statement or None, is shown before the first event, as it is then; a row
+    that is not there is NOT_FOUND.
     """
     kinds = None if entities is None else frozenset(entities)
 
     def declare(found: F) -> Any:
         extra = {"after": AfterChange} if resumes else {}
-        return _field(found, "stream", skip=3, extra=extra, entities=kinds)
+        return _field(found, "stream", skip=3, extra=extra, entities=kinds, first=first)
 
     return declare if function is None else declare(function)
 

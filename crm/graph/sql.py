@@ -69,6 +69,14 @@ class Compiler:
         """A root field as one JSON value."""
         return self._edge(field, None, None)
 
+    def first(self, field: Selected) -> ColumnElement[Any] | None:
+        """The row that a stream begins with, if its arguments name one."""
+        assert field.shape is not None
+        assert field.shape.declaration is not None
+        found = field.shape.declaration.first
+        statement = found(**self._given[field].keywords) if found is not None else None
+        return None if statement is None else self._one(field, visible(statement, None))
+
     def record(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
         """One row of `rows` as a JSON object."""
         return self._object([(child.key, self._value(child, type_name, rows)) for child in children], rows)

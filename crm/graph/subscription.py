@@ -126,6 +126,28 @@ class Stream:
         return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
 
 
+class First:
+    """The row that a stream begins with."""
+
+    def __init__(self, root: Selected) -> None:
+        self._root = root
+        self._shaped = Shaped([root], self._build)
+
+    async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+        """The row as it is now; None if the arguments name none."""
+        result = await feed.read(*self._shaped.step(variables, viewer))
+        if not result.ntuples:
+            return None
+        found = result.get_value(0, 0)
+        if found is None:
+            raise errors.NotFound
+        return found
+
+    def _build(self, compiler: Compiler) -> Select[Any]:
+        row = compiler.first(self._root)
+        return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)
+
+
 @dataclass(eq=False)
 class Channel:
     """A stream that several sockets follow: read once, remembered for a while."""
@@ -243,6 +265,9 @@ class Subscriptions:
         channel.followers += 1
         prefix = b'{"data":{"%s":' % root.key.encode()
         try:
+            first = await self._first(root, variables, viewer)  # after `position`, so that nothing is missed between
+            if first is not None:
+                yield prefix + first + b"}}"
             async for item in channel.follow(position):
                 yield prefix + item.json + b"}}"
         finally:
@@ -254,6 +279,13 @@ class Subscriptions:
                 if not self._channels and self._looking is not None:
                     self._looking.cancel()
                     self._looking = None
+
+    async def _first(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+        assert root.shape is not None
+        assert root.shape.declaration is not None
+        if root.shape.declaration.first is None:
+            return None
+        return await First(root).read(self._feed, variables, viewer)
 
     def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
         interest = Interest.of(root, variables)

@@ -223,8 +223,10 @@ class _Session:
             self._put({"type": "subscribed", **topic.named})
         async for shown in engine.subscribe(feed.named.request(topic.variables), viewer, since=since):
             task = feed.payload(shown)
-            if topic.channel == "task" and _version(task) <= seen:
-                continue
+            if topic.channel == "task":
+                if _version(task) <= seen:
+                    continue
+                seen = _version(task)
             self._outbox.put(topic.message("task.updated", "task", task))
 
     def _refuse(self, error: errors.CrmError, topic: Topic | None = None) -> None:

@@ -7,7 +7,10 @@ import time
 from datetime import datetime
 from itertools import pairwise
 
+import httpx2
+import psycopg
 import pytest
+from servers import Server
 
 ROUNDS = int(os.environ.get("CRM_FAULT_ROUNDS", "3"))
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"
@@ -308,6 +311,26 @@ class TestDeadWorker:
         await reaches(task["id"], "COMPLETED")
 
 
+async def _ask(server, query):
+    headers = {"Authorization": f"Bearer {server.token()}"}
+    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
+        return await client.post("/graphql", json={"query": query})
+
+
+class TestWithoutAnyWorker:
+    async def test_what_the_last_one_ran_is_told_to_have_lost_it(self, server, create, reaches, start_worker, tmp_path):
+        alone = Server(server.database_url, tmp_path / "log", CRM_AI_TASK_LEASE_SECONDS="2").start()
+        try:
+            worker = start_worker()
+            task = await create(input={"seconds": 30})
+            await reaches(task["id"], "RUNNING")
+            worker.kill()
+            waiting = await reaches(task["id"], "RETRYING")
+            assert (waiting["errorCode"], waiting["attempts"][0]["outcome"]) == ("WORKER_LOST", "LOST")
+        finally:
+            alone.stop()
+
+
 class TestStop:
     async def test_lets_ten_running_tasks_end(self, create, reaches, start_worker):
         worker = start_worker()
@@ -345,6 +368,24 @@ class TestStop:
         assert (await reaches(task["id"], "COMPLETED", seconds=1))["attempt"] == 1
         assert "rescued" not in second.log()
         assert "Traceback" not in first.log()
+
+    async def test_of_a_server_with_a_worker_inside_takes_no_more_work(self, server, put, show, tmp_path):
+        """Though a request goes on for a while yet."""
+        inside = Server(server.database_url, tmp_path / "log", CRM_WORKER_INSIDE="true").start()
+        try:
+            with psycopg.connect(server.database_url) as other:
+                other.execute("SET idle_in_transaction_session_timeout = 0")
+                other.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+                pending = asyncio.create_task(_ask(inside, "{ tasks(limit: 1) { id } }"))
+                await asyncio.sleep(0.5)
+                os.kill(inside.pid, signal.SIGTERM)
+                await asyncio.sleep(1)
+                key = put("echo")
+                await asyncio.sleep(1.5)
+            assert (await pending).json() == {"data": {"tasks": []}}
+            assert (await show(key))["status"] == "QUEUED"
+        finally:
+            inside.stop()
 
     async def test_takes_code_along_that_does_not_listen(self, put, reaches, start_worker):
         worker = start_worker(CRM_WORKER_GRACE_SECONDS="0.3")

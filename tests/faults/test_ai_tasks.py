@@ -144,6 +144,19 @@ class TestPostgres:
         outcomes = ledger.rows("SELECT outcome FROM ai_task_attempts ORDER BY outcome")
         assert [one["outcome"] for one in outcomes] == ["cancelled", *["completed"] * 3]
 
+    async def test_away_for_good_does_not_keep_a_worker_that_is_to_stop(self, own_postgres, start_server, ledger, hire):
+        server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2")
+        crew = await hire(CRM_WORKER_GRACE_SECONDS="2")
+        await ledger.create(server, "sleep", seconds=30)
+        await ledger.until(lambda: ledger.journal("began"))
+        crew.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(own_postgres.kill)
+        try:
+            assert await crew.ended() == 0
+        finally:
+            await asyncio.to_thread(own_postgres.start)
+
 
 class States:
     """What a subscriber saw of each task."""
