@@ -1,6 +1,6 @@
 """Types of AI tasks: what each takes, and what runs it. `work.py` has those that there are."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.graph.arguments import check_text
 from crm.jobs import Shop
 
 I = TypeVar("I", bound=BaseModel)  # noqa: E741  (an input)
@@ -86,4 +87,16 @@ def checked_input(kind: Kind[I], given: object) -> dict[str, Any]:
         place = ".".join(["input", *(str(part) for part in first["loc"])])
         message = f"`{place}`, for the task type {kind.name}: {first['msg']}."
         raise errors.BadUserInput(message, field=place) from None
-    return found.model_dump(mode="json", exclude_unset=True)
+    values = found.model_dump(mode="json", exclude_unset=True)
+    for place, text in _texts(values, "input"):
+        check_text(text, place)
+    return values
+
+
+def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:
+    """Each text within, and where it is."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(one, f"{place}.{key}")
