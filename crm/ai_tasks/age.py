@@ -21,7 +21,7 @@ _AGE: Final = Statement(
       WHERE status IN ('queued', 'retrying') AND NOT aged AND due_at < now() - make_interval(secs => $1::float)
       ORDER BY due_at LIMIT greatest($2::integer - (SELECT number FROM ahead), 0) FOR UPDATE SKIP LOCKED
     )
-    UPDATE ai_tasks SET aged = true FROM old WHERE ai_tasks.id = old.id AND job_id IS NOT NULL RETURNING job_id
+    UPDATE ai_tasks SET aged = true WHERE id = ANY(ARRAY(SELECT id FROM old)) AND job_id IS NOT NULL RETURNING job_id
     """
 )
 

@@ -31,7 +31,7 @@ _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
 _CONNECTIONS: Final = 4
 _CHORES_AT_ONCE: Final = 2
-_REST: Final = 20
+_REST: Final = 50
 # After the grace: for putting back what did not end.
 _FAREWELL_SECONDS: Final = 10.0
 _BEAT: Final = Statement("UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id = $1::bigint")
