@@ -26,24 +26,6 @@ class NotGraphQL(errors.BadUserInput):
     """Send one request: {"query": "...", "variables": {...}}. Batches are not taken."""
 
 
-class MethodNotAllowed(NotGraphQL):
-    """Send GraphQL by POST (or queries by GET)."""
-
-    status = 405
-
-
-class NotAcceptable(NotGraphQL):
-    """Accept application/graphql-response+json or application/json."""
-
-    status = 406
-
-
-class UnsupportedMediaType(NotGraphQL):
-    """Send the request as `Content-Type: application/json`, in UTF-8."""
-
-    status = 415
-
-
 @dataclass(frozen=True)
 class Answer:
     """What a request gets: finished JSON, and its HTTP status by the media type that the client takes."""

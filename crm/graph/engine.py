@@ -26,7 +26,7 @@ from crm.core.identity import Viewer
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
 from crm.graph import answer
-from crm.graph.answer import Answer, MethodNotAllowed
+from crm.graph.answer import Answer
 from crm.graph.arguments import plain
 from crm.graph.documents import Document, Operation, aware_of_one_of
 from crm.graph.plan import Plan, SecondUseCache
@@ -187,7 +187,7 @@ class Engine:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
                 return answer.refused(errors.BadUserInput(message))
             if not mutations:
-                return answer.turned_away(MethodNotAllowed("Send mutations by POST."))
+                return answer.turned_away(errors.MethodNotAllowed("Send mutations by POST."))
             return await self._mutation(operation, variables, viewer)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.refused(error)

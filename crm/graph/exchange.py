@@ -8,7 +8,6 @@ import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.graph.answer import UnsupportedMediaType
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -62,7 +61,7 @@ def check_content_type(given: bytes) -> None:
     kind, *parameters = (part.strip() for part in given.lower().split(b";"))
     charsets = [part for part in parameters if part.startswith(b"charset")]
     if kind != JSON or not _CHARSETS.issuperset(charsets):
-        raise UnsupportedMediaType
+        raise errors.UnsupportedMediaType
 
 
 def loaded(text: bytes | bytearray, what: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from crm.core import errors
 from crm.core.identity import PROGRAM, Viewer
-from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, refused
+from crm.graph.answer import Answer, refused
 from crm.graph.engine import Engine
 from crm.graph.exchange import (
     JSON,
@@ -68,8 +68,7 @@ class Rest:
                     return _NO_CONTENT, b""
                 _deprecate(bound.endpoint, scope["raw_path"], out)
                 if not _acceptable(headers.get(b"accept", b"")):
-                    message = "Accept application/json."
-                    raise NotAcceptable(message)  # noqa: TRY301
+                    raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, headers, receive)
                 variables = bound.variables(places, scope["query_string"], body)
@@ -136,7 +135,7 @@ def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | N
     if method == "OPTIONS":
         return None
     message = f"There is no {method[:20]} at this address; there is: {names}."
-    raise MethodNotAllowed(message)
+    raise errors.MethodNotAllowed(message)
 
 
 def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:

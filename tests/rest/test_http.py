@@ -36,7 +36,7 @@ class TestAddresses:
         if method == "HEAD":
             assert (response.status_code, response.content) == (405, b"")
         else:
-            assert allowed in refused(response, 405)["message"]
+            assert allowed in refused(response, 405, "METHOD_NOT_ALLOWED")["message"]
 
     async def test_options_tell_the_same(self, api):
         response = await api.options(TASKS, headers={"Authorization": ""})
@@ -84,12 +84,13 @@ class TestMediaTypes:
 
     @pytest.mark.parametrize("accept", ["text/html", "application/graphql-response+json", "application/json;q=0"])
     async def test_and_nothing_else(self, api, accept):
-        refused(await api.get(TASKS, headers={"Accept": accept}), 406)
+        refused(await api.get(TASKS, headers={"Accept": accept}), 406, "NOT_ACCEPTABLE")
 
     @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
     async def test_a_body_is_json(self, api, kind, db):
         content = json.dumps(ECHO).encode()
-        refused(await api.post(TASKS, content=content, headers={"Content-Type": kind}), 415)
+        response = await api.post(TASKS, content=content, headers={"Content-Type": kind})
+        refused(response, 415, "UNSUPPORTED_MEDIA_TYPE")
         assert db.execute("SELECT count(*) AS count FROM ai_tasks").fetchone()["count"] == 0
 
 
