@@ -11,11 +11,10 @@ from crm.graph.answer import Answer
 from crm.graph.engine import Engine
 from crm.graph.named import Checked, Named, Variable
 from crm.rest.parameters import fits_address, parameters, refuse_unknown
+from crm.rest.shown import Shown
 
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
-
-Shown = tuple[int, bytes]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -23,10 +24,11 @@ from crm.graph.exchange import (
     preferred,
 )
 from crm.graph.patience import Patience
-from crm.rest import render
+from crm.rest import problem, render
 from crm.rest.endpoint import Bound, Endpoint, Router
+from crm.rest.shown import Shown
 
-_ACCEPTED: Final = {JSON: JSON, b"application/*": JSON, b"*/*": JSON}
+_ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
 _NO_CONTENT: Final = 204
 _CREATED: Final = range(201, 203)
 # Whoever asks whether things work waits no longer than this for the answer that they do not.
@@ -46,26 +48,25 @@ class Rest:
         """One request."""
         headers = dict(scope["headers"])
         out: _Headers = []
-        status, body = await self._shown(scope, headers, receive, out)
-        if status != _NO_CONTENT:
-            out += [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-        if status == errors.Unauthenticated.status:
-            out.append((b"www-authenticate", b"Bearer"))
-        pause = render.retry_after(body) if status >= errors.RateLimited.status else None
-        if pause is not None:
-            out.append((b"retry-after", pause))
-        await send({"type": "http.response.start", "status": status, "headers": [*out, *SAFE_HEADERS]})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        shown = await self._shown(scope, headers, receive, out)
+        if shown.status != _NO_CONTENT:
+            out += [
+                (b"content-type", shown.media_type + b"; charset=utf-8"),
+                (b"content-length", b"%d" % len(shown.body)),
+            ]
+        out += [*shown.headers, *SAFE_HEADERS]
+        await send({"type": "http.response.start", "status": shown.status, "headers": out})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else shown.body})
 
-    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> render.Shown:
-        """The status and the body, within the request's deadline; headers of the answer's own go to `out`."""
+    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> Shown:
+        """The answer, within the request's deadline; headers that are there even if it fails go to `out`."""
         try:
             with Patience(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 found, places = self._router.find(scope["path"])
                 bound = _chosen(found, scope["method"], out)
                 if bound is None:
-                    return _NO_CONTENT, b""
+                    return Shown(_NO_CONTENT)
                 _deprecate(bound.endpoint, scope["raw_path"], out)
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
@@ -74,11 +75,11 @@ class Rest:
                 variables = bound.variables(places, scope["query_string"], body)
                 patience.watch(receive)
                 answer = await self._run(bound, variables, viewer, stale=headers.get(b"x-allow-stale") == b"true")
-                return _finished(bound, answer, viewer, out)
+                return _finished(bound, answer, viewer)
         except TimeoutError:
-            return render.refused(errors.Timeout())
+            return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
-            return render.refused(error)
+            return problem.refused(error)
 
     async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
         """Who asks; None for somebody without a token where those get an answer too."""
@@ -145,15 +146,13 @@ def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
         out.append((b"link", b'<%s>; rel="successor-version"' % path))
 
 
-def _finished(bound: Bound, answer: Answer, viewer: Viewer | None, out: _Headers) -> render.Shown:
+def _finished(bound: Bound, answer: Answer, viewer: Viewer | None) -> Shown:
     endpoint = bound.endpoint
     if endpoint.shown is not None:
         return endpoint.shown(answer, viewer is not None)
-    status, body = render.shown(answer, bound)
-    place = bound.location(body) if status in _CREATED else None
-    if place is not None:
-        out.append((b"location", place))
-    return status, body
+    shown = render.shown(answer, bound)
+    place = bound.location(shown.body) if shown.status in _CREATED else None
+    return shown if place is None else replace(shown, headers=[(b"location", place)])
 
 
 @lru_cache(maxsize=256)

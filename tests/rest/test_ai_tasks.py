@@ -56,7 +56,7 @@ class TestBatch:
     async def test_or_none(self, api):
         inputs = [ECHO, {"taskType": "nothing"}, ECHO]
         error = refused(await api.post(f"{TASKS}/batch", json={"inputs": inputs}), 400)
-        assert "echo" in error["message"]
+        assert "echo" in error["detail"]
         assert (await api.get(TASKS)).json() == []
 
     async def test_of_a_hundred_at_most(self, api):
@@ -124,7 +124,7 @@ class TestCancelAndRetry:
         assert cancelled.status_code == 200
         assert (cancelled.json()["status"], cancelled.json()["canRetry"]) == ("CANCELLED", True)
         error = refused(await api.put(f"{place}/cancel"), 409, "CONFLICT")
-        assert error["status"] == "CANCELLED"
+        assert error["currentStatus"] == "CANCELLED"
         retried = await api.post(f"{place}/retry")
         assert (retried.status_code, retried.json()["status"]) == (202, "QUEUED")
         assert retried.headers["location"] == place

@@ -17,7 +17,7 @@ PAGE = "https://app.example.com"
 class TestAddresses:
     @pytest.mark.parametrize("path", ["/api/", "/api/ai", "/api/ai/tasks/", f"{TASKS}/{NOBODY}/nothing", "/api/%2e%2e"])
     async def test_nothing_is_a_404_in_json(self, api, path):
-        assert "There is nothing at" in refused(await api.get(path), 404, "NOT_FOUND")["message"]
+        assert "There is nothing at" in refused(await api.get(path), 404, "NOT_FOUND")["detail"]
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
@@ -36,7 +36,7 @@ class TestAddresses:
         if method == "HEAD":
             assert (response.status_code, response.content) == (405, b"")
         else:
-            assert allowed in refused(response, 405, "METHOD_NOT_ALLOWED")["message"]
+            assert allowed in refused(response, 405, "METHOD_NOT_ALLOWED")["detail"]
 
     async def test_options_tell_the_same(self, api):
         response = await api.options(TASKS, headers={"Authorization": ""})
@@ -76,11 +76,14 @@ class TestTokens:
 
 
 class TestMediaTypes:
-    @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/*", "", "text/html, */*;q=0.1"])
+    @pytest.mark.parametrize(
+        "accept", ["application/json", "application/problem+json", "*/*", "application/*", "", "text/html, */*;q=0.1"]
+    )
     async def test_json_for_whoever_takes_it(self, api, accept):
         response = await api.get(TASKS, headers={"Accept": accept})
         assert response.json() == []
         assert response.headers["content-type"] == "application/json; charset=utf-8"
+        refused(await api.get(f"{TASKS}/{NOBODY}", headers={"Accept": accept}), 404, "NOT_FOUND")
 
     @pytest.mark.parametrize("accept", ["text/html", "application/graphql-response+json", "application/json;q=0"])
     async def test_and_nothing_else(self, api, accept):
@@ -98,15 +101,15 @@ class TestBodies:
     @pytest.mark.parametrize("content", [b"{", b"\xff", b"[1", b"{'a': 1}", b"NaN"])
     async def test_what_is_not_json_is_refused(self, api, content):
         response = await api.post(TASKS, content=content, headers={"Content-Type": "application/json"})
-        assert refused(response, 400)["message"] == "The body is not JSON."
+        assert refused(response, 400)["detail"] == "The body is not JSON."
 
     @pytest.mark.parametrize("body", [None, [], [ECHO], "echo", 1, True])
     async def test_what_is_not_an_object_is_refused(self, api, body):
-        assert refused(await api.post(TASKS, json=body), 400)["message"] == "Send a JSON object as the body."
+        assert refused(await api.post(TASKS, json=body), 400)["detail"] == "Send a JSON object as the body."
 
     async def test_nothing_at_all_is_refused_where_something_is_needed(self, api):
-        assert refused(await api.post(TASKS), 400)["message"] == "Send a JSON object as the body."
-        assert refused(await api.post(f"{TASKS}/batch"), 400)["message"] == "Send a JSON object as the body."
+        assert refused(await api.post(TASKS), 400)["detail"] == "Send a JSON object as the body."
+        assert refused(await api.post(f"{TASKS}/batch"), 400)["detail"] == "Send a JSON object as the body."
 
     @pytest.mark.parametrize(
         ("body", "field", "said"),
@@ -127,13 +130,14 @@ class TestBodies:
     async def test_the_error_names_the_member(self, api, body, field, said, db):
         error = refused(await api.post(TASKS, json=body), 400)
         assert error["field"] == field
-        assert said in error["message"]
-        assert "$" not in error["message"]
+        assert said in error["detail"]
+        assert "$" not in error["detail"]
         assert db.execute("SELECT count(*) AS count FROM ai_tasks").fetchone()["count"] == 0
 
     async def test_several_faults_are_told_at_once(self, api):
         error = refused(await api.post(TASKS, json={"priority": "SOON", "leadId": "7"}), 400)
         assert {error["field"], *(other["field"] for other in error["others"])} == {"taskType", "priority", "leadId"}
+        assert all(set(other) == {"detail", "code", "field"} for other in error["others"])
 
     async def test_too_large_a_one_is_refused(self, api):
         error = refused(await api.post(TASKS, json={**ECHO, "agentId": "x" * 300_000}), 413, "TOO_LARGE")
@@ -176,8 +180,8 @@ class TestParameters:
     async def test_the_error_names_the_parameter(self, api, query, field, said):
         error = refused(await api.get(f"{TASKS}?{query}"), 400)
         assert error["field"] == field
-        assert said in error["message"]
-        assert "$" not in error["message"]
+        assert said in error["detail"]
+        assert "$" not in error["detail"]
 
     async def test_what_is_not_utf8_is_refused(self, api):
         refused(await api.get(f"{TASKS}?agentId=%ff"), 400)
@@ -187,7 +191,7 @@ class TestParameters:
 
     async def test_where_none_is_taken_one_is_a_mistake(self, api):
         error = refused(await api.post(f"{TASKS}?limit=1", json=ECHO), 400)
-        assert error["message"] == "There is no parameter 'limit'; none is taken here."
+        assert error["detail"] == "There is no parameter 'limit'; none is taken here."
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +305,7 @@ class TestLocally:
             place = (await nobody.post(TASKS, json=ECHO)).headers["location"]
             await nobody.put(place + "/cancel")
             error = refused(await nobody.get(place + "/retry"), 401, "UNAUTHENTICATED")
-            assert "always" in error["message"]
+            assert "always" in error["detail"]
             assert (await nobody.get(place)).json()["status"] == "CANCELLED"
 
     async def test_a_name_that_leads_elsewhere_does_not_lead_here(self, local):
