@@ -37,7 +37,7 @@ _Headers = list[tuple[bytes, bytes]]
 
 
 class Rest:
-    """Everything under /api/."""
+    """Everything under /api."""
 
     def __init__(self, engine: Engine, gate: Gate, endpoints: Iterable[Endpoint]) -> None:
         self._engine = engine

@@ -15,9 +15,25 @@ PAGE = "https://app.example.com"
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("path", ["/api/", "/api/ai", "/api/ai/tasks/", f"{TASKS}/{NOBODY}/nothing", "/api/%2e%2e"])
-    async def test_nothing_is_a_404_in_json(self, api, path):
-        assert "There is nothing at" in refused(await api.get(path), 404, "NOT_FOUND")["detail"]
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api",
+            "/api/",
+            "/apis",
+            "/api/ai",
+            "/api/ai/tasks/",
+            f"/{TASKS}",
+            f"//{TASKS}",
+            f"{TASKS}/{NOBODY}/nothing",
+            "/api/%2e%2e",
+            "/%61pi",
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+    async def test_nothing_is_a_404_for_programs(self, api, server, method, path):
+        response = await api.request(method, server.url + path)
+        assert "There is nothing at" in refused(response, 404, "NOT_FOUND")["detail"]
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
