@@ -10,8 +10,9 @@ from crm.core import errors
 from crm.graph.answer import Answer
 from crm.graph.engine import Engine
 from crm.graph.named import Checked, Named, Variable
-from crm.rest.parameters import fits_address, parameters, refuse_unknown
+from crm.rest.parameters import fits_address, parameters
 from crm.rest.shown import Shown
+from crm.rest.values import from_json, members
 
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
@@ -95,10 +96,10 @@ class Bound:
         if not isinstance(body, dict):
             message = "Send a JSON object as the body."
             raise errors.BadUserInput(message)
+        kinds = {name: one.kind for name, one in self.from_body.items()}
         if self.endpoint.body is not None:
-            return {self.endpoint.body: body}
-        refuse_unknown(body, self.from_body, "member")
-        return body
+            return {self.endpoint.body: from_json(kinds[self.endpoint.body], body, "")}
+        return members(body, kinds)
 
     def location(self, part: bytes) -> bytes | None:
         """Where the record is that was made."""

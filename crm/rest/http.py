@@ -75,7 +75,7 @@ class Rest:
                 variables = bound.variables(places, scope["query_string"], body)
                 patience.watch(receive)
                 answer = await self._run(bound, variables, viewer, stale=headers.get(b"x-allow-stale") == b"true")
-                return _finished(bound, answer, viewer)
+                return _finished(bound, answer, variables, viewer)
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
@@ -146,11 +146,11 @@ def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
         out.append((b"link", b'<%s>; rel="successor-version"' % path))
 
 
-def _finished(bound: Bound, answer: Answer, viewer: Viewer | None) -> Shown:
+def _finished(bound: Bound, answer: Answer, given: Mapping[str, Any], viewer: Viewer | None) -> Shown:
     endpoint = bound.endpoint
     if endpoint.shown is not None:
         return endpoint.shown(answer, viewer is not None)
-    shown = render.shown(answer, bound)
+    shown = render.shown(answer, bound, given)
     place = bound.location(shown.body) if shown.status in _CREATED else None
     return shown if place is None else replace(shown, headers=[(b"location", place)])
 

@@ -1,62 +1,82 @@
 """Answers as REST shows them: the operation's one field by itself, or a problem document."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crm.core import errors
 from crm.graph.answer import Answer
 from crm.rest import problem
 from crm.rest.shown import Shown
+from crm.rest.values import at, unfit
 
 if TYPE_CHECKING:
     from crm.rest.endpoint import Bound
 
 _NOTHING: Final = b"null"
 # graphql-core's words for a variable that does not fit: `Variable '$limit' has invalid value at .x[3]: ...`
-_VARIABLE: Final = re.compile(
-    r"Variable '\$(\w+)' (?:has invalid value(?: at ([^:]*))?: |of required type )(.*)", re.DOTALL
-)
-_MEMBER: Final = re.compile(r"(?:required|unknown) field '(\w+)'")
-_INDEX: Final = re.compile(r"\[(\d+)\]")
+_VARIABLE: Final = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]*))?: (.*)", re.DOTALL)
+_MISSING: Final = re.compile(r"Expected value of type '\w+' to include required field '(\w+)'")
+_STEP: Final = re.compile(r"\w+")
 
 
-def shown(answer: Answer, bound: "Bound") -> Shown:
-    """An answer as it goes out; a record that is not there is a 404."""
+def shown(answer: Answer, bound: "Bound", given: Mapping[str, Any]) -> Shown:
+    """An answer as it goes out; a record that is not there is a 404. `given` is what the variables were."""
     if answer.problems:
-        return failed(answer, bound)
+        return _failed(answer, _Words(bound, given))
     part = answer.parts[0][1]
     return problem.refused(errors.NotFound()) if part == _NOTHING else Shown(bound.endpoint.status, part)
 
 
-def failed(answer: Answer, bound: "Bound") -> Shown:
+def _failed(answer: Answer, words: "_Words") -> Shown:
     """What went wrong, with the status of the first error."""
     code = answer.problems[0]["extensions"]["code"]
     status = answer.status if answer.refused else errors.STATUSES.get(code, errors.Internal.status)
-    return problem.document(status, [_in_words_of(bound, one) for one in answer.problems])
+    return problem.document(status, [words.of(one) for one in answer.problems])
 
 
-def _in_words_of(bound: "Bound", found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same without GraphQL's words: those who call an address know its parameters and its body."""
-    message, extensions = found["message"], found["extensions"]
-    told = _VARIABLE.match(message)
-    if told:
-        return _told(extensions, *_of_variable(told, bound.endpoint.body))
-    for place, name in bound.checked.places.items():
-        if extensions.get("field") == place and name != bound.endpoint.body:
-            return _told(extensions, name, message.replace(f"`{place}`", f"`{name}`"))
-    return found
+@dataclass(frozen=True)
+class _Words:
+    """Errors without GraphQL's words: those who call an address know its parameters and its body."""
+
+    bound: "Bound"
+    given: Mapping[str, Any]
+
+    def of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same error, as it concerns the caller."""
+        told = _VARIABLE.match(found["message"])
+        if told:
+            return self._of_variable(*told.groups(""))
+        message, extensions = found["message"], found["extensions"]
+        field = str(extensions.get("field", ""))
+        name = self._at(field)
+        if name is None:
+            return found
+        return {"message": message.replace(f"`{field}`", f"`{name}`"), "extensions": {**extensions, "field": name}}
+
+    def _of_variable(self, name: str, within: str, words: str) -> Mapping[str, Any]:
+        path = _STEP.findall(within)
+        missing = _MISSING.match(words)
+        field = ".".join([*self._place(name, path), missing[1]] if missing else self._place(name, path))
+        if missing or name not in self.given:
+            return _rendered(errors.BadUserInput(f"`{field}` is needed.", field=field))
+        error = unfit(*at(self.bound.checked.variables[name].kind, self.given[name], path), field)
+        return _rendered(error or errors.BadUserInput(f"`{field}`: {words}", field=field))
+
+    def _place(self, name: str, path: list[str]) -> list[str]:
+        """A place within a variable's value, as the caller sees it."""
+        if name in self.bound.from_address:
+            return [name]
+        return path if name == self.bound.endpoint.body else [name, *path]
+
+    def _at(self, field: str) -> str | None:
+        """The caller's name for a place in the document where a variable stands, or for one within its value."""
+        for place, name in self.bound.checked.places.items():
+            if name != self.bound.endpoint.body and f"{field}.".startswith(f"{place}."):
+                return name if name in self.bound.from_address else name + field.removeprefix(place)
+        return None
 
 
-def _told(extensions: Mapping[str, Any], field: str, message: str) -> Mapping[str, Any]:
-    return {"message": message, "extensions": {**extensions, "field": field}}
-
-
-def _of_variable(told: re.Match[str], body: str | None) -> tuple[str, str]:
-    name, within, words = told[1], told[2] or "", told[3]
-    below: Sequence[str] = [part for part in _INDEX.sub(r".\1", within).split(".") if part]
-    place = below if name == body else [name, *below]
-    member = _MEMBER.search(words)
-    field = ".".join([*place, member[1]] if member else place)
-    missing = "was not provided" in words
-    return field, f"`{field}` is needed." if missing else f"`{field}`: {words}"
+def _rendered(error: errors.CrmError) -> Mapping[str, Any]:
+    return {"message": error.message, "extensions": error.extensions}
