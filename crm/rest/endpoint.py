@@ -32,8 +32,9 @@ class Endpoint:
     location: str | None = None
     # When it was deprecated, in seconds since 1970. A mutation by GET is: it needs a token even where others do not.
     deprecated: int | None = None
-    # Makes something else of the answer; the flag says whether somebody with a token asks.
-    shown: Callable[[Answer, bool], Shown] | None = None
+    # Makes something else of the answer, which is one for everybody. The set names the roots that whoever asks would
+    # get by GraphQL; None is somebody without a token.
+    shown: Callable[[Answer, frozenset[str] | None], Shown] | None = None
 
     @property
     def is_public(self) -> bool:
@@ -63,6 +64,9 @@ class Bound:
                 raise ValueError(msg)
         if endpoint.body is not None and list(found.from_body) != [endpoint.body]:
             msg = f"{where}: the body is to be ${endpoint.body}, and there is more, or less."
+            raise ValueError(msg)
+        if endpoint.is_public and found.checked.variables:
+            msg = f"{where}: an answer for everybody takes no variables."
             raise ValueError(msg)
         return found
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from crm.core import errors
-from crm.core.identity import PROGRAM, Viewer
-from crm.graph.answer import Answer, refused
+from crm.core.identity import Viewer
+from crm.graph.answer import Answer
 from crm.graph.engine import Engine
 from crm.graph.exchange import (
     JSON,
@@ -26,13 +26,12 @@ from crm.graph.exchange import (
 from crm.graph.patience import Patience
 from crm.rest import problem, render
 from crm.rest.endpoint import Bound, Endpoint, Router
+from crm.rest.public import Public
 from crm.rest.shown import Shown
 
 _ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
 _NO_CONTENT: Final = 204
 _CREATED: Final = range(201, 203)
-# Whoever asks whether things work waits no longer than this for the answer that they do not.
-_HEALTH_SECONDS: Final = 5.0
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -42,7 +41,9 @@ class Rest:
     def __init__(self, engine: Engine, gate: Gate, endpoints: Iterable[Endpoint]) -> None:
         self._engine = engine
         self._gate = gate
-        self._router = Router(Bound.of(one, engine) for one in endpoints)
+        bound = [Bound.of(one, engine) for one in endpoints]
+        self._router = Router(bound)
+        self._public = {one.endpoint: Public(engine, one) for one in bound if one.endpoint.is_public}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -74,12 +75,22 @@ class Rest:
                 body = await self._body(bound, headers, receive)
                 variables = bound.variables(places, scope["query_string"], body)
                 patience.watch(receive)
-                answer = await self._run(bound, variables, viewer, stale=headers.get(b"x-allow-stale") == b"true")
-                return _finished(bound, answer, variables, viewer)
+                return await self._answered(bound, variables, viewer, headers)
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
+
+    async def _answered(
+        self, bound: Bound, variables: Mapping[str, Any], viewer: Viewer | None, headers: Headers
+    ) -> Shown:
+        public = self._public.get(bound.endpoint)
+        if public is not None:
+            return await public.shown(viewer)
+        assert viewer is not None
+        stale = headers.get(b"x-allow-stale") == b"true"
+        answer = await self._engine.run(bound.checked.named.request(variables), viewer, stale=stale)
+        return _finished(bound, answer, variables)
 
     async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
         """Who asks; None for somebody without a token where those get an answer too."""
@@ -110,17 +121,6 @@ class Rest:
         check_content_type(headers.get(b"content-type", b""))
         return loaded(body, "The body")
 
-    async def _run(self, bound: Bound, variables: Mapping[str, Any], viewer: Viewer | None, *, stale: bool) -> Answer:
-        request = bound.checked.named.request(variables)
-        if not bound.endpoint.is_public:
-            assert viewer is not None
-            return await self._engine.run(request, viewer, stale=stale)
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                return await self._engine.run(request, PROGRAM)
-        except TimeoutError as error:
-            return refused(error)
-
 
 def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | None:
     """What answers this method; None for OPTIONS, which is answered by a header."""
@@ -146,10 +146,7 @@ def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
         out.append((b"link", b'<%s>; rel="successor-version"' % path))
 
 
-def _finished(bound: Bound, answer: Answer, given: Mapping[str, Any], viewer: Viewer | None) -> Shown:
-    endpoint = bound.endpoint
-    if endpoint.shown is not None:
-        return endpoint.shown(answer, viewer is not None)
+def _finished(bound: Bound, answer: Answer, given: Mapping[str, Any]) -> Shown:
     shown = render.shown(answer, bound, given)
     place = bound.location(shown.body) if shown.status in _CREATED else None
     return shown if place is None else replace(shown, headers=[(b"location", place)])
