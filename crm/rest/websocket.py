@@ -54,7 +54,7 @@ class AiTaskWebSocket:
             return
         offered = scope.get("subprotocols") or []
         token = next((one[len(_BEARER) :] for one in offered if one.startswith(_BEARER)), None)
-        if token is not None:
+        if token is not None and b"authorization" not in headers:
             headers[b"authorization"] = b"Bearer " + token.encode("ascii", "replace")
         # Never the one with the token: it would stand in the answer's headers.
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in offered else None})

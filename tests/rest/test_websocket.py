@@ -41,6 +41,18 @@ class TestEntry:
             assert client.raw.subprotocol is None
             assert (await client.receive())["type"] == "ready"
 
+    async def test_the_header_goes_before_a_subprotocol(self, live, working):
+        for offered in ("nonsense", working.token("admin")):
+            subprotocols = ["crm.ai-tasks", f"bearer.{offered}"]
+            async with live(token=working.token("member"), subprotocols=subprotocols) as client:
+                assert client.raw.subprotocol == "crm.ai-tasks"
+                assert (await client.receive())["role"] == "MEMBER"
+
+    async def test_and_a_wrong_header_is_not_made_good_by_one(self, live, working):
+        offered = ["crm.ai-tasks", f"bearer.{working.token()}"]
+        async with live(token="nonsense", subprotocols=offered) as client:
+            assert (await client.closed())[0] == 4401
+
     async def test_by_the_first_message(self, live, working):
         async with live(token=None) as client:
             await client.send(type="auth", token=working.token("viewer"))
