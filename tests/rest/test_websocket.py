@@ -139,6 +139,50 @@ class TestMessages:
             await client.send(type="ping")
             assert await client.receive() == {"type": "pong"}
 
+    @pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])
+    @pytest.mark.parametrize(
+        ("named", "echoed"),
+        [
+            ({"channel": "everything"}, {"channel": "everything"}),
+            ({"channel": "everything", "id": "x"}, {"channel": "everything", "id": "x"}),
+            ({"channel": "task", "id": 7}, {"channel": "task", "id": 7}),
+            ({"channel": "lead", "id": "7"}, {"channel": "lead", "id": "7"}),
+            ({"channel": "lead", "id": 1.5}, {"channel": "lead", "id": 1.5}),
+            ({"channel": "lead", "id": 2**63}, {"channel": "lead", "id": 2**63}),
+            ({"channel": "lead", "id": True}, {"channel": "lead"}),
+            ({"channel": "lead", "id": None}, {"channel": "lead"}),
+            ({"channel": "task", "id": ["x"]}, {"channel": "task"}),
+            ({"channel": "task", "id": "x" * 101}, {"channel": "task"}),
+            ({"channel": "x" * 101, "id": 1}, {"id": 1}),
+            ({"channel": {"a": 1}, "id": 1}, {"id": 1}),
+            ({"id": "x"}, {"id": "x"}),
+        ],
+    )
+    async def test_an_error_names_what_it_is_about(self, live, kind, named, echoed):
+        async with live() as client:
+            await client.receive()
+            await client.send(type=kind, **named)
+            error = await client.receive()
+            assert (error["type"], error["code"]) == ("error", "BAD_USER_INPUT")
+            assert {name: error[name] for name in ("channel", "id") if name in error} == echoed
+
+    @pytest.mark.parametrize(
+        "text", ["nonsense", '{"type": "fly"}', '{"type": "subscribe", "channel": "task", "id": "%"}']
+    )
+    async def test_who_sends_nothing_but_nonsense_is_shown_the_door(self, live, text):
+        async with live() as client:
+            for number in range(101):
+                await client.raw.send(text.replace("%", str(number)))
+            assert await client.closed() == (1008, "More than 100 messages that mean nothing")
+
+    async def test_a_mistake_now_and_then_is_forgiven(self, live):
+        async with live() as client:
+            for _ in range(100):
+                await client.raw.send("nonsense")
+            await client.send(type="ping")
+            _, before = await client.until("pong")
+            assert [one["type"] for one in before] == ["ready"] + ["error"] * 100
+
     async def test_bytes_are_no_message(self, live):
         async with live() as client:
             await client.receive()
