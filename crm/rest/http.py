@@ -2,13 +2,11 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.graph.answer import Answer
 from crm.graph.engine import Engine
 from crm.graph.exchange import (
     JSON,
@@ -25,13 +23,12 @@ from crm.graph.exchange import (
 )
 from crm.graph.patience import Patience
 from crm.rest import problem, render
-from crm.rest.endpoint import Bound, Endpoint, Router
+from crm.rest.endpoint import Bound, Call, Endpoint, Router
 from crm.rest.public import Public
 from crm.rest.shown import Shown
 
 _ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
 _NO_CONTENT: Final = 204
-_CREATED: Final = range(201, 203)
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -73,24 +70,22 @@ class Rest:
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, headers, receive)
-                variables = bound.variables(places, scope["query_string"], body)
+                query = scope["query_string"]
+                call = Call(bound, bound.variables(places, query, body), query)
                 patience.watch(receive)
-                return await self._answered(bound, variables, viewer, headers)
+                return await self._answered(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
-    async def _answered(
-        self, bound: Bound, variables: Mapping[str, Any], viewer: Viewer | None, headers: Headers
-    ) -> Shown:
-        public = self._public.get(bound.endpoint)
+    async def _answered(self, call: Call, viewer: Viewer | None, *, stale: bool) -> Shown:
+        public = self._public.get(call.bound.endpoint)
         if public is not None:
             return await public.shown(viewer)
         assert viewer is not None
-        stale = headers.get(b"x-allow-stale") == b"true"
-        answer = await self._engine.run(bound.checked.named.request(variables), viewer, stale=stale)
-        return _finished(bound, answer, variables)
+        request = call.bound.checked.named.request(call.variables)
+        return render.shown(await self._engine.run(request, viewer, stale=stale), call)
 
     async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
         """Who asks; None for somebody without a token where those get an answer too."""
@@ -144,12 +139,6 @@ def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
     if endpoint.deprecated is not None:
         out.append((b"deprecation", b"@%d" % endpoint.deprecated))
         out.append((b"link", b'<%s>; rel="successor-version"' % path))
-
-
-def _finished(bound: Bound, answer: Answer, given: Mapping[str, Any]) -> Shown:
-    shown = render.shown(answer, bound, given)
-    place = bound.location(shown.body) if shown.status in _CREATED else None
-    return shown if place is None else replace(shown, headers=[(b"location", place)])
 
 
 @lru_cache(maxsize=256)

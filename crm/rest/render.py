@@ -12,7 +12,7 @@ from crm.rest.shown import Shown
 from crm.rest.values import at, unfit
 
 if TYPE_CHECKING:
-    from crm.rest.endpoint import Bound
+    from crm.rest.endpoint import Bound, Call
 
 _NOTHING: Final = b"null"
 # graphql-core's words for a variable that does not fit: `Variable '$limit' has invalid value at .x[3]: ...`
@@ -21,12 +21,14 @@ _MISSING: Final = re.compile(r"Expected value of type '\w+' to include required 
 _STEP: Final = re.compile(r"\w+")
 
 
-def shown(answer: Answer, bound: "Bound", given: Mapping[str, Any]) -> Shown:
-    """An answer as it goes out; a record that is not there is a 404. `given` is what the variables were."""
+def shown(answer: Answer, call: "Call") -> Shown:
+    """An answer as it goes out; a record that is not there is a 404."""
     if answer.problems:
-        return _failed(answer, _Words(bound, given))
+        return _failed(answer, _Words(call.bound, call.variables))
     part = answer.parts[0][1]
-    return problem.refused(errors.NotFound()) if part == _NOTHING else Shown(bound.endpoint.status, part)
+    if part == _NOTHING:
+        return problem.refused(errors.NotFound())
+    return Shown(call.bound.endpoint.status, part, headers=call.leads(part))
 
 
 def _failed(answer: Answer, words: "_Words") -> Shown:

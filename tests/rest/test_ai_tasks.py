@@ -104,7 +104,7 @@ class TestList:
 
     async def test_can_be_narrowed(self, api, create, make_lead):
         lead = make_lead()["id"]
-        urgent = await create(priority="URGENT", agentId="night shift")
+        urgent = await create(priority="URGENT", agentId="night shift", idempotencyKey="k")
         about = await create(leadId=lead)
         cancelled = await create(priority="LOW")
         await api.put(f"{TASKS}/{cancelled['id']}/cancel")
@@ -120,6 +120,13 @@ class TestList:
             "?taskType=lead_summary": [],
             "?createdAfter=2026-01-01T00:00:00Z": [cancelled, about, urgent],
             "?createdBefore=2026-01-01T00:00:00%2B01:00": [],
+            "?finishedAfter=2026-01-01T00:00:00Z": [cancelled],
+            "?finishedAfter=2026-01-01T00:00:00Z&finishedBefore=2026-01-02T00:00:00Z": [],
+            "?finishedBefore=2199-01-01T00:00:00Z": [cancelled],
+            "?idempotencyKey=k": [urgent],
+            "?idempotencyKey=K": [],
+            f"?createdBy={urgent['createdBy']}": [cancelled, about, urgent],
+            f"?createdBy={NOBODY}": [],
             "?orderBy=priority&direction=desc": [urgent, about, cancelled],
         }
         for query, tasks in expected.items():
@@ -129,6 +136,38 @@ class TestList:
         await create()
         (task,) = (await api.get(TASKS)).json()
         assert not {"input", "result", "attempts"} & set(task)
+
+
+class TestPages:
+    async def pages(self, api, query):
+        """The pages, as a client finds them that follows `Link`."""
+        found, place = [], f"{TASKS}{query}"
+        while place:
+            response = await api.get(place)
+            assert response.status_code == 200, response.text
+            found.append([one["id"] for one in response.json()])
+            place = response.links.get("next", {}).get("url")
+        return found
+
+    async def test_a_full_page_says_where_the_next_one_is(self, api, create):
+        ids = [(await create())["id"] for _ in range(5)][::-1]
+        assert await self.pages(api, "?limit=2") == [ids[:2], ids[2:4], ids[4:]]
+        assert await self.pages(api, "?limit=2&offset=1") == [ids[1:3], ids[3:], []]
+        assert await self.pages(api, "") == [ids]
+        assert await self.pages(api, "?limit=0") == [[]]
+        response = await api.head(f"{TASKS}?limit=2")
+        assert response.headers["link"] == f'<{TASKS}?limit=2&offset=2>; rel="next"'
+
+    async def test_it_keeps_the_other_parameters(self, api, create):
+        hostile = 'a&b=c>; rel="x"\u00e5+%'
+        ids = [(await create(agentId=hostile, priority=one))["id"] for one in ("LOW", "HIGH", "LOW")]
+        await create()
+        query = str(httpx2.QueryParams({"agentId": hostile, "priority": "low,high", "limit": "1", "direction": "ASC"}))
+        assert await self.pages(api, f"?{query}") == [[ids[0]], [ids[1]], [ids[2]], []]
+
+    async def test_without_a_limit_a_page_has_fifty(self, api):
+        await api.post(f"{TASKS}/batch", json={"inputs": [ECHO] * 51})
+        assert [len(page) for page in await self.pages(api, "")] == [50, 1]
 
 
 class TestCancelAndRetry:

@@ -224,7 +224,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("query", "field", "said"),
         [
-            ("color=red", "color", "agentId, createdAfter, createdBefore, direction, leadId"),
+            ("color=red", "color", "agentId, createdAfter, createdBefore, createdBy, direction, finishedAfter"),
             ("limit=ten", "limit", "a whole number, not 'ten'"),
             ("limit=", "limit", "a whole number"),
             ("limit=1&limit=2", "limit", "2 times"),
@@ -239,6 +239,9 @@ class TestParameters:
             ("taskType=%00", "taskType", "`taskType` holds a NUL"),
             ("taskType=echo&taskType=%00", "taskType", "`taskType` holds a NUL"),
             ("orderBy=colour", "orderBy", "one of"),
+            ("finishedBefore=never", "finishedBefore", "`finishedBefore`"),
+            ("createdBy=me", "createdBy", "'me' is not an id"),
+            ("idempotencyKey=%00", "idempotencyKey", "`idempotencyKey` holds a NUL"),
         ],
     )
     async def test_the_error_names_the_parameter(self, api, query, field, said):
