@@ -63,6 +63,7 @@ class Run:
     viewer: Viewer
     deadline: float
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Context:
     variables: Mapping[str, Any]
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
+    changed: bool = False  # whether something was written
 
     @property
     def ai(self) -> "Ai":
@@ -98,7 +100,11 @@ class Context:
         return await conversation.hold(method, arguments, partial(self._shown, writer))
 
     def _writer(self) -> Writer:
-        return Writer(self.engine.database, self.viewer, self.engine.feed.announce)
+        return Writer(self.engine.database, self.viewer, self._announce)
+
+    def _announce(self) -> None:
+        self.changed = True
+        self.engine.feed.announce()
 
     async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
         return Projected(await writer.shown(call, self.shown.bound(self.variables, self.viewer)))
@@ -362,7 +368,7 @@ class Engine:
                 if root.shape.never_null:
                     return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
-        return answer.succeeded(parts, problems, run.warnings)
+        return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
 
     async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
         """Call a root field's resolver."""
@@ -382,6 +388,7 @@ class Engine:
             result = await shape.resolver(None, Info(context), **keywords)
         finally:
             run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
+            run.changed = run.changed or context.changed
         if isinstance(result, Projected):
             return result.json
         return shown.bound(run.variables, run.viewer).answer(result, [])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from crm.rest.endpoint import Bound, Call
 
 _NOTHING: Final = b"null"
+_OK: Final = 200
+_CREATED: Final = 201
 # graphql-core's words for a variable that does not fit: `Variable '$limit' has invalid value at .x[3]: ...`
 _VARIABLE: Final = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]*))?: (.*)", re.DOTALL)
 _MISSING: Final = re.compile(r"Expected value of type '\w+' to include required field '(\w+)'")
@@ -28,7 +30,9 @@ def shown(answer: Answer, call: "Call") -> Shown:
     part = answer.parts[0][1]
     if part == _NOTHING:
         return problem.refused(errors.NotFound())
-    return Shown(call.bound.endpoint.status, part, headers=call.leads(part))
+    status = call.bound.endpoint.status
+    there_already = status == _CREATED and not answer.changed
+    return Shown(_OK if there_already else status, part, headers=call.leads(part))
 
 
 def _failed(answer: Answer, words: "_Words") -> Shown:

@@ -40,9 +40,21 @@ class TestCreate:
         assert found.items() >= {name: value for name, value in task.items() if name != "waitMs"}.items()
         assert (found["attempts"], found["positionInQueue"]) == ([], 1)
 
-    async def test_the_same_key_is_the_same_task(self, create):
-        one, two = await create(idempotencyKey="a"), await create(idempotencyKey="a")
-        assert one["id"] == two["id"]
+    async def test_the_same_key_again_is_the_same_task_and_a_200(self, api, create):
+        task = await create(idempotencyKey="a")
+        again = await api.post(TASKS, json={**ECHO, "idempotencyKey": "a"})
+        assert (again.status_code, again.json()["id"]) == (200, task["id"])
+        assert again.headers["location"] == f"{TASKS}/{task['id']}"
+        await api.put(f"{TASKS}/{task['id']}/cancel")
+        again = await api.post(TASKS, json={**ECHO, "idempotencyKey": "a"})
+        assert (again.status_code, again.json()["status"]) == (200, "CANCELLED")
+        await create(idempotencyKey="b")
+
+    async def test_one_of_many_at_once_creates_it(self, api):
+        body = {**ECHO, "idempotencyKey": "a"}
+        answers = await asyncio.gather(*(api.post(TASKS, json=body) for _ in range(8)))
+        assert sorted(one.status_code for one in answers) == [200] * 7 + [201]
+        assert len({one.json()["id"] for one in answers}) == 1
 
     async def test_a_key_of_another_task_is_a_conflict(self, api, create):
         task = await create(idempotencyKey="a")
@@ -66,6 +78,12 @@ class TestBatch:
         assert response.status_code == 201
         assert [one["priority"] for one in response.json()] == ["NORMAL", "URGENT"]
         assert len((await api.get(TASKS)).json()) == 2
+
+    async def test_is_a_201_if_anything_is_new(self, api):
+        known, new = ({**ECHO, "idempotencyKey": one} for one in "ab")
+        for inputs, status in (([known], 201), ([known], 200), ([known, new], 201), ([new, known], 200)):
+            response = await api.post(f"{TASKS}/batch", json={"inputs": inputs})
+            assert (response.status_code, len(response.json())) == (status, len(inputs))
 
     async def test_or_none(self, api):
         inputs = [ECHO, {"taskType": "nothing"}, ECHO]
