@@ -41,7 +41,7 @@ End = Callable[[], Awaitable[None]]
 
 
 class App:
-    """GraphQL at /graphql, by the shortest way; REST under /api/; everything else through Starlette."""
+    """GraphQL at /graphql, by the shortest way; REST under /api; everything else through Starlette."""
 
     def __init__(self, config: Settings, *, local_admin: UUID | None = None) -> None:
         assert config.database_url is not None
@@ -76,7 +76,7 @@ class App:
             await self._graphql(scope, receive, send)
         elif scope["type"] == "websocket" and scope["path"] in self._sockets:
             await self._sockets[scope["path"]](scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].startswith("/api/"):
+        elif scope["type"] == "http" and _is_rest(scope["path"]):
             await self._rest(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
@@ -188,6 +188,11 @@ async def _start(_: Request) -> object:
 
 async def _page(request: Request) -> object:
     return page(request)
+
+
+def _is_rest(path: str) -> bool:
+    """Whether a path is meant for REST: a misspelt address is told so as REST tells things."""
+    return path.lstrip("/").startswith("api")
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -13,17 +13,17 @@ ECHO = {"taskType": "echo", "input": {"message": "Hej Åsa"}}
 
 
 def refused(response, status, code="BAD_USER_INPUT"):
-    """The error, which must have this status and code, and be one for programs."""
+    """The problem document, which must have this status and code."""
     assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert response.headers["content-type"] == "application/problem+json; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
-    body = response.json()
-    assert set(body) == {"error"}
-    assert body["error"]["code"] == code
+    problem = response.json()
+    assert (problem["type"], problem["status"], problem["code"]) == (f"urn:crm:problem:{code}", status, code)
     assert code in CODES
-    assert body["error"]["message"]
-    return body["error"]
+    assert 0 < len(problem["title"]) < 50
+    assert problem["detail"]
+    return problem
 
 
 class Live:

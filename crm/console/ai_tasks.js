@@ -166,8 +166,8 @@ board.addEventListener('click', async event => {
       headers: headers(),
     });
     const found = await answer.json();
-    if (answer.status === 401) signOut(found.error.message);
-    else if (!answer.ok) say(found.error.message, true);
+    if (answer.status === 401) signOut(found.detail);
+    else if (!answer.ok) say(found.detail, true);
     else say(act === 'cancel' ? `Cancelled: ${name}.` : `Waiting again: ${name}.`);
   } catch {
     say('The server cannot be reached; nothing was changed, as far as this page knows.', true);

@@ -72,6 +72,27 @@ class Unauthenticated(CrmError):
     status = 401
 
 
+class MethodNotAllowed(CrmError):
+    """The address does not take this method."""
+
+    code = "METHOD_NOT_ALLOWED"
+    status = 405
+
+
+class NotAcceptable(CrmError):
+    """Accept application/json."""
+
+    code = "NOT_ACCEPTABLE"
+    status = 406
+
+
+class UnsupportedMediaType(CrmError):
+    """Send the request as `Content-Type: application/json`, in UTF-8."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+
+
 class TooComplex(CrmError):
     """The operation asks for too much at once."""
 
@@ -129,6 +150,9 @@ STATUSES = {
         Conflict,
         Forbidden,
         Unauthenticated,
+        MethodNotAllowed,
+        NotAcceptable,
+        UnsupportedMediaType,
         TooComplex,
         TooLarge,
         CursorExpired,

@@ -26,24 +26,6 @@ class NotGraphQL(errors.BadUserInput):
     """Send one request: {"query": "...", "variables": {...}}. Batches are not taken."""
 
 
-class MethodNotAllowed(NotGraphQL):
-    """Send GraphQL by POST (or queries by GET)."""
-
-    status = 405
-
-
-class NotAcceptable(NotGraphQL):
-    """Accept application/graphql-response+json or application/json."""
-
-    status = 406
-
-
-class UnsupportedMediaType(NotGraphQL):
-    """Send the request as `Content-Type: application/json`, in UTF-8."""
-
-    status = 415
-
-
 @dataclass(frozen=True)
 class Answer:
     """What a request gets: finished JSON, and its HTTP status by the media type that the client takes."""
@@ -55,18 +37,21 @@ class Answer:
     # The same in parts, for those who do not show it as GraphQL does.
     parts: Sequence[tuple[str, bytes]] = ()
     problems: Sequence[dict[str, Any]] = ()
+    # Whether anything was written. A mutation may find that what it was to do has been done.
+    changed: bool = False
 
 
 def succeeded(
     parts: Sequence[tuple[str, bytes]],
     problems: Sequence[dict[str, Any]] = (),
     warnings: Sequence[dict[str, Any]] = (),
+    *,
+    changed: bool = False,
 ) -> Answer:
     """The roots' JSON, put together."""
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
-    if not problems and not warnings:
-        return Answer(b'{"data":{%s}}' % data, parts=parts)
-    return Answer(b'{"data":{%s}%s}' % (data, _aside(problems, warnings)), parts=parts, problems=problems)
+    aside = _aside(problems, warnings) if problems or warnings else b""
+    return Answer(b'{"data":{%s}%s}' % (data, aside), parts=parts, problems=problems, changed=changed)
 
 
 def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:

@@ -48,7 +48,7 @@ SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "DateTime": DateTime(timezone=True),
     "Decimal": Numeric(),
 }
-_MAX_OFFSET: Final = 1_000_000
+MAX_OFFSET: Final = 1_000_000
 _MAX_VALUES: Final = 1000
 _MOST_SHOWN: Final = 50
 
@@ -309,7 +309,7 @@ _RANGES: Final = {
     "limit": MAX_ROWS,
     "first": MAX_ROWS,
     "last": MAX_ROWS,
-    "offset": _MAX_OFFSET,
+    "offset": MAX_OFFSET,
 }
 
 

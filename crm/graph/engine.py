@@ -26,7 +26,7 @@ from crm.core.identity import Viewer
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
 from crm.graph import answer
-from crm.graph.answer import Answer, MethodNotAllowed
+from crm.graph.answer import Answer
 from crm.graph.arguments import plain
 from crm.graph.documents import Document, Operation, aware_of_one_of
 from crm.graph.plan import Plan, SecondUseCache
@@ -63,6 +63,7 @@ class Run:
     viewer: Viewer
     deadline: float
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
 
 
 @dataclass(slots=True)
@@ -75,6 +76,7 @@ class Context:
     variables: Mapping[str, Any]
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
+    changed: bool = False  # whether something was written
 
     @property
     def ai(self) -> "Ai":
@@ -98,7 +100,11 @@ class Context:
         return await conversation.hold(method, arguments, partial(self._shown, writer))
 
     def _writer(self) -> Writer:
-        return Writer(self.engine.database, self.viewer, self.engine.feed.announce)
+        return Writer(self.engine.database, self.viewer, self._announce)
+
+    def _announce(self) -> None:
+        self.changed = True
+        self.engine.feed.announce()
 
     async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
         return Projected(await writer.shown(call, self.shown.bound(self.variables, self.viewer)))
@@ -187,7 +193,7 @@ class Engine:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
                 return answer.refused(errors.BadUserInput(message))
             if not mutations:
-                return answer.turned_away(MethodNotAllowed("Send mutations by POST."))
+                return answer.turned_away(errors.MethodNotAllowed("Send mutations by POST."))
             return await self._mutation(operation, variables, viewer)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.refused(error)
@@ -362,7 +368,7 @@ class Engine:
                 if root.shape.never_null:
                     return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
-        return answer.succeeded(parts, problems, run.warnings)
+        return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
 
     async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
         """Call a root field's resolver."""
@@ -382,6 +388,7 @@ class Engine:
             result = await shape.resolver(None, Info(context), **keywords)
         finally:
             run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
+            run.changed = run.changed or context.changed
         if isinstance(result, Projected):
             return result.json
         return shown.bound(run.variables, run.viewer).answer(result, [])

@@ -1,14 +1,15 @@
 """What every way in over HTTP does: let somebody in, read a body, and notice that the client went away."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Final, NoReturn, Protocol
 
 import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.graph.answer import UnsupportedMediaType
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,6 +19,9 @@ Headers = Mapping[bytes, bytes]
 
 JSON: Final = b"application/json"
 SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+# Of a body that is refused: enough for a mistake, too little to keep a server busy.
+_MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
+_MOST_DRAINED_SECONDS: Final = 2.0
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
 
 
@@ -32,9 +36,11 @@ class Gate(Protocol):
 
 
 async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | bytearray:
-    """The request's body; a larger one is refused before it is read."""
+    """The request's body; a larger one is refused without being kept."""
     announced = headers.get(b"content-length", b"0")
     if not announced.isdigit() or int(announced) > most:
+        if headers.get(b"expect", b"").lower() != b"100-continue":  # else it waits for leave to send
+            await _drain(receive)
         refuse_size(most)
     message = await receive()
     if not message.get("more_body"):
@@ -45,8 +51,21 @@ async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | byte
         message = await receive()
         body += message.get("body", b"")
     if len(body) > most:
+        if message.get("more_body"):
+            await _drain(receive)
         refuse_size(most)
     return body
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on, and keep nothing: many a client reads its answer only when it has sent everything."""
+    left, more = _MOST_DRAINED_BYTES, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_MOST_DRAINED_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def refuse_size(most: int) -> NoReturn:
@@ -62,7 +81,7 @@ def check_content_type(given: bytes) -> None:
     kind, *parameters = (part.strip() for part in given.lower().split(b";"))
     charsets = [part for part in parameters if part.startswith(b"charset")]
     if kind != JSON or not _CHARSETS.issuperset(charsets):
-        raise UnsupportedMediaType
+        raise errors.UnsupportedMediaType
 
 
 def loaded(text: bytes | bytearray, what: str) -> Any:

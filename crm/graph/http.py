@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from crm.core import errors
 from crm.graph import answer
-from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, NotGraphQL
+from crm.graph.answer import Answer, NotGraphQL
 from crm.graph.engine import Engine, Request
 from crm.graph.exchange import (
     JSON,
@@ -33,7 +33,7 @@ from crm.graph.patience import Patience
 _RESPONSE_JSON: Final = b"application/graphql-response+json"
 _ACCEPTED: Final = {JSON: JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": JSON, b"*/*": JSON}
 _EXTRA_HEADERS: Final = {
-    MethodNotAllowed.status: (b"allow", b"GET, POST"),
+    errors.MethodNotAllowed.status: (b"allow", b"GET, POST"),
     errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
 }
 
@@ -75,9 +75,11 @@ class GraphQLHTTP:
                 self._gate.check_origin(headers)
                 method = scope["method"]
                 if method not in ("GET", "POST"):
-                    raise MethodNotAllowed  # noqa: TRY301
+                    message = "Send GraphQL by POST (or queries by GET)."
+                    raise errors.MethodNotAllowed(message)  # noqa: TRY301
                 if not acceptable:
-                    raise NotAcceptable  # noqa: TRY301
+                    message = "Accept application/graphql-response+json or application/json."
+                    raise errors.NotAcceptable(message)  # noqa: TRY301
                 viewer = await self._gate.viewer(headers)
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))

@@ -14,6 +14,7 @@ from graphql import (
     parse,
     separate_operations,
     type_from_ast,
+    value_from_ast,
 )
 from graphql import print_ast as text_of
 
@@ -29,6 +30,7 @@ class Variable:
     name: str
     kind: GraphQLInputType
     required: bool
+    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Checked:
         for definition in self.operation.node.variable_definitions or ():
             kind: Any = type_from_ast(self.operation.document.schema, definition.type)
             required = isinstance(definition.type, NonNullTypeNode) and definition.default_value is None
-            name = definition.variable.name.value
-            found[name] = Variable(name, kind, required)
+            name, default = definition.variable.name.value, definition.default_value
+            found[name] = Variable(name, kind, required, None if default is None else value_from_ast(default, kind))
         return found
 
     @cached_property

@@ -1,7 +1,7 @@
 """Endpoints: an address, and the named operation that is run there."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -10,12 +10,13 @@ from crm.core import errors
 from crm.graph.answer import Answer
 from crm.graph.engine import Engine
 from crm.graph.named import Checked, Named, Variable
-from crm.rest.parameters import fits_address, parameters, refuse_unknown
+from crm.rest.paging import next_page
+from crm.rest.parameters import fits_address, parameters
+from crm.rest.shown import Shown
+from crm.rest.values import from_json, members
 
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
-
-Shown = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Endpoint:
     body: str | None = None
     # Where the answer will be found, `{id}` being the record's.
     location: str | None = None
+    # Whether `limit` and `offset` lead through a list, so that a full page can say where the next one is.
+    paged: bool = False
     # When it was deprecated, in seconds since 1970. A mutation by GET is: it needs a token even where others do not.
     deprecated: int | None = None
-    # Makes something else of the answer; the flag says whether somebody with a token asks.
-    shown: Callable[[Answer, bool], Shown] | None = None
+    # Makes something else of the answer, which is one for everybody. The set names the roots that whoever asks would
+    # get by GraphQL; None is somebody without a token.
+    shown: Callable[[Answer, frozenset[str] | None], Shown] | None = None
 
     @property
     def is_public(self) -> bool:
@@ -63,6 +67,12 @@ class Bound:
                 raise ValueError(msg)
         if endpoint.body is not None and list(found.from_body) != [endpoint.body]:
             msg = f"{where}: the body is to be ${endpoint.body}, and there is more, or less."
+            raise ValueError(msg)
+        if endpoint.paged and not all(type(found.default(name)) is int for name in ("limit", "offset")):
+            msg = f"{where}: pages need $limit and $offset, with defaults."
+            raise ValueError(msg)
+        if endpoint.is_public and found.checked.variables:
+            msg = f"{where}: an answer for everybody takes no variables."
             raise ValueError(msg)
         return found
 
@@ -96,16 +106,37 @@ class Bound:
         if not isinstance(body, dict):
             message = "Send a JSON object as the body."
             raise errors.BadUserInput(message)
+        kinds = {name: one.kind for name, one in self.from_body.items()}
         if self.endpoint.body is not None:
-            return {self.endpoint.body: body}
-        refuse_unknown(body, self.from_body, "member")
-        return body
+            return {self.endpoint.body: from_json(kinds[self.endpoint.body], body, "")}
+        return members(body, kinds)
 
-    def location(self, part: bytes) -> bytes | None:
-        """Where the record is that was made."""
-        where = self.endpoint.location
-        found = _ID.match(part) if where else None
-        return where.replace("{id}", found[1].decode()).encode() if where and found else None
+    def default(self, name: str) -> Any:
+        """What a variable is if it is not given."""
+        variable = self.checked.variables.get(name)
+        return variable and variable.default
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of an endpoint, and what came with it."""
+
+    bound: Bound
+    variables: Mapping[str, Any]
+    query: bytes
+
+    def leads(self, part: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """The headers that lead on from an answer: to the record that was made, to the next page of a list."""
+        endpoint = self.bound.endpoint
+        made = _ID.match(part) if endpoint.location else None
+        if made and endpoint.location:
+            return [(b"location", endpoint.location.encode().replace(b"{id}", made[1]))]
+        following = self._next_page(part) if endpoint.paged else None
+        return [(b"link", f'<{endpoint.path}?{following}>; rel="next"'.encode())] if following else []
+
+    def _next_page(self, part: bytes) -> str | None:
+        limit, offset = (self.variables.get(name, self.bound.default(name)) for name in ("limit", "offset"))
+        return next_page(self.query, limit, offset, part)
 
 
 class Router:

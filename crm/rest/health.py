@@ -6,23 +6,23 @@ import orjson
 
 from crm.core import errors
 from crm.graph.answer import Answer
+from crm.rest.shown import Shown
 
 # With somebody at work, a task waits this long only if there is too much of it; with nobody, something is broken.
 _PATIENCE_MS: Final = 60_000
+_NAMES: Final = {"aiTaskQueueStatus": "queue", "aiStatus": "provider"}
 
 
-def health(answer: Answer, known: bool) -> tuple[int, bytes]:  # noqa: FBT001  (whether somebody with a token asks)
+def health(answer: Answer, seen: frozenset[str] | None) -> Shown:
     """200 as long as tasks get done, at once or late; 503 when they do not."""
     if answer.refused or not answer.parts:
-        return errors.Unavailable.status, _shown("down", ["The database cannot be reached."], {}, known=known)
+        return _shown("down", ["The database cannot be reached."], {}, seen)
     found = {key: orjson.loads(part) for key, part in answer.parts}
     queue, provider = found["aiTaskQueueStatus"], found["aiStatus"]
     if queue is None:
-        return errors.Unavailable.status, _shown("down", ["The queue cannot be read."], {}, known=known)
+        return _shown("down", ["The queue cannot be read."], {}, seen)
     broken, worrying = _broken(queue), _worrying(queue, provider)
-    word = "down" if broken else "degraded" if worrying else "ok"
-    more = {"queue": queue, "provider": provider}
-    return (errors.Unavailable.status if broken else 200), _shown(word, broken + worrying, more, known=known)
+    return _shown("down" if broken else "degraded" if worrying else "ok", broken + worrying, found, seen)
 
 
 def _broken(queue: dict[str, Any]) -> list[str]:
@@ -45,6 +45,10 @@ def _worrying(queue: dict[str, Any], provider: dict[str, Any] | None) -> list[st
     return found
 
 
-def _shown(word: str, reasons: list[str], more: dict[str, Any], *, known: bool) -> bytes:
-    """Those without a token see the word."""
-    return orjson.dumps({"status": word, **({"reasons": reasons, **more} if known else {})})
+def _shown(word: str, reasons: list[str], found: dict[str, Any], seen: frozenset[str] | None) -> Shown:
+    """Those without a token see the word, others why, and the numbers that their role may see."""
+    status = errors.Unavailable.status if word == "down" else 200
+    if seen is None:
+        return Shown(status, orjson.dumps({"status": word}))
+    more = {name: found[key] for key, name in _NAMES.items() if key in found and key in seen}
+    return Shown(status, orjson.dumps({"status": word, "reasons": reasons, **more}))

@@ -6,8 +6,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from crm.core import errors
-from crm.core.identity import PROGRAM, Viewer
-from crm.graph.answer import Answer, MethodNotAllowed, NotAcceptable, refused
+from crm.core.identity import Viewer
 from crm.graph.engine import Engine
 from crm.graph.exchange import (
     JSON,
@@ -23,63 +22,70 @@ from crm.graph.exchange import (
     preferred,
 )
 from crm.graph.patience import Patience
-from crm.rest import render
-from crm.rest.endpoint import Bound, Endpoint, Router
+from crm.rest import problem, render
+from crm.rest.endpoint import Bound, Call, Endpoint, Router
+from crm.rest.public import Public
+from crm.rest.shown import Shown
 
-_ACCEPTED: Final = {JSON: JSON, b"application/*": JSON, b"*/*": JSON}
+_ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
 _NO_CONTENT: Final = 204
-_CREATED: Final = range(201, 203)
-# Whoever asks whether things work waits no longer than this for the answer that they do not.
-_HEALTH_SECONDS: Final = 5.0
 _Headers = list[tuple[bytes, bytes]]
 
 
 class Rest:
-    """Everything under /api/."""
+    """Everything under /api."""
 
     def __init__(self, engine: Engine, gate: Gate, endpoints: Iterable[Endpoint]) -> None:
         self._engine = engine
         self._gate = gate
-        self._router = Router(Bound.of(one, engine) for one in endpoints)
+        bound = [Bound.of(one, engine) for one in endpoints]
+        self._router = Router(bound)
+        self._public = {one.endpoint: Public(engine, one) for one in bound if one.endpoint.is_public}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         headers = dict(scope["headers"])
         out: _Headers = []
-        status, body = await self._shown(scope, headers, receive, out)
-        if status != _NO_CONTENT:
-            out += [(b"content-type", b"application/json; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-        if status == errors.Unauthenticated.status:
-            out.append((b"www-authenticate", b"Bearer"))
-        pause = render.retry_after(body) if status >= errors.RateLimited.status else None
-        if pause is not None:
-            out.append((b"retry-after", pause))
-        await send({"type": "http.response.start", "status": status, "headers": [*out, *SAFE_HEADERS]})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        shown = await self._shown(scope, headers, receive, out)
+        if shown.status != _NO_CONTENT:
+            out += [
+                (b"content-type", shown.media_type + b"; charset=utf-8"),
+                (b"content-length", b"%d" % len(shown.body)),
+            ]
+        out += [*shown.headers, *SAFE_HEADERS]
+        await send({"type": "http.response.start", "status": shown.status, "headers": out})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else shown.body})
 
-    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> render.Shown:
-        """The status and the body, within the request's deadline; headers of the answer's own go to `out`."""
+    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> Shown:
+        """The answer, within the request's deadline; headers that are there even if it fails go to `out`."""
         try:
             with Patience(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 found, places = self._router.find(scope["path"])
                 bound = _chosen(found, scope["method"], out)
                 if bound is None:
-                    return _NO_CONTENT, b""
+                    return Shown(_NO_CONTENT)
                 _deprecate(bound.endpoint, scope["raw_path"], out)
                 if not _acceptable(headers.get(b"accept", b"")):
-                    message = "Accept application/json."
-                    raise NotAcceptable(message)  # noqa: TRY301
+                    raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, headers, receive)
-                variables = bound.variables(places, scope["query_string"], body)
+                query = scope["query_string"]
+                call = Call(bound, bound.variables(places, query, body), query)
                 patience.watch(receive)
-                answer = await self._run(bound, variables, viewer, stale=headers.get(b"x-allow-stale") == b"true")
-                return _finished(bound, answer, viewer, out)
+                return await self._answered(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
         except TimeoutError:
-            return render.refused(errors.Timeout())
+            return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
-            return render.refused(error)
+            return problem.refused(error)
+
+    async def _answered(self, call: Call, viewer: Viewer | None, *, stale: bool) -> Shown:
+        public = self._public.get(call.bound.endpoint)
+        if public is not None:
+            return await public.shown(viewer)
+        assert viewer is not None
+        request = call.bound.checked.named.request(call.variables)
+        return render.shown(await self._engine.run(request, viewer, stale=stale), call)
 
     async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
         """Who asks; None for somebody without a token where those get an answer too."""
@@ -110,17 +116,6 @@ class Rest:
         check_content_type(headers.get(b"content-type", b""))
         return loaded(body, "The body")
 
-    async def _run(self, bound: Bound, variables: Mapping[str, Any], viewer: Viewer | None, *, stale: bool) -> Answer:
-        request = bound.checked.named.request(variables)
-        if not bound.endpoint.is_public:
-            assert viewer is not None
-            return await self._engine.run(request, viewer, stale=stale)
-        try:
-            async with asyncio.timeout(_HEALTH_SECONDS):
-                return await self._engine.run(request, PROGRAM)
-        except TimeoutError as error:
-            return refused(error)
-
 
 def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | None:
     """What answers this method; None for OPTIONS, which is answered by a header."""
@@ -136,7 +131,7 @@ def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | N
     if method == "OPTIONS":
         return None
     message = f"There is no {method[:20]} at this address; there is: {names}."
-    raise MethodNotAllowed(message)
+    raise errors.MethodNotAllowed(message)
 
 
 def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
@@ -144,17 +139,6 @@ def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
     if endpoint.deprecated is not None:
         out.append((b"deprecation", b"@%d" % endpoint.deprecated))
         out.append((b"link", b'<%s>; rel="successor-version"' % path))
-
-
-def _finished(bound: Bound, answer: Answer, viewer: Viewer | None, out: _Headers) -> render.Shown:
-    endpoint = bound.endpoint
-    if endpoint.shown is not None:
-        return endpoint.shown(answer, viewer is not None)
-    status, body = render.shown(answer, bound)
-    place = bound.location(body) if status in _CREATED else None
-    if place is not None:
-        out.append((b"location", place))
-    return status, body
 
 
 @lru_cache(maxsize=256)

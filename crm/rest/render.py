@@ -1,76 +1,88 @@
-"""Answers as REST shows them: the operation's one field by itself, or one error with its status."""
+"""Answers as REST shows them: the operation's one field by itself, or a problem document."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from crm.core import errors
-from crm.graph.answer import Answer, dumped, known_error, rendered
+from crm.graph.answer import Answer
+from crm.rest import problem
+from crm.rest.shown import Shown
+from crm.rest.values import at, unfit
 
 if TYPE_CHECKING:
-    from crm.rest.endpoint import Bound
-
-Shown = tuple[int, bytes]
+    from crm.rest.endpoint import Bound, Call
 
 _NOTHING: Final = b"null"
+_OK: Final = 200
+_CREATED: Final = 201
 # graphql-core's words for a variable that does not fit: `Variable '$limit' has invalid value at .x[3]: ...`
-_VARIABLE: Final = re.compile(
-    r"Variable '\$(\w+)' (?:has invalid value(?: at ([^:]*))?: |of required type )(.*)", re.DOTALL
-)
-_MEMBER: Final = re.compile(r"(?:required|unknown) field '(\w+)'")
-_INDEX: Final = re.compile(r"\[(\d+)\]")
+_VARIABLE: Final = re.compile(r"Variable '\$(\w+)' has invalid value(?: at ([^:]*))?: (.*)", re.DOTALL)
+_MISSING: Final = re.compile(r"Expected value of type '\w+' to include required field '(\w+)'")
+_STEP: Final = re.compile(r"\w+")
 
 
-def shown(answer: Answer, bound: "Bound") -> Shown:
-    """The status and the body for an answer; a record that is not there is a 404."""
+def shown(answer: Answer, call: "Call") -> Shown:
+    """An answer as it goes out; a record that is not there is a 404."""
     if answer.problems:
-        return failed(answer, bound)
+        return _failed(answer, _Words(call.bound, call.variables))
     part = answer.parts[0][1]
-    return refused(errors.NotFound()) if part == _NOTHING else (bound.endpoint.status, part)
+    if part == _NOTHING:
+        return problem.refused(errors.NotFound())
+    status = call.bound.endpoint.status
+    there_already = status == _CREATED and not answer.changed
+    return Shown(_OK if there_already else status, part, headers=call.leads(part))
 
 
-def refused(error: BaseException) -> Shown:
-    """The status and the body for whatever went wrong before anything was run."""
-    known = known_error(error)
-    return known.status, dumped({"error": _flat(rendered(known))})
+def _failed(answer: Answer, words: "_Words") -> Shown:
+    """What went wrong, with the status of the first error."""
+    code = answer.problems[0]["extensions"]["code"]
+    status = answer.status if answer.refused else errors.STATUSES.get(code, errors.Internal.status)
+    return problem.document(status, [words.of(one) for one in answer.problems])
 
 
-def failed(answer: Answer, bound: "Bound") -> Shown:
-    """The first error, and beside it the others."""
-    found = [_in_words_of(bound, _flat(problem)) for problem in answer.problems]
-    status = answer.status if answer.refused else errors.STATUSES.get(found[0]["code"], errors.Internal.status)
-    more = {"others": found[1:]} if len(found) > 1 else {}
-    return status, dumped({"error": {**found[0], **more}})
+@dataclass(frozen=True)
+class _Words:
+    """Errors without GraphQL's words: those who call an address know its parameters and its body."""
+
+    bound: "Bound"
+    given: Mapping[str, Any]
+
+    def of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same error, as it concerns the caller."""
+        told = _VARIABLE.match(found["message"])
+        if told:
+            return self._of_variable(*told.groups(""))
+        message, extensions = found["message"], found["extensions"]
+        field = str(extensions.get("field", ""))
+        name = self._at(field)
+        if name is None:
+            return found
+        return {"message": message.replace(f"`{field}`", f"`{name}`"), "extensions": {**extensions, "field": name}}
+
+    def _of_variable(self, name: str, within: str, words: str) -> Mapping[str, Any]:
+        path = _STEP.findall(within)
+        missing = _MISSING.match(words)
+        field = ".".join([*self._place(name, path), missing[1]] if missing else self._place(name, path))
+        if missing or name not in self.given:
+            return _rendered(errors.BadUserInput(f"`{field}` is needed.", field=field))
+        error = unfit(*at(self.bound.checked.variables[name].kind, self.given[name], path), field)
+        return _rendered(error or errors.BadUserInput(f"`{field}`: {words}", field=field))
+
+    def _place(self, name: str, path: list[str]) -> list[str]:
+        """A place within a variable's value, as the caller sees it."""
+        if name in self.bound.from_address:
+            return [name]
+        return path if name == self.bound.endpoint.body else [name, *path]
+
+    def _at(self, field: str) -> str | None:
+        """The caller's name for a place in the document where a variable stands, or for one within its value."""
+        for place, name in self.bound.checked.places.items():
+            if name != self.bound.endpoint.body and f"{field}.".startswith(f"{place}."):
+                return name if name in self.bound.from_address else name + field.removeprefix(place)
+        return None
 
 
-def retry_after(body: bytes) -> bytes | None:
-    """The pause that an error asks for, in whole seconds."""
-    found = re.search(rb'"retryAfterSeconds":([0-9]+)', body[:2000])
-    return found[1] if found else None
-
-
-def _flat(problem: Mapping[str, Any]) -> dict[str, Any]:
-    extensions: Mapping[str, Any] = problem["extensions"]
-    return {"code": extensions["code"], "message": problem["message"], **extensions}
-
-
-def _in_words_of(bound: "Bound", problem: dict[str, Any]) -> dict[str, Any]:
-    """The same without GraphQL's words: those who call an address know its parameters and its body."""
-    told = _VARIABLE.match(problem["message"])
-    if told:
-        return {**problem, **_of_variable(told, bound.endpoint.body)}
-    field = problem.get("field")
-    for place, name in bound.checked.places.items():
-        if field == place and name != bound.endpoint.body:
-            return {**problem, "field": name, "message": problem["message"].replace(f"`{place}`", f"`{name}`")}
-    return problem
-
-
-def _of_variable(told: re.Match[str], body: str | None) -> dict[str, str]:
-    name, within, words = told[1], told[2] or "", told[3]
-    below: Sequence[str] = [part for part in _INDEX.sub(r".\1", within).split(".") if part]
-    place = below if name == body else [name, *below]
-    member = _MEMBER.search(words)
-    field = ".".join([*place, member[1]] if member else place)
-    missing = "was not provided" in words
-    return {"field": field, "message": f"`{field}` is needed." if missing else f"`{field}`: {words}"}
+def _rendered(error: errors.CrmError) -> Mapping[str, Any]:
+    return {"message": error.message, "extensions": error.extensions}

@@ -15,7 +15,7 @@ _2026_11_20: Final = 1795132800
 
 ENDPOINTS: Final = (
     Endpoint("POST", _TASKS, AI_TASKS["CreateAiTask"], status=201, body="input", location=_TASK),
-    Endpoint("GET", _TASKS, AI_TASKS["AiTasks"]),
+    Endpoint("GET", _TASKS, AI_TASKS["AiTasks"], paged=True),
     Endpoint("GET", _TASK, AI_TASKS["AiTask"]),
     Endpoint("PUT", f"{_TASK}/cancel", AI_TASKS["CancelAiTask"]),
     Endpoint("POST", f"{_TASK}/retry", _RETRY, status=202, location=_TASK),

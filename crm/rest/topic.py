@@ -54,3 +54,14 @@ class Topic:
         """A message about it with finished JSON within."""
         start = orjson.dumps({"type": kind, **self.named})
         return b'%s,"%s":%s}' % (start[:-1], what.encode(), json)
+
+
+def echoed(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `subscribe` or `unsubscribe` names, right or wrong: an error about it repeats what can be repeated."""
+    if message.get("type") not in {"subscribe", "unsubscribe"}:
+        return {}
+    return {name: message[name] for name in ("channel", "id") if _is_repeatable(message.get(name))}
+
+
+def _is_repeatable(value: object) -> bool:
+    return type(value) in {int, float} or (isinstance(value, str) and len(value) <= _LONGEST_ID)

@@ -20,16 +20,18 @@ from crm.graph.guest import Guest
 from crm.graph.websocket import Closed
 from crm.rest.outbox import Outbox
 from crm.rest.table import AI_TASKS
-from crm.rest.topic import Topic
+from crm.rest.topic import Topic, echoed
 
 PROTOCOL: Final = "crm.ai-tasks"
 _BEARER: Final = "bearer."
 _UNAUTHORIZED: Final = 4401
 _FORBIDDEN: Final = 4403
 _TOO_SLOW: Final = 4408
+_POLICY: Final = 1008
 _TOO_LARGE: Final = 1009
 _TRY_AGAIN: Final = 1013
 _LARGEST_MESSAGE: Final = 16 * 1024
+_MOST_MISTAKES: Final = 100
 _FAREWELL_SECONDS: Final = 10.0
 _MAX_REASON: Final = 120
 _VERSION: Final = re.compile(rb'\{\s*"id"\s*:\s*"[^"]*"\s*,\s*"version"\s*:\s*([0-9]+)')
@@ -54,7 +56,7 @@ class AiTaskWebSocket:
             return
         offered = scope.get("subprotocols") or []
         token = next((one[len(_BEARER) :] for one in offered if one.startswith(_BEARER)), None)
-        if token is not None:
+        if token is not None and b"authorization" not in headers:
             headers[b"authorization"] = b"Bearer " + token.encode("ascii", "replace")
         # Never the one with the token: it would stand in the answer's headers.
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in offered else None})
@@ -100,6 +102,7 @@ class _Session:
         self._followed: dict[Topic, asyncio.Task[None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._closing: Closed | None = None
+        self._mistakes = 0
 
     async def run(self) -> None:
         """Read messages until either side closes."""
@@ -140,10 +143,15 @@ class _Session:
             text = message.get("text") or ""
             if len(text) > _LARGEST_MESSAGE:
                 raise Closed(_TOO_LARGE, f"A message has {_LARGEST_MESSAGE:,} characters at most")
-            try:
-                await self._handle(_parsed(text))
-            except errors.CrmError as error:
-                self._refuse(error)
+            await self._hear(text)
+
+    async def _hear(self, text: str) -> None:
+        message: dict[str, Any] = {}
+        try:
+            message = _parsed(text)
+            await self._handle(message)
+        except errors.CrmError as error:
+            self._refuse(error, echoed(message))
 
     async def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -180,7 +188,7 @@ class _Session:
         elif len(self._followed) >= self._settings.websocket_operations:
             most = self._settings.websocket_operations
             msg = f"At most {most} subscriptions on one socket."
-            raise errors.TooComplex(msg, limit=most, **topic.named)
+            raise errors.TooComplex(msg, limit=most)
         else:
             self._followed[topic] = asyncio.create_task(self._follow(topic))
 
@@ -198,7 +206,7 @@ class _Session:
             else:
                 await self._follow_tasks(topic, viewer)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
-            self._refuse(known_error(error), topic)
+            self._refuse(known_error(error), topic.named)
         finally:
             if self._followed.get(topic) is asyncio.current_task():
                 del self._followed[topic]
@@ -229,10 +237,14 @@ class _Session:
                 seen = _version(task)
             self._outbox.put(topic.message("task.updated", "task", task))
 
-    def _refuse(self, error: errors.CrmError, topic: Topic | None = None) -> None:
+    def _refuse(self, error: errors.CrmError, named: Mapping[str, Any]) -> None:
         problem = rendered(error)
-        named = topic.named if topic is not None else {}
-        self._put({"type": "error", "message": problem["message"], **named, **problem["extensions"]})
+        if problem["extensions"]["code"] == errors.BadUserInput.code:
+            self._mistakes += 1
+        if self._mistakes > _MOST_MISTAKES:
+            self._close_with(Closed(_POLICY, f"More than {_MOST_MISTAKES} messages that mean nothing"))
+        else:
+            self._put({"type": "error", "message": problem["message"], **named, **problem["extensions"]})
 
     def _put(self, message: dict[str, Any]) -> None:
         self._outbox.put(orjson.dumps(message))

@@ -51,7 +51,9 @@ const created = await fetch(`${server}/api/ai/tasks`, {
   headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
   body: JSON.stringify({ taskType: 'echo', input: { message: 'Hej', seconds: Number(seconds) } }),
 });
-print('rest', { status: created.status, id: (await created.json()).id });
+const task = await created.json();
+if (!created.ok) throw new Error(`${task.code}: ${task.detail}`); // a problem document (RFC 9457)
+print('rest', { status: created.status, id: task.id });
 await Promise.all([byGraphQL, byMessages]);
 await client.dispose();
 live.close();

@@ -1,8 +1,22 @@
 """The REST of AI tasks, from creating one to cleaning up."""
 
+import asyncio
+import time
+
 import httpx2
+import psycopg
 import pytest
+from psycopg import sql
 from rest_client import ECHO, NOBODY, TASKS, refused
+from servers import Server
+
+from crm.core import migrations
+from crm.core.embedded import create_database
+
+WAITING = """
+    SELECT count(*) AS waiting FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -26,9 +40,21 @@ class TestCreate:
         assert found.items() >= {name: value for name, value in task.items() if name != "waitMs"}.items()
         assert (found["attempts"], found["positionInQueue"]) == ([], 1)
 
-    async def test_the_same_key_is_the_same_task(self, create):
-        one, two = await create(idempotencyKey="a"), await create(idempotencyKey="a")
-        assert one["id"] == two["id"]
+    async def test_the_same_key_again_is_the_same_task_and_a_200(self, api, create):
+        task = await create(idempotencyKey="a")
+        again = await api.post(TASKS, json={**ECHO, "idempotencyKey": "a"})
+        assert (again.status_code, again.json()["id"]) == (200, task["id"])
+        assert again.headers["location"] == f"{TASKS}/{task['id']}"
+        await api.put(f"{TASKS}/{task['id']}/cancel")
+        again = await api.post(TASKS, json={**ECHO, "idempotencyKey": "a"})
+        assert (again.status_code, again.json()["status"]) == (200, "CANCELLED")
+        await create(idempotencyKey="b")
+
+    async def test_one_of_many_at_once_creates_it(self, api):
+        body = {**ECHO, "idempotencyKey": "a"}
+        answers = await asyncio.gather(*(api.post(TASKS, json=body) for _ in range(8)))
+        assert sorted(one.status_code for one in answers) == [200] * 7 + [201]
+        assert len({one.json()["id"] for one in answers}) == 1
 
     async def test_a_key_of_another_task_is_a_conflict(self, api, create):
         task = await create(idempotencyKey="a")
@@ -53,10 +79,16 @@ class TestBatch:
         assert [one["priority"] for one in response.json()] == ["NORMAL", "URGENT"]
         assert len((await api.get(TASKS)).json()) == 2
 
+    async def test_is_a_201_if_anything_is_new(self, api):
+        known, new = ({**ECHO, "idempotencyKey": one} for one in "ab")
+        for inputs, status in (([known], 201), ([known], 200), ([known, new], 201), ([new, known], 200)):
+            response = await api.post(f"{TASKS}/batch", json={"inputs": inputs})
+            assert (response.status_code, len(response.json())) == (status, len(inputs))
+
     async def test_or_none(self, api):
         inputs = [ECHO, {"taskType": "nothing"}, ECHO]
         error = refused(await api.post(f"{TASKS}/batch", json={"inputs": inputs}), 400)
-        assert "echo" in error["message"]
+        assert "echo" in error["detail"]
         assert (await api.get(TASKS)).json() == []
 
     async def test_of_a_hundred_at_most(self, api):
@@ -90,7 +122,7 @@ class TestList:
 
     async def test_can_be_narrowed(self, api, create, make_lead):
         lead = make_lead()["id"]
-        urgent = await create(priority="URGENT", agentId="night shift")
+        urgent = await create(priority="URGENT", agentId="night shift", idempotencyKey="k")
         about = await create(leadId=lead)
         cancelled = await create(priority="LOW")
         await api.put(f"{TASKS}/{cancelled['id']}/cancel")
@@ -106,6 +138,13 @@ class TestList:
             "?taskType=lead_summary": [],
             "?createdAfter=2026-01-01T00:00:00Z": [cancelled, about, urgent],
             "?createdBefore=2026-01-01T00:00:00%2B01:00": [],
+            "?finishedAfter=2026-01-01T00:00:00Z": [cancelled],
+            "?finishedAfter=2026-01-01T00:00:00Z&finishedBefore=2026-01-02T00:00:00Z": [],
+            "?finishedBefore=2199-01-01T00:00:00Z": [cancelled],
+            "?idempotencyKey=k": [urgent],
+            "?idempotencyKey=K": [],
+            f"?createdBy={urgent['createdBy']}": [cancelled, about, urgent],
+            f"?createdBy={NOBODY}": [],
             "?orderBy=priority&direction=desc": [urgent, about, cancelled],
         }
         for query, tasks in expected.items():
@@ -117,6 +156,38 @@ class TestList:
         assert not {"input", "result", "attempts"} & set(task)
 
 
+class TestPages:
+    async def pages(self, api, query):
+        """The pages, as a client finds them that follows `Link`."""
+        found, place = [], f"{TASKS}{query}"
+        while place:
+            response = await api.get(place)
+            assert response.status_code == 200, response.text
+            found.append([one["id"] for one in response.json()])
+            place = response.links.get("next", {}).get("url")
+        return found
+
+    async def test_a_full_page_says_where_the_next_one_is(self, api, create):
+        ids = [(await create())["id"] for _ in range(5)][::-1]
+        assert await self.pages(api, "?limit=2") == [ids[:2], ids[2:4], ids[4:]]
+        assert await self.pages(api, "?limit=2&offset=1") == [ids[1:3], ids[3:], []]
+        assert await self.pages(api, "") == [ids]
+        assert await self.pages(api, "?limit=0") == [[]]
+        response = await api.head(f"{TASKS}?limit=2")
+        assert response.headers["link"] == f'<{TASKS}?limit=2&offset=2>; rel="next"'
+
+    async def test_it_keeps_the_other_parameters(self, api, create):
+        hostile = 'a&b=c>; rel="x"\u00e5+%'
+        ids = [(await create(agentId=hostile, priority=one))["id"] for one in ("LOW", "HIGH", "LOW")]
+        await create()
+        query = str(httpx2.QueryParams({"agentId": hostile, "priority": "low,high", "limit": "1", "direction": "ASC"}))
+        assert await self.pages(api, f"?{query}") == [[ids[0]], [ids[1]], [ids[2]], []]
+
+    async def test_without_a_limit_a_page_has_fifty(self, api):
+        await api.post(f"{TASKS}/batch", json={"inputs": [ECHO] * 51})
+        assert [len(page) for page in await self.pages(api, "")] == [50, 1]
+
+
 class TestCancelAndRetry:
     async def test_a_waiting_one(self, api, create):
         place = f"{TASKS}/{(await create())['id']}"
@@ -124,7 +195,7 @@ class TestCancelAndRetry:
         assert cancelled.status_code == 200
         assert (cancelled.json()["status"], cancelled.json()["canRetry"]) == ("CANCELLED", True)
         error = refused(await api.put(f"{place}/cancel"), 409, "CONFLICT")
-        assert error["status"] == "CANCELLED"
+        assert error["currentStatus"] == "CANCELLED"
         retried = await api.post(f"{place}/retry")
         assert (retried.status_code, retried.json()["status"]) == (202, "QUEUED")
         assert retried.headers["location"] == place
@@ -199,25 +270,58 @@ class TestCleaningUp:
         assert error["field"] == "olderThanDays"
 
 
+@pytest.fixture
+def health(api):
+    """Ask until the answer has this status: one that is a second old may still be given."""
+
+    async def found(status, **options):
+        deadline = time.monotonic() + 3
+        while (response := await api.get(f"{TASKS}/health", **options)).json()["status"] != status:
+            assert time.monotonic() < deadline, response.text
+            await asyncio.sleep(0.1)
+        return response
+
+    return found
+
+
 class TestHealth:
-    async def test_is_ill_when_tasks_wait_and_nobody_works(self, api, create, db):
+    async def test_is_ill_when_tasks_wait_and_nobody_works(self, create, health, db):
         db.execute("DELETE FROM procrastinate_workers")
-        found = await api.get(f"{TASKS}/health")
-        assert (found.status_code, found.json()["status"]) == (200, "degraded")
+        assert (await health("degraded")).status_code == 200
         await create()
         db.execute("UPDATE ai_tasks SET due_at = now() - interval '2 minutes'")
-        found = await api.get(f"{TASKS}/health")
-        assert (found.status_code, found.json()["status"]) == (503, "down")
+        found = await health("down")
+        assert found.status_code == 503
+        assert found.headers["content-type"] == "application/json; charset=utf-8"
         assert "crm worker" in found.json()["reasons"][0]
 
+    async def test_shows_each_role_what_graphql_shows_it(self, api, server, graphql):
+        for role in ("viewer", "member", "admin"):
+            headers = {"Authorization": f"Bearer {server.token(role)}"}
+            answer = await graphql("{ aiStatus { provider } }", role=role, expect_errors=True)
+            found = (await api.get(f"{TASKS}/health", headers=headers)).json()
+            assert {"status", "reasons", "queue"} <= set(found)
+            assert ("provider" in found) == (answer["data"] is not None) == (role != "viewer")
+
+    async def test_is_read_once_a_second_however_many_ask(self, server, create, health, database_url, db):
+        """While the table is locked a read waits, so that they can be counted."""
+        await create()
+        async with httpx2.AsyncClient(base_url=server.url, timeout=20) as nobody:
+            await asyncio.sleep(1.1)  # what was read before is forgotten
+            with psycopg.connect(database_url) as connection:
+                connection.execute("LOCK TABLE ai_tasks IN ACCESS EXCLUSIVE MODE")
+                asked = [asyncio.create_task(nobody.get(f"{TASKS}/health")) for _ in range(30)]
+                await asyncio.sleep(0.7)
+                waiting = db.execute(WAITING).fetchone()["waiting"]
+                asked[0].cancel()  # whoever asked first may go away
+            answers = await asyncio.gather(*asked[1:])
+            assert waiting == 1
+            assert {one.status_code for one in answers} == {200}
+            db.execute("UPDATE ai_tasks SET due_at = now() - interval '2 minutes'")
+            assert (await nobody.get(f"{TASKS}/health")).status_code == 200
+        assert (await health("down")).status_code == 503
+
     async def test_is_ill_without_a_database(self, database_url, tmp_path):
-        import psycopg  # noqa: PLC0415
-        from psycopg import sql  # noqa: PLC0415
-        from servers import Server  # noqa: PLC0415
-
-        from crm.core import migrations  # noqa: PLC0415
-        from crm.core.embedded import create_database  # noqa: PLC0415
-
         base = database_url.replace("/crm?", "/postgres?")
         create_database(base, "short_lived")
         url = database_url.replace("/crm?", "/short_lived?")

@@ -12,12 +12,30 @@ from rest_client import ECHO, NOBODY, TASKS, refused
 from servers import Server
 
 PAGE = "https://app.example.com"
+# What those who call an address have never heard of.
+ENGINE_WORDS = ("$", "Variable", "Expected", "None", "represent", "enum", "AiTaskPriority", "Input!", "filter.")
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("path", ["/api/", "/api/ai", "/api/ai/tasks/", f"{TASKS}/{NOBODY}/nothing", "/api/%2e%2e"])
-    async def test_nothing_is_a_404_in_json(self, api, path):
-        assert "There is nothing at" in refused(await api.get(path), 404, "NOT_FOUND")["message"]
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api",
+            "/api/",
+            "/apis",
+            "/api/ai",
+            "/api/ai/tasks/",
+            f"/{TASKS}",
+            f"//{TASKS}",
+            f"{TASKS}/{NOBODY}/nothing",
+            "/api/%2e%2e",
+            "/%61pi",
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+    async def test_nothing_is_a_404_for_programs(self, api, server, method, path):
+        response = await api.request(method, server.url + path)
+        assert "There is nothing at" in refused(response, 404, "NOT_FOUND")["detail"]
 
     @pytest.mark.parametrize(
         ("method", "path", "allowed"),
@@ -36,7 +54,7 @@ class TestAddresses:
         if method == "HEAD":
             assert (response.status_code, response.content) == (405, b"")
         else:
-            assert allowed in refused(response, 405)["message"]
+            assert allowed in refused(response, 405, "METHOD_NOT_ALLOWED")["detail"]
 
     async def test_options_tell_the_same(self, api):
         response = await api.options(TASKS, headers={"Authorization": ""})
@@ -76,20 +94,24 @@ class TestTokens:
 
 
 class TestMediaTypes:
-    @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/*", "", "text/html, */*;q=0.1"])
+    @pytest.mark.parametrize(
+        "accept", ["application/json", "application/problem+json", "*/*", "application/*", "", "text/html, */*;q=0.1"]
+    )
     async def test_json_for_whoever_takes_it(self, api, accept):
         response = await api.get(TASKS, headers={"Accept": accept})
         assert response.json() == []
         assert response.headers["content-type"] == "application/json; charset=utf-8"
+        refused(await api.get(f"{TASKS}/{NOBODY}", headers={"Accept": accept}), 404, "NOT_FOUND")
 
     @pytest.mark.parametrize("accept", ["text/html", "application/graphql-response+json", "application/json;q=0"])
     async def test_and_nothing_else(self, api, accept):
-        refused(await api.get(TASKS, headers={"Accept": accept}), 406)
+        refused(await api.get(TASKS, headers={"Accept": accept}), 406, "NOT_ACCEPTABLE")
 
     @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
     async def test_a_body_is_json(self, api, kind, db):
         content = json.dumps(ECHO).encode()
-        refused(await api.post(TASKS, content=content, headers={"Content-Type": kind}), 415)
+        response = await api.post(TASKS, content=content, headers={"Content-Type": kind})
+        refused(response, 415, "UNSUPPORTED_MEDIA_TYPE")
         assert db.execute("SELECT count(*) AS count FROM ai_tasks").fetchone()["count"] == 0
 
 
@@ -97,28 +119,36 @@ class TestBodies:
     @pytest.mark.parametrize("content", [b"{", b"\xff", b"[1", b"{'a': 1}", b"NaN"])
     async def test_what_is_not_json_is_refused(self, api, content):
         response = await api.post(TASKS, content=content, headers={"Content-Type": "application/json"})
-        assert refused(response, 400)["message"] == "The body is not JSON."
+        assert refused(response, 400)["detail"] == "The body is not JSON."
 
     @pytest.mark.parametrize("body", [None, [], [ECHO], "echo", 1, True])
     async def test_what_is_not_an_object_is_refused(self, api, body):
-        assert refused(await api.post(TASKS, json=body), 400)["message"] == "Send a JSON object as the body."
+        assert refused(await api.post(TASKS, json=body), 400)["detail"] == "Send a JSON object as the body."
 
     async def test_nothing_at_all_is_refused_where_something_is_needed(self, api):
-        assert refused(await api.post(TASKS), 400)["message"] == "Send a JSON object as the body."
-        assert refused(await api.post(f"{TASKS}/batch"), 400)["message"] == "Send a JSON object as the body."
+        assert refused(await api.post(TASKS), 400)["detail"] == "Send a JSON object as the body."
+        assert refused(await api.post(f"{TASKS}/batch"), 400)["detail"] == "Send a JSON object as the body."
 
     @pytest.mark.parametrize(
         ("body", "field", "said"),
         [
-            ({}, "taskType", "taskType"),
-            ({"taskType": None}, "taskType", "`taskType`"),
-            ({"taskType": 1}, "taskType", "`taskType`: String cannot represent"),
+            ({}, "taskType", "`taskType` is needed."),
+            ({"taskType": None}, "taskType", "`taskType` must not be null."),
+            ({"taskType": 1}, "taskType", "`taskType` must be text, not 1."),
+            ({"taskType": ["echo"]}, "taskType", '`taskType` must be text, not ["echo"].'),
+            ({"taskType": ["to include required field 'x'"]}, "taskType", "`taskType` must be text, not ["),
             ({"taskType": "nothing"}, "taskType", "echo"),
-            ({**ECHO, "priority": "SOON"}, "priority", "`priority`: Value 'SOON' does not exist"),
+            ({**ECHO, "priority": None}, "priority", "`priority` must not be null."),
+            ({**ECHO, "priority": "SOON"}, "priority", "one of LOW, NORMAL, HIGH, URGENT, not 'SOON'."),
+            ({**ECHO, "priority": 5}, "priority", "one of LOW, NORMAL, HIGH, URGENT, not 5."),
+            ({**ECHO, "priority": True}, "priority", "one of LOW, NORMAL, HIGH, URGENT, not true."),
             ({**ECHO, "maxRetries": 11}, "maxRetries", "10"),
-            ({**ECHO, "leadId": "7"}, "leadId", "`leadId`: Int cannot represent"),
+            ({**ECHO, "maxRetries": 1.5}, "maxRetries", "`maxRetries` must be a whole number, not 1.5."),
+            ({**ECHO, "leadId": "7"}, "leadId", "`leadId` must be a whole number, not '7'."),
+            ({**ECHO, "leadId": {"x": "y" * 99}}, "leadId", '`leadId` must be a whole number, not {"x":"yyyy'),
+            ({**ECHO, "leadId": 2**40}, "leadId", "-2,147,483,648 to 2,147,483,647, not 1099511627776."),
             ({**ECHO, "scheduledFor": "tomorrow"}, "scheduledFor", "`scheduledFor`"),
-            ({**ECHO, "colour": "red"}, "colour", "colour"),
+            ({**ECHO, "colour": "red"}, "colour", "There is no member 'colour'; there are: agentId, idempotencyKey,"),
             ({"taskType": "echo", "input": {"mesage": ""}}, "input.mesage", "`input.mesage`"),
             ({"taskType": "echo", "agentId": "a\x00b"}, "agentId", "NUL"),
         ],
@@ -126,13 +156,50 @@ class TestBodies:
     async def test_the_error_names_the_member(self, api, body, field, said, db):
         error = refused(await api.post(TASKS, json=body), 400)
         assert error["field"] == field
-        assert said in error["message"]
-        assert "$" not in error["message"]
+        assert said in error["detail"]
+        assert not [word for word in ENGINE_WORDS if word in error["detail"]]
+        assert len(error["detail"]) < 300
         assert db.execute("SELECT count(*) AS count FROM ai_tasks").fetchone()["count"] == 0
+
+    @pytest.mark.parametrize(
+        ("body", "field", "said"),
+        [
+            ({}, "inputs", "`inputs` is needed."),
+            ({"inputs": None}, "inputs", "`inputs` must not be null."),
+            ({"inputs": 5}, "inputs", "`inputs` must be a list, not 5."),
+            ({"inputs": [None]}, "inputs.0", "`inputs.0` must not be null."),
+            ({"inputs": [ECHO, 5]}, "inputs.1", "`inputs.1` must be an object, not 5."),
+            ({"inputs": [ECHO, {}]}, "inputs.1.taskType", "`inputs.1.taskType` is needed."),
+            ({"inputs": [{**ECHO, "priority": "SOON"}]}, "inputs.0.priority", "one of LOW, NORMAL, HIGH, URGENT"),
+            (
+                {"inputs": [ECHO, {**ECHO, "colour": ""}]},
+                "inputs.1.colour",
+                "no member 'colour' in `inputs.1`; there are",
+            ),
+        ],
+    )
+    async def test_the_error_names_the_member_of_one_of_many(self, api, body, field, said):
+        error = refused(await api.post(f"{TASKS}/batch", json=body), 400)
+        assert error["field"] == field
+        assert said in error["detail"]
+        assert not [word for word in ENGINE_WORDS if word in error["detail"]]
+
+    async def test_what_there_might_be_is_listed_for_programs(self, api):
+        error = refused(await api.post(TASKS, json={**ECHO, "colour": "red"}), 400)
+        assert error["known"] == sorted(error["known"])
+        assert {"taskType", "priority", "input"} < set(error["known"])
+        for asked in (api.post(TASKS, json={**ECHO, "priority": "SOON"}), api.get(f"{TASKS}?priority=SOON")):
+            assert refused(await asked, 400)["known"] == ["LOW", "NORMAL", "HIGH", "URGENT"]
+
+    async def test_words_of_a_list_may_be_in_lower_case(self, api):
+        one = await api.post(TASKS, json={**ECHO, "priority": "urgent"})
+        two = await api.post(f"{TASKS}/batch", json={"inputs": [{**ECHO, "priority": "Low"}]})
+        assert (one.json()["priority"], two.json()[0]["priority"]) == ("URGENT", "LOW")
 
     async def test_several_faults_are_told_at_once(self, api):
         error = refused(await api.post(TASKS, json={"priority": "SOON", "leadId": "7"}), 400)
         assert {error["field"], *(other["field"] for other in error["others"])} == {"taskType", "priority", "leadId"}
+        assert all({"detail", "code", "field"} <= set(other) for other in error["others"])
 
     async def test_too_large_a_one_is_refused(self, api):
         error = refused(await api.post(TASKS, json={**ECHO, "agentId": "x" * 300_000}), 413, "TOO_LARGE")
@@ -157,26 +224,31 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("query", "field", "said"),
         [
-            ("color=red", "color", "agentId, createdAfter, createdBefore, direction, leadId"),
+            ("color=red", "color", "agentId, createdAfter, createdBefore, createdBy, direction, finishedAfter"),
             ("limit=ten", "limit", "a whole number, not 'ten'"),
             ("limit=", "limit", "a whole number"),
             ("limit=1&limit=2", "limit", "2 times"),
             ("limit=1001", "limit", "1,000"),
             ("limit=-1", "limit", ""),
-            ("limit=99999999999", "limit", "a whole number"),
-            ("leadId=4000000000", "leadId", "`leadId`: Int cannot represent"),
+            ("limit=99999999999", "limit", "-2,147,483,648 to 2,147,483,647, not 99999999999."),
+            ("leadId=4000000000", "leadId", "-2,147,483,648 to 2,147,483,647, not 4000000000."),
             ("status=QUEUED,LOST", "status", "one of QUEUED, RUNNING"),
             ("createdAfter=yesterday", "createdAfter", "`createdAfter`"),
             ("createdAfter=2026-01-01T00:00:00", "createdAfter", "offset"),
-            ("agentId=%00", "agentId", "NUL"),
+            ("agentId=%00", "agentId", "`agentId` holds a NUL"),
+            ("taskType=%00", "taskType", "`taskType` holds a NUL"),
+            ("taskType=echo&taskType=%00", "taskType", "`taskType` holds a NUL"),
             ("orderBy=colour", "orderBy", "one of"),
+            ("finishedBefore=never", "finishedBefore", "`finishedBefore`"),
+            ("createdBy=me", "createdBy", "'me' is not an id"),
+            ("idempotencyKey=%00", "idempotencyKey", "`idempotencyKey` holds a NUL"),
         ],
     )
     async def test_the_error_names_the_parameter(self, api, query, field, said):
         error = refused(await api.get(f"{TASKS}?{query}"), 400)
         assert error["field"] == field
-        assert said in error["message"]
-        assert "$" not in error["message"]
+        assert said in error["detail"]
+        assert not [word for word in ENGINE_WORDS if word in error["detail"]]
 
     async def test_what_is_not_utf8_is_refused(self, api):
         refused(await api.get(f"{TASKS}?agentId=%ff"), 400)
@@ -186,7 +258,7 @@ class TestParameters:
 
     async def test_where_none_is_taken_one_is_a_mistake(self, api):
         error = refused(await api.post(f"{TASKS}?limit=1", json=ECHO), 400)
-        assert error["message"] == "There is no parameter 'limit'; none is taken here."
+        assert error["detail"] == "There is no parameter 'limit'; none is taken here."
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +372,7 @@ class TestLocally:
             place = (await nobody.post(TASKS, json=ECHO)).headers["location"]
             await nobody.put(place + "/cancel")
             error = refused(await nobody.get(place + "/retry"), 401, "UNAUTHENTICATED")
-            assert "always" in error["message"]
+            assert "always" in error["detail"]
             assert (await nobody.get(place)).json()["status"] == "CANCELLED"
 
     async def test_a_name_that_leads_elsewhere_does_not_lead_here(self, local):

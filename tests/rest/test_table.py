@@ -66,6 +66,22 @@ class TestTable:
         with pytest.raises(ValueError, match=r"the body is to be \$a"):
             Bound.of(endpoint(text, "POST", "/api/leads", body="a"), engine)
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "query Found { leads { id } }",
+            "query Found($limit: Int, $offset: Int) { leads(limit: $limit, offset: $offset) { id } }",
+        ],
+    )
+    async def test_pages_that_nobody_can_count_are_found(self, engine, text):
+        with pytest.raises(ValueError, match=r"pages need \$limit and \$offset, with defaults"):
+            Bound.of(endpoint(text, path="/api/leads", paged=True), engine)
+
+    async def test_an_answer_for_everybody_that_takes_something_is_found(self, engine):
+        text = "query Found($id: Int!) { lead(id: $id) { id } }"
+        with pytest.raises(ValueError, match=r"an answer for everybody takes no variables"):
+            Bound.of(endpoint(text, shown=lambda *_: None), engine)
+
     async def test_a_file_gives_each_operation_what_it_needs_and_no_more(self, tmp_path):
         file = tmp_path / "two.graphql"
         file.write_text(

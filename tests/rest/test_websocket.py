@@ -41,6 +41,18 @@ class TestEntry:
             assert client.raw.subprotocol is None
             assert (await client.receive())["type"] == "ready"
 
+    async def test_the_header_goes_before_a_subprotocol(self, live, working):
+        for offered in ("nonsense", working.token("admin")):
+            subprotocols = ["crm.ai-tasks", f"bearer.{offered}"]
+            async with live(token=working.token("member"), subprotocols=subprotocols) as client:
+                assert client.raw.subprotocol == "crm.ai-tasks"
+                assert (await client.receive())["role"] == "MEMBER"
+
+    async def test_and_a_wrong_header_is_not_made_good_by_one(self, live, working):
+        offered = ["crm.ai-tasks", f"bearer.{working.token()}"]
+        async with live(token="nonsense", subprotocols=offered) as client:
+            assert (await client.closed())[0] == 4401
+
     async def test_by_the_first_message(self, live, working):
         async with live(token=None) as client:
             await client.send(type="auth", token=working.token("viewer"))
@@ -126,6 +138,52 @@ class TestMessages:
             assert (error["type"], error["code"], error.get("field")) == ("error", "BAD_USER_INPUT", field)
             await client.send(type="ping")
             assert await client.receive() == {"type": "pong"}
+
+    @pytest.mark.parametrize("kind", ["subscribe", "unsubscribe"])
+    @pytest.mark.parametrize(
+        ("named", "echoed"),
+        [
+            ({"channel": "everything"}, {"channel": "everything"}),
+            ({"channel": "everything", "id": "x"}, {"channel": "everything", "id": "x"}),
+            ({"channel": "task", "id": 7}, {"channel": "task", "id": 7}),
+            ({"channel": "lead", "id": "7"}, {"channel": "lead", "id": "7"}),
+            ({"channel": "lead", "id": 1.5}, {"channel": "lead", "id": 1.5}),
+            ({"channel": "lead", "id": 2**63}, {"channel": "lead", "id": 2**63}),
+            ({"channel": "lead", "id": True}, {"channel": "lead"}),
+            ({"channel": "lead", "id": None}, {"channel": "lead"}),
+            ({"channel": "task", "id": ["x"]}, {"channel": "task"}),
+            ({"channel": "task", "id": "x" * 101}, {"channel": "task"}),
+            ({"channel": "x" * 101, "id": 1}, {"id": 1}),
+            ({"channel": {"a": 1}, "id": 1}, {"id": 1}),
+            ({"id": "x"}, {"id": "x"}),
+        ],
+    )
+    async def test_an_error_names_what_it_is_about(self, live, kind, named, echoed):
+        async with live() as client:
+            await client.receive()
+            await client.send(type=kind, **named)
+            error = await client.receive()
+            assert (error["type"], error["code"]) == ("error", "BAD_USER_INPUT")
+            assert {name: error[name] for name in ("channel", "id") if name in error} == echoed
+
+    @pytest.mark.parametrize(
+        "text", ["nonsense", '{"type": "fly"}', '{"type": "subscribe", "channel": "task", "id": "%"}']
+    )
+    async def test_who_sends_nothing_but_nonsense_is_shown_the_door(self, live, text):
+        async with live() as client:
+            for number in range(100):
+                await client.raw.send(text.replace("%", str(number)))
+                await client.until("error")
+            await client.raw.send(text)
+            assert await client.closed() == (1008, "More than 100 messages that mean nothing")
+
+    async def test_a_mistake_now_and_then_is_forgiven(self, live):
+        async with live() as client:
+            for _ in range(100):
+                await client.raw.send("nonsense")
+            await client.send(type="ping")
+            _, before = await client.until("pong")
+            assert [one["type"] for one in before] == ["ready"] + ["error"] * 100
 
     async def test_bytes_are_no_message(self, live):
         async with live() as client:
