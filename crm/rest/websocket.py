@@ -5,7 +5,7 @@ The messages are written down in docs/guides/ai-tasks.md.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.graph.answer import Answer, known_error, rendered
+from crm.graph.answer import known_error, rendered
 from crm.graph.engine import Engine
 from crm.graph.exchange import Gate, Receive, Scope, Send
 from crm.graph.guest import Guest
@@ -70,13 +70,6 @@ class Feeds:
         self.engine = engine
         self.tasks = AI_TASKS["AiTaskFeed"].checked(engine)
         self.queue = AI_TASKS["AiTaskQueueFeed"].checked(engine)
-        self.now = AI_TASKS["AiTaskNow"].checked(engine)
-
-    async def task(self, topic: Topic, viewer: Viewer) -> bytes:
-        """How the task of a topic is now."""
-        async with asyncio.timeout(self.engine.settings.request_timeout_seconds):
-            answer = await self.engine.run(self.now.named.request(topic.variables), viewer)
-        return _only(answer)
 
 
 class _Session:
@@ -218,24 +211,26 @@ class _Session:
             self._outbox.put(topic.message("queue.status", "queue", feed.payload(shown)))
 
     async def _follow_tasks(self, topic: Topic, viewer: Viewer) -> None:
-        """A single task is shown at once: it may have ended before anybody asked. Nothing after that is missed."""
         engine, feed = self._feeds.engine, self._feeds.tasks
         since = await engine.feed.now()
-        seen = -1
+        shown = engine.subscribe(feed.named.request(topic.variables), viewer, since=since)
         if topic.channel == "task":
-            now = await self._feeds.task(topic, viewer)
-            seen = _version(now)
-            self._put({"type": "subscribed", **topic.named})
-            self._outbox.put(topic.message("task.updated", "task", now))
-        else:
-            self._put({"type": "subscribed", **topic.named})
-        async for shown in engine.subscribe(feed.named.request(topic.variables), viewer, since=since):
-            task = feed.payload(shown)
-            if topic.channel == "task":
-                if _version(task) <= seen:
-                    continue
+            await self._follow_one(topic, shown)
+            return
+        self._put({"type": "subscribed", **topic.named})
+        async for one in shown:
+            self._outbox.put(topic.message("task.updated", "task", feed.payload(one)))
+
+    async def _follow_one(self, topic: Topic, shown: AsyncIterator[bytes]) -> None:
+        """It is shown at once, as it is now: so it is there, and may be followed. No state is shown twice."""
+        seen = -1
+        async for one in shown:
+            task = self._feeds.tasks.payload(one)
+            if seen < 0:
+                self._put({"type": "subscribed", **topic.named})
+            if _version(task) > seen:
                 seen = _version(task)
-            self._outbox.put(topic.message("task.updated", "task", task))
+                self._outbox.put(topic.message("task.updated", "task", task))
 
     def _refuse(self, error: errors.CrmError, named: Mapping[str, Any]) -> None:
         problem = rendered(error)
@@ -277,30 +272,6 @@ def _parsed(text: str) -> dict[str, Any]:
         message = 'Send JSON objects with a `type`, like {"type": "subscribe", "channel": "all"}.'
         raise errors.BadUserInput(message)
     return found
-
-
-def _only(answer: Answer) -> bytes:
-    """The answer's one field, or what went wrong."""
-    if answer.problems:
-        problem = answer.problems[0]
-        raise Refused(problem["message"], problem["extensions"])
-    part = answer.parts[0][1]
-    if part == b"null":
-        raise errors.NotFound
-    return part
-
-
-class Refused(errors.CrmError):
-    """An error that the engine has put into words already."""
-
-    def __init__(self, message: str, extensions: Mapping[str, Any]) -> None:
-        super().__init__(message)
-        self._extensions = extensions
-
-    @property
-    def extensions(self) -> dict[str, object]:
-        """As the engine has them."""
-        return dict(self._extensions)
 
 
 def _version(task: bytes) -> int:
