@@ -69,7 +69,11 @@ def of_tasks(found: Mapping[str, Any], goals: Mapping[str, float], latency: floa
     """The figures of `make bench-tasks`."""
     groups = []
     if calls := found.get("calls"):
-        bars = [Bar(name, one["p95"], f"{one['p95']:.1f} ms", goal=goals[name]) for name, one in calls.items()]
+        bars = [
+            Bar(f"{name}, {history}", one["p95"], f"{one['p95']:.1f} ms", goal=goals[name])
+            for history, these in calls.items()
+            for name, one in these.items()
+        ]
         wanted = ", ".join(f"{goal:.0f}" for goal in goals.values())
         groups.append(Group(f"Calls of the API with 1,000 tasks queued, p95 (goals, in red: {wanted} ms)", bars))
     if waits := found.get("latency"):
