@@ -254,7 +254,7 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
     }
     if workers > 1:
         configure_logs(_settings())
-        _say_where(host, port, ready)
+        structlog.get_logger().info("server.starting", host=host, port=port, processes=workers)
         uvicorn.run(**options)
     else:
         server = Server(uvicorn.Config(**options))

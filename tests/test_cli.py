@@ -195,6 +195,10 @@ class TestDev:
             assert leads > 400
             assert forbidden(url, Host="evil.example.com")
             assert forbidden(url, Origin="https://evil.example.com")
+            said = set(re.findall(r"http://[^\s]+", process.said()))
+            assert {urlsplit(one).path for one in said} == {"/graphql", "/console/ai-tasks"}
+            for one in said:
+                assert httpx2.get(one, headers={"Accept": "text/html"}).status_code == 200
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
         assert not postgres_of(folder)
@@ -270,6 +274,7 @@ def running(*arguments, **settings):
             stdout=log,
             stderr=log,
         )
+        process.said = lambda: shown(log)
         try:
             deadline = time.monotonic() + 60
             while not answers(url):
