@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -57,8 +57,10 @@ async def _work(config: Settings, assemble: Assemble) -> None:
     ai = build_ai(config, database)
     shop = Shop(database, feed, config, ai)
     worker = Worker(assemble(shop), shop)
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_unsettled)
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _stop, worker)
+        loop.add_signal_handler(number, _stop, worker)
     feed.start()
     try:
         await worker.run()
@@ -67,6 +69,13 @@ async def _work(config: Settings, assemble: Assemble) -> None:
         await ai.close()
         database.close()
         await _leave_behind()
+
+
+def _unsettled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody awaits: procrastinate's way to end a job that is not its own any more."""
+    error = context.get("exception")
+    cause = getattr(error, "__cause__", None) or error or context["message"]
+    structlog.get_logger().warning("worker.job_unsettled", error=f"{type(error).__name__}: {cause}"[:300])
 
 
 def _stop(worker: Worker) -> None:
