@@ -64,8 +64,20 @@ class End:
     reply: Reply
     detail: str | None = None
     duration: float = 0
-    # Nothing is owed: what was reserved is free again.
+    # Nothing was made, so nothing is owed, and what was reserved is free again.
     free: bool = False
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What is owed for it; None: nobody knows."""
+        return Decimal(0) if self.free else self.reply.cost
+
+    @property
+    def cost_source(self) -> CostSource:
+        """Who says so; that nothing was made counts as the provider's word."""
+        if self.free:
+            return CostSource.PROVIDER
+        return CostSource.UNKNOWN if self.cost is None else self.reply.cost_source
 
 
 class Calls:
@@ -99,7 +111,6 @@ class Calls:
     async def end(self, call: UUID, end: End) -> None:
         """Complete a record."""
         reply = end.reply
-        known = reply.cost is not None
         values = (
             call,
             end.outcome.value,
@@ -107,10 +118,10 @@ class Calls:
             _text(reply.model, _MOST_MODEL),
             reply.tokens_in,
             reply.tokens_out,
-            reply.cost,
-            (reply.cost_source if known else CostSource.UNKNOWN).value,
+            end.cost,
+            end.cost_source.value,
             round(end.duration * 1000),
-            known or end.free,
+            end.cost is not None,
         )
         await self._database.write(_END, [encode(value) for value in values])
 

@@ -104,9 +104,7 @@ class _Asking(Generic[R]):
 
     def charge(self, end: End) -> None:
         """Add what a call cost; unknown and anything is unknown."""
-        if not end.free:
-            known = self.cost is not None and end.reply.cost is not None
-            self.cost = (self.cost or Decimal(0)) + (end.reply.cost or Decimal(0)) if known else None
+        self.cost = None if self.cost is None or end.cost is None else self.cost + end.cost
 
 
 class Ai:
@@ -223,11 +221,11 @@ class Ai:
         call = new_id()
         clock = asyncio.get_running_loop().time
         began = clock()
-        reply, end = Reply(), End(Outcome.CANCELLED, Reply())
+        reply, end = Reply(), End(Outcome.CANCELLED, Reply(), free=True)
         try:
             if not await self.calls.start(call, question, asking.asker, asking.attempt, provider):
-                end = End(Outcome.CANCELLED, reply, free=True)
                 raise _unavailable(asking, _BUDGET_SPENT)
+            end = End(Outcome.CANCELLED, reply)  # from here on somebody may be at work
             reply = await _completed(provider, question, asking.deadline)
             end = End(Outcome.OK, reply)
             reading = read(reply, question.reply)

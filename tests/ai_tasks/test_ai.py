@@ -101,6 +101,19 @@ class TestCost:
         assert [Decimal(one["costUsd"]) for one in done["attempts"]] == [Decimal(1), Decimal("0.25")]
         assert Decimal(done["costUsd"]) == Decimal("1.25")
 
+    @pytest.mark.parametrize(
+        "refusal", [status(401), status(429, Retry_After="3"), status(500)], ids=["401", "429", "500"]
+    )
+    async def test_is_known_though_the_provider_refused_first(
+        self, request_tasks, reaches, asking_worker, model_server, refusal
+    ):
+        """What the provider did not do costs nothing, and nothing is known about that."""
+        model_server.will(refusal, good([CALL], cost=0.25))
+        asking_worker()
+        task = await request_tasks()
+        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        assert (Decimal(done["costUsd"]), done["costSource"]) == (Decimal("0.25"), "PROVIDER")
+
     async def test_of_a_cancelled_call_is_not_called_nothing(
         self, request_tasks, graphql, show, asking_worker, model_server
     ):
