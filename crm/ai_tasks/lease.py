@@ -52,8 +52,8 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
-# stream said of its progress is of no use to anybody any more.
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. The
+# playbook is no model and has no price. What the stream said of progress is of no use to anybody any more.
 _END: Final = Statement(
     """
     WITH old AS (
@@ -67,7 +67,7 @@ _END: Final = Statement(
           WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
           WHEN count(*) > 0 THEN 'provider' END AS source,
         (array_agg(model ORDER BY created_at DESC))[1] AS model
-      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid
+      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid AND provider <> 'playbook'
     ), before AS (
       SELECT cost_usd, tokens, cost_source FROM ai_task_attempts WHERE id = $2::uuid
     ), closed AS (

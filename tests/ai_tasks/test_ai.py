@@ -43,7 +43,24 @@ class TestPlaybook:
         assert [row["id"] for row in rows] == done["result"]["taskIds"]
         assert rows
         assert {row["source"] for row in rows} == {"ai_suggested"}
-        assert (done["qualityScore"], Decimal(done["costUsd"])) == (1, 0)
+        assert done["qualityScore"] == 1
+
+    async def test_is_no_model_and_has_no_price(self, request_tasks, reaches, start_worker):
+        task = await request_tasks()
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED")
+        (attempt,) = done["attempts"]
+        for bill in (done, attempt):
+            assert (Decimal(bill["costUsd"]), bill["costSource"], bill["model"], bill["tokens"]) == (0, None, None, 0)
+
+    async def test_that_stands_in_for_a_model_leaves_the_models_bill(
+        self, request_tasks, reaches, asking_worker, model_server
+    ):
+        model_server.will(good("nonsense", cost=0.5))
+        asking_worker(CRM_AI_FALLBACK="playbook")
+        task = await request_tasks()
+        done = await reaches(task["id"], "COMPLETED")
+        assert (Decimal(done["costUsd"]), done["costSource"], done["model"]) == (1, "PROVIDER", "test-model")
 
     async def test_writes_a_summary_in_the_background(self, graphql, make_lead, reaches, start_worker, db):
         lead = make_lead()["id"]
