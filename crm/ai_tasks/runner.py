@@ -35,7 +35,10 @@ _MOST_ATTEMPTS: Final = 50
 _MOST_RESULT: Final = 1024 * 1024
 _PROGRESS_DIGITS: Final = 3
 # Trying again changes nothing about these.
-_LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
+_LASTING: Final = (
+    *(errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex),
+    errors.AiBudgetSpent,
+)
 
 
 @dataclass(eq=False)
