@@ -182,6 +182,34 @@ class TestReason:
             assert "Ann" not in told["error"]
 
 
+class TestTime:
+    @pytest.mark.parametrize("seconds", [1, 2, 4])
+    async def test_is_the_models_as_far_as_possible(self, recommend, reaches, asking_worker, model_server, seconds):
+        model_server.will(hang())
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
+        task = await recommend(timeoutSeconds=seconds, maxRetries=0)
+        failed = await reaches(task["id"], "TIMED_OUT", "FAILED")
+        assert (failed["status"], failed["errorCode"]) == ("TIMED_OUT", "TIMEOUT")
+        assert failed["error"] == f"There was no answer in time: an attempt may take {seconds} s."
+        assert [one["outcome"] for one in failed["attempts"]] == ["TIMED_OUT"]
+        assert len(model_server.requests) == 1
+        assert 0.6 * seconds < failed["runMs"] / 1000 < seconds
+
+    async def test_of_a_second_is_enough_for_a_quick_model(self, recommend, reaches, asking_worker, model_server):
+        model_server.will(good([CALL], after=0.3))
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
+        await reaches((await recommend(timeoutSeconds=1, maxRetries=0))["id"], "COMPLETED")
+
+    async def test_spent_waiting_for_somebody_elses_answer_counts(self, recommend, reaches, start_worker, db):
+        task = await recommend(timeoutSeconds=1, maxRetries=0)
+        db.execute(
+            "INSERT INTO generations (lead_id, purpose, expires_at) VALUES (%s, 'recommendations', now() + '30 s')",
+            [task["leadId"]],
+        )
+        start_worker()
+        assert (await reaches(task["id"], "TIMED_OUT", "FAILED"))["errorCode"] == "TIMEOUT"
+
+
 class TestSilentModel:
     async def test_is_asked_again(self, request_tasks, reaches, asking_worker, model_server):
         model_server.will(status(401))
@@ -240,7 +268,8 @@ class TestSilentModel:
     ):
         db.execute(
             "INSERT INTO ai_calls (id, question_id, attempt, purpose, prompt_version, input_hash, provider, model, "
-            "cost_usd, cost_source) SELECT id, id, 1, '', '', '', 'openai', '', 1, 'provider' FROM gen_random_uuid() id"
+            "outcome, cost_usd, cost_source) "
+            "SELECT id, id, 1, '', '', '', 'openai', '', 'ok', 1, 'provider' FROM gen_random_uuid() id"
         )
         asking_worker(CRM_AI_DAILY_BUDGET_USD="0.5")
         failed = await reaches((await recommend())["id"], "FAILED")
