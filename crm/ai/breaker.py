@@ -10,6 +10,8 @@ from typing import Final
 _FAILURES: Final = 5
 _WITHIN_SECONDS: Final = 60.0
 _OPEN_SECONDS: Final = 30.0
+# What the one question that tries it may take, about.
+_PROBE_SECONDS: Final = 10.0
 
 
 class AiCircuit(StrEnum):
@@ -43,6 +45,11 @@ class Breaker:
             return AiCircuit.CLOSED
         return AiCircuit.OPEN if self._clock() < self._opened_at + _OPEN_SECONDS else AiCircuit.HALF_OPEN
 
+    def seconds_left(self) -> float:
+        """How long to wait for whoever got no leave to ask."""
+        left = 0.0 if self._opened_at is None else self._opened_at + _OPEN_SECONDS - self._clock()
+        return left if left > 0 else _PROBE_SECONDS
+
     def enter(self) -> Pass | None:
         """Leave to ask; None while the circuit is open. Whoever gets one hands it in with `leave`."""
         state = self.state
@@ -54,7 +61,7 @@ class Breaker:
         return None
 
     def leave(self, given: Pass, *, answered: bool | None) -> None:
-        """Say how it went; None: nobody knows, because the caller went away."""
+        """Say how it went; None: that says nothing about the provider."""
         if given is self._probe:
             self._probe = None
         if answered is None:

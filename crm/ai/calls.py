@@ -9,7 +9,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import psycopg
@@ -18,11 +18,21 @@ from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
 from crm.core.database import Database
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Statement, encode
 
+if TYPE_CHECKING:
+    from psycopg import pq
+
 # What today's calls have cost: an unknown cost counts as what was reserved for it.
 _SPENT: Final = """
 coalesce((SELECT sum(coalesce(cost_usd, reserved_usd, 0)) FROM ai_calls
           WHERE created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'), 0)"""
 _TODAY: Final = Statement(f"SELECT {_SPENT}")
+# The same without what those have reserved that may still be under way: most of it will be free again.
+_SPENT_FOR_GOOD: Final = Statement(
+    """
+SELECT coalesce(sum(coalesce(cost_usd, reserved_usd, 0)), 0) FROM ai_calls
+WHERE created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+  AND NOT (outcome = 'underway' AND created_at > now() - make_interval(secs => $1::float))"""
+)
 # Any number, as long as it is always this one: those who reserve wait for each other, for a millisecond.
 _IN_TURN: Final = Statement("SELECT pg_advisory_xact_lock(4702111840917463)")
 _START: Final = Statement(
@@ -64,8 +74,20 @@ class End:
     reply: Reply
     detail: str | None = None
     duration: float = 0
-    # Nothing is owed: what was reserved is free again.
+    # Nothing was made, so nothing is owed, and what was reserved is free again.
     free: bool = False
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What is owed for it; None: nobody knows."""
+        return Decimal(0) if self.free else self.reply.cost
+
+    @property
+    def cost_source(self) -> CostSource:
+        """Who says so; that nothing was made counts as the provider's word."""
+        if self.free:
+            return CostSource.PROVIDER
+        return CostSource.UNKNOWN if self.cost is None else self.reply.cost_source
 
 
 class Calls:
@@ -96,10 +118,14 @@ class Calls:
                 raise
         return bool(found[2].ntuples)
 
+    async def will_be_free(self, most: Decimal | None, seconds: float) -> bool:
+        """Whether the budget may allow a call of so much when those under way have ended, which they do in time."""
+        spent = _amount(await self._database.read(_SPENT_FOR_GOOD, [encode(seconds)]))
+        return self.daily_budget is None or spent + (most or 0) <= self.daily_budget
+
     async def end(self, call: UUID, end: End) -> None:
         """Complete a record."""
         reply = end.reply
-        known = reply.cost is not None
         values = (
             call,
             end.outcome.value,
@@ -107,17 +133,16 @@ class Calls:
             _text(reply.model, _MOST_MODEL),
             reply.tokens_in,
             reply.tokens_out,
-            reply.cost,
-            (reply.cost_source if known else CostSource.UNKNOWN).value,
+            end.cost,
+            end.cost_source.value,
             round(end.duration * 1000),
-            known or end.free,
+            end.cost is not None,
         )
         await self._database.write(_END, [encode(value) for value in values])
 
     async def spent_today(self) -> Decimal:
         """What the calls of this day (UTC) have cost; an unknown cost counts as what was reserved for it."""
-        found = await self._database.read(_TODAY, ())
-        return Decimal((found.get_value(0, 0) or b"0").decode())
+        return _amount(await self._database.read(_TODAY, ()))
 
 
 def new_id() -> UUID:
@@ -126,6 +151,10 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def _amount(found: "pq.abc.PGresult") -> Decimal:
+    return Decimal((found.get_value(0, 0) or b"0").decode())
 
 
 def _text(value: str | None, most: int) -> str | None:

@@ -34,11 +34,18 @@ _BACKOFF_SECONDS: Final = 0.5
 # Less time than this is not worth another call.
 _LEAST_SECONDS: Final = 0.05
 
+# A caller who leaves the provider less of CRM_AI_TIMEOUT_SECONDS than this learns nothing about it by waiting in vain.
+_FAIR_SHARE: Final = 0.9
+# What is reserved for calls under way is worth waiting for so long.
+_RESERVED_SECONDS: Final = 5.0
+
 _CIRCUIT_OPEN: Final = "CIRCUIT_OPEN"
 _BUDGET_SPENT: Final = "BUDGET_SPENT"
+_BUDGET_RESERVED: Final = "BUDGET_RESERVED"
 _MESSAGES: Final = {
     _CIRCUIT_OPEN: "The AI provider has failed again and again, and is left alone for a while.",
-    _BUDGET_SPENT: "Today's AI budget does not allow another question; it starts anew at midnight UTC.",
+    _BUDGET_SPENT: errors.AiBudgetSpent().message,
+    _BUDGET_RESERVED: "What is left of today's AI budget is reserved for questions under way; try again shortly.",
     Outcome.REFUSED.name: "The model refused to answer.",
     Outcome.TRUNCATED.name: "The model's reply was cut off before its end.",
     Outcome.INVALID.name: "The model's reply could not be understood.",
@@ -97,6 +104,8 @@ class _Asking(Generic[R]):
     deadline: float
     attempt: int = 0
     cost: Decimal | None = Decimal(0)
+    # The caller gives the provider less time than the settings do.
+    hurried: bool = False
 
     def left(self) -> float:
         """Seconds until its deadline."""
@@ -104,9 +113,7 @@ class _Asking(Generic[R]):
 
     def charge(self, end: End) -> None:
         """Add what a call cost; unknown and anything is unknown."""
-        if not end.free:
-            known = self.cost is not None and end.reply.cost is not None
-            self.cost = (self.cost or Decimal(0)) + (end.reply.cost or Decimal(0)) if known else None
+        self.cost = None if self.cost is None or end.cost is None else self.cost + end.cost
 
 
 class Ai:
@@ -151,8 +158,7 @@ class Ai:
         `deadline` is the caller's own, on the event loop's clock, if it may be sooner than CRM_AI_TIMEOUT_SECONDS.
         """
         asker = Asker(new_id(), lead_id, requested_by)
-        latest = asyncio.get_running_loop().time() + self._timeout
-        asking = _Asking(question, asker, latest if deadline is None else min(latest, deadline))
+        asking = self._begun(question, asker, deadline)
         try:
             return await self._guarded(asking)
         except errors.AiUnavailable as error:
@@ -171,19 +177,26 @@ class Ai:
             await asyncio.wait(self._recording)
         await self.provider.close()
 
+    def _begun(self, question: Question[R], asker: Asker, deadline: float | None) -> _Asking[R]:
+        now = asyncio.get_running_loop().time()
+        latest = now + self._timeout
+        if deadline is None or deadline > latest:
+            return _Asking(question, asker, latest)
+        return _Asking(question, asker, deadline, hurried=deadline < now + self._timeout * _FAIR_SHARE)
+
     async def _guarded(self, asking: _Asking[R]) -> Answer[R]:
         """Ask the provider, unless the circuit is open; and tell the breaker how it went."""
         if asking.left() < _LEAST_SECONDS:
             raise _unavailable(asking, Outcome.TIMEOUT.name)
         admitted = self.breaker.enter()
         if admitted is None:
-            raise _unavailable(asking, _CIRCUIT_OPEN)
+            raise _unavailable(asking, _CIRCUIT_OPEN, retry_after=self.breaker.seconds_left())
         answered: bool | None = None
         try:
             found = await self._answer(asking, self.provider)
             answered = True
         except errors.AiUnavailable as error:
-            answered = _SAYS_OF_PROVIDER.get(str(error.details["reason"]))
+            answered = _said_of_provider(asking, error)
             raise
         finally:
             self.breaker.leave(admitted, answered=answered)
@@ -223,11 +236,11 @@ class Ai:
         call = new_id()
         clock = asyncio.get_running_loop().time
         began = clock()
-        reply, end = Reply(), End(Outcome.CANCELLED, Reply())
+        reply, end = Reply(), End(Outcome.CANCELLED, Reply(), free=True)
         try:
             if not await self.calls.start(call, question, asking.asker, asking.attempt, provider):
-                end = End(Outcome.CANCELLED, reply, free=True)
-                raise _unavailable(asking, _BUDGET_SPENT)
+                raise await self._over_budget(asking, question, provider)
+            end = End(Outcome.CANCELLED, reply)  # from here on somebody may be at work
             reply = await _completed(provider, question, asking.deadline)
             end = End(Outcome.OK, reply)
             reading = read(reply, question.reply)
@@ -241,6 +254,11 @@ class Ai:
             asking.charge(end)
             await self._record(call, replace(end, duration=clock() - began))
         return call, reply, reading
+
+    async def _over_budget(self, asking: _Asking[R], question: Question[R], provider: Provider) -> errors.AiUnavailable:
+        if await self.calls.will_be_free(provider.most(question), self._timeout):
+            return _unavailable(asking, _BUDGET_RESERVED, retry_after=_RESERVED_SECONDS)
+        return _unavailable(asking, _BUDGET_SPENT)
 
     async def _record(self, call: UUID, end: End) -> None:
         """Complete a record. A caller who goes away, now or before, does not keep it from being completed."""
@@ -289,9 +307,18 @@ async def _pause(asking: _Asking[Any], failure: ProviderFailed) -> None:
     await asyncio.sleep(wait)
 
 
+def _said_of_provider(asking: _Asking[Any], error: errors.AiUnavailable) -> bool | None:
+    """Whether it works, as a failure shows; None if it does not: a provider that names a time is busy, not broken."""
+    reason = str(error.details["reason"])
+    named_a_time = reason == Outcome.RATE_LIMITED.name and "retryAfterSeconds" in error.details
+    ran_out = reason == Outcome.TIMEOUT.name and asking.hurried
+    return None if named_a_time or ran_out else _SAYS_OF_PROVIDER.get(reason)
+
+
 def _unavailable(
     asking: _Asking[Any], reason: str, detail: str | None = None, retry_after: float | None = None
 ) -> errors.AiUnavailable:
     log.warning("ai.unavailable", purpose=asking.question.purpose, reason=reason, detail=detail, calls=asking.attempt)
     later = {} if retry_after is None else {"retryAfterSeconds": math.ceil(retry_after)}
-    return errors.AiUnavailable(_MESSAGES[reason], reason=reason, **later)
+    kind = errors.AiBudgetSpent if reason == _BUDGET_SPENT else errors.AiUnavailable
+    return kind(_MESSAGES[reason], reason=reason, **later)

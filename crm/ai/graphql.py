@@ -15,6 +15,8 @@ from crm.graph.engine import Info
 
 # Every call of the time asked about is read.
 _COST = 1000
+# A mutation that asks a model, as against one that reads a record: no more than ten fit into one operation.
+QUESTION_COST = 1000
 
 graph.enum(
     AiUsageGroup,

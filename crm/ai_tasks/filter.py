@@ -15,7 +15,7 @@ from crm.leads.model import Lead
 
 enum(
     CostSource,
-    PROVIDER="The provider said it.",
+    PROVIDER="The provider said it, or made nothing that could cost.",
     ESTIMATED="Worked out from the tokens, by the list of prices.",
     UNKNOWN="Nobody knows.",
 )

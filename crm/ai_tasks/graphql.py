@@ -55,11 +55,11 @@ class AiTaskAttempt:
     outcome: AiTaskOutcome | None = strawberry.field(description="How it ended; null while it runs.")
     error: str | None = strawberry.field(description="What went wrong.")
     error_code: str | None = strawberry.field(description="The same, for programs.")
-    model: str | None = strawberry.field(description="The model that was asked.")
+    model: str | None = strawberry.field(description="The model that was asked; null if none was.")
     tokens: int = strawberry.field(description="Read and written by models.")
     cost_usd: Decimal = strawberry.field(description="What it cost, as far as known: see `costSource`.")
     cost_source: CostSource | None = strawberry.field(
-        description="Who says so; UNKNOWN if a part of it is not known, null if no model was asked."
+        description="Who says so; UNKNOWN if a part is not known, null if no model was asked (the playbook is none)."
     )
     started_at: datetime = strawberry.field(description="When it began.")
     finished_at: datetime | None = strawberry.field(description="When it ended.")
@@ -86,9 +86,9 @@ class AiTask:
     tokens: int = strawberry.field(description="Read and written by models, in all attempts.")
     cost_usd: Decimal = strawberry.field(description="What all attempts cost, as far as known: see `costSource`.")
     cost_source: CostSource | None = strawberry.field(
-        description="Who says so; UNKNOWN if a part of it is not known, null if no model was asked."
+        description="Who says so; UNKNOWN if a part is not known, null if no model was asked (the playbook is none)."
     )
-    model: str | None = strawberry.field(description="The model that was asked last.")
+    model: str | None = strawberry.field(description="The model that was asked last; null if none was.")
     quality_score: float | None = strawberry.field(
         description="How good the result is, 0 to 1: somebody's rating, or else an automatic check."
     )

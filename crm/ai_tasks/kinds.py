@@ -26,6 +26,10 @@ class Failure(Exception):
         super().__init__(message)
 
 
+class OutOfTime(Exception):
+    """What the attempt waited for did not come within its time: it ends as one that takes too long does."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One attempt, as the code of a type sees it: `run(run, input)`."""

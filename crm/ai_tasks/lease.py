@@ -54,8 +54,8 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
-# stream said of its progress is of no use to anybody any more.
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. The
+# playbook is no model and has no price. What the stream said of progress is of no use to anybody any more.
 _END: Final = Statement(
     """
     WITH old AS (
@@ -74,11 +74,12 @@ _END: Final = Statement(
           WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
           WHEN count(*) > 0 THEN 'provider' END AS source,
         (array_agg(model ORDER BY created_at DESC))[1] AS model
-      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid
+      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid AND provider <> 'playbook'
     ), bill AS (
       -- A bill only grows: one that was read before the lock may be behind what stands there.
       SELECT greatest(calls.cost, before.cost_usd) AS cost, greatest(calls.tokens, before.tokens) AS tokens,
-        CASE WHEN calls.cost >= before.cost_usd THEN calls.source ELSE before.cost_source END AS source,
+        CASE WHEN calls.cost >= before.cost_usd AND calls.source IS NOT NULL
+          THEN calls.source ELSE before.cost_source END AS source,
         coalesce(calls.model, before.model) AS model
       FROM calls, before
     ), closed AS (

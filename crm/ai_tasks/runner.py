@@ -15,7 +15,7 @@ import structlog
 from crm.ai.calls import for_attempt, new_id
 from crm.ai_tasks import lease as leases
 from crm.ai_tasks.age import Fairness
-from crm.ai_tasks.kinds import KINDS, Failure, Run
+from crm.ai_tasks.kinds import KINDS, Failure, OutOfTime, Run
 from crm.ai_tasks.lease import End, Key, Lease
 from crm.ai_tasks.model import AiTaskOutcome
 from crm.core import errors
@@ -38,7 +38,10 @@ _PROGRESS_DIGITS: Final = 3
 # A type that this worker does not know is left to others for so long.
 _STRANGE_SECONDS: Final = 10.0
 # Trying again changes nothing about these.
-_LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
+_LASTING: Final = (
+    *(errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex),
+    errors.AiBudgetSpent,
+)
 
 
 @dataclass(eq=False)
@@ -250,11 +253,23 @@ def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
             return _completed(work.result(), kind)
         except Exception as unfit:  # noqa: BLE001  (a result that cannot be kept is an error of ours)
             error = unfit
-    if isinstance(error, errors.AiUnavailable):
-        pause = error.details.get("retryAfterSeconds")
-        if isinstance(pause, int | float) and lease.attempt < _MOST_ATTEMPTS:
-            pause = min(float(pause), _LONGEST_PAUSE)
-            return End(AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=pause)
+    return _postponed(error, lease) or _failed(error, lease)
+
+
+def _postponed(error: BaseException, lease: Lease) -> End | None:
+    """The end of an attempt whose error says when to come back: that is no failure, unless it says so for ever."""
+    if not isinstance(error, errors.CrmError) or lease.attempt >= _MOST_ATTEMPTS:
+        return None
+    pause = error.details.get("retryAfterSeconds")
+    if not isinstance(pause, int | float):
+        return None
+    return End(AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=min(float(pause), _LONGEST_PAUSE))
+
+
+def _failed(error: BaseException, lease: Lease) -> End:
+    if isinstance(error, OutOfTime):
+        text = f"There was no answer in time: an attempt may take {lease.timeout_seconds} s."
+        return End(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
     if isinstance(error, errors.CrmError):
         again = not isinstance(error, _LASTING)
         return End(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from crm.ai_tasks.kinds import Failure, Input, Kind, Result, Run, known
+from crm.ai.provider import Outcome
+from crm.ai_tasks.kinds import Failure, Input, Kind, OutOfTime, Result, Run, known
 from crm.core import errors
-from crm.core.conversation import Conversation, held
+from crm.core.conversation import Conversation, held, time_to_save
 from crm.generations.service import for_task
 from crm.recommendations.service import RecommendationService
 from crm.scoring.recalculation import Recalculation
@@ -17,8 +18,8 @@ from crm.summaries.service import SummaryService
 from crm.tasks.model import Task
 
 _STEP_SECONDS: Final = 0.1
-# What is left of an attempt's time to save what came of it.
-_SAVING_SECONDS: Final = 2.0
+# So little time left is none: a question is given up a moment before its deadline.
+_NO_SECONDS: Final = 0.1
 
 
 class EchoInput(Input):
@@ -90,12 +91,23 @@ async def _held(run: Run, method: Any, *arguments: Any) -> Any:
     """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
     shop = run.shop
     for_task.set(run.task_id)  # in this attempt's own context
-    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - _SAVING_SECONDS)
-    result = await held(conversation, method, *arguments)
-    for warning in conversation.warnings:
-        if isinstance(warning, errors.AiUnavailable) and "answeredBy" not in warning.details:
-            raise warning
+    saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
+    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving)
+    try:
+        result = await held(conversation, method, *arguments)
+        for warning in conversation.warnings:
+            if isinstance(warning, errors.AiUnavailable) and "answeredBy" not in warning.details:
+                raise warning
+    except (errors.AiUnavailable, errors.Conflict) as error:
+        if conversation.seconds_left() < _NO_SECONDS and _is_late(error):
+            raise OutOfTime from error
+        raise
     return result
+
+
+def _is_late(error: errors.CrmError) -> bool:
+    """Whether it is about time alone: an answer that did not come, from the model or from who was at it before."""
+    return isinstance(error, errors.Conflict) or error.details.get("reason") == Outcome.TIMEOUT.name
 
 
 known(

@@ -142,6 +142,10 @@ class AiUnavailable(CrmError):
     status = 503
 
 
+class AiBudgetSpent(AiUnavailable):
+    """Today's AI budget does not allow another question. It starts anew at midnight UTC: try again then."""
+
+
 STATUSES = {
     error.code: error.status
     for error in (

@@ -20,6 +20,7 @@ from crm.leads.model import Lead
 _SAVING_SECONDS: Final = 5
 _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
+_ASK_AGAIN_SECONDS: Final = 1
 # Set while an AI task runs: of its attempts, one saves something.
 for_task: ContextVar[UUID | None] = ContextVar("for_task", default=None)
 
@@ -93,6 +94,12 @@ class GenerationService(Service):
 
     def _end(self, generation: Generation, outcome: GenerationOutcome) -> None:
         generation.finished_at, generation.outcome = self.unit.now(), outcome
+
+
+def not_answered() -> errors.AiUnavailable:
+    """For whoever waited for another's generation that failed: by asking themselves they get an answer, or hear why."""
+    message = "The AI could not answer another request about this lead, which this one waited for; try again."
+    return errors.AiUnavailable(message, reason="JOINED", retryAfterSeconds=_ASK_AGAIN_SECONDS)
 
 
 async def claimed(conversation: Conversation, lead_id: int, purpose: GenerationPurpose) -> Claim:

@@ -19,7 +19,7 @@ from graphql import (
 )
 
 from crm.core import errors
-from crm.core.conversation import Conversation, Writer, service_of
+from crm.core.conversation import Conversation, Writer, service_of, time_to_save
 from crm.core.database import Database
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
-_SAVING_SECONDS: Final = 2.0
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
 
 
@@ -396,7 +395,7 @@ class Engine:
     def _deadline(self) -> float:
         """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
         seconds = self.settings.request_timeout_seconds
-        return self._loop.time() + seconds - min(_SAVING_SECONDS, seconds / 4)
+        return self._loop.time() + seconds - time_to_save(seconds)
 
     def _shown(self, root: Selected) -> Shown:
         if root.shown is None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import strawberry
 
 from crm import graph
+from crm.ai.graphql import QUESTION_COST
 from crm.graph.engine import Info
 from crm.recommendations.analytics import TaskAnalyticsGroup, TaskAnalyticsService
 from crm.recommendations.service import RecommendationService
@@ -86,7 +87,7 @@ class RecommendationQuery:
 class RecommendationMutation:
     """Recommendations."""
 
-    @graph.mutation
+    @graph.mutation(extra_cost=lambda _: QUESTION_COST)
     async def generate_task_recommendations(
         self,
         info: Info,

@@ -13,7 +13,7 @@ from crm.core import errors
 from crm.core.conversation import Talker, Write
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
-from crm.generations.service import GenerationService, claimed
+from crm.generations.service import GenerationService, claimed, not_answered
 from crm.leads.facts import LeadFacts, dismissed_of_late, known_facts
 from crm.leads.model import Lead
 from crm.recommendations.playbook import playbook
@@ -69,7 +69,7 @@ class RecommendationService(Talker):
     def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write:
         """What the call that came first has got."""
         if outcome is GenerationOutcome.FAILED:
-            self.conversation.warn(errors.AiUnavailable())
+            self.conversation.warn(not_answered())
         return Write(SuggestionService.of_generation, (generation_id,))
 
 

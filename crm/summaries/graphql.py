@@ -5,6 +5,7 @@ from typing import Annotated
 import strawberry
 
 from crm import graph
+from crm.ai.graphql import QUESTION_COST
 from crm.graph.engine import Info
 from crm.leads.graphql import Lead, LeadId
 from crm.summaries.service import SummaryService
@@ -14,7 +15,7 @@ from crm.summaries.service import SummaryService
 class SummaryMutation:
     """Summaries."""
 
-    @graph.mutation
+    @graph.mutation(extra_cost=lambda _: QUESTION_COST)
     async def regenerate_summary(
         self,
         info: Info,

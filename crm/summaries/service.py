@@ -15,7 +15,7 @@ from crm.core import errors
 from crm.core.conversation import Talker, Write
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
-from crm.generations.service import GenerationService, claimed
+from crm.generations.service import GenerationService, claimed, not_answered
 from crm.leads.facts import LeadFacts, known_facts
 from crm.leads.model import Lead, SummarySource
 from crm.recommendations.plain import plain_lines
@@ -99,7 +99,7 @@ class SummaryService(Talker):
     def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write:
         """What the call that came first has got."""
         if outcome is GenerationOutcome.FAILED:
-            self.conversation.warn(errors.AiUnavailable())
+            self.conversation.warn(not_answered())
         return Write(SummaryWriter.unchanged, (lead_id,))
 
 

@@ -21,7 +21,7 @@ from crm.ai.playbook import PlaybookProvider
 from crm.ai.provider import Outcome
 from crm.ai.scripted import FAILS, ScriptedProvider
 from crm.core.database import Database
-from crm.core.errors import AiUnavailable
+from crm.core.errors import AiBudgetSpent, AiUnavailable
 
 NOTHING = '{"tasks": []}'
 
@@ -34,10 +34,14 @@ class Clock:
         return self.now
 
 
-async def reason(asking):
+async def refusal(asking):
     with pytest.raises(AiUnavailable) as raised:
         await asking
-    return raised.value.details["reason"]
+    return raised.value
+
+
+async def reason(asking):
+    return (await refusal(asking)).details["reason"]
 
 
 async def until(found, timeout=5):
@@ -111,7 +115,47 @@ class TestBudget:
         model_server.will(status(401))
         ai = make_ai(endpoint=openrouter(KEY, address=model_server.url), model="openai/gpt-6-luna", budget=Decimal(1))
         assert await reason(ai.ask(question())) == "REJECTED"
-        assert (calls()[0]["reserved_usd"], await ai.calls.spent_today()) == (None, 0)
+        assert (calls()[0]["reserved_usd"], calls()[0]["cost_usd"], await ai.calls.spent_today()) == (None, 0, 0)
+
+    async def test_counts_nothing_for_what_could_not_be_sent(self, make_ai, calls):
+        endpoint = openai_or_compatible(KEY, f"http://127.0.0.1:{free_port()}/v1")
+        assert await reason(make_ai(endpoint=endpoint, timeout=0.3).ask(question())) == "UNREACHABLE"
+        assert {(call["cost_usd"], call["cost_source"]) for call in calls()} == {(0, "provider")}
+
+    async def test_that_is_spent_is_so_until_midnight(self, make_ai, model_server):
+        model_server.will(good([], cost=0.01))
+        ai = make_ai(budget=Decimal("0.01"))
+        await ai.ask(question())
+        await ai.ask(question())  # nobody can tell what it will cost, and there is nothing yet that is too much
+        spent = await refusal(ai.ask(question()))
+        assert isinstance(spent, AiBudgetSpent)
+        assert "midnight UTC" in spent.message
+        assert spent.extensions == {"code": "AI_UNAVAILABLE", "reason": "BUDGET_SPENT"}
+
+    async def test_that_questions_under_way_have_reserved_may_be_free_again_soon(self, make_ai, model_server):
+        model_server.will(good([], cost=0.0001, after=0.5))
+        provider = OpenAiProvider(
+            openrouter(KEY, address=model_server.url), "openai/gpt-6-luna", max_output_tokens=1000
+        )
+        ai = make_ai(provider=provider, budget=provider.most(question()))
+        first = asyncio.create_task(ai.ask(question()))
+        await until(lambda: model_server.requests)
+        refused = await refusal(ai.ask(question()))
+        assert not isinstance(refused, AiBudgetSpent)
+        assert (refused.details["reason"], refused.details["retryAfterSeconds"]) == ("BUDGET_RESERVED", 5)
+        await first
+        assert ai.breaker.state is AiCircuit.CLOSED
+
+    async def test_that_a_killed_process_has_reserved_is_not_free_again_today(self, make_ai, model_server, db):
+        model_server.will(hang())
+        provider = OpenAiProvider(
+            openrouter(KEY, address=model_server.url), "openai/gpt-6-luna", max_output_tokens=1000
+        )
+        ai = make_ai(provider=provider, budget=provider.most(question()), timeout=0.3)
+        assert await reason(ai.ask(question())) == "TIMEOUT"
+        assert isinstance(await refusal(ai.ask(question())), AiBudgetSpent)
+        db.execute("UPDATE ai_calls SET outcome = 'underway'")  # for longer than any call may take
+        assert isinstance(await refusal(ai.ask(question())), AiBudgetSpent)
 
     async def test_is_of_today(self, make_ai, model_server, db):
         model_server.will(good([], cost=0.005))
@@ -168,6 +212,46 @@ class TestBreaker:
         ai.provider = ScriptedProvider(NOTHING)
         await ai.ask(question())
         assert ai.breaker.state is AiCircuit.CLOSED
+
+    async def test_says_when_to_come_back(self, make_ai):
+        clock, provider = Clock(), ScriptedProvider(FAILS, takes_seconds=0.05)
+        ai = make_ai(provider=provider, breaker=Breaker(clock))
+        for _ in range(5):
+            await reason(ai.ask(question()))
+        assert (await refusal(ai.ask(question()))).details == {"reason": "CIRCUIT_OPEN", "retryAfterSeconds": 30}
+        clock.now += 19.5
+        assert (await refusal(ai.ask(question()))).details["retryAfterSeconds"] == 11
+        clock.now += 11
+        found = await asyncio.gather(*(refusal(ai.ask(question())) for _ in range(2)))
+        assert [one.details.get("retryAfterSeconds") for one in found] == [None, 10]  # while one question tries it
+
+    async def test_leaves_alone_who_says_when_to_come_back(self, make_ai):
+        """Too many questions, says a provider that works."""
+        busy = replace(FAILS, outcome=Outcome.RATE_LIMITED, retry_after=60, again=True)
+        clock, provider = Clock(), ScriptedProvider(busy)
+        ai = make_ai(provider=provider, breaker=Breaker(clock))
+        for _ in range(10):
+            assert await reason(ai.ask(question())) == "RATE_LIMITED"
+        assert ai.breaker.state is AiCircuit.CLOSED
+        provider.say([replace(busy, retry_after=None, again=False)])
+        for _ in range(5):
+            assert await reason(ai.ask(question())) == "RATE_LIMITED"
+        assert ai.breaker.state is AiCircuit.OPEN
+        clock.now += 31
+        provider.say([busy])
+        for _ in range(2):  # it still does not say whether it works: the next question tries again
+            assert await reason(ai.ask(question())) == "RATE_LIMITED"
+        assert ai.breaker.state is AiCircuit.HALF_OPEN
+
+    async def test_minds_no_caller_in_a_hurry(self, make_ai):
+        ai = make_ai(provider=ScriptedProvider(NOTHING, takes_seconds=30), timeout=0.5)
+        now = asyncio.get_running_loop().time
+        for _ in range(6):
+            assert await reason(ai.ask(question(), deadline=now() + 0.2)) == "TIMEOUT"
+        assert ai.breaker.state is AiCircuit.CLOSED
+        for _ in range(5):  # as good as all the time there is
+            assert await reason(ai.ask(question(), deadline=now() + 0.48)) == "TIMEOUT"
+        assert ai.breaker.state is AiCircuit.OPEN
 
     async def test_minds_neither_old_failures_nor_a_few_among_many(self, make_ai):
         clock, provider = Clock(), ScriptedProvider(FAILS)
@@ -347,7 +431,7 @@ class TestNoNetwork:
         ai = make_ai(endpoint=openai_or_compatible(KEY, f"http://{host}/v1"), timeout=1.0)
         assert await reason(ai.ask(question())) in {"UNREACHABLE", "TIMEOUT"}
         assert time.monotonic() - began < 1.7
-        assert {call["cost_usd"] for call in calls()} == {None}
+        assert {call["cost_usd"] for call in calls()} <= {0, None}  # None: nobody knows whether it was still sent
 
     async def test_that_comes_back_is_found(self, make_ai):
         server = ModelServer()

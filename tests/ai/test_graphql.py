@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from model_server import good, hang
+from model_server import good, hang, status
 from questions import KEY
 from servers import Server
 
@@ -181,6 +181,14 @@ def asking_server(database_url, tmp_path, model_server):
 
 
 class TestAMutationThatAsks:
+    async def test_and_is_refused_costs_nothing_and_is_not_of_unknown_cost(
+        self, asking_server, model_server, make_lead, graphql
+    ):
+        model_server.will(status(401))
+        await _asked(asking_server, f"mutation {{ generateTaskRecommendations(leadId: {make_lead()['id']}) {{ id }} }}")
+        [usage] = (await graphql("{ aiUsage { calls failed costUsd unknownCostCalls } }"))["aiUsage"]
+        assert usage == {"calls": 1, "failed": 1, "costUsd": "0", "unknownCostCalls": 0}
+
     async def test_ends_before_the_requests_deadline(self, asking_server, model_server, make_lead, calls):
         lead = make_lead()["id"]
         model_server.will(hang())

@@ -32,6 +32,8 @@ SLACK = 0.7
 
 BILLED = ("provider", CENT)
 UNKNOWN = ("unknown", None)
+# An error in place of an answer: nothing was made, so nothing is owed.
+FREE = ("provider", Decimal(0))
 THREE = [suggestion(1), suggestion(2), suggestion(3)]
 FENCED = f"```json\n{json.dumps({'tasks': THREE[:1]}, indent=2)}\n```"
 TWO_OF_THREE = {"tasks": [suggestion(1), {"title": ""}, suggestion(3)]}
@@ -111,18 +113,18 @@ ANSWERED = {
         [good(None), good({"tasks": []})], [], calls=(("invalid", *BILLED), ("ok", *BILLED)), asked=2
     ),
     "500 then good": Case(
-        [status(500), good({"tasks": THREE[:1]})], ["Call 1"], calls=(("failed", *UNKNOWN), ("ok", *BILLED)), asked=2
+        [status(500), good({"tasks": THREE[:1]})], ["Call 1"], calls=(("failed", *FREE), ("ok", *BILLED)), asked=2
     ),
     "503 then 408 then good": Case(
         [status(503), status(408), good({"tasks": THREE[:1]})],
         ["Call 1"],
-        calls=(("failed", *UNKNOWN), ("failed", *UNKNOWN), ("ok", *BILLED)),
+        calls=(("failed", *FREE), ("failed", *FREE), ("ok", *BILLED)),
         asked=3,
     ),
     "429 with Retry-After": Case(
         [status(429, retry_after="0.2"), good({"tasks": THREE[:1]})],
         ["Call 1"],
-        calls=(("rate_limited", *UNKNOWN), ("ok", *BILLED)),
+        calls=(("rate_limited", *FREE), ("ok", *BILLED)),
         asked=2,
     ),
     "null choices, then good": Case(
@@ -177,13 +179,13 @@ UNAVAILABLE = {
     ),
     "garbage in JSON's clothes": Case([raw(b"\x00\xff\xfe{{{")], reason="FAILED", calls=(("failed", *UNKNOWN),)),
     "a redirect": Case(
-        [raw(b"", 302, location="http://127.0.0.1:9/")], reason="REJECTED", calls=(("rejected", *UNKNOWN),)
+        [raw(b"", 302, location="http://127.0.0.1:9/")], reason="REJECTED", calls=(("rejected", *FREE),)
     ),
-    "401": Case([status(401)], reason="REJECTED", calls=(("rejected", *UNKNOWN),)),
-    "402": Case([status(402)], reason="REJECTED", calls=(("rejected", *UNKNOWN),)),
-    "403": Case([status(403)], reason="REJECTED", calls=(("rejected", *UNKNOWN),)),
+    "401": Case([status(401)], reason="REJECTED", calls=(("rejected", *FREE),)),
+    "402": Case([status(402)], reason="REJECTED", calls=(("rejected", *FREE),)),
+    "403": Case([status(403)], reason="REJECTED", calls=(("rejected", *FREE),)),
     "429 for longer than there is time": Case(
-        [status(429, retry_after="60")], reason="RATE_LIMITED", calls=(("rate_limited", *UNKNOWN),)
+        [status(429, retry_after="60")], reason="RATE_LIMITED", calls=(("rate_limited", *FREE),)
     ),
     "hang": Case([hang()], reason="TIMEOUT", calls=(("timeout", *UNKNOWN),)),
     "slow drip": Case([drip({"tasks": THREE})], reason="TIMEOUT", calls=(("timeout", *UNKNOWN),)),

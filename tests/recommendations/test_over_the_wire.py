@@ -57,3 +57,25 @@ async def test_warnings_stand_beside_the_data_over_http_and_websocket(modelled, 
     assert await over_websocket(modelled, QUERY, lead=lead) == {
         "data": {"generateTaskRecommendations": [{"title": "Call"}]}
     }
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("field", ["generateTaskRecommendations", "regenerateSummary"])
+async def test_more_than_ten_questions_in_one_request_are_refused_before_any_is_asked(
+    modelled, client, model_server, make_lead, db, field
+):
+    model_server.will(good({"tasks": [], "summary": "All is well."}))
+    leads = [make_lead()["id"] for _ in range(11)]
+    aliases = [f"m{number}: {field}(leadId: {lead}) {{ id }}" for number, lead in enumerate(leads)]
+    refused = await over_http(client, modelled, f"mutation {{ {' '.join(aliases)} }}")
+    assert "data" not in refused
+    assert refused["errors"][0]["extensions"] == {
+        "code": "TOO_COMPLEX",
+        "what": "cost",
+        "limit": 10_000,
+        "cost": 11_000,
+    }
+    assert model_server.requests == []
+    assert db.execute("SELECT FROM generations").fetchall() == []
+    taken = await over_http(client, modelled, f"mutation {{ {' '.join(aliases[:10])} }}")
+    assert len(taken["data"]) == len(model_server.requests) == 10

@@ -218,9 +218,12 @@ class TestTwoAtOnce:
     async def test_share_the_failure_too(self, asking, generate, model_server, make_lead):
         model_server.will(hang())
         lead, run = make_lead()["id"], asking(timeout=0.5)
-        for answer in await asyncio.gather(*(run(generate, lead=lead) for _ in range(3))):
-            assert of(answer) == []
-            assert answer["extensions"]["warnings"][0]["code"] == "AI_UNAVAILABLE"
+        answers = await asyncio.gather(*(run(generate, lead=lead) for _ in range(3)))
+        assert [of(answer) for answer in answers] == [[], [], []]
+        warnings = [answer["extensions"]["warnings"][0] for answer in answers]
+        assert {one["code"] for one in warnings} == {"AI_UNAVAILABLE"}
+        told = sorted((one["reason"], one.get("retryAfterSeconds")) for one in warnings)
+        assert told == [("JOINED", 1), ("JOINED", 1), ("TIMEOUT", None)]
         assert len(model_server.requests) == 1
 
     async def test_the_second_takes_over_from_one_that_was_given_up(
