@@ -6,7 +6,7 @@ from string import Template
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from crm.console.board import broken, drawn
@@ -54,6 +54,7 @@ class Console:
         return [
             Route("/console/ai-tasks", self.page, methods=["GET"]),
             Route("/console/ai-tasks/board", self.board, methods=["GET"]),
+            *(Route(path, _to_the_page, methods=["GET"]) for path in ("/console", "/console/", "/console/ai-tasks/")),
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
         ]
 
@@ -90,6 +91,10 @@ class Console:
     def _framed(self, board: Markup, *, is_open: bool, status: int = 200) -> Response:
         values = {"board": board, "state": "open" if is_open else "closed", "sign_in_hidden": " hidden" * is_open}
         return HTMLResponse(self._frame.substitute(values), status, headers=_PAGE_HEADERS)
+
+
+async def _to_the_page(_: Request) -> Response:
+    return RedirectResponse("/console/ai-tasks")
 
 
 def _file(name: str, media_type: str, _: Request) -> Response:

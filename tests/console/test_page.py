@@ -80,6 +80,11 @@ class TestPage:
         assert "Nothing waits." in answer.text
         assert "curl -X POST" in answer.text
 
+    @pytest.mark.parametrize("path", ["/console", "/console/", f"{PAGE}/"])
+    async def test_is_what_other_addresses_lead_to(self, browser, path):
+        answer = await browser.get(path)
+        assert (answer.is_redirect, answer.headers["location"]) == (True, PAGE)
+
     async def test_is_locked_down(self, browser):
         headers = (await browser.get(PAGE)).headers
         policy = dict(one.split(maxsplit=1) for one in headers["content-security-policy"].split("; "))
