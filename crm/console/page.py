@@ -38,6 +38,7 @@ _FILES: Final = {
     "/console/ai-tasks.js": ("ai_tasks.js", "text/javascript"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_TURNED_AWAY: Final = "This token is wrong or has expired."
 
 
 class Console:
@@ -77,6 +78,8 @@ class Console:
         try:
             self._gate.check_origin(headers)
             viewer = await self._gate.viewer(headers)
+        except errors.Unauthenticated as error:
+            return PlainTextResponse(_TURNED_AWAY, error.status, headers=_PAGE_HEADERS)
         except errors.CrmError as error:
             return PlainTextResponse(error.message, error.status, headers=_PAGE_HEADERS)
         status, board = await self._drawn(viewer)

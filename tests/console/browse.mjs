@@ -59,7 +59,7 @@ const scenes = {
     await submit('two words');
     const malformed = await page.locator('#token-error').innerText();
     await submit('nonsense');
-    await page.locator('#token-error').getByText('Send a valid token').waitFor();
+    await page.locator('#token-error').getByText('wrong or has expired').waitFor();
     await submit(process.env.CRM_TOKEN);
     await page.getByText('Live', { exact: true }).waitFor();
     const { id } = await create({ input: { message: 'Hej' } });

@@ -121,7 +121,7 @@ class TestBoard:
         answer = await browser.get(f"{PAGE}/board")
         assert (answer.status_code, answer.headers["content-type"]) == (401, "text/plain; charset=utf-8")
         wrong = await browser.get(f"{PAGE}/board", headers={"Authorization": "Bearer nonsense"})
-        assert wrong.status_code == 401
+        assert (wrong.status_code, wrong.text) == (401, "This token is wrong or has expired.")
 
     async def test_escapes_whatever_it_shows(self, api, make_lead, db):
         lead = make_lead(first_name=HOSTILE, company=HOSTILE)["id"]
