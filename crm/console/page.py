@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from crm.console.board import broken, drawn
+from crm.console.board import Visit, broken, drawn
+from crm.console.look import PAGE, Look
 from crm.console.markup import Markup
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -53,9 +54,9 @@ class Console:
     def routes(self) -> list[BaseRoute]:
         """The page, its board, and its files."""
         return [
-            Route("/console/ai-tasks", self.page, methods=["GET"]),
-            Route("/console/ai-tasks/board", self.board, methods=["GET"]),
-            *(Route(path, _to_the_page, methods=["GET"]) for path in ("/console", "/console/", "/console/ai-tasks/")),
+            Route(PAGE, self.page, methods=["GET"]),
+            Route(f"{PAGE}/board", self.board, methods=["GET"]),
+            *(Route(path, _to_the_page, methods=["GET"]) for path in ("/console", "/console/", f"{PAGE}/")),
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
         ]
 
@@ -69,7 +70,7 @@ class Console:
             return self._framed(Markup(), is_open=False)
         except errors.CrmError as error:
             return self._framed(broken([rendered(error)]), is_open=False, status=error.status)
-        _, board = await self._drawn(viewer)
+        _, board = await self._drawn(request, viewer)
         return self._framed(board, is_open=True)
 
     async def board(self, request: Request) -> Response:
@@ -82,14 +83,16 @@ class Console:
             return PlainTextResponse(_TURNED_AWAY, error.status, headers=_PAGE_HEADERS)
         except errors.CrmError as error:
             return PlainTextResponse(error.message, error.status, headers=_PAGE_HEADERS)
-        status, board = await self._drawn(viewer)
+        status, board = await self._drawn(request, viewer)
         return HTMLResponse(board, status, headers=_PAGE_HEADERS)
 
-    async def _drawn(self, viewer: Viewer) -> tuple[int, Markup]:
-        answer = await self._engine.run(self._board.named.request(), viewer)
+    async def _drawn(self, request: Request, viewer: Viewer) -> tuple[int, Markup]:
+        look = Look.of(request.query_params)
+        answer = await self._engine.run(self._board.named.request(look.variables()), viewer)
         if answer.problems:
             return errors.STATUSES.get(answer.problems[0]["extensions"]["code"], 500), broken(answer.problems)
-        return 200, drawn(answer, viewer)
+        visit = Visit(f"{request.url.scheme}://{request.url.netloc}", "authorization" in request.headers)
+        return 200, drawn(answer, viewer, look, visit)
 
     def _framed(self, board: Markup, *, is_open: bool, status: int = 200) -> Response:
         values = {"board": board, "state": "open" if is_open else "closed", "sign_in_hidden": " hidden" * is_open}
@@ -97,7 +100,7 @@ class Console:
 
 
 async def _to_the_page(_: Request) -> Response:
-    return RedirectResponse("/console/ai-tasks")
+    return RedirectResponse(PAGE)
 
 
 def _file(name: str, media_type: str, _: Request) -> Response:
