@@ -37,6 +37,7 @@ _FILE_HEADERS: Final = {**SECURITY, "Cache-Control": "no-cache"}
 _FILES: Final = {
     "/console/ai-tasks.css": ("ai_tasks.css", "text/css"),
     "/console/ai-tasks.js": ("ai_tasks.js", "text/javascript"),
+    "/console/align.js": ("align.js", "text/javascript"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _TURNED_AWAY: Final = "This token is wrong or has expired."

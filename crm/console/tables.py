@@ -43,6 +43,7 @@ class Table:
     cells: Callable[[Task], Sequence[Child]]
     act: str
     total: int | None = None
+    has_priorities: bool = False
 
 
 def running(tasks: Sequence[Task], seen: Seen) -> Markup:
@@ -71,7 +72,7 @@ def waiting(tasks: Sequence[Task], seen: Seen, try_out: Child) -> Markup:
 
     total = seen.queue["queued"] + seen.queue["retrying"] - seen.queue["scheduled"]
     columns = ["In line", "Status", "Waits", "Attempts so far"]
-    table = Table("waiting", "Next in line", columns, cells, "cancel", total)
+    table = Table("waiting", "Next in line", columns, cells, "cancel", total, has_priorities=True)
     empty = "None of yours waits." if total else "Nothing waits."
     return _section(table, tasks, seen, [empty, try_out])
 
@@ -84,7 +85,7 @@ def later(tasks: Sequence[Task], seen: Seen) -> Markup | None:
         return [goes_on, _standing(task), task["attempt"]]
 
     columns = ["Goes on", "Status", "Attempts so far"]
-    table = Table("later", "Later", columns, cells, "cancel", seen.queue["scheduled"])
+    table = Table("later", "Later", columns, cells, "cancel", seen.queue["scheduled"], has_priorities=True)
     return _section(table, tasks, seen, None) if tasks else None
 
 
@@ -180,23 +181,38 @@ def _row(table: Table, task: Task, seen: Seen) -> Markup:
     folded = details(task, seen.whole.get(task["id"]), seen.look.opening(task["id"]), creator)
     return element(
         "tbody",
-        element("tr", _first(task), _cells(table, task), _act(table, task, seen)),
+        element("tr", _first(table, task, seen), _cells(table, task), _act(table, task, seen)),
         element("tr", element("td", folded, colspan=len(table.columns) + 2), class_="more"),
         id=f"task-{task['id']}",
         data_status=task["status"],
     )
 
 
-def _first(task: Task) -> Markup:
+def _first(table: Table, task: Task, seen: Seen) -> Markup:
     lead = task["lead"]
     about = " · ".join(filter(None, [lead["fullName"], lead["company"]])) if lead is not None else None
+    chosen = _priorities(task) if table.has_priorities and seen.may_act and task["canCancel"] else None
     return element(
         "th",
         element("span", task["taskType"], class_="type"),
         " ",
         badge(task["priority"]),
+        chosen,
         element("small", about) if about else None,
         scope="row",
+    )
+
+
+def _priorities(task: Task) -> Markup:
+    """To choose from; the badge stands for it where there are no scripts."""
+    options = [element("option", one.capitalize(), value=one, selected=one == task["priority"]) for one in PRIORITIES]
+    return element(
+        "select",
+        options,
+        aria_label=f"Priority of {name_of(task)}",
+        data_task=task["id"],
+        data_name=f"{task['taskType']} {short_id(task)}",
+        class_=task["priority"].lower(),
     )
 
 
