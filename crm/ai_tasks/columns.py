@@ -3,8 +3,20 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, case, cast, extract, func, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    extract,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, array
 
 from crm.ai_tasks.model import FINAL, RETRIABLE, WAITING, AiTask, AiTaskPriority, AiTaskStatus
 from crm.core.visibility import with_deleted
@@ -57,6 +69,21 @@ def fitting(number: Any) -> ColumnElement[int]:
     return cast(kept, Integer)
 
 
+def in_line(task: Any) -> ColumnElement[Any]:
+    """What puts tasks in the order in which they run: those that are due as `position` has them, then the others."""
+    due: ColumnElement[bool] = task.due_at <= func.now()
+    keys = [
+        case((due, -_urgency(task)), else_=extract("epoch", task.due_at) * literal_column("1000000")),
+        case((due, task.job_id)),
+    ]
+    return array([cast(key, BigInteger) for key in keys])
+
+
+def _urgency(task: Any) -> ColumnElement[int]:
+    """As workers see it: what has waited long goes first."""
+    return case((task.aged, literal_column("9")), else_=rank(task.priority, AiTaskPriority))
+
+
 def position(task: Any) -> ColumnElement[int | None]:
     """Its place among those that wait; null for what does not wait, or not yet."""
     places = with_deleted(_places()).cte().prefix_with("MATERIALIZED")
@@ -70,8 +97,7 @@ def _places() -> Select[Any]:
     One value for a whole statement: a count for each of its rows would read the queue as often.
     """
     task = AiTask.__table__.c
-    urgency = case((task.aged, literal_column("9")), else_=rank(task.priority, AiTaskPriority))
-    number = func.row_number().over(order_by=[urgency.desc(), task.job_id])
+    number = func.row_number().over(order_by=[_urgency(task).desc(), task.job_id])
     queue = with_deleted(
         select(task.id, number.label("number")).where(among(task.status, WAITING), task.due_at <= func.now())
     ).subquery()

@@ -72,6 +72,10 @@ class AiTaskFilter(Where):
     scheduled_for: filters.DateTimeFilter | None = strawberry.field(
         description="By when they were to run.", default=UNSET
     )
+    due_at: filters.DateTimeFilter | None = strawberry.field(
+        description="By when they may run: what is scheduled, or pauses before another attempt, is due later.",
+        default=UNSET,
+    )
     created_at: filters.DateTimeFilter | None = strawberry.field(
         description="By when they were created.", default=UNSET
     )

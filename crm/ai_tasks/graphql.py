@@ -82,6 +82,9 @@ class AiTask:
     max_retries: int = strawberry.field(description="How many failed attempts are followed by another.")
     timeout_seconds: int = strawberry.field(description="What an attempt may take.")
     scheduled_for: datetime | None = strawberry.field(description="Not before; null: at once.")
+    due_at: datetime = strawberry.field(
+        description="From when on its next attempt may run, or its latest one might: after its schedule, or a pause."
+    )
     progress: float = strawberry.field(description="Of the latest attempt, 0 to 1.")
     tokens: int = strawberry.field(description="Read and written by models, in all attempts.")
     cost_usd: Decimal = strawberry.field(description="What all attempts cost, as far as known: see `costSource`.")

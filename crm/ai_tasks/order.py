@@ -16,6 +16,8 @@ class AiTaskOrderField(StrEnum):
     TASK_TYPE = "task_type"
     PRIORITY = "priority"
     STATUS = "status"
+    QUEUE = "queue"
+    DUE_AT = "due_at"
     COST_USD = "cost_usd"
     CREATED_AT = "created_at"
     STARTED_AT = "started_at"
@@ -30,6 +32,8 @@ enum(
     TASK_TYPE="By type.",
     PRIORITY="By urgency: LOW first, URGENT last.",
     STATUS="By how far they have come: QUEUED first.",
+    QUEUE="As workers take them: those that may run, the next to run first; then those for later, the earliest first.",
+    DUE_AT="By when they may run, or might have.",
     COST_USD="By what they cost.",
     CREATED_AT="By when they were created.",
     STARTED_AT="By when their latest attempt began.",

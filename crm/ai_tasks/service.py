@@ -20,7 +20,7 @@ from sqlalchemy.types import Uuid
 
 from crm.ai.calls import new_id
 from crm.ai_tasks import work  # noqa: F401  (makes the types known)
-from crm.ai_tasks.columns import is_final
+from crm.ai_tasks.columns import in_line, is_final
 from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.kinds import Kind, checked_input, kind_of
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
@@ -280,4 +280,6 @@ def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:
 def _order_column(row: Any, name: str) -> ColumnElement[Any]:
     if name == "priority":
         return rank(row.priority, AiTaskPriority)
+    if name == "queue":
+        return in_line(row)
     return rank(row.status, AiTaskStatus) if name == "status" else row[name]

@@ -6,10 +6,11 @@ from string import Template
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from crm.console.board import broken, drawn
+from crm.console.board import Visit, broken, drawn
+from crm.console.look import PAGE, Look
 from crm.console.markup import Markup
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -36,8 +37,10 @@ _FILE_HEADERS: Final = {**SECURITY, "Cache-Control": "no-cache"}
 _FILES: Final = {
     "/console/ai-tasks.css": ("ai_tasks.css", "text/css"),
     "/console/ai-tasks.js": ("ai_tasks.js", "text/javascript"),
+    "/console/align.js": ("align.js", "text/javascript"),
     "/console/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+_TURNED_AWAY: Final = "This token is wrong or has expired."
 
 
 class Console:
@@ -52,8 +55,9 @@ class Console:
     def routes(self) -> list[BaseRoute]:
         """The page, its board, and its files."""
         return [
-            Route("/console/ai-tasks", self.page, methods=["GET"]),
-            Route("/console/ai-tasks/board", self.board, methods=["GET"]),
+            Route(PAGE, self.page, methods=["GET"]),
+            Route(f"{PAGE}/board", self.board, methods=["GET"]),
+            *(Route(path, _to_the_page, methods=["GET"]) for path in ("/console", "/console/", f"{PAGE}/")),
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
         ]
 
@@ -67,7 +71,7 @@ class Console:
             return self._framed(Markup(), is_open=False)
         except errors.CrmError as error:
             return self._framed(broken([rendered(error)]), is_open=False, status=error.status)
-        _, board = await self._drawn(viewer)
+        _, board = await self._drawn(request, viewer)
         return self._framed(board, is_open=True)
 
     async def board(self, request: Request) -> Response:
@@ -76,20 +80,28 @@ class Console:
         try:
             self._gate.check_origin(headers)
             viewer = await self._gate.viewer(headers)
+        except errors.Unauthenticated as error:
+            return PlainTextResponse(_TURNED_AWAY, error.status, headers=_PAGE_HEADERS)
         except errors.CrmError as error:
             return PlainTextResponse(error.message, error.status, headers=_PAGE_HEADERS)
-        status, board = await self._drawn(viewer)
+        status, board = await self._drawn(request, viewer)
         return HTMLResponse(board, status, headers=_PAGE_HEADERS)
 
-    async def _drawn(self, viewer: Viewer) -> tuple[int, Markup]:
-        answer = await self._engine.run(self._board.named.request(), viewer)
+    async def _drawn(self, request: Request, viewer: Viewer) -> tuple[int, Markup]:
+        look = Look.of(request.query_params)
+        answer = await self._engine.run(self._board.named.request(look.variables()), viewer)
         if answer.problems:
             return errors.STATUSES.get(answer.problems[0]["extensions"]["code"], 500), broken(answer.problems)
-        return 200, drawn(answer, viewer)
+        visit = Visit(f"{request.url.scheme}://{request.url.netloc}", "authorization" in request.headers)
+        return 200, drawn(answer, viewer, look, visit)
 
     def _framed(self, board: Markup, *, is_open: bool, status: int = 200) -> Response:
         values = {"board": board, "state": "open" if is_open else "closed", "sign_in_hidden": " hidden" * is_open}
         return HTMLResponse(self._frame.substitute(values), status, headers=_PAGE_HEADERS)
+
+
+async def _to_the_page(_: Request) -> Response:
+    return RedirectResponse(PAGE)
 
 
 def _file(name: str, media_type: str, _: Request) -> Response:

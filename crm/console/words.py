@@ -6,19 +6,37 @@ from typing import Final
 
 _UNITS: Final = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _TENTHS_BELOW_MS: Final = 10_000
+_SECOND_MS: Final = 1000
 NONE: Final = "\N{EN DASH}"
 _SMALL: Final = Decimal("0.01")
 
 
-def duration(milliseconds: int | None) -> str:
-    """`850 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
-    if milliseconds is None:
-        return NONE
-    if milliseconds < 1000:  # noqa: PLR2004
+def duration(milliseconds: int) -> str:
+    """What something took: `850 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    if milliseconds < _SECOND_MS:
         return f"{milliseconds} ms"
     if milliseconds < _TENTHS_BELOW_MS:
-        return f"{milliseconds / 1000:.1f} s"
-    seconds = milliseconds // 1000
+        return f"{milliseconds / _SECOND_MS:.1f} s"
+    return _whole(milliseconds)
+
+
+def growing(milliseconds: int) -> str:
+    """What something has taken so far. Whole seconds: finer ones change while one reads them."""
+    return "under 1 s" if milliseconds < _SECOND_MS else _whole(milliseconds)
+
+
+def ago(milliseconds: int) -> str:
+    """How long since: `just now`, `5 s ago`."""
+    return "just now" if milliseconds < _SECOND_MS else f"{_whole(milliseconds)} ago"
+
+
+def ahead(milliseconds: int) -> str:
+    """How long until: `now`, `in 5 s`."""
+    return "now" if milliseconds < _SECOND_MS else f"in {_whole(milliseconds)}"
+
+
+def _whole(milliseconds: int) -> str:
+    seconds = milliseconds // _SECOND_MS
     for unit, name, below, short in _UNITS:
         if seconds >= unit:
             rest = seconds % unit // below
@@ -35,6 +53,22 @@ def dollars(amount: str) -> str:
     return f"${value:.{digits}f}"
 
 
+def cost(amount: str, source: str | None) -> str:
+    """What models cost: nothing where none was asked, and no more than is known."""
+    if source is None:
+        return NONE
+    if source != "UNKNOWN":
+        return dollars(amount)
+    return f"{dollars(amount)} or more" if Decimal(amount) else "not known"
+
+
 def moment(when: str) -> str:
     """`2026-11-20 14:05 UTC`."""
     return f"{datetime.fromisoformat(when).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def since(when: str, until: str | None = None) -> int:
+    """The milliseconds from one moment to another, or to now; below zero if it is to come."""
+    then = datetime.fromisoformat(when)
+    end = datetime.fromisoformat(until) if until else datetime.now(UTC)
+    return round((end - then).total_seconds() * _SECOND_MS)

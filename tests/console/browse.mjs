@@ -6,7 +6,10 @@ import { chromium } from 'playwright-core';
 
 const [scene, server, picture, colorScheme = 'light'] = process.argv.slice(2);
 const ours = new URL(server).host;
+const PAGE = `${server}/console/ai-tasks`;
 const faults = [];
+// What a browser writes to its console by itself: a wrong token is refused with 401, what comes too late with 409.
+const expected = ['401', ...(scene === 'away' ? ['ERR_INTERNET_DISCONNECTED', 'ERR_FAILED', '409'] : [])];
 
 async function call(method, path, body) {
   const headers = { 'content-type': 'application/json' };
@@ -17,12 +20,21 @@ async function call(method, path, body) {
 }
 
 const create = body => call('POST', '/api/ai/tasks', { taskType: 'echo', ...body });
+const createMany = (count, body) =>
+  call('POST', '/api/ai/tasks/batch', { inputs: Array.from({ length: count }, () => ({ taskType: 'echo', ...body })) });
+const stateOf = async ({ id }) => (await call('GET', `/api/ai/tasks/${id}`)).status;
+const later = hours => new Date(Date.now() + hours * 3_600_000).toISOString();
+
+// With all that other scenes have left, so that what this one makes is in sight.
+async function visit(page, query = '?later=200') {
+  await page.goto(PAGE + query);
+  await page.getByText('Live', { exact: true }).waitFor();
+}
 
 const scenes = {
   // Everything by the keyboard; the page is never reloaded.
   async local(page) {
-    await page.goto(`${server}/console/ai-tasks`);
-    await page.getByText('Live', { exact: true }).waitFor();
+    await visit(page);
     const empty = await page.locator('#running').innerText();
     const { id } = await create({ input: { message: 'Hej', seconds: 60 }, timeoutSeconds: 300, agentId: '<b>&"x"' });
     const row = page.locator(`#task-${id}`);
@@ -36,21 +48,141 @@ const scenes = {
     await page.waitForTimeout(1500); // the board is drawn anew below the focus
     const kept = await button.evaluate(node => node === document.activeElement);
     await page.keyboard.press('Enter');
+    await row.getByRole('button', { name: /Really cancel\?/ }).waitFor();
+    await page.waitForTimeout(300);
+    await page.keyboard.press('Enter');
     await page.locator('#recent').locator(`#task-${id}`).waitFor();
     const notice = await page.locator('#notice').innerText();
     const focus = await page.evaluate(() => document.activeElement.closest('section')?.id);
+    await page.locator('#recent').locator(`#task-${id}`).getByRole('button', { name: /Retry/ }).waitFor();
     const failing = await create({ input: { failures: 1 }, maxRetries: 0 });
     const failed = page.locator('#failed').locator(`#task-${failing.id}`);
-    const error = await failed.locator('.error').innerText();
+    const error = await failed.locator('.error').first().innerText();
     await failed.getByRole('button', { name: /Retry/ }).focus();
     await page.keyboard.press('Space');
     await page.locator('#recent').locator(`#task-${failing.id}`).waitFor();
     return { empty, text, progress, kept, notice, focus, error };
   },
 
+  // A second click cancels: not one, not two at once, and not one that comes late.
+  async sure(page) {
+    await visit(page);
+    const task = await create({ scheduledFor: later(1) });
+    const button = page.locator(`#task-${task.id} button`);
+    await button.click();
+    await page.waitForTimeout(1500); // the board is drawn anew meanwhile
+    const asked = await button.innerText();
+    await page.waitForFunction(key => document.querySelector(`#task-${key} button`).innerText.startsWith('Cancel'), task.id);
+    await button.dblclick();
+    await page.waitForTimeout(500);
+    const untouched = await stateOf(task);
+    await button.click();
+    await page.locator('#recent').locator(`#task-${task.id}`).waitFor();
+    return { asked, untouched, cancelled: await stateOf(task) };
+  },
+
+  // The server cannot be reached, and then it can.
+  async away(page) {
+    const task = await create({ scheduledFor: later(1) });
+    await visit(page);
+    const button = page.locator(`#task-${task.id} button`);
+    const state = () => page.locator('#live-text').innerText();
+    await page.context().setOffline(true);
+    await button.click();
+    await page.waitForTimeout(300);
+    await button.click();
+    const notice = await page.locator('#notice:not(:empty)').innerText();
+    await page.locator('[data-live=lost]').waitFor();
+    const away = await state();
+    const still = await button.innerText();
+    await page.context().setOffline(false);
+    await page.locator('[data-live=on]').waitFor();
+    const [untouched, back] = [await stateOf(task), await state()];
+    await page.route('**/board*', route => route.abort()); // so that the button stays, and what it does comes too late
+    await button.click();
+    await page.waitForTimeout(300);
+    await call('PUT', `/api/ai/tasks/${task.id}/cancel`);
+    await button.click();
+    await page.locator('#notice.error').getByText(/cannot be cancelled/).waitFor();
+    return { notice, away, still, untouched, back };
+  },
+
+  // Rows: what tells them apart, and what folds out and stays so, in the reader's own time zone.
+  async rows(page) {
+    const message = '<img src=x onerror=alert(1)>';
+    const task = await create({ scheduledFor: '2027-01-04T06:00:00Z', input: { message } });
+    await visit(page);
+    const row = page.locator(`#task-${task.id}`);
+    const name = await row.getByRole('button').innerText();
+    const due = await row.locator('td time').first().innerText();
+    await row.locator('summary').click();
+    await row.locator('pre').waitFor();
+    const { id: other } = await create({ scheduledFor: later(1) });
+    await page.locator(`#task-${other}`).waitFor();
+    await page.waitForTimeout(1000);
+    const details = await row.locator('details').innerText();
+    await call('PUT', `/api/ai/tasks/${task.id}/cancel`);
+    await page.locator('#recent').locator(`#task-${task.id}`).waitFor();
+    const open = await page.locator(`#task-${task.id} details`).evaluate(node => node.open);
+    return { name, due, details, open };
+  },
+
+  // Longer tables without a reload, and a place in the line that is changed.
+  async more(page) {
+    const tasks = await createMany(25, { scheduledFor: later(0.5), priority: 'LOW' });
+    await visit(page, '');
+    const rows = page.locator('#later tbody');
+    const before = [await rows.count(), await page.locator('#later .head').innerText()];
+    const link = page.locator('#later').getByRole('link', { name: /Show more/ });
+    await link.focus();
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => document.querySelectorAll('#later tbody').length >= 25);
+    const { id } = await create({ scheduledFor: later(0.6) });
+    await page.locator(`#later #task-${id}`).waitFor();
+    const select = page.locator(`#task-${tasks[0].id} select`);
+    await select.focus();
+    await select.selectOption('HIGH');
+    await page.locator('#notice:not(:empty)').waitFor();
+    const { priority } = await call('GET', `/api/ai/tasks/${tasks[0].id}`);
+    await page.waitForTimeout(1000);
+    const focused = await select.evaluate(node => node === document.activeElement && node.value);
+    return { before, address: page.url(), priority, notice: await page.locator('#notice').innerText(), focused };
+  },
+
+  // A telephone.
+  async narrow(page) {
+    await createMany(2, { scheduledFor: later(1), agentId: 'an agent with a name that is long enough to need a second line' });
+    await create({ input: { failures: 1 }, maxRetries: 0, agentId: 'x'.repeat(90) });
+    await visit(page);
+    await page.locator('#failed tbody').first().waitFor();
+    for (const summary of await page.locator('summary').all()) await summary.click();
+    await page.locator('pre').first().waitFor();
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    const places = await page.locator('td button').evaluateAll(all => all.map(one => one.getBoundingClientRect().toJSON()));
+    const labels = await page.locator('#later td[data-label]').evaluateAll(all =>
+      all.slice(0, 2).map(one => getComputedStyle(one, '::before').content));
+    return { wide, places, labels };
+  },
+
+  // Without scripts: what folds out does, and links lead to what is not there yet.
+  async scriptless(page) {
+    const [{ id }] = await createMany(21, { scheduledFor: later(0.1), input: { message: 'Hej Åsa' } });
+    await page.goto(PAGE);
+    const row = page.locator(`#task-${id}`);
+    await row.locator('summary').click();
+    await row.getByText(id).waitFor();
+    await row.getByRole('link', { name: /Input/ }).click();
+    await row.getByText('Hej Åsa').waitFor();
+    await page.getByRole('link', { name: 'Show more of: Later' }).click();
+    await page.locator('#later tbody').nth(20).waitFor();
+    const open = await row.getByText('Hej Åsa').isVisible();
+    const buttons = await page.locator('button:visible, select:visible').count();
+    return { open, buttons, priority: await row.locator('.badge').first().innerText() };
+  },
+
   // With a token: nothing without, a wrong one, the right one, and nothing left of it after a reload.
   async token(page) {
-    await page.goto(`${server}/console/ai-tasks`);
+    await page.goto(PAGE);
     const before = await page.locator('#board').innerText();
     const submit = async text => {
       await page.getByLabel('Token').fill(text);
@@ -59,9 +191,12 @@ const scenes = {
     await submit('two words');
     const malformed = await page.locator('#token-error').innerText();
     await submit('nonsense');
-    await page.locator('#token-error').getByText('Send a valid token').waitFor();
+    await page.locator('#token-error').getByText('wrong or has expired').waitFor();
     await submit(process.env.CRM_TOKEN);
     await page.getByText('Live', { exact: true }).waitFor();
+    const scrolled = await page.evaluate(() => scrollY);
+    const who = await page.locator('#who').innerText();
+    const command = await page.locator('#waiting code').innerText();
     const { id } = await create({ input: { message: 'Hej' } });
     await page.locator('#recent').locator(`#task-${id}`).waitFor();
     const stored = await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, document.cookie, location.href]));
@@ -72,25 +207,32 @@ const scenes = {
     await page.getByText('Live', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByLabel('Token').waitFor();
-    return { before, malformed, stored, after, left: await page.locator('#board').innerText() };
+    await page.waitForTimeout(1000); // whatever was on its way has come
+    const left = await page.locator('#board').innerText();
+    return { before, malformed, scrolled, who, command, stored, after, left, said: await page.locator('#token-error').innerText() };
   },
 
   // A picture of a busy board.
   async picture(page) {
-    await page.goto(`${server}/console/ai-tasks`);
-    await page.getByText('Live', { exact: true }).waitFor();
+    await visit(page, '');
     await page.waitForTimeout(9000); // until some have ended
     await page.screenshot({ path: picture, fullPage: true });
     return {};
   },
 };
 
+const settings = {
+  rows: { timezoneId: 'Asia/Tokyo', locale: 'en-GB' },
+  narrow: { viewport: { width: 390, height: 844 } },
+  scriptless: { javaScriptEnabled: false },
+};
+
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu'],
+  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
 });
 try {
-  const page = await browser.newPage({ viewport: { width: 1240, height: 1000 }, colorScheme });
+  const page = await browser.newPage({ viewport: { width: 1240, height: 1000 }, colorScheme, ...settings[scene] });
   page.setDefaultTimeout(15_000);
   const check = address => {
     const { protocol, host } = new URL(address);
@@ -98,9 +240,8 @@ try {
   };
   page.on('request', request => check(request.url()));
   page.on('websocket', socket => check(socket.url()));
-  // A wrong token is refused with 401, which the browser writes to its console.
   page.on('console', message => {
-    if (message.type() === 'error' && !message.text().includes('401')) faults.push(message.text());
+    if (message.type() === 'error' && !expected.some(words => message.text().includes(words))) faults.push(message.text());
   });
   page.on('pageerror', error => faults.push(error.message));
   console.log(JSON.stringify(await scenes[scene](page)));

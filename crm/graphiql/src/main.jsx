@@ -30,7 +30,7 @@ function Page() {
       onEditHeaders={rememberToken}
       defaultEditorToolsVisibility="variables"
     >
-      <GraphiQL.Logo>CRM</GraphiQL.Logo>
+      <GraphiQL.Logo>CRM · <a href="/console/ai-tasks">AI tasks</a></GraphiQL.Logo>
     </GraphiQL>
   );
 }
