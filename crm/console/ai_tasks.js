@@ -23,7 +23,7 @@ let failures = 0;
 let reconnecting = 0;
 let due = 0;
 let loading = false;
-let dirty = false;
+let next = QUIET; // how long after this look comes another
 let pause = PAUSE;
 
 class SignedOut extends Error {}
@@ -45,10 +45,10 @@ async function load() {
   keepFocus(() => alignChildren(board, fresh));
 }
 
-// As many rows as the address says, and what is folded out.
+// As many rows as the address says, and what is folded out; at first, that too is what the address says.
 function wanted() {
   const asked = new URLSearchParams(location.search);
-  asked.delete('open');
+  if (board.firstElementChild) asked.delete('open');
   for (const open of board.querySelectorAll('details[open]')) asked.append('open', open.id.replace('details-', ''));
   return asked;
 }
@@ -85,7 +85,7 @@ const MOMENT = new Intl.DateTimeFormat(undefined, {
 function refresh(after = pause) {
   if (!form.hidden) return;
   if (loading) {
-    dirty = true;
+    next = Math.min(next, after);
     return;
   }
   const when = performance.now() + after;
@@ -98,7 +98,7 @@ function refresh(after = pause) {
 async function look() {
   due = 0;
   loading = true;
-  dirty = false;
+  next = QUIET;
   const began = performance.now();
   try {
     await load();
@@ -113,7 +113,7 @@ async function look() {
   } finally {
     loading = false;
   }
-  refresh(dirty ? pause : QUIET);
+  refresh(next);
 }
 
 // ---- Live
@@ -296,10 +296,10 @@ async function change(task, words, request) {
   }
 }
 
-// What is wrong, in the words of REST (problem details, or `error` as it was before) or of GraphQL; null if nothing is.
+// What is wrong, in the words of REST (a problem document) or of GraphQL; null if nothing is.
 function faultIn(answer, found) {
   if (answer.ok && !found.errors) return null;
-  return found.detail ?? found.error?.message ?? found.errors?.[0].message ?? `HTTP ${answer.status}`;
+  return found.detail ?? found.errors?.[0].message ?? `HTTP ${answer.status}`;
 }
 
 function say(words, isError = false) {

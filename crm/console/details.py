@@ -70,7 +70,7 @@ def _facts(task: Task) -> Iterator[tuple[str, Child]]:
     yield "Scheduled for", at(task["scheduledFor"]) if task["scheduledFor"] else None
     yield "Latest attempt", [f"{task['attempt']}, begun ", at(task["startedAt"])] if task["startedAt"] else None
     yield "Ended", at(task["finishedAt"]) if task["finishedAt"] else None
-    yield "Time limit", [duration(task["timeoutSeconds"] * 1000), " an attempt"]
+    yield "Time limit", [growing(task["timeoutSeconds"] * 1000), " an attempt"]
     yield "Retries", f"{task['maxRetries']} at most, after failed attempts"
     yield "Model", task["model"]
     yield "Tokens", f"{task['tokens']:,}" if task["tokens"] else None

@@ -52,7 +52,7 @@ def running(tasks: Sequence[Task], seen: Seen) -> Markup:
     def cells(task: Task) -> Sequence[Child]:
         percent = round(task["progress"] * 100)
         bar = element("progress", max=100, value=percent, aria_label=f"Progress of {name_of(task)}")
-        limit = f", limit {duration(task['timeoutSeconds'] * 1000)}"
+        limit = f", limit {growing(task['timeoutSeconds'] * 1000)}"
         return [
             element("div", bar, element("span", f"{percent}%", class_="percent"), class_="progress"),
             [growing(task["runMs"]), element("span", limit, class_="soft")],

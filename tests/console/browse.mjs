@@ -182,7 +182,8 @@ const scenes = {
 
   // With a token: nothing without, a wrong one, the right one, and nothing left of it after a reload.
   async token(page) {
-    await page.goto(PAGE);
+    const { id: opened } = await create({ scheduledFor: later(1), input: { message: 'Hej Åsa' } });
+    await page.goto(`${PAGE}?later=200&open=${opened}`);
     const before = await page.locator('#board').innerText();
     const submit = async text => {
       await page.getByLabel('Token').fill(text);
@@ -195,6 +196,7 @@ const scenes = {
     await submit(process.env.CRM_TOKEN);
     await page.getByText('Live', { exact: true }).waitFor();
     const scrolled = await page.evaluate(() => scrollY);
+    await page.locator(`#task-${opened}`).getByText('Hej Åsa').waitFor();
     const who = await page.locator('#who').innerText();
     const command = await page.locator('#waiting code').innerText();
     const { id } = await create({ input: { message: 'Hej' } });
@@ -212,10 +214,12 @@ const scenes = {
     return { before, malformed, scrolled, who, command, stored, after, left, said: await page.locator('#token-error').innerText() };
   },
 
-  // A picture of a busy board.
+  // A picture of a busy board, and of one task whole.
   async picture(page) {
     await visit(page, '');
-    await page.waitForTimeout(9000); // until some have ended
+    await page.locator('#failed summary').first().click();
+    await page.locator('#failed .attempts').waitFor();
+    await page.waitForTimeout(1000);
     await page.screenshot({ path: picture, fullPage: true });
     return {};
   },
