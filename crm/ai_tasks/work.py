@@ -92,7 +92,7 @@ async def _held(run: Run, method: Any, *arguments: Any) -> Any:
     shop = run.shop
     for_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
-    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving)
+    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
     try:
         result = await held(conversation, method, *arguments)
         for warning in conversation.warnings:
