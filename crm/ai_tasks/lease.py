@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from crm.ai_tasks.bill import BILL, SOURCE
 from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.service import job_for
 from crm.core.identity import Role, Viewer
@@ -52,30 +53,29 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. The
-# playbook is no model and has no price. What the stream said of progress is of no use to anybody any more.
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
+# stream said of its progress is of no use to anybody any more.
 _END: Final = Statement(
-    """
+    f"""
     WITH old AS (
       SELECT *, coalesce(status = 'running' AND lease_token = $3::uuid, false) AS mine,
         failures + ($4::text IN ('failed', 'timed_out', 'lost'))::integer AS failed
       FROM ai_tasks WHERE id = $1::uuid FOR UPDATE
-    ), bill AS (
-      SELECT coalesce(sum(cost_usd), 0) AS cost,
-        coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
-        CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
-          WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
-          WHEN count(*) > 0 THEN 'provider' END AS source,
-        (array_agg(model ORDER BY created_at DESC))[1] AS model
-      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid AND provider <> 'playbook'
-    ), before AS (
-      SELECT cost_usd, tokens, cost_source FROM ai_task_attempts WHERE id = $2::uuid
+    ), bill AS ({BILL} ai_task_attempt_id = $2::uuid
+    ), whole AS (
+      SELECT {SOURCE} FROM (
+        SELECT source AS cost_source FROM bill
+        UNION ALL SELECT cost_source FROM ai_task_attempts WHERE task_id = $1::uuid AND id <> $2::uuid
+      ) AS part
+    ), before AS (  -- as it is once the task is locked: another worker may just have written the same bill
+      SELECT attempt.cost_usd, attempt.tokens, attempt.cost_source FROM ai_task_attempts AS attempt, old
+      WHERE attempt.id = $2::uuid FOR UPDATE OF attempt
     ), closed AS (
       UPDATE ai_task_attempts AS attempt SET outcome = coalesce(attempt.outcome, $4::text),
         error = coalesce(attempt.error, $6::text), error_code = coalesce(attempt.error_code, $7::text),
         finished_at = coalesce(attempt.finished_at, clock_timestamp()),
         cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
-      FROM bill, old WHERE attempt.id = $2::uuid
+      FROM bill, old, before WHERE attempt.id = $2::uuid  -- after `before` was read
     ), verdict AS (
       SELECT old.*, CASE $4::text WHEN 'completed' THEN 'completed' WHEN 'released' THEN 'queued'
         WHEN 'postponed' THEN 'retrying'
@@ -102,12 +102,10 @@ _END: Final = Statement(
         lease_expires_at = CASE WHEN mine THEN NULL ELSE task.lease_expires_at END,
         cost_usd = task.cost_usd + bill.cost - before.cost_usd,
         tokens = task.tokens + bill.tokens - before.tokens,
-        cost_source = CASE WHEN 'unknown' IN (bill.source, task.cost_source) THEN 'unknown'
-          WHEN 'estimated' IN (bill.source, task.cost_source) THEN 'estimated'
-          ELSE coalesce(bill.source, task.cost_source) END,
+        cost_source = whole.source,
         model = coalesce(bill.model, task.model),
         version = task.version + 1, updated_at = clock_timestamp()
-      FROM verdict, bill, before
+      FROM verdict, bill, whole, before
       WHERE task.id = verdict.id
         AND (mine OR (bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
           (before.cost_usd, before.tokens, before.cost_source))
@@ -124,7 +122,7 @@ _END: Final = Statement(
       DELETE FROM events WHERE id = $11::bigint
     )
     SELECT written.id, written.status, written.priority, written.aged, written.due_at FROM written, old WHERE old.mine
-    """
+    """  # noqa: S608  (constants of ours)
 )
 _QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
 # Of an attempt's progress the stream keeps the latest: whoever follows it wants the state, not its history.
