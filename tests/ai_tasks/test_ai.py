@@ -14,6 +14,7 @@ from crm.ai_tasks.model import AiTaskOutcome
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.jobs import Shop
+from crm.scoring.recalculation import LEASE
 from crm.settings import Settings
 
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
@@ -172,6 +173,46 @@ def recommend(create, make_lead):
         return await create(taskType="task_recommendations", leadId=make_lead()["id"], **given)
 
     return run
+
+
+@pytest.fixture
+def leads(db):
+    """So many that to score them all takes a while."""
+    db.execute("DELETE FROM leases")
+    db.execute("INSERT INTO leads (first_name, last_name) SELECT 'First', 'Last' FROM generate_series(1, 4000)")
+
+
+@pytest.mark.usefixtures("leads")
+class TestAllScores:
+    HELD = "INSERT INTO leases (name, holder, expires_at) VALUES (%s, %s, now() + %s::interval)"
+
+    async def test_wait_for_whoever_is_at_them_and_that_is_no_failure(self, create, reaches, start_worker, db):
+        db.execute(self.HELD, (LEASE, uuid4(), "5 s"))
+        task = await create(taskType="score_recalculation", maxRetries=0)
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        outcomes = [one["outcome"] for one in done["attempts"]]
+        assert outcomes[-1] == "COMPLETED"
+        assert set(outcomes[:-1]) == {"POSTPONED"}
+        assert done["attempts"][0]["errorCode"] == "CONFLICT"
+
+    async def test_asked_for_five_times_at_once_are_calculated_as_often(self, create, reaches, start_worker):
+        tasks = [await create(taskType="score_recalculation", maxRetries=0) for _ in range(5)]
+        start_worker()
+        for task in tasks:
+            done = await reaches(task["id"], "COMPLETED", seconds=60)
+            assert (done["result"]["count"], done["result"]["failed"]) == (4000, 0)
+
+    async def test_are_taken_over_from_a_dead_worker_at_once(self, create, reaches, start_worker, db):
+        task = await create(taskType="score_recalculation", maxRetries=1)
+        worker = start_worker()
+        while not db.execute("SELECT FROM leases").rowcount:
+            await asyncio.sleep(0.005)
+        worker.kill()
+        assert db.execute("SELECT FROM leases WHERE expires_at > now() + interval '20 s'").rowcount == 1
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED", "FAILED", seconds=20)
+        assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
 
 
 class TestBillAfterwards:
