@@ -1,9 +1,12 @@
 """The records of calls: each is written in a transaction of its own, before the call and when it has ended.
 
+A call that has ended may have cost money: while PostgreSQL is away, its record is written again and again.
+
 Between the two no connection is held. The budget is kept here too: what a call may cost is reserved in the statement
 that writes it, so that several processes share one budget and none overdraws it.
 """
 
+import asyncio
 import secrets
 import time
 from contextvars import ContextVar
@@ -13,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import psycopg
+import structlog
 
 from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
-from crm.core.database import Database
+from crm.core import errors
+from crm.core.database import Database, is_away
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Statement, encode
 
 if TYPE_CHECKING:
@@ -33,6 +38,13 @@ SELECT coalesce(sum(coalesce(cost_usd, reserved_usd, 0)), 0) FROM ai_calls
 WHERE created_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
   AND NOT (outcome = 'underway' AND created_at > now() - make_interval(secs => $1::float))"""
 )
+log = structlog.get_logger()
+
+# Whoever asked waits for the record as long as the question had time, and at least so long; then nobody does any more.
+_LEAST_WAIT_SECONDS: Final = 0.5
+_BACKGROUND_SECONDS: Final = 60.0
+_CLOSING_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.25
 # Any number, as long as it is always this one: those who reserve wait for each other, for a millisecond.
 _IN_TURN: Final = Statement("SELECT pg_advisory_xact_lock(4702111840917463)")
 _START: Final = Statement(
@@ -96,6 +108,8 @@ class Calls:
     def __init__(self, database: Database, daily_budget: Decimal | None = None) -> None:
         self.daily_budget = daily_budget
         self._database = database
+        self._completing: set[asyncio.Task[None]] = set()
+        self._closes_at = float("inf")
 
     async def start(self, call: UUID, question: Question[Any], asker: Asker, attempt: int, provider: Provider) -> bool:
         """Write that a call begins; False if the day's budget does not allow it."""
@@ -123,8 +137,35 @@ class Calls:
         spent = _amount(await self._database.read(_SPENT_FOR_GOOD, [encode(seconds)]))
         return self.daily_budget is None or spent + (most or 0) <= self.daily_budget
 
-    async def end(self, call: UUID, end: End) -> None:
-        """Complete a record."""
+    async def complete(self, call: UUID, end: End, deadline: float) -> None:
+        """Complete a record, and wait for that until the deadline; a minute longer it is tried in the background.
+
+        A caller who goes away, now or before, does not keep it from being completed.
+        """
+        now = asyncio.get_running_loop().time()
+        patience = max(deadline - now, _LEAST_WAIT_SECONDS)
+        task = asyncio.create_task(self._complete(call, end, now + patience + _BACKGROUND_SECONDS))
+        self._completing.add(task)
+        task.add_done_callback(self._completing.discard)
+        if end.outcome is not Outcome.CANCELLED:
+            await asyncio.wait({task}, timeout=patience)
+
+    async def close(self) -> None:
+        """Finish the records; if PostgreSQL does not come back soon, without them."""
+        self._closes_at = asyncio.get_running_loop().time() + _CLOSING_SECONDS
+        while self._completing:
+            await asyncio.wait(self._completing)
+
+    async def _complete(self, call: UUID, end: End, give_up: float) -> None:
+        while True:
+            try:
+                return await self._end(call, end)
+            except (errors.CrmError, psycopg.Error) as error:
+                if not is_away(error) or asyncio.get_running_loop().time() > min(give_up, self._closes_at):
+                    return _log_loss(call, end, error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _end(self, call: UUID, end: End) -> None:
         reply = end.reply
         values = (
             call,
@@ -143,6 +184,15 @@ class Calls:
     async def spent_today(self) -> Decimal:
         """What the calls of this day (UTC) have cost; an unknown cost counts as what was reserved for it."""
         return _amount(await self._database.read(_TODAY, ()))
+
+
+def _log_loss(call: UUID, end: End, error: Exception) -> None:
+    """What the record would have said of the bill, for whoever has to make up for it."""
+    reply = end.reply
+    tokens = {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
+    cost = {"cost_usd": None if end.cost is None else str(end.cost), "cost_source": end.cost_source.value}
+    reason = type(error).__name__
+    log.error("ai.not_recorded", call=str(call), outcome=end.outcome.value, error=reason, **tokens, **cost)
 
 
 def new_id() -> UUID:

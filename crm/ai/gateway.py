@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-import psycopg
 import structlog
 from pydantic import BaseModel
 
@@ -133,7 +132,6 @@ class Ai:
         self.breaker = breaker or Breaker()
         self._timeout = timeout
         self._fallback = fallback
-        self._recording: set[asyncio.Task[None]] = set()
 
     @property
     def source(self) -> AnswerSource:
@@ -173,8 +171,7 @@ class Ai:
 
     async def close(self) -> None:
         """Finish the records, and let go of connections."""
-        while self._recording:
-            await asyncio.wait(self._recording)
+        await self.calls.close()
         await self.provider.close()
 
     def _begun(self, question: Question[R], asker: Asker, deadline: float | None) -> _Asking[R]:
@@ -252,29 +249,15 @@ class Ai:
             raise
         finally:
             asking.charge(end)
-            await self._record(call, replace(end, duration=clock() - began))
+            if end.outcome not in (Outcome.OK, Outcome.CANCELLED):
+                log.warning("ai.call_failed", call=str(call), outcome=end.outcome.value, detail=end.detail)
+            await self.calls.complete(call, replace(end, duration=clock() - began), asking.deadline)
         return call, reply, reading
 
     async def _over_budget(self, asking: _Asking[R], question: Question[R], provider: Provider) -> errors.AiUnavailable:
         if await self.calls.will_be_free(provider.most(question), self._timeout):
             return _unavailable(asking, _BUDGET_RESERVED, retry_after=_RESERVED_SECONDS)
         return _unavailable(asking, _BUDGET_SPENT)
-
-    async def _record(self, call: UUID, end: End) -> None:
-        """Complete a record. A caller who goes away, now or before, does not keep it from being completed."""
-        task = asyncio.create_task(self._complete(call, end))
-        self._recording.add(task)
-        task.add_done_callback(self._recording.discard)
-        if end.outcome is not Outcome.CANCELLED:
-            await asyncio.shield(task)
-
-    async def _complete(self, call: UUID, end: End) -> None:
-        try:
-            await self.calls.end(call, end)
-        except (errors.CrmError, psycopg.Error) as error:
-            log.error("ai.not_recorded", call=str(call), outcome=end.outcome.value, error=type(error).__name__)  # noqa: TRY400
-        if end.outcome not in (Outcome.OK, Outcome.CANCELLED):
-            log.warning("ai.call_failed", call=str(call), outcome=end.outcome.value, detail=end.detail)
 
 
 def _source(provider: Provider) -> AnswerSource:

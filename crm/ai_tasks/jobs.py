@@ -1,6 +1,7 @@
 """What workers do for AI tasks."""
 
 from crm.ai_tasks.age import Fairness
+from crm.ai_tasks.bill import settle
 from crm.ai_tasks.retention import clean
 from crm.ai_tasks.runner import RENEWAL, Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
@@ -10,6 +11,7 @@ from crm.jobs.roster import MOST_RETRIES
 _WATCH_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0
 _REQUEUE_SECONDS = 5.0
+_SETTLE_SECONDS = 15.0
 
 
 def roster(shop: Shop) -> Roster:
@@ -29,6 +31,7 @@ def roster(shop: Shop) -> Roster:
             Chore("ai_tasks.watch", _WATCH_SECONDS, runner.watch),
             Chore("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep),
             Chore("ai_tasks.requeue", _REQUEUE_SECONDS, requeue),
+            Chore("ai_tasks.settle", _SETTLE_SECONDS, settle),
             Chore("ai_tasks.age", min(1.0, settings.ai_task_aging_seconds / 20), fairness.promote),
         ],
     )

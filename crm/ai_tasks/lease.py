@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from crm.ai_tasks.bill import BILL, SOURCE
 from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.service import job_for
 from crm.core.identity import Role, Viewer
@@ -54,10 +55,10 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. The
-# playbook is no model and has no price. What the stream said of progress is of no use to anybody any more.
+# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
+# stream said of its progress is of no use to anybody any more.
 _END: Final = Statement(
-    """
+    f"""
     WITH old AS (
       SELECT *, coalesce(status = 'running' AND lease_token = $3::uuid, false) AS mine,
         failures + ($4::text IN ('failed', 'timed_out'))::integer AS failed,
@@ -67,14 +68,7 @@ _END: Final = Statement(
       -- Locked, and so as it is now: two who end one attempt (one of them too late) add its cost once.
       SELECT attempt.* FROM old JOIN ai_task_attempts AS attempt ON attempt.task_id = old.id
       WHERE attempt.id = $2::uuid FOR UPDATE OF attempt
-    ), calls AS (
-      SELECT coalesce(sum(cost_usd), 0) AS cost,
-        coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
-        CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
-          WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
-          WHEN count(*) > 0 THEN 'provider' END AS source,
-        (array_agg(model ORDER BY created_at DESC))[1] AS model
-      FROM ai_calls WHERE ai_task_attempt_id = $2::uuid AND provider <> 'playbook'
+    ), calls AS ({BILL} ai_task_attempt_id = $2::uuid
     ), bill AS (
       -- A bill only grows: one that was read before the lock may be behind what stands there.
       SELECT greatest(calls.cost, before.cost_usd) AS cost, greatest(calls.tokens, before.tokens) AS tokens,
@@ -82,6 +76,11 @@ _END: Final = Statement(
           THEN calls.source ELSE before.cost_source END AS source,
         coalesce(calls.model, before.model) AS model
       FROM calls, before
+    ), whole AS (
+      SELECT {SOURCE} FROM (
+        SELECT source AS cost_source FROM bill
+        UNION ALL SELECT cost_source FROM ai_task_attempts WHERE task_id = $1::uuid AND id <> $2::uuid
+      ) AS part
     ), closed AS (
       UPDATE ai_task_attempts AS attempt SET outcome = coalesce(before.outcome, $4::text),
         error = CASE WHEN before.outcome IS NULL THEN $6::text ELSE before.error END,
@@ -119,12 +118,10 @@ _END: Final = Statement(
         lease_expires_at = CASE WHEN mine THEN NULL ELSE task.lease_expires_at END,
         cost_usd = task.cost_usd + bill.cost - before.cost_usd,
         tokens = task.tokens + bill.tokens - before.tokens,
-        cost_source = CASE WHEN 'unknown' IN (bill.source, task.cost_source) THEN 'unknown'
-          WHEN 'estimated' IN (bill.source, task.cost_source) THEN 'estimated'
-          ELSE coalesce(bill.source, task.cost_source) END,
+        cost_source = whole.source,
         model = coalesce(bill.model, task.model),
         version = task.version + 1, updated_at = clock_timestamp()
-      FROM verdict, bill, before
+      FROM verdict, bill, whole, before
       WHERE task.id = verdict.id
         AND (mine OR (bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
           (before.cost_usd, before.tokens, before.cost_source))
@@ -141,7 +138,7 @@ _END: Final = Statement(
       DELETE FROM events WHERE id = $11::bigint
     )
     SELECT written.id, written.status, written.priority, written.due_at, old.job_id FROM written, old WHERE old.mine
-    """
+    """  # noqa: S608  (constants of ours)
 )
 _QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
 # Of an attempt's progress the stream keeps the latest: whoever follows it wants the state, not its history.

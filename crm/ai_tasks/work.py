@@ -10,6 +10,7 @@ from crm.ai.provider import Outcome
 from crm.ai_tasks.kinds import Failure, Input, Kind, OutOfTime, Result, Run, known
 from crm.core import errors
 from crm.core.conversation import Conversation, held, time_to_save
+from crm.core.lease import Taken
 from crm.generations.service import for_task
 from crm.recommendations.service import RecommendationService
 from crm.scoring.recalculation import Recalculation
@@ -18,6 +19,7 @@ from crm.summaries.service import SummaryService
 from crm.tasks.model import Task
 
 _STEP_SECONDS: Final = 0.1
+_LONGEST_PAUSE: Final = 30
 # So little time left is none: a question is given up a moment before its deadline.
 _NO_SECONDS: Final = 0.1
 
@@ -78,12 +80,17 @@ async def _score(run: Run, _: ScoresInput) -> Result:
     if run.lead_id is not None:
         changed = await shop.write(ScoreService.follow, [run.lead_id], viewer=run.viewer)
         return {"count": 1, "failed": 0, "changed": len(changed)}
-    done = await Recalculation(
+    recalculation = Recalculation(
         shop.database,
         run.viewer.id,
         shop.feed.announce,
         lambda count, total: run.progress(count / max(total, 1)),
-    ).run()
+        holder=run.task_id,
+    )
+    try:
+        done = await recalculation.run()
+    except Taken as taken:  # nobody knows for how long: look soon, and then ever more rarely
+        raise errors.Conflict(taken.message, retryAfterSeconds=min(run.attempt, _LONGEST_PAUSE)) from taken
     return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
 
 
@@ -92,7 +99,7 @@ async def _held(run: Run, method: Any, *arguments: Any) -> Any:
     shop = run.shop
     for_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
-    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving)
+    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
     try:
         result = await held(conversation, method, *arguments)
         for warning in conversation.warnings:

@@ -13,13 +13,14 @@ from typing import Any, Final, TypeVar
 import psycopg
 
 from crm.core import errors
-from crm.core.database import Database, retried
+from crm.core.database import Database, is_away, retried
 from crm.core.identity import Viewer
 from crm.core.unit import Projection, Unit
 
 T = TypeVar("T")
 
 _SAVING_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 0.25
 
 
 def time_to_save(seconds: float) -> float:
@@ -87,6 +88,8 @@ class Conversation:
     ai: Any
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
+    # What the caller waits beyond the deadline, for the last write.
+    saving: float = 0.0
     # What is still to be let go of if the conversation does not come to its end.
     _let_go: list[Write] = field(default_factory=list)
 
@@ -94,11 +97,24 @@ class Conversation:
         """All of it: the talker's method, and its last write, which `end` runs. Stopped anywhere, it lets go."""
         try:
             last: Write = await method(service_of(method)(self), *arguments)
-            return await end(last.within)
+            return await self._saved(lambda: end(last.within))
         except BaseException:
             # Another cancellation does not keep it from being done.
             await asyncio.shield(asyncio.ensure_future(self._release()))
             raise
+
+    async def _saved(self, save: Callable[[], Awaitable[T]]) -> T:
+        """The last write; while PostgreSQL is away, again and again: what is to be saved may have been paid for.
+
+        When a connection broke, nobody knows whether it was committed: whoever writes last finds that out by itself.
+        """
+        while True:
+            try:
+                return await save()
+            except (errors.Unavailable, psycopg.Error) as error:
+                if not is_away(error) or asyncio.get_running_loop().time() > self.deadline + self.saving:
+                    raise
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     def let_go(self, method: Any, *arguments: Any) -> None:
         """What to write if this stops before its end: nobody should have to wait for a claim to expire."""

@@ -243,6 +243,12 @@ def translated(error: psycopg.Error) -> errors.CrmError:
     return errors.Internal()
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether PostgreSQL could not be reached, or went away meanwhile: in a moment the same may work."""
+    found = translated(error) if isinstance(error, psycopg.Error) else error
+    return isinstance(found, errors.Unavailable)
+
+
 def _column(error: psycopg.Error) -> dict[str, object]:
     return {"field": error.diag.column_name} if error.diag.column_name else {}
 

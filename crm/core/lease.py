@@ -41,21 +41,28 @@ _TAKE: Final = Statement(
 _GIVE_BACK: Final = Statement("DELETE FROM leases WHERE name = $1::text AND holder = $2::uuid")
 
 
-class Held:
-    """A lease in hand; renew it more often than it expires."""
+class Taken(errors.Conflict):
+    """Somebody else does this already; try again when that is done."""
 
-    def __init__(self, database: Database, name: str, seconds: float) -> None:
+
+class Held:
+    """A lease in hand; renew it more often than it expires.
+
+    Who comes back as the same holder has it at once, though it has not expired: it was their own.
+    """
+
+    def __init__(self, database: Database, name: str, seconds: float, holder: UUID | None = None) -> None:
         self._database = database
         self._name = name
         self._seconds = seconds
-        self._holder = uuid4()
+        self._holder = holder or uuid4()
 
     async def renew(self) -> None:
         """Take it, or keep it for longer; a conflict if somebody else has it."""
         params = [encode(self._name), encode(self._holder), encode(self._seconds)]
         if not (await self._database.write(_TAKE, params)).ntuples:
             message = f"{self._name} is under way already; try again when that is done."
-            raise errors.Conflict(message)
+            raise Taken(message)
 
     async def give_back(self) -> None:
         """Let others have it at once. If that fails it expires."""
@@ -64,9 +71,9 @@ class Held:
 
 
 @asynccontextmanager
-async def lease(database: Database, name: str, *, seconds: float) -> AsyncIterator[Held]:
+async def lease(database: Database, name: str, *, seconds: float, holder: UUID | None = None) -> AsyncIterator[Held]:
     """Hold the lease of this name for a while; a conflict if somebody else does."""
-    held = Held(database, name, seconds)
+    held = Held(database, name, seconds, holder)
     await held.renew()
     try:
         yield held

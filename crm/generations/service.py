@@ -82,15 +82,18 @@ class GenerationService(Service):
             return GenerationOutcome.ABANDONED
         return GenerationOutcome(found[0]["outcome"]) if found[0]["outcome"] else None
 
-    async def end(self, generation_id: UUID, outcome: GenerationOutcome) -> None:
-        """End a generation, if it is still under way."""
+    async def end(self, generation_id: UUID, outcome: GenerationOutcome) -> bool:
+        """End a generation that is under way. False if it has ended so: by a commit whose answer got lost."""
         running = await self.unit.first(
             select(Generation).where(Generation.id == generation_id).with_for_update(), Generation
         )
+        if running is not None and running.outcome is outcome:
+            return False
         if running is None or running.finished_at is not None:
             message = "It took too long, and somebody else has begun anew."
             raise errors.Conflict(message)
         self._end(running, outcome)
+        return True
 
     def _end(self, generation: Generation, outcome: GenerationOutcome) -> None:
         generation.finished_at, generation.outcome = self.unit.now(), outcome

@@ -95,7 +95,8 @@ class Context:
     async def converse(self, method: Any, *arguments: Any) -> Any:
         """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
         writer = self._writer()
-        conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings)
+        saving = time_to_save(self.engine.settings.request_timeout_seconds)
+        conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings, saving)
         return await conversation.hold(method, arguments, partial(self._shown, writer))
 
     def _writer(self) -> Writer:

@@ -87,7 +87,8 @@ class SuggestionService(Service):
     async def record(self, lead_id: int, origin: Origin, drafts: Sequence[Draft]) -> list[Task]:
         """Save those that are new to the lead, which is locked meanwhile; nothing at all if it is gone."""
         lead = await self.unit.get(Lead, lead_id)
-        await GenerationService(self.unit).end(origin.generation_id, GenerationOutcome.SAVED)
+        if not await GenerationService(self.unit).end(origin.generation_id, GenerationOutcome.SAVED):
+            return await self.of_generation(origin.generation_id)
         titles = [row["title"] for row in await self.unit.rows(_titles_taken(lead_id))]
         names = [name for name in (lead.first_name, lead.last_name, lead.company) if name]
         tasks = [self._add(lead_id, origin, draft) for draft in without_duplicates(drafts, titles, names)]

@@ -16,7 +16,7 @@ import structlog
 
 from crm.core import errors
 from crm.core.database import Database, retried, translated
-from crm.core.lease import Held, lease
+from crm.core.lease import Held, Taken, lease
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.scoring import statements
 from crm.scoring.weights import WEIGHTS
@@ -55,6 +55,8 @@ class Recalculation:
     on_progress: Callable[[int, int], None] = lambda _done, _total: None
     batch: int = BATCH
     patience: float = _LOCKED_SECONDS
+    # As whom it keeps others out. The next try of the same work need not wait for what a dead one held.
+    holder: UUID | None = None
     result: RecalculateScoresResult = field(default_factory=RecalculateScoresResult)
     _id: UUID = field(default_factory=uuid4)
     _locked: list[int] = field(default_factory=list)
@@ -62,7 +64,7 @@ class Recalculation:
     async def run(self) -> RecalculateScoresResult:
         """Do it; a conflict while another process does."""
         started = time.perf_counter()
-        async with lease(self.database, LEASE, seconds=_LEASE_SECONDS) as held:
+        async with lease(self.database, LEASE, seconds=_LEASE_SECONDS, holder=self.holder) as held:
             try:
                 await self._all(held)
             finally:
@@ -89,6 +91,8 @@ class Recalculation:
         """Score these leads; if that fails, one half and then the other."""
         try:
             await self._batch(held, at, ids)
+        except Taken:
+            raise
         except (psycopg.Error, errors.Conflict, TimeoutError) as error:
             if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_OUTAGES):
                 raise translated(error) from error

@@ -117,7 +117,8 @@ class SummaryWriter(Service):
     async def record(self, lead_id: int, generation_id: UUID, text: Text) -> Lead:
         """Save a summary; nothing at all if the lead is gone."""
         lead = await self.unit.get(Lead, lead_id)
-        await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED)
+        if not await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED):
+            return lead
         await ScoreService(self.unit).score(lead)
         lead.summary, lead.summary_generated_at = text.summary, self.unit.now()
         lead.summary_source, lead.summary_model = text.source, text.model

@@ -313,6 +313,22 @@ class TestWhoeverGoesAway:
             await asking
         assert len(calls()) == 1
 
+    async def test_is_answered_though_the_record_cannot_be_completed(self, make_ai, model_server, database_url, capfd):
+        """PostgreSQL is gone for good: the answer comes, and the process ends, with the bill in its log."""
+        model_server.will(good([], cost=0.5, after=0.3))
+        gone = Database(database_url)
+        ai = make_ai(timeout=1)
+        ai.calls = Calls(gone)
+        asking = asyncio.create_task(ai.ask(question()))
+        await until(lambda: model_server.requests)
+        gone.close()
+        assert (await asking).cost == Decimal("0.5")
+        began = time.monotonic()
+        await ai.close()
+        assert time.monotonic() - began < 7
+        [told] = [line for line in capfd.readouterr().out.splitlines() if "ai.not_recorded" in line]
+        assert "0.5" in told
+
     async def test_costs_no_connection(self, make_ai, model_server, database_url, calls):
         """No connection is held while a model thinks: one is enough for 20 questions at once."""
         model_server.will(good([], after=0.5))

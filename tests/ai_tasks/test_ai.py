@@ -3,9 +3,19 @@
 import asyncio
 import time
 from decimal import Decimal
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from model_server import good, hang, reset, status
+
+from crm.ai_tasks import lease as leases
+from crm.ai_tasks.model import AiTaskOutcome
+from crm.core.database import Database
+from crm.core.feed import Feed
+from crm.jobs import Shop
+from crm.scoring.recalculation import LEASE
+from crm.settings import Settings
 
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
 SUMMARY = "mutation($lead: Int!) { requestSummary(leadId: $lead) { id taskType } }"
@@ -31,6 +41,14 @@ def request_tasks(graphql, make_lead):
         return (await graphql(REQUEST, lead=lead))["requestTaskRecommendations"]
 
     return run
+
+
+@pytest.fixture
+def shop(database_url, db):  # noqa: ARG001
+    """What a worker works with, in this process."""
+    database = Database(database_url)
+    yield Shop(database, Feed(database, database_url, 400), Settings(database_url=database_url), None)
+    database.close()
 
 
 class TestPlaybook:
@@ -155,6 +173,97 @@ def recommend(create, make_lead):
         return await create(taskType="task_recommendations", leadId=make_lead()["id"], **given)
 
     return run
+
+
+@pytest.fixture
+def leads(db):
+    """So many that to score them all takes a while."""
+    db.execute("DELETE FROM leases")
+    db.execute("INSERT INTO leads (first_name, last_name) SELECT 'First', 'Last' FROM generate_series(1, 4000)")
+
+
+@pytest.mark.usefixtures("leads")
+class TestAllScores:
+    HELD = "INSERT INTO leases (name, holder, expires_at) VALUES (%s, %s, now() + %s::interval)"
+
+    async def test_wait_for_whoever_is_at_them_and_that_is_no_failure(self, create, reaches, start_worker, db):
+        db.execute(self.HELD, (LEASE, uuid4(), "5 s"))
+        task = await create(taskType="score_recalculation", maxRetries=0)
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        outcomes = [one["outcome"] for one in done["attempts"]]
+        assert outcomes[-1] == "COMPLETED"
+        assert set(outcomes[:-1]) == {"POSTPONED"}
+        assert done["attempts"][0]["errorCode"] == "CONFLICT"
+
+    async def test_asked_for_five_times_at_once_are_calculated_as_often(self, create, reaches, start_worker):
+        tasks = [await create(taskType="score_recalculation", maxRetries=0) for _ in range(5)]
+        start_worker()
+        for task in tasks:
+            done = await reaches(task["id"], "COMPLETED", seconds=60)
+            assert (done["result"]["count"], done["result"]["failed"]) == (4000, 0)
+
+    async def test_are_taken_over_from_a_dead_worker_at_once(self, create, reaches, start_worker, db):
+        task = await create(taskType="score_recalculation", maxRetries=1)
+        worker = start_worker()
+        while not db.execute("SELECT FROM leases").rowcount:
+            await asyncio.sleep(0.005)
+        worker.kill()
+        assert db.execute("SELECT FROM leases WHERE expires_at > now() + interval '20 s'").rowcount == 1
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED", "FAILED", seconds=20)
+        assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
+
+
+class TestBillAfterwards:
+    async def test_of_a_call_that_was_not_on_record_yet_is_made_right(
+        self, recommend, graphql, show, asking_worker, model_server, db, events
+    ):
+        """As when PostgreSQL was away: the attempt has ended, and then the call's record is completed."""
+        model_server.will(hang())
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
+        task = await recommend()
+        while not model_server.requests:
+            await asyncio.sleep(0.02)
+        await graphql(CANCEL, id=task["id"])
+        async with asyncio.timeout(5):
+            while (before := await show(task["id"]))["costSource"] != "UNKNOWN":
+                await asyncio.sleep(0.05)
+        db.execute("UPDATE ai_calls SET outcome = 'ok', tokens_in = 7, cost_usd = 0.5, cost_source = 'provider'")
+        asking_worker()  # each looks when it starts, and then now and again
+        async with asyncio.timeout(5):
+            while (after := await show(task["id"]))["costSource"] == "UNKNOWN":
+                await asyncio.sleep(0.05)
+        for bill in (after, *after["attempts"]):
+            assert (Decimal(bill["costUsd"]), bill["costSource"], bill["tokens"]) == (Decimal("0.5"), "PROVIDER", 7)
+        assert after["status"] == "CANCELLED"
+        assert after["version"] == before["version"] + 1
+        told = events(type="ai_task.updated")[-1]["fields"]
+        assert told == [{"name": "costUsd", "before": "0", "after": "0.5"}]
+
+    async def test_that_two_workers_write_at_once_counts_once(self, create, shop, show, insert, db, database_url):
+        """Both found the task's worker dead; one waits for the other."""
+        task = await create()
+        key = leases.Key(UUID(task["id"]), uuid4(), uuid4())
+        assert await leases.claim(shop, key, "dead", 60)
+        insert(
+            "ai_calls",
+            **{name: uuid4() for name in ("id", "question_id")},
+            **dict.fromkeys(("purpose", "prompt_version", "input_hash", "provider", "model"), "test"),
+            attempt=1,
+            ai_task_attempt_id=key.attempt_id,
+            cost_usd="0.5",
+            cost_source="provider",
+        )
+        lost = leases.End(AiTaskOutcome.LOST)
+        with psycopg.connect(database_url) as other:
+            other.execute("SELECT FROM ai_tasks FOR UPDATE")
+            both = asyncio.gather(*(leases.end(shop, key, lost) for _ in range(2)))
+            while db.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount < 2:
+                await asyncio.sleep(0.02)
+        assert sorted(await both) == [False, True]
+        found = await show(task["id"])
+        assert [Decimal(one["costUsd"]) for one in (found, *found["attempts"])] == [Decimal("0.5")] * 2
 
 
 class TestReason:

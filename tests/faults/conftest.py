@@ -41,7 +41,7 @@ def own_database(own_postgres):
     """Its database, empty."""
     with _connected(own_postgres.url) as connection:
         connection.execute(
-            "TRUNCATE leads, tasks, interactions, events, ai_tasks, ai_task_days, procrastinate_jobs, "
+            "TRUNCATE leads, tasks, interactions, events, ai_calls, ai_tasks, ai_task_days, procrastinate_jobs, "
             "procrastinate_workers, event_followers RESTART IDENTITY CASCADE"
         )
         connection.execute("UPDATE event_epoch SET purged_xid = '0'")

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -235,6 +236,22 @@ class TestMeanwhile:
             db.execute("UPDATE leases SET holder = gen_random_uuid()")
             with pytest.raises(errors.Conflict):
                 await held.renew()
+
+    async def test_whose_lease_is_taken_stops_and_calls_no_lead_failed(self, database, db, database_url, leads, scores):
+        with stuck_at(db, database_url, leads[15]) as reached:
+            run = asyncio.create_task(Recalculation(database, batch=10).run())
+            await asyncio.wait_for(reached(), 10)
+            db.execute("UPDATE leases SET holder = gen_random_uuid()")
+        with pytest.raises(errors.Conflict):
+            await run
+        assert [row["score_calculated_at"] is not None for row in scores().values()].count(True) == 20
+
+    async def test_the_next_try_of_the_same_work_takes_over(self, database, db, leads):  # noqa: ARG002
+        mine = uuid4()
+        db.execute("INSERT INTO leases VALUES (%s, %s, now() + interval '30 seconds')", (LEASE, mine))
+        with pytest.raises(errors.Conflict):
+            await Recalculation(database, holder=uuid4()).run()
+        assert (await Recalculation(database, holder=mine).run()).count == 95
 
     async def test_killed_in_the_middle_every_lead_is_old_or_new(self, database, db, database_url, leads, scores):
         await Recalculation(database).run()
