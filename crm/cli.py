@@ -364,7 +364,8 @@ def _load_demo(url: str, leads: int) -> None:
         connection.execute("VACUUM (ANALYZE) leads, interactions, tasks")
         progress.update(bar, description="Demo data")
     console.print(
-        f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions and {loaded.tasks:,} tasks",
+        f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions, {loaded.tasks:,} tasks "
+        f"and {loaded.ai_tasks} AI tasks",
         highlight=False,
     )
 
