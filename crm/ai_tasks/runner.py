@@ -38,7 +38,7 @@ _PROGRESS_DIGITS: Final = 3
 # A type that this worker does not know is left to others for so long.
 _STRANGE_SECONDS: Final = 10.0
 # Trying again changes nothing about these.
-_LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
+LASTING: Final = (errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex)
 
 
 @dataclass(eq=False)
@@ -256,7 +256,7 @@ def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
             pause = min(float(pause), _LONGEST_PAUSE)
             return End(AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=pause)
     if isinstance(error, errors.CrmError):
-        again = not isinstance(error, _LASTING)
+        again = not isinstance(error, LASTING)
         return End(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)
     if isinstance(error, Failure):
         return End(AiTaskOutcome.FAILED, error=str(error), code=error.code, again=error.again)
