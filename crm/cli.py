@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -166,26 +166,30 @@ def recalculate(
 @app.command()
 def token(
     user: Annotated[str | None, typer.Option(help="A user's e-mail address; without it, a service user.")] = None,
-    role: Annotated[Role | None, typer.Option(help="What the token may do: at most what its user may.")] = None,
+    role: Annotated[
+        Role | None,
+        typer.Option(help="What the token may do, at most what its user may. [default: that; member without --user]"),
+    ] = None,
     ttl: Annotated[str, typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d.")] = "30d",
     data_dir: Annotated[Path | None, typer.Option(help="Of `crm dev`, if no DATABASE_URL is set.")] = None,
 ) -> None:
     """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`).
 
-    Without `DATABASE_URL` it is a token for `crm dev`, to try what other roles may do.
+    Whose it is, and until when it is valid, goes to stderr. Without `DATABASE_URL` it is a token for `crm dev`, to try
+    what other roles may do.
     """
     config = _settings()
     lifetime = _lifetime(ttl)
     if config.database_url:
-        typer.echo(_token(config.database_url, _secret(config), user, role, lifetime))
+        _print_token(config.database_url, _secret(config), user, role, lifetime)
         return
     directory = data_dir or config.data_dir
     _refuse_no_database(directory)
     with _embedded_database(directory) as url:
-        typer.echo(_token(url, _development_secret(directory), user, role, lifetime))
+        _print_token(url, _development_secret(directory), user, role, lifetime)
 
 
-def _token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta) -> str:
+def _print_token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta) -> None:
     address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
     try:
         with _connect(url) as connection:
@@ -201,7 +205,10 @@ def _token(url: str, secret: str, user: str | None, role: Role | None, lifetime:
         _fail(f"{address} is disabled.")
     if role is not None and not Role(own).includes(role):
         _fail(f"{address} is a {own}: a token cannot make it more.")
-    return make_token(secret, key, role or Role(own), lifetime)
+    granted = role or Role(own)
+    typer.echo(make_token(secret, key, granted, lifetime))
+    until = datetime.now(UTC) + lifetime
+    typer.echo(f"{address}, role {granted.value}, until {until:%Y-%m-%d %H:%M} UTC", err=True)
 
 
 @app.command()
@@ -340,6 +347,7 @@ def _migrate(url: str) -> None:
             migrations.upgrade(url, lambda title: progress.update(bar, advance=1, description=title))
         except Exception as error:  # noqa: BLE001
             _fail(f"The migration failed and was undone: {_first_line(error)}")
+        progress.update(bar, description="Migrating")
 
 
 def _load_demo(url: str, leads: int) -> None:
@@ -356,7 +364,8 @@ def _load_demo(url: str, leads: int) -> None:
         connection.execute("VACUUM (ANALYZE) leads, interactions, tasks")
         progress.update(bar, description="Demo data")
     console.print(
-        f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions and {loaded.tasks:,} tasks",
+        f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions, {loaded.tasks:,} tasks "
+        f"and {loaded.ai_tasks} AI tasks",
         highlight=False,
     )
 

@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -134,8 +135,9 @@ class TestMigrate:
 
     def test_makes_a_database_ready_and_may_be_repeated(self, empty_database):
         assert "crm migrate" in refusal("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
-        for _ in range(2):
-            assert crm("migrate", DATABASE_URL=empty_database).returncode == 0
+        first, again = (crm("migrate", DATABASE_URL=empty_database) for _ in range(2))
+        assert (first.returncode, again.returncode) == (0, 0)
+        assert [line.split()[0] for line in first.stderr.splitlines()] == ["Migrating", "The"]  # no revision's title
         assert migrations.pending(empty_database) == []
         assert crm("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET).returncode == 0
 
@@ -161,6 +163,12 @@ class TestToken:
     def test_lasts_as_long_as_was_asked(self, token, ttl, seconds):
         claims = jwt.decode(token("--ttl", ttl, check=crm).stdout.strip(), options={"verify_signature": False})
         assert claims["exp"] - claims["iat"] == seconds
+
+    def test_says_beside_it_whose_it_is_and_until_when(self, token):
+        done = token("--ttl", "1d", check=crm)
+        claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
+        ends = {f"{datetime.fromtimestamp(claims['exp'] + late, UTC):%Y-%m-%d %H:%M}" for late in (0, 1)}
+        assert done.stderr in {f"service-member@crm.invalid, role member, until {end} UTC\n" for end in ends}
 
     @pytest.mark.parametrize("ttl", ["", "0d", "30", "-1d", "1w", "²d", "1.5h", "999999999999d", "36500d"])
     def test_refuses_a_time_that_makes_no_sense(self, token, ttl):

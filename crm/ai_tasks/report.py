@@ -114,7 +114,7 @@ class AiTaskReport:
             column("key", Text),
             column("tasks", Integer),
             column("completed", Integer),
-            column("cost_usd", Numeric),
+            column("cost_usd", AiTaskDay.__table__.c.cost_usd.type),  # whose zeros at the end are left out
             column("tokens", BigInteger),
         )
         each = func.jsonb_to_recordset(getattr(row, name)).table_valued(*columns, name=key)

@@ -38,7 +38,7 @@ _PROGRESS_DIGITS: Final = 3
 # A type that this worker does not know is left to others for so long.
 _STRANGE_SECONDS: Final = 10.0
 # Trying again changes nothing about these.
-_LASTING: Final = (
+LASTING: Final = (
     *(errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex),
     errors.AiBudgetSpent,
 )
@@ -271,7 +271,7 @@ def _failed(error: BaseException, lease: Lease) -> End:
         text = f"There was no answer in time: an attempt may take {lease.timeout_seconds} s."
         return End(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
     if isinstance(error, errors.CrmError):
-        again = not isinstance(error, _LASTING)
+        again = not isinstance(error, LASTING)
         return End(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)
     if isinstance(error, Failure):
         return End(AiTaskOutcome.FAILED, error=str(error), code=error.code, again=error.again)

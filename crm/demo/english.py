@@ -304,4 +304,8 @@ ENGLISH = Language(
     dismissals=listed("""
         Already done, Not the right moment, They asked us to wait, Wrong person, Will raise it at the next
         meeting, Not relevant"""),
+    summary=(
+        "{first} {last} at {company} has been in touch with us {count} times. The last time was “{subject}” on {day}. "
+        "Next: follow that up."
+    ),
 )

@@ -22,6 +22,7 @@ class Language:
     tasks: Mapping[str, tuple[Text, ...]]
     suggestions: Mapping[str, tuple[Text, ...]]
     dismissals: tuple[str, ...]
+    summary: str  # of a lead, as a model might write it: {first} {last} {company} {count} {subject} {day}
 
 
 def listed(text: str) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import psycopg
 
+from crm.demo.ai_tasks import AiTaskWriter
 from crm.demo.cases import Seller, Sellers
+from crm.demo.dice import Dice
 from crm.demo.history import Chapter, Historian
 from crm.demo.languages import LANGUAGES
 from crm.demo.rows import INTERACTION_COLUMNS, LEAD_COLUMNS
@@ -38,6 +40,7 @@ class Loaded:
     leads: int = 0
     interactions: int = 0
     tasks: int = 0
+    ai_tasks: int = 0
 
 
 def load(
@@ -50,6 +53,8 @@ def load(
 ) -> Loaded:
     """Add leads with their histories and scores, and the sales team unless it is there, in one transaction. No events.
 
+    A few AI tasks of the last days are about the first of these leads.
+
     The same seed and `now` in the same database give the same data. `on_progress` hears how many leads are done.
     """
     now = now or datetime.now(UTC)
@@ -60,10 +65,13 @@ def load(
         for chapter in _chapters(connection, historian, leads):
             _copy(connection, chapter, loaded)
             _score(connection, chapter, now)
+            if not loaded.ai_tasks:
+                dice = Dice(f"{seed}:{chapter.lead_ids[0]}:ai")
+                loaded.ai_tasks = AiTaskWriter(connection, dice, now).write(chapter.lead_ids)
             if on_progress is not None:
                 on_progress(loaded.leads)
     with connection.transaction():
-        connection.execute("ANALYZE users, leads, interactions, tasks")
+        connection.execute("ANALYZE users, leads, interactions, tasks, ai_tasks, ai_task_attempts, ai_calls")
     return loaded
 
 

@@ -309,4 +309,8 @@ SWEDISH = Language(
     dismissals=listed("""
         Redan gjort, Inte läge just nu, Kunden har bett oss vänta, Fel person, Tas på nästa möte, Inte
         relevant"""),
+    summary=(
+        "{first} {last} på {company} har haft {count} kontakter med oss. Senast var det ”{subject}” den {day}. "
+        "Nästa steg är att följa upp det."
+    ),
 )

@@ -294,7 +294,10 @@ class TestFigures:
         assert (found["total"], found["completed"], found["failed"], found["cancelled"]) == (6, 3, 1, 2)
         assert (found["successRate"], Decimal(found["costUsd"]), found["tokens"]) == (0.75, Decimal("1.75"), 18)
         assert found["averageRunMs"] == 2000
-        assert [(one["key"], one["tasks"]) for one in found["byType"]] == [("echo", 5), ("lead_summary", 1)]
+        assert [(one["key"], one["tasks"], one["costUsd"]) for one in found["byType"]] == [
+            ("echo", 5, "1.5"),
+            ("lead_summary", 1, "0.25"),
+        ]
         assert sum(one["tasks"] for one in found["byDay"]) == 6
         yesterday = (datetime.now(UTC) - timedelta(hours=20)).isoformat()
         assert (await graphql(STATISTICS, to=yesterday))["aiTaskStatistics"]["total"] == 1

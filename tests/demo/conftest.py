@@ -29,6 +29,6 @@ def demo_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def connection(demo_database: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection to it; the tables are empty, but for the service users."""
     with psycopg.connect(demo_database, autocommit=True) as connection:
-        connection.execute("TRUNCATE leads, interactions, tasks, events RESTART IDENTITY CASCADE")
+        connection.execute("TRUNCATE leads, interactions, tasks, events, ai_tasks, ai_calls RESTART IDENTITY CASCADE")
         connection.execute("DELETE FROM users WHERE email LIKE '%.example'")
         yield connection

@@ -36,12 +36,15 @@ def everything(connection: Connection) -> list[list[tuple[Any, ...]]]:
         connection.execute("SELECT * FROM leads ORDER BY id").fetchall(),
         connection.execute("SELECT * FROM interactions ORDER BY id").fetchall(),
         connection.execute("SELECT * FROM tasks ORDER BY id").fetchall(),
+        connection.execute("SELECT * FROM ai_tasks ORDER BY id").fetchall(),
+        connection.execute("SELECT * FROM ai_task_attempts ORDER BY id").fetchall(),
+        connection.execute("SELECT * FROM ai_calls ORDER BY id").fetchall(),
     ]
 
 
 def wipe(connection: Connection) -> None:
     """As before the first load."""
-    connection.execute("TRUNCATE leads, interactions, tasks RESTART IDENTITY CASCADE")
+    connection.execute("TRUNCATE leads, interactions, tasks, ai_tasks, ai_calls RESTART IDENTITY CASCADE")
 
 
 class TestLoad:
@@ -53,6 +56,7 @@ class TestLoad:
         assert loaded.leads == count(connection, "SELECT count(*) FROM leads") == 1_500
         assert loaded.interactions == count(connection, "SELECT count(*) FROM interactions")
         assert loaded.tasks == count(connection, "SELECT count(*) FROM tasks")
+        assert loaded.ai_tasks == count(connection, "SELECT count(*) FROM ai_tasks")
         assert loaded.users == len(TEAM) == count(connection, "SELECT count(*) FROM users WHERE email LIKE '%.example'")
         assert 4 < loaded.interactions / loaded.leads < 6.5
         assert 2.5 < loaded.tasks / loaded.leads < 4
@@ -331,7 +335,8 @@ class TestTasks:
 
         assert set(RULES.values()) <= {rule.name for rule in playbook().rule}
         assert count(connection, "SELECT count(DISTINCT rule) FROM tasks") > 5
-        assert count(connection, "SELECT count(*) FROM tasks WHERE (generated_by IS NULL) <> (rule IS NULL)") == 0
+        by_playbook = "coalesce(generated_by = 'playbook', false)"
+        assert count(connection, f"SELECT count(*) FROM tasks WHERE {by_playbook} <> (rule IS NOT NULL)") == 0
         decided = "source <> 'ai_suggested' AND generated_by IS NOT NULL"
         assert count(connection, f"SELECT count(*) FROM tasks WHERE ({decided}) <> (decided_at IS NOT NULL)") == 0
 
@@ -348,7 +353,8 @@ class TestTasks:
             count(connection, "SELECT count(*) FROM tasks WHERE (generated_by IS NULL) <> (ai_reasoning IS NULL)") == 0
         )
         assert (
-            count(connection, "SELECT count(*) FROM tasks WHERE source <> 'manual' AND generated_by <> 'playbook'") == 0
+            count(connection, "SELECT count(*) FROM tasks WHERE source = 'dismissed' AND generated_by <> 'playbook'")
+            == 0
         )
         assert (
             count(connection, "SELECT count(*) FROM tasks WHERE source = 'manual' AND generated_by = 'playbook'") > 20
@@ -375,3 +381,93 @@ class TestTasks:
         load(connection, 1_000, now=NOW)
 
         assert count(connection, "SELECT max(n) FROM (SELECT count(*) n FROM tasks GROUP BY lead_id) AS tasks") <= 6
+
+
+class TestAiTasks:
+    """What a model did of late."""
+
+    @pytest.mark.parametrize("now", [NOW, *NIGHTS_AND_WEEKENDS], ids=str)
+    def test_ended_within_the_days_that_they_are_kept_and_not_today(
+        self, connection: Connection, now: datetime
+    ) -> None:
+        load(connection, 500, now=now)
+        midnight = now.replace(hour=0, minute=0)
+
+        assert count(connection, "SELECT count(*) FROM ai_tasks") == 10
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE finished_at IS NULL") == 0
+        early = "SELECT count(*) FROM ai_tasks WHERE created_at < %(first)s"
+        assert count(connection, early, first=now - timedelta(days=6, hours=12)) == 0
+        late = "SELECT count(*) FROM {} WHERE greatest(created_at, {}) >= %(midnight)s"
+        assert count(connection, late.format("ai_tasks", "finished_at"), midnight=midnight) == 0
+        assert count(connection, late.format("ai_calls", "created_at"), midnight=midnight) == 0
+
+    def test_show_how_it_may_go(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+        ends = connection.execute("SELECT status, attempt > 1, count(*) FROM ai_tasks GROUP BY 1, 2 ORDER BY 1, 2")
+
+        assert ends.fetchall() == [
+            ("cancelled", False, 1),
+            ("completed", False, 6),
+            ("completed", True, 2),
+            ("failed", True, 1),
+        ]
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE quality_score < 1") == 2
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE (error IS NULL) = (status = 'failed')") == 0
+
+    def test_their_bills_add_up(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+        bills = """
+            SELECT count(*) FROM ai_tasks LEFT JOIN LATERAL (
+              SELECT count(*) AS attempts, sum(a.cost_usd) AS cost, sum(a.tokens) AS tokens,
+                bool_or(a.cost_source = 'unknown') AS unknown, sum(called.cost) AS called,
+                count(*) FILTER (WHERE outcome <> 'completed') AS failures
+              FROM ai_task_attempts AS a LEFT JOIN LATERAL (
+                SELECT sum(coalesce(cost_usd, 0)) AS cost FROM ai_calls WHERE ai_task_attempt_id = a.id
+              ) AS called ON true WHERE task_id = ai_tasks.id
+            ) AS a ON true
+            WHERE (attempt, ai_tasks.failures, ai_tasks.tokens, ai_tasks.cost_usd)
+              IS DISTINCT FROM (attempts, a.failures, coalesce(a.tokens, 0), coalesce(cost, 0))
+              OR unknown IS DISTINCT FROM (cost_source = 'unknown') OR coalesce(called, 0) <> coalesce(cost, 0)
+        """
+
+        assert count(connection, bills) == 0
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE cost_source = 'estimated' AND cost_usd > 0") > 4
+        assert count(connection, "SELECT count(*) FROM ai_task_attempts WHERE error IS NOT NULL AND cost_usd > 0") == 1
+
+    def test_attempts_follow_each_other(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+        overlaps = """
+            SELECT count(*) FROM (
+              SELECT started_at > a.finished_at OR a.finished_at > t.finished_at AS late,
+                started_at < lag(a.finished_at, 1, created_at) OVER (PARTITION BY task_id ORDER BY number) AS early
+              FROM ai_task_attempts AS a JOIN (SELECT id AS task_id, created_at, finished_at FROM ai_tasks) AS t
+                USING (task_id)
+            ) AS attempts WHERE early OR late
+        """
+
+        assert count(connection, overlaps) == 0
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE started_at < due_at OR due_at < created_at") == 0
+        assert count(connection, "SELECT count(*) FROM ai_tasks WHERE stopped_at <> finished_at") == 0
+
+    def test_what_came_of_them_is_there(self, connection: Connection) -> None:
+        load(connection, 500, now=NOW)
+        suggestions = """
+            SELECT count(*) FROM ai_tasks JOIN tasks ON tasks.id = (result->'taskIds'->>0)::integer
+            WHERE tasks.lead_id = ai_tasks.lead_id AND tasks.created_at = finished_at AND source = 'ai_suggested'
+              AND generated_by = 'llm' AND tasks.model = ai_tasks.model
+        """
+        summaries = """
+            SELECT count(*) FROM ai_tasks JOIN leads ON leads.id = (result->>'leadId')::integer
+            WHERE summary_generated_at = finished_at AND summary_source = 'llm' AND summary !~ '[{}]'
+        """
+
+        assert count(connection, suggestions) == 4
+        assert count(connection, summaries) == 3
+        assert count(connection, "SELECT count(*) FROM tasks WHERE generated_by = 'llm'") == 4
+        assert count(connection, "SELECT count(*) FROM leads WHERE summary IS NOT NULL") == 3
+        owners = "SELECT count(*) FROM ai_tasks JOIN leads ON leads.id = lead_id WHERE created_by <> owner_id"
+        assert count(connection, owners) == 0
+
+    @pytest.mark.parametrize("leads", [1, 5, 30])
+    def test_are_fewer_when_there_are_few_leads(self, connection: Connection, leads: int) -> None:
+        assert 1 <= load(connection, leads, now=NOW).ai_tasks <= 10

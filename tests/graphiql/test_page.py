@@ -200,6 +200,7 @@ class TestExamples:
             "CreateLead",
             "Live",
             "Suggest",
+            "Background",
         ]
 
     @pytest.mark.parametrize("example", examples(), ids=title)

@@ -1,18 +1,29 @@
-// node follow.mjs http://127.0.0.1:8000 [seconds]
+// npm ci && node follow.mjs http://127.0.0.1:8000 [seconds]
 // Creates an echo task and follows it to its end, as a frontend would: with `graphql-ws`, and at /ws/ai-tasks with the
-// WebSocket that browsers have. Prints a line of JSON for each thing that happened. CRM_TOKEN is the token.
+// WebSocket that browsers have. Prints a line of JSON for each thing that happened. CRM_TOKEN is the token; on `crm dev`
+// you need none.
 
 import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 
-const [server, seconds = '1'] = process.argv.slice(2);
+const [address = '', seconds = '1'] = process.argv.slice(2);
+const server = address.replace(/\/+$/, '');
+if (!/^https?:\/\//.test(server) || !(Number(seconds) >= 0)) {
+  console.error('usage: node follow.mjs http://127.0.0.1:8000 [seconds]   (the token in CRM_TOKEN; none on `crm dev`)');
+  process.exit(2);
+}
+process.on('unhandledRejection', ({ code, reason, message }) => {
+  console.error(message || reason || `lost the connection (${code})`); // an error, or how a socket was closed
+  process.exit(1);
+});
 const token = process.env.CRM_TOKEN;
+const authorization = token && { authorization: `Bearer ${token}` };
 const socketServer = server.replace(/^http/, 'ws');
 const print = (who, what) => console.log(JSON.stringify({ who, ...what }));
 
 const client = createClient({
   url: `${socketServer}/graphql`,
-  connectionParams: { authorization: `Bearer ${token}` },
+  connectionParams: { ...authorization },
   webSocketImpl: WebSocket,
   retryAttempts: 0,
 });
@@ -20,7 +31,7 @@ const updates = client.iterate({
   query: 'subscription { aiTaskUpdated { id status progress result version } }',
 });
 
-const live = new WebSocket(`${socketServer}/ws/ai-tasks`, ['crm.ai-tasks', `bearer.${token}`]);
+const live = new WebSocket(`${socketServer}/ws/ai-tasks`, ['crm.ai-tasks', ...(token ? [`bearer.${token}`] : [])]);
 const subscribed = new Promise((resolve, reject) => {
   live.on('error', reject);
   live.on('open', () => live.send(JSON.stringify({ type: 'subscribe', channel: 'all' })));
@@ -48,7 +59,7 @@ await subscribed;
 await new Promise(resolve => setTimeout(resolve, 500)); // graphql-transport-ws does not say when it has subscribed
 const created = await fetch(`${server}/api/ai/tasks`, {
   method: 'POST',
-  headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+  headers: { ...authorization, 'content-type': 'application/json' },
   body: JSON.stringify({ taskType: 'echo', input: { message: 'Hej', seconds: Number(seconds) } }),
 });
 const task = await created.json();

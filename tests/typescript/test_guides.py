@@ -7,7 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from graphql import build_schema, parse, validate
+from graphql.execution.values import get_variable_values
 
+from crm.ai_tasks.runner import LASTING
 from crm.core import errors
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +90,56 @@ def all_errors(kind):
         if isinstance(one, type) and issubclass(one, kind):
             found.setdefault(one.code, one)
     return found.values()
+
+
+class TestAiTasksGuide:
+    """Its answers hold ids and times of one day, so they are compared with what was asked for, not with an answer."""
+
+    def test_the_examples_are_valid_and_the_answers_have_what_was_asked_for(self):
+        schema = build_schema((ROOT / "schema.graphql").read_text())
+        operation, count = None, 0
+        for kind, word, text in blocks("ai-tasks.md"):
+            if kind == "graphql":
+                document = parse(text)
+                assert validate(schema, document) == [], text
+                operation, count = document.definitions[0], count + 1
+            elif word == "variables":
+                given = get_variable_values(schema, operation.variable_definitions, json.loads(text))
+                assert not isinstance(given, list), given  # of errors
+            elif word in {"answer", "answers"}:
+                for answer in text.splitlines() if word == "answers" else [text]:
+                    assert shape(json.loads(answer)["data"]) <= asked_for(operation), answer
+        assert count > 10
+
+    def test_the_table_of_error_codes_has_those_of_the_code(self):
+        rows = re.findall(r"^\| `([A-Z_]+)` \| .* \| (yes|no)\b", guide_text("ai-tasks.md"), re.MULTILINE)
+        code = "".join((ROOT / "crm" / "ai_tasks" / f"{name}.py").read_text() for name in ("kinds", "lease", "runner"))
+        assert dict(rows).keys() >= set(re.findall(r'code(?:: str)? ?= ?"([A-Z_]+)"', code))
+        assert dict(rows).keys() <= {*re.findall(r'"([A-Z_]+)"', code), *errors.CODES}
+        lasting = {kind.code for kind in LASTING} - {errors.TooComplex.code}  # no task type computes a query
+        assert {name for name, again in rows if again == "no"} == lasting
+
+
+def shape(value):
+    """The paths of an answer's members."""
+    if isinstance(value, list):
+        return set().union(*map(shape, value))
+    return (
+        {(key, *path) for key, one in value.items() for path in [(), *shape(one)]} if isinstance(value, dict) else set()
+    )
+
+
+def asked_for(node, before=()):
+    """The paths of what an operation selects, and whatever is within JSON."""
+    found = set()
+    for field in node.selection_set.selections:
+        path = (*before, field.name.value)
+        found.add(path)
+        if field.selection_set:
+            found |= asked_for(field, path)
+        elif path[-1] == "result":
+            found |= {(*path, name) for name in ("taskIds", "complete", "message")}
+    return found
 
 
 @pytest.mark.usefixtures("sales")

@@ -102,7 +102,7 @@ class TestTypedClient:
         printed = npm("start", CRM_URL=f"{server.url}/graphql", CRM_TOKEN=server.token("member"))
 
         flows = re.findall(r"^ok (\w+)$", printed, re.MULTILINE)
-        assert flows == ["list", "one", "change", "tasks", "paging", "bulk", "errors", "live"]
+        assert flows == ["list", "one", "change", "tasks", "paging", "bulk", "errors", "live", "aiTasks"]
         stored = db.execute("SELECT location, company, deleted_at FROM leads WHERE last_name = 'Sjöö'").fetchone()
         assert (stored["location"], stored["company"]) == ("Umeå", None)
         assert stored["deleted_at"] is not None, "the program tidies up after itself"

@@ -1,4 +1,4 @@
-import type { TypedDocumentString } from "./gql/graphql.js";
+import type { AiTaskStatus, TypedDocumentString } from "./gql/graphql.js";
 
 /** Every `extensions.code` that the API answers with. */
 export type ErrorCode =
@@ -22,7 +22,13 @@ export type ErrorCode =
 type GraphQLProblem = {
   message: string;
   path?: (string | number)[];
-  extensions: { code: ErrorCode; field?: string; currentVersion?: number; existingId?: string };
+  extensions: {
+    code: ErrorCode;
+    field?: string;
+    currentVersion?: number;
+    existingId?: string;
+    status?: AiTaskStatus;
+  };
 };
 
 export type Problems = readonly [GraphQLProblem, ...GraphQLProblem[]];

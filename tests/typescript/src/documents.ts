@@ -191,3 +191,66 @@ export const LeadChanges = graphql(`
     }
   }
 `);
+
+export const AiTaskState = graphql(`
+  fragment AiTaskState on AiTask {
+    id
+    taskType
+    status
+    priority
+    progress
+    version
+    input
+    result
+    errorCode
+    costUsd
+    costSource
+    scheduledFor
+    isFinal
+    canRetry
+  }
+`);
+
+export const CreateAiTask = graphql(`
+  mutation CreateAiTask($input: CreateAiTaskInput!) {
+    createAiTask(input: $input) {
+      ...AiTaskState
+    }
+  }
+`);
+
+export const AiTasks = graphql(`
+  query AiTasks($filter: AiTaskFilter, $orderBy: [AiTaskOrder!], $limit: Int!) {
+    aiTasks(filter: $filter, orderBy: $orderBy, limit: $limit) {
+      ...AiTaskState
+      attempts {
+        number
+        outcome
+      }
+    }
+  }
+`);
+
+export const PrioritiseAiTask = graphql(`
+  mutation PrioritiseAiTask($id: ID!, $priority: AiTaskPriority!) {
+    updateAiTaskPriority(id: $id, priority: $priority) {
+      ...AiTaskState
+    }
+  }
+`);
+
+export const CancelAiTask = graphql(`
+  mutation CancelAiTask($id: ID!) {
+    cancelAiTask(id: $id) {
+      ...AiTaskState
+    }
+  }
+`);
+
+export const AiTaskUpdated = graphql(`
+  subscription AiTaskUpdated($id: ID!) {
+    aiTaskUpdated(id: $id) {
+      ...AiTaskState
+    }
+  }
+`);

@@ -4,8 +4,15 @@ import assert from "node:assert/strict";
 import { Client, CrmError, type ErrorCode } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
-import { changesOf, connect } from "./live.js";
-import type { CreateLeadInput, LeadFilter, LeadPageQuery, TaskSource } from "./gql/graphql.js";
+import { changesOf, connect, statesOf } from "./live.js";
+import type {
+  AiTaskStatus,
+  CreateAiTaskInput,
+  CreateLeadInput,
+  LeadFilter,
+  LeadPageQuery,
+  TaskSource,
+} from "./gql/graphql.js";
 
 const url = process.env.CRM_URL ?? "http://127.0.0.1:8000/graphql";
 const token = process.env.CRM_TOKEN;
@@ -215,6 +222,50 @@ async function live(): Promise<void> {
   await socket.dispose();
 }
 
+async function aiTasks(): Promise<void> {
+  const input: CreateAiTaskInput = {
+    taskType: "echo",
+    input: { message: "Hej", seconds: 3600 }, // for an hour, so that there is something to cancel
+    priority: "LOW",
+    timeoutSeconds: 3600,
+    scheduledFor: new Date(Date.now() - 1000).toISOString(),
+    idempotencyKey: run,
+  };
+  const create = async () =>
+    getFragmentData(documents.AiTaskState, (await client.run(documents.CreateAiTask, { input })).createAiTask);
+  const { id } = await create();
+  assert.equal((await create()).id, id, "the same key gives the same task");
+
+  const socket = connect(url, token);
+  const statuses: AiTaskStatus[] = [];
+  for await (const task of statesOf(socket, id)) {
+    statuses.push(task.status);
+    if (statuses.length > 1) continue;
+    socket.terminate(); // the connection is lost
+    await client.run(documents.PrioritiseAiTask, { id, priority: "URGENT" });
+    const { cancelAiTask } = await client.run(documents.CancelAiTask, { id });
+    assert(getFragmentData(documents.AiTaskState, cancelAiTask).canRetry);
+  }
+  assert(statuses[0] === "QUEUED" || statuses[0] === "RUNNING"); // where a worker runs, it may have begun
+  assert.equal(statuses.at(-1), "CANCELLED");
+
+  const { aiTasks } = await client.run(documents.AiTasks, {
+    filter: { idempotencyKey: { eq: run }, status: { notIn: ["COMPLETED"] } },
+    orderBy: [{ field: "PRIORITY", direction: "DESC" }],
+    limit: 5,
+  });
+  const found = getFragmentData(documents.AiTaskState, aiTasks)[0];
+  assert(found);
+  assert.deepEqual([found.priority, found.result, found.costUsd, found.costSource], ["URGENT", null, "0", null]);
+  assert.deepEqual(found.input, input.input); // `unknown` until you look
+
+  const again = await failure(client.run(documents.CancelAiTask, { id }));
+  assert.deepEqual([again.code, again.details.status], ["CONFLICT", "CANCELLED"]);
+  const missing = await failure(statesOf(socket, "00000000-0000-7000-8000-000000000000").next());
+  assert.equal(missing.code, "NOT_FOUND");
+  await socket.dispose();
+}
+
 async function failure(promise: Promise<unknown>): Promise<CrmError> {
   const error = await promise.then(
     () => undefined,
@@ -225,7 +276,7 @@ async function failure(promise: Promise<unknown>): Promise<CrmError> {
 }
 
 try {
-  for (const flow of [list, one, change, tasks, paging, bulk, errors, live]) {
+  for (const flow of [list, one, change, tasks, paging, bulk, errors, live, aiTasks]) {
     await flow();
     console.log(`ok ${flow.name}`);
   }

@@ -2,7 +2,7 @@
 import type { Client } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
-import type { LeadFilter, LeadKey, TaskSource } from "./gql/graphql.js";
+import type { AiTaskStatus, LeadFilter, LeadKey, TaskSource } from "./gql/graphql.js";
 
 export async function mistakes(client: Client): Promise<void> {
   const { leads } = await client.run(documents.OpenLeads, { limit: 1 });
@@ -26,10 +26,14 @@ export async function mistakes(client: Client): Promise<void> {
   await client.run(documents.OneLead, { id: card.id });
   // @ts-expect-error a title is needed
   await client.run(documents.CreateTask, { input: { leadId: 1 } });
+  // @ts-expect-error ids of AI tasks are text
+  await client.run(documents.CancelAiTask, { id: 1 });
 }
 
 // @ts-expect-error not a source
 export const source: TaskSource = "MANAUL";
+// @ts-expect-error not a status
+export const status: AiTaskStatus = "DONE";
 // @ts-expect-error a number is compared with numbers
 export const filter: LeadFilter = { activityScore: { gte: "80" } };
 // @ts-expect-error exactly one key
