@@ -282,7 +282,7 @@ class TestReason:
     )
     async def test_of_a_failure_is_told(self, recommend, reaches, asking_worker, model_server, says, error):
         model_server.will(says)
-        asking_worker(CRM_AI_TIMEOUT_SECONDS="0.5")
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="1.5")
         failed = await reaches((await recommend(maxRetries=0))["id"], "FAILED")
         for told in (failed, *failed["attempts"]):
             assert told["error"].startswith(error)
@@ -353,7 +353,7 @@ class TestSilentModel:
         asking_worker()
         tasks = [await recommend(maxRetries=0) for _ in range(20)]
         for task in tasks:
-            await reaches(task["id"], "COMPLETED", seconds=30)
+            await reaches(task["id"], "COMPLETED", seconds=60)
         outcomes = {row["outcome"] for row in db.execute("SELECT outcome FROM ai_task_attempts").fetchall()}
         assert outcomes == {"postponed", "completed"}
 
