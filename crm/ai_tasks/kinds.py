@@ -41,6 +41,7 @@ class Run:
     viewer: Viewer
     # Until when, on the event loop's clock; then the attempt is cancelled.
     deadline: float
+    # Its `write` and `writer` save nothing once the attempt was cancelled or is somebody else's; `database` would.
     shop: Shop
     # Tell how far it is, 0 to 1. It may be called as often as one likes.
     progress: Callable[[float], None]

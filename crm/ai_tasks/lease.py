@@ -5,7 +5,7 @@ Each step is one statement: the task, its attempt and its event, or none of them
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 import orjson
 
 from crm.ai_tasks.bill import BILL, SOURCE
+from crm.ai_tasks.kinds import Failure
 from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.service import job_for
 from crm.core.identity import Role, Viewer
@@ -147,7 +148,8 @@ _PROGRESS: Final = Statement(
     WITH before AS (
       DELETE FROM events WHERE id = $4::bigint
     ), old AS (
-      SELECT id, progress FROM ai_tasks WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR UPDATE
+      SELECT id, progress FROM ai_tasks
+      WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR NO KEY UPDATE
     ), written AS (
       UPDATE ai_tasks SET progress = $3::float, version = version + 1, updated_at = clock_timestamp()
       FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.id, lead_id
@@ -180,6 +182,13 @@ _JOBLESS: Final = Statement(
         SELECT FROM procrastinate_jobs AS job WHERE job.id = task.job_id AND job.status IN ('todo', 'doing')
       )
     ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED
+    """
+)
+# Whoever cancels or ends the task waits for a transaction that has looked; who renews its lease, or tells how far it
+# is, does not (a plain FOR SHARE would hold up all the leases of a worker).
+_STANDS: Final = Statement(
+    """
+    SELECT 1 FROM ai_tasks WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR KEY SHARE
     """
 )
 _LOST: Final = Statement(
@@ -282,6 +291,20 @@ async def _again(unit: Unit, row: dict[str, Any]) -> None:
     due: datetime = row["due_at"]
     (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due))
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
+
+
+def fenced(shop: Shop, key: Key) -> Shop:
+    """The shop of one attempt: what it writes there is committed as long as its lease stands, and never after that."""
+
+    async def stands(unit: Unit) -> None:
+        await unit.flush()
+        wrote = unit.wrote
+        if not await unit.execute(_STANDS, [encode(key.task_id), encode(key.token)]):
+            message = "It was cancelled, or its worker was taken for dead: nothing more is saved."
+            raise Failure(message, code="LEASE_LOST")
+        unit.wrote = wrote  # this one only looked
+
+    return replace(shop, fence=stands)
 
 
 async def tell_progress(shop: Shop, key: Key, progress: float, before: int | None) -> int | None:

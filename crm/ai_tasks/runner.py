@@ -113,7 +113,7 @@ class Runner:
             lease.lead_id,
             lease.viewer,
             deadline,
-            self._shop,
+            leases.fenced(self._shop, attempt.key),
             lambda progress: _note(attempt, progress),
         )
         for_attempt.set(lease.attempt_id)  # in this job's own context: what it asks the AI goes on its bill

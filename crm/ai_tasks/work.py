@@ -86,6 +86,7 @@ async def _score(run: Run, _: ScoresInput) -> Result:
         shop.feed.announce,
         lambda count, total: run.progress(count / max(total, 1)),
         holder=run.task_id,
+        fence=shop.fence,
     )
     try:
         done = await recalculation.run()

@@ -7,7 +7,7 @@ The edge runs that last one as it runs any other: shown in the caller's selectio
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -18,6 +18,8 @@ from crm.core.identity import Viewer
 from crm.core.unit import Projection, Unit
 
 T = TypeVar("T")
+# Looks, in a transaction that is about to be committed, whether it still may be; raises if not.
+Fence = Callable[[Unit], Awaitable[None]]
 
 _SAVING_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.25
@@ -47,12 +49,13 @@ class Writer:
     database: Database
     viewer: Viewer
     announce: Callable[[], None]
+    fence: Fence | None = None
 
     async def shown(self, call: Callable[[Unit], Awaitable[Any]], projection: Projection) -> bytes:
         """Run a write; what it returns, as the projection shows it from within the transaction."""
 
         async def commit(unit: Unit) -> bytes:
-            return await unit.commit(await call(unit), projection)
+            return await unit.commit(await self._fenced(unit, call), projection)
 
         return await self._transaction(commit)
 
@@ -60,11 +63,18 @@ class Writer:
         """Run a write; what it returns."""
 
         async def save(unit: Unit) -> T:
-            result = await call(unit)
+            result = await self._fenced(unit, call)
             await unit.save()
             return result
 
         return await self._transaction(save)
+
+    async def _fenced(self, unit: Unit, call: Callable[[Unit], Awaitable[T]]) -> T:
+        """What the call returns, unless the fence says no: last, so that nothing can come between it and the commit."""
+        result = await call(unit)
+        if self.fence is not None:
+            await self.fence(unit)
+        return result
 
     async def _transaction(self, work: Callable[[Unit], Awaitable[T]]) -> T:
         async def attempt() -> T:
@@ -121,9 +131,10 @@ class Conversation:
         self._let_go.append(Write(method, arguments))
 
     async def _release(self) -> None:
+        writer = replace(self.writer, fence=None)  # to let go needs nobody's leave
         for write in self._let_go:
             with suppress(errors.CrmError, psycopg.Error):  # it expires
-                await self.writer.run(write.within)
+                await writer.run(write.within)
 
     async def write(self, method: Any, *arguments: Any) -> Any:
         """One transaction of its own: call the service's method, commit, return what it returned."""

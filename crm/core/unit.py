@@ -121,6 +121,13 @@ class Unit:
         self.wrote = True
         return _rows(result, self._wire)
 
+    async def finish(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
+        """Run one more statement and commit, in one go: what it locks waits for PostgreSQL only, never for us."""
+        await self.flush()
+        result = (await self._run([(statement, params), (COMMIT, ())]))[0]
+        self.wrote = True
+        return _rows(result, self._wire)
+
     async def flush(self) -> None:
         """Send what has changed so far."""
         changes = self._collected()

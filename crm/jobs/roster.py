@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from crm.ai.gateway import Ai
-from crm.core.conversation import Write, Writer
+from crm.core.conversation import Fence, Write, Writer
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.identity import PROGRAM, Viewer
@@ -25,6 +25,8 @@ class Shop:
     feed: Feed
     settings: Settings
     ai: Ai
+    # Of work that may lose the right to write: each transaction asks before it commits.
+    fence: Fence | None = None
 
     async def write(self, method: Any, *arguments: Any, viewer: Viewer = PROGRAM) -> Any:
         """Call a service's method in a transaction of its own; what it returned."""
@@ -32,7 +34,7 @@ class Shop:
 
     def writer(self, viewer: Viewer = PROGRAM) -> Writer:
         """Runs writes as somebody; as the program itself unless said otherwise."""
-        return Writer(self.database, viewer, self.feed.announce)
+        return Writer(self.database, viewer, self.feed.announce, self.fence)
 
 
 class RunLater(Exception):

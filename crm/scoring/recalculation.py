@@ -8,16 +8,19 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import psycopg
 import structlog
 
 from crm.core import errors
+from crm.core.conversation import Fence
 from crm.core.database import Database, retried, translated
+from crm.core.identity import PROGRAM
 from crm.core.lease import Held, Taken, lease
-from crm.core.wire import ConnectionLost, Statement, encode
+from crm.core.unit import Unit
+from crm.core.wire import ConnectionLost, Params, Statement, encode
 from crm.scoring import statements
 from crm.scoring.weights import WEIGHTS
 
@@ -57,6 +60,8 @@ class Recalculation:
     patience: float = _LOCKED_SECONDS
     # As whom it keeps others out. The next try of the same work need not wait for what a dead one held.
     holder: UUID | None = None
+    # Asked in each batch's transaction, before the leads are locked.
+    fence: Fence | None = None
     result: RecalculateScoresResult = field(default_factory=RecalculateScoresResult)
     _id: UUID = field(default_factory=uuid4)
     _locked: list[int] = field(default_factory=list)
@@ -112,15 +117,26 @@ class Recalculation:
             await held.renew()
             try:
                 async with asyncio.timeout(_BATCH_SECONDS):
-                    found = await retried(lambda: self.database.write(statements.BATCH, params))
+                    found = await retried(lambda: self._written(params))
                 break
             except ConnectionLost as error:
                 if attempt == _ATTEMPTS:
                     raise errors.Unavailable from error
-        self.result.count += int(found.get_value(0, 0) or b"0")
-        self.result.changed += int(found.get_value(0, 1) or b"0")
-        self._locked += _numbers(found.get_value(0, 2) or b"{}")
+        self.result.count += found["count"]
+        self.result.changed += found["changed"]
+        self._locked += _numbers((found["locked"] or "{}").encode())
         self.announce()
+
+    async def _written(self, params: Params) -> dict[str, Any]:
+        """What the batch's statement says. Its transaction ends without us: a thousand leads are locked meanwhile."""
+        unit = Unit(self.database, PROGRAM)
+        try:
+            if self.fence is not None:
+                await self.fence(unit)
+            (found,) = await unit.finish(statements.BATCH, params)
+        finally:
+            await unit.close()
+        return found
 
     async def _score_locked(self, held: Held, at: bytes) -> None:
         """Come back to the leads that others were changing; whoever holds one for seconds keeps it out of this run."""

@@ -66,11 +66,12 @@ _BATCH: Final = f"""
     WITH {scored(_CHOSEN + _UNLOCKED, _AT)},
     {_WRITTEN.format(only="coalesce(leads.score_calculated_at <= $1, true)")}"""
 _COUNTED: Final = """
-    SELECT (SELECT count(*) FROM chosen)::text, (SELECT count(*) FROM written WHERE was IS DISTINCT FROM score)::text,
+    SELECT (SELECT count(*) FROM chosen)::integer AS count,
+      (SELECT count(*) FROM written WHERE was IS DISTINCT FROM score)::integer AS changed,
       CASE WHEN (SELECT count(*) FROM chosen) < cardinality($2::integer[]) THEN (
         SELECT array_agg(id)::text FROM leads
         WHERE id = ANY($2::integer[]) AND deleted_at IS NULL AND id NOT IN (SELECT id FROM chosen)
-      ) END"""
+      ) END AS locked"""
 
 # A batch of a recalculation: how many leads it did, how many scores became others, and which leads were locked. A
 # newer score than this run's stays. One event for all of them, of the run ($3) and its user ($4).

@@ -2,17 +2,25 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID, uuid4
 
+import httpx2
 import psycopg
 import pytest
 from model_server import good, hang, reset, status
 
+from crm.ai.calls import Calls
+from crm.ai.gateway import Ai
+from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
 from crm.ai_tasks import lease as leases
+from crm.ai_tasks.kinds import KINDS, Failure, Run
 from crm.ai_tasks.model import AiTaskOutcome
 from crm.core.database import Database
 from crm.core.feed import Feed
+from crm.core.identity import PROGRAM
+from crm.core.unit import Unit
 from crm.jobs import Shop
 from crm.scoring.recalculation import LEASE
 from crm.settings import Settings
@@ -173,6 +181,90 @@ def recommend(create, make_lead):
         return await create(taskType="task_recommendations", leadId=make_lead()["id"], **given)
 
     return run
+
+
+@pytest.fixture
+async def attempt(shop, model_server):
+    """Take a task as a worker does, and do what it asks for; nobody tells the code when it is cancelled."""
+    provider = OpenAiProvider(openai_or_compatible("test-key", model_server.url), "test-model", max_output_tokens=500)
+    ai = Ai(provider, Calls(shop.database), timeout=5)
+    asking = replace(shop, ai=ai)
+
+    async def run(task):
+        key = leases.Key(UUID(task["id"]), uuid4(), uuid4())
+        lease = await leases.claim(asking, key, "test", 60)
+        deadline = asyncio.get_running_loop().time() + 20
+        mine = leases.fenced(asking, key)
+        kind = KINDS[lease.task_type]
+        given = kind.input.model_validate(lease.input)
+        return key, kind.run(Run(key.task_id, 1, lease.lead_id, lease.viewer, deadline, mine, lambda _: None), given)
+
+    yield run
+    await ai.close()
+
+
+class TestCancelled:
+    """What was answered with CANCELLED saves nothing any more, however late its code hears of it."""
+
+    @pytest.fixture
+    def cancel(self, server):
+        """Cancel a task from a thread, and wait for the answer."""
+        headers = {"Authorization": f"Bearer {server.token()}"}
+
+        def run(key):
+            body = {"query": CANCEL, "variables": {"id": key}}
+            answer = httpx2.post(f"{server.url}/graphql", json=body, headers=headers, timeout=10).json()
+            assert answer == {"data": {"cancelAiTask": {"status": "CANCELLED"}}}
+
+        return run
+
+    @pytest.mark.parametrize("task_type", ["task_recommendations", "lead_summary"])
+    async def test_as_the_model_answers(self, create, make_lead, attempt, cancel, model_server, db, events, task_type):
+        lead = make_lead()["id"]
+        task = await create(taskType=task_type, leadId=lead)
+
+        def cancelled_meanwhile(handler):
+            cancel(task["id"])
+            good({"tasks": [CALL], "summary": "All is well."}, cost=0.5)(handler)
+
+        model_server.will(cancelled_meanwhile)
+        _, work = await attempt(task)
+        with pytest.raises(Failure) as raised:
+            await work
+        assert raised.value.code == "LEASE_LOST"
+        assert db.execute("SELECT FROM tasks").rowcount == 0
+        assert db.execute("SELECT summary FROM leads").fetchone()["summary"] is None
+        assert {event["entity"] for event in events()} == {"ai_task"}
+        # Nobody has to wait for what it held, and what it cost is on record.
+        assert db.execute("SELECT outcome FROM generations").fetchall() == [{"outcome": "abandoned"}]
+        assert db.execute("SELECT cost_usd FROM ai_calls").fetchall() == [{"cost_usd": Decimal("0.5")}]
+
+    @pytest.mark.parametrize("whose", ["one lead's", "all leads'"])
+    async def test_before_scores_are_written(self, create, make_lead, attempt, cancel, db, whose):
+        db.execute("DELETE FROM leases")
+        lead = make_lead()["id"]
+        task = await create(taskType="score_recalculation", **({"leadId": lead} if whose == "one lead's" else {}))
+        _, work = await attempt(task)
+        await asyncio.to_thread(cancel, task["id"])
+        with pytest.raises(Failure):
+            await work
+        assert db.execute("SELECT activity_score FROM leads").fetchall() == [{"activity_score": None}]
+
+    async def test_waits_for_what_is_being_saved_and_leases_do_not(self, create, attempt, cancel, shop, show):
+        task = await create()
+        key, work = await attempt(task)
+        work.close()
+        unit = Unit(shop.database, PROGRAM)
+        await leases.fenced(shop, key).fence(unit)
+        cancelling = asyncio.create_task(asyncio.to_thread(cancel, task["id"]))
+        await asyncio.sleep(0.3)
+        assert (await show(task["id"]))["status"] == "RUNNING"
+        assert await leases.keep(shop, [key], 10) == {key.token}
+        assert await leases.tell_progress(shop, key, 0.5, None)
+        assert not cancelling.done()
+        await unit.save()
+        await unit.close()
+        await cancelling
 
 
 @pytest.fixture
