@@ -133,7 +133,7 @@ class AiTaskService(Service):
 
     async def cancel(self, key: str) -> AiTask:
         """Cancel a task that has not ended; one that runs is stopped."""
-        task = await self._get(key)
+        task = await self._alone(key)
         if task.status in FINAL:
             raise _refused(task, "cannot be cancelled")
         await self._cancel([task])
@@ -198,6 +198,14 @@ class AiTaskService(Service):
 
     async def _get(self, key: str) -> AiTask:
         return await self.unit.get(AiTask, parse_uuid(key, "id"))
+
+    async def _alone(self, key: str) -> AiTask:
+        """The same once nobody is about to save something for it: `leases.fenced` keeps the key's share of the lock."""
+        wanted = self.with_id(parse_uuid(key, "id")).with_for_update()
+        found = await self.unit.first(wanted, AiTask)
+        if found is None:
+            raise missing(AiTask, key)
+        return found
 
     def _checked(self, given: Mapping[str, Any]) -> AiTask:
         values = validate.clean(given, _RULES)
