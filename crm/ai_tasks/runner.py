@@ -156,14 +156,18 @@ class Runner:
 
     async def keep(self, shop: Shop) -> None:
         """Renew the leases, and stop what lost its own."""
-        attempts = list(self._attempts.values())
+        attempts = self._taken()
         if attempts:
             kept = await leases.keep(shop, [one.key for one in attempts], shop.settings.ai_task_lease_seconds)
             _cut(one for one in attempts if one.key.token not in kept)
 
+    def _taken(self) -> list[_Attempt]:
+        """Those that have a lease by now: of one that is just taking it, nothing may be concluded."""
+        return [one for one in self._attempts.values() if one.work is not None]
+
     async def watch(self, shop: Shop) -> None:
         """Stop what was cancelled, should nobody have told us so; write down how far the others are."""
-        attempts = list(self._attempts.values())
+        attempts = self._taken()
         if attempts:
             standing = await leases.standing(shop, [one.key for one in attempts])
             _cut(one for one in attempts if one.key.token not in standing)
