@@ -25,6 +25,8 @@ BILL: Final = f"""
         {SOURCE},
         (array_agg(model ORDER BY created_at DESC))[1] AS model
       FROM ai_calls AS call WHERE provider <> 'playbook' AND """
+_DIFFERS: Final = """(bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
+        (attempt.cost_usd, attempt.tokens, attempt.cost_source)"""
 # Attempts that have ended without a known bill, and whose calls of late come to another.
 _WRONG: Final = Statement(
     f"""
@@ -35,8 +37,8 @@ _WRONG: Final = Statement(
       AND attempt.id IN (
         SELECT ai_task_attempt_id FROM ai_calls
         WHERE ai_task_attempt_id IS NOT NULL AND created_at > now() - make_interval(secs => $1::float)
-      ) AND (bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
-        (attempt.cost_usd, attempt.tokens, attempt.cost_source)
+          AND provider <> 'playbook'
+      ) AND {_DIFFERS}
     LIMIT 100
     """
 )
@@ -46,7 +48,8 @@ _SETTLE_ATTEMPT: Final = Statement(
     f"""
     UPDATE ai_task_attempts AS attempt
     SET cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
-    FROM ({BILL} ai_task_attempt_id = $1::uuid) AS bill WHERE attempt.id = $1::uuid
+    FROM ({BILL} ai_task_attempt_id = $1::uuid) AS bill WHERE attempt.id = $1::uuid AND {_DIFFERS}
+    RETURNING attempt.id
     """
 )
 _SETTLE_TASK: Final = Statement(
@@ -79,7 +82,7 @@ async def settle(shop: Shop) -> None:
 async def _settle(shop: Shop, task: bytes | None, attempt: bytes | None) -> None:
     async def both(unit: Unit) -> None:
         await unit.execute(_LOCK, [task])
-        await unit.execute(_SETTLE_ATTEMPT, [attempt])
-        await unit.execute(_SETTLE_TASK, [task])
+        if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # else another worker was faster
+            await unit.execute(_SETTLE_TASK, [task])
 
     await shop.writer().run(both)
