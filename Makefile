@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# More processes than cores: much of the time the tests wait. A file is run by one of them.
+PARALLEL := --numprocesses=4 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
 .PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean
@@ -33,10 +35,10 @@ run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
 	$(BIN)/crm dev $(if $(PORT),--port $(PORT))
 
 test: setup ## All tests, on a throw-away PostgreSQL
-	$(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile
+	$(BIN)/python -W ignore -m pytest $(PARALLEL)
 
 test-oldest: setup ## The same on PostgreSQL 15 (Debian's binaries)
-	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest --numprocesses=2 --dist=loadfile
+	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)
 
 evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
 	$(BIN)/python -W ignore -m tests.ai.evals

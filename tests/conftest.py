@@ -20,6 +20,30 @@ from servers import Server
 from crm.core import migrations
 
 _numbers = itertools.count(1)
+# Files that wait most of their time, the longest first: begun first, they wait while others compute.
+_WAITING = (
+    "faults/test_killed_workers.py",
+    "ai_tasks/test_engine.py",
+    "faults/test_ai_tasks.py",
+    "ai_tasks/test_ai.py",
+    "faults/test_missed_changes.py",
+    "faults/test_ai_tasks_cost.py",
+    "faults/test_killed_postgres.py",
+    "rest/test_websocket.py",
+    "jobs/test_worker.py",
+    "test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put those files into the queues of several workers, not of one: they take turns with the others."""
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    here = Path(__file__).parent
+    first = [here / name for name in _WAITING if here / name in files]
+    order = [*first, *(path for path in files if path not in first)]
+    items[:] = [item for path in order for item in files[path]]
 
 
 class GraphQLFailed(AssertionError):

@@ -16,6 +16,7 @@ from crm.core.embedded import create_database
 WAITING = """
     SELECT count(*) AS waiting FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'
+      AND query NOT LIKE '%lease_expires_at%'
 """
 
 
