@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # More processes than cores: much of the time the tests wait. A file is run by one of them.
-PARALLEL := --numprocesses=4 --dist=loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
 .PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean

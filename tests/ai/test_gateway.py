@@ -154,7 +154,8 @@ class TestBudget:
         ai = make_ai(provider=provider, budget=provider.most(question()), timeout=0.3)
         assert await reason(ai.ask(question())) == "TIMEOUT"
         assert isinstance(await refusal(ai.ask(question())), AiBudgetSpent)
-        db.execute("UPDATE ai_calls SET outcome = 'underway'")  # for longer than any call may take
+        # For longer than any call may take.
+        db.execute("UPDATE ai_calls SET outcome = 'underway', created_at = created_at - interval '1 second'")
         assert isinstance(await refusal(ai.ask(question())), AiBudgetSpent)
 
     async def test_is_of_today(self, make_ai, model_server, db):

@@ -230,10 +230,14 @@ class TestDeadWorker:
 
     async def test_that_a_task_keeps_killing_is_spared_in_the_end(self, put, reaches, start_worker, db):
         key = put("poison", max_retries=0)
-        db.execute("UPDATE ai_tasks SET losses = 4")  # it is given up with the sixth
-        for _ in range(2):
-            worker = start_worker()
-            await asyncio.to_thread(worker.process.wait, 20)
+        worker = start_worker()
+        await asyncio.to_thread(worker.process.wait, 20)
+        db.execute("UPDATE ai_tasks SET losses = 4")  # the fifth is this one; it is given up with the sixth
+        worker = start_worker()
+        assert (await reaches(key, "RETRYING", seconds=20))["attempts"][0]["outcome"] == "LOST"
+        db.execute("UPDATE ai_tasks SET due_at = now()")
+        db.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
+        await asyncio.to_thread(worker.process.wait, 20)
         start_worker()
         failed = await reaches(key, "FAILED", seconds=20)
         assert [one["outcome"] for one in failed["attempts"]] == ["LOST", "LOST"]
