@@ -20,7 +20,7 @@ from servers import Server
 from crm.core import migrations
 
 _numbers = itertools.count(1)
-# Files that wait most of their time, the longest first: begun first, they wait while others compute.
+# Files that wait most of their time, the longest first: at any time one of them is to wait while others compute.
 _WAITING = (
     "faults/test_killed_workers.py",
     "ai_tasks/test_engine.py",
@@ -36,13 +36,18 @@ _WAITING = (
 
 
 def pytest_collection_modifyitems(items):
-    """Put those files into the queues of several workers, not of one: they take turns with the others."""
+    """Put those files between the others, evenly."""
     files = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
     here = Path(__file__).parent
-    first = [here / name for name in _WAITING if here / name in files]
-    order = [*first, *(path for path in files if path not in first)]
+    waiting = [here / name for name in _WAITING if here / name in files]
+    computing = [path for path in files if path not in waiting]
+    gap = len(computing) // (len(waiting) or 1)
+    order = []
+    for number, path in enumerate(waiting):
+        order += [path, *computing[number * gap : (number + 1) * gap]]
+    order += computing[len(waiting) * gap :]
     items[:] = [item for path in order for item in files[path]]
 
 
