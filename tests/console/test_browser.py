@@ -2,12 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
+from packages import installed
 from servers import Server
 
 HERE = Path(__file__).parent
@@ -20,13 +20,7 @@ def npm():
     """playwright-core, as the lock file has it."""
     if not Path(CHROMIUM).exists():
         pytest.skip("there is no chromium: apt-get install chromium")
-    wanted = (HERE / "package-lock.json").read_text()
-    installed = HERE / "node_modules" / ".installed"
-    if not installed.exists() or installed.read_text() != wanted:
-        command = [shutil.which("npm") or "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=HERE, check=True, timeout=110, stdout=subprocess.DEVNULL)
-        installed.write_text(wanted)
-    return HERE
+    return installed(HERE)
 
 
 @pytest.fixture(scope="module")

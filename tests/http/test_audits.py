@@ -2,11 +2,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from packages import installed
 
 HERE = Path(__file__).parent
 AUDITS = 61
@@ -15,13 +15,7 @@ AUDITS = 61
 @pytest.fixture(scope="module")
 def npm():
     """The audits' packages, as the lock file has them."""
-    wanted = (HERE / "package-lock.json").read_text()
-    installed = HERE / "node_modules" / ".installed"
-    if not installed.exists() or installed.read_text() != wanted:
-        command = [shutil.which("npm") or "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=HERE, check=True, timeout=110, stdout=subprocess.DEVNULL)
-        installed.write_text(wanted)
-    return HERE
+    return installed(HERE)
 
 
 @pytest.mark.usefixtures("db")

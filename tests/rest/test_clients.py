@@ -2,11 +2,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from packages import installed
 from servers import Server
 
 HERE = Path(__file__).parent
@@ -15,13 +15,7 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="module")
 def npm():
     """graphql-ws and ws, as the lock file has them."""
-    wanted = (HERE / "package-lock.json").read_text()
-    installed = HERE / "node_modules" / ".installed"
-    if not installed.exists() or installed.read_text() != wanted:
-        command = [shutil.which("npm") or "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=HERE, check=True, timeout=110, stdout=subprocess.DEVNULL)
-        installed.write_text(wanted)
-    return HERE
+    return installed(HERE)
 
 
 def follow(folder, *arguments, token=None):
