@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean
+.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,13 +31,16 @@ else
 	@echo "Node.js is not installed: the API works, the GraphiQL page does not. Install Node.js 20+ and run: make graphiql"
 endif
 
+tools: ## Debian packages that tests need: PostgreSQL 15, PgBouncer, Chromium
+	@tests/install_tools.sh
+
 run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
 	$(BIN)/crm dev $(if $(PORT),--port $(PORT))
 
-test: setup ## All tests, on a throw-away PostgreSQL
+test: setup tools ## All tests, on a throw-away PostgreSQL
 	$(BIN)/python -W ignore -m pytest $(PARALLEL)
 
-test-oldest: setup ## The same on PostgreSQL 15 (Debian's binaries)
+test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)
 
 evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
@@ -70,7 +73,7 @@ bench-scores: setup ## 100,000 scores recalculated, with readers and writers alo
 bench-tasks: setup ## AI tasks: calls with 1,000 queued, order, latency of events, tasks a second
 	$(BIN)/python -m tests.bench.tasks
 
-faults: setup ## The long form of the fault rounds
+faults: setup tools ## The long form of the fault rounds
 	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults
 
 clean: ## Remove everything that was made, the development database too

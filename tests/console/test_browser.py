@@ -7,19 +7,18 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import tools
 from packages import installed
 from servers import Server
 
 HERE = Path(__file__).parent
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 SETTINGS = {"CRM_WORKER_POLL_SECONDS": "0.1", "CRM_WORKER_GRACE_SECONDS": "0"}
 
 
 @pytest.fixture(scope="module")
 def npm():
     """playwright-core, as the lock file has it."""
-    if not Path(CHROMIUM).exists():
-        pytest.skip("there is no chromium: apt-get install chromium")
+    tools.chromium()
     return installed(HERE)
 
 
