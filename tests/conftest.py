@@ -2,10 +2,10 @@
 
 import itertools
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -13,9 +13,11 @@ from psycopg.types.json import Jsonb
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from http_client import AsyncClient
 from model_server import ModelServer
-from postgres import remove, throw_away_postgres
+from postgres import QUICK, remove, throw_away_postgres
 from servers import Server
+from tables import empty
 
 from crm.core import migrations
 
@@ -65,7 +67,8 @@ class GraphQLFailed(AssertionError):
 
 @pytest.fixture(scope="session")
 def postgres():
-    server, folder = throw_away_postgres()
+    # Without autovacuum: when it comes by would decide about plans and about the order of rows.
+    server, folder = throw_away_postgres(settings={**QUICK, "autovacuum": "off"})
     server.start()
     migrations.upgrade(server.url)
     yield server
@@ -100,35 +103,52 @@ def model_server(running_model_server):
     return running_model_server
 
 
+@pytest.fixture(scope="session")
+def connected(database_url):
+    """Give a plain connection: the same one to every test, unless it was closed."""
+    connection = None
+
+    def give():
+        nonlocal connection
+        if connection is None or _is_gone(connection):
+            connection = psycopg.connect(database_url, autocommit=True, row_factory=dict_row, prepare_threshold=None)
+        return connection
+
+    yield give
+    if connection is not None:
+        connection.close()
+
+
+def _is_gone(connection):
+    with suppress(psycopg.OperationalError):
+        connection.execute("DISCARD ALL")
+    return connection.closed
+
+
 @pytest.fixture
-def db(database_url):
+def db(connected):
     """A plain connection, over empty tables."""
-    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute(
-            "TRUNCATE leads, tasks, interactions, events, ai_calls, ai_task_days RESTART IDENTITY CASCADE"
-        )
-        connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
-        yield connection
+    connection = connected()
+    empty(connection, "leads", "tasks", "interactions", "events", "ai_calls", "ai_task_days")
+    connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
+    return connection
 
 
 @pytest.fixture
 async def client(server):
     """An HTTP client that is signed in as an admin."""
     headers = {"Authorization": f"Bearer {server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
         yield found
 
 
 @pytest.fixture
 def graphql(server, client, db):  # noqa: ARG001
     """Run an operation and return its data; `role=` says as whom, keywords are its variables."""
-    tokens: dict[str, str] = {}
 
     async def run(query: str, *, role: str = "admin", expect_errors: bool = False, **variables: Any) -> Any:
-        token = tokens.setdefault(role, server.token(role))
-        response = await client.post(
-            "/graphql", json={"query": query, "variables": variables}, headers={"Authorization": f"Bearer {token}"}
-        )
+        headers = {"Authorization": f"Bearer {server.token(role)}"}
+        response = await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
         answer = response.json()
         if expect_errors:
             return answer

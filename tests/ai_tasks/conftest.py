@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tables import empty
 from websockets.asyncio.client import connect
 
 CREW = Path(__file__).parent / "crew.py"
@@ -68,10 +69,8 @@ class Worker:
 @pytest.fixture
 def db(db):
     """Empty queues, too."""
-    db.execute(
-        "TRUNCATE ai_tasks, ai_task_days, ai_calls, procrastinate_jobs, procrastinate_workers, "
-        "procrastinate_periodic_defers, procrastinate_events, event_followers CASCADE"
-    )
+    queues = ("procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events")
+    empty(db, "ai_tasks", "ai_task_days", "ai_calls", "event_followers", *queues, restart_identity=False)
     return db
 
 

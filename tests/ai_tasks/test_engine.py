@@ -7,9 +7,9 @@ import time
 from datetime import datetime
 from itertools import pairwise
 
-import httpx2
 import psycopg
 import pytest
+from http_client import AsyncClient
 from servers import Server
 
 ROUNDS = int(os.environ.get("CRM_FAULT_ROUNDS", "3"))
@@ -317,7 +317,7 @@ class TestDeadWorker:
 
 async def _ask(server, query):
     headers = {"Authorization": f"Bearer {server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
         return await client.post("/graphql", json={"query": query})
 
 

@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
-    postgres, folder = throw_away_postgres()
+    postgres, folder = throw_away_postgres(settings={})
     console = Console()
     table = Table("operation", "requests/s", "p50 ms", "p95 ms*", "p99 ms", title=measure.machine())
     try:

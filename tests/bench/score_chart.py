@@ -31,7 +31,7 @@ WIDTH, NAMES, UNIT, ROW, TOP = 900, 260, 6, 30, 64
 
 def ten_leads() -> list[dict[str, Any]]:
     """From the hottest to the coldest, over real sockets."""
-    postgres, folder = throw_away_postgres()
+    postgres, folder = throw_away_postgres(settings={})
     try:
         migrations.upgrade(postgres.start())
         with psycopg.connect(postgres.url) as connection:

@@ -158,7 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--leads", type=int, default=100_000)
     options = parser.parse_args()
-    postgres, folder = throw_away_postgres()
+    postgres, folder = throw_away_postgres(settings={})
     try:
         with console.status(f"Starting PostgreSQL, loading {options.leads:,} leads"):
             migrations.upgrade(postgres.start())

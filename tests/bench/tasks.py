@@ -312,7 +312,7 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, help="draw the charts into this file")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
-    postgres, folder = throw_away_postgres()
+    postgres, folder = throw_away_postgres(settings={})
     try:
         postgres.start()
         migrations.upgrade(postgres.url)

@@ -4,8 +4,8 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
-import httpx2
 import pytest
+from http_client import AsyncClient
 
 PAGE = "/console/ai-tasks"
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
@@ -55,14 +55,14 @@ def text_of(html):
 
 @pytest.fixture
 async def browser(server, db):  # noqa: ARG001
-    async with httpx2.AsyncClient(base_url=server.url) as found:
+    async with AsyncClient(base_url=server.url) as found:
         yield found
 
 
 @pytest.fixture
 async def api(server, db):  # noqa: ARG001
     headers = {"Authorization": f"Bearer {server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
         yield found
 
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from postgres import remove, throw_away_postgres
 from servers import Server
+from tables import empty
 
 from crm.core import migrations
 
@@ -40,10 +41,8 @@ def own_postgres() -> Iterator:
 def own_database(own_postgres):
     """Its database, empty."""
     with _connected(own_postgres.url) as connection:
-        connection.execute(
-            "TRUNCATE leads, tasks, interactions, events, ai_calls, ai_tasks, ai_task_days, procrastinate_jobs, "
-            "procrastinate_workers, event_followers RESTART IDENTITY CASCADE"
-        )
+        empty(connection, "leads", "tasks", "interactions", "events", "ai_calls", "ai_tasks", "ai_task_days")
+        empty(connection, "procrastinate_jobs", "procrastinate_workers", "event_followers")
         connection.execute("UPDATE event_epoch SET purged_xid = '0'")
     return own_postgres.url
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx2
 import psycopg
+from http_client import AsyncClient
 from psycopg.rows import dict_row
 
 BATCH = 20
@@ -87,7 +88,7 @@ class Writers:
     async def _write(self, number: int, lead: int, task: int) -> None:
         dice = random.Random(f"{self._name}{number}")
         steps = [self._lead, self._leads, self._task, self._retitle, self._call, self._several]
-        async with httpx2.AsyncClient(base_url=self._url, headers=self._headers, timeout=self._timeout) as client:
+        async with AsyncClient(base_url=self._url, headers=self._headers, timeout=self._timeout) as client:
             turn = 0
             while self._going:
                 turn += 1

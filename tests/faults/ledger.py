@@ -11,8 +11,8 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import httpx2
 import psycopg
+from http_client import AsyncClient
 from psycopg.rows import dict_row
 
 CREW = Path(__file__).parent / "crew.py"
@@ -83,7 +83,7 @@ class Ledger:
         task = {"taskType": "echo", "input": {"message": json.dumps({"do": do, **given})}, **options}
         headers = {"Authorization": f"Bearer {server.token()}"}
         keys = []
-        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
             for _ in range(count):
                 answer = await client.post("/graphql", json={"query": _CREATE, "variables": {"input": task}})
                 keys.append(answer.json()["data"]["createAiTask"]["id"])
@@ -92,7 +92,7 @@ class Ledger:
 
     async def cancel(self, server, key: str) -> None:
         headers = {"Authorization": f"Bearer {server.token()}"}
-        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
             (await client.put(f"/api/ai/tasks/{key}/cancel")).raise_for_status()
 
     def rows(self, statement: str, *params) -> list[dict]:

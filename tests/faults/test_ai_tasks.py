@@ -11,6 +11,7 @@ import httpx2
 import psycopg
 import pytest
 from follower import open_socket, subscribe
+from http_client import AsyncClient
 from journal import until
 from ledger import LEASE_SECONDS
 
@@ -39,7 +40,7 @@ class Creators:
         await asyncio.gather(*self._tasks)
 
     async def _create(self):
-        async with httpx2.AsyncClient(base_url=self._server.url, headers=self._headers, timeout=10) as client:
+        async with AsyncClient(base_url=self._server.url, headers=self._headers, timeout=10) as client:
             while self._going:
                 await asyncio.sleep(self._pause)
                 try:

@@ -4,8 +4,8 @@ import asyncio
 import signal
 from decimal import Decimal
 
-import httpx2
 import pytest
+from http_client import AsyncClient
 from model_server import good, hang
 
 CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
@@ -42,7 +42,7 @@ def hire_asking(hire, asking):
 
 def client_of(server):
     headers = {"Authorization": f"Bearer {server.token()}"}
-    return httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30)
+    return AsyncClient(base_url=server.url, headers=headers, timeout=30)
 
 
 async def new_lead(client):

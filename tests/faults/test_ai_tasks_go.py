@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-import httpx2
 import pytest
+from http_client import AsyncClient
 from journal import quantile
 
 OLD = 10_000
@@ -38,7 +38,7 @@ async def test_ten_thousand_go_while_the_queue_runs(start_server, ledger, hire, 
     await hire()
     ledger.rows(_FILL, OLD)
     headers = {"Authorization": f"Bearer {server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
 
         async def ask(query):
             answer = (await client.post("/graphql", json={"query": query})).json()

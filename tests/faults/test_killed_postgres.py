@@ -6,9 +6,9 @@ import os
 import signal
 import time
 
-import httpx2
 import psycopg
 import pytest
+from http_client import AsyncClient
 from journal import Writers, compare, quantile, until
 from processes import processes_of
 
@@ -40,7 +40,7 @@ async def _heals(server, seconds=10):
     """Until a write works again."""
     headers = {"Authorization": f"Bearer {server.token()}"}
     query = 'mutation { createLead(input: {firstName: "Back", lastName: "Again"}) { id } }'
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=5) as client:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=5) as client:
 
         async def check():
             assert (await client.post("/graphql", json={"query": query})).json().get("data")
@@ -84,7 +84,7 @@ class TestAway:
     async def test_reads_are_refused_clearly_too(self, own_postgres, start_server):
         server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2")
         headers = {"Authorization": f"Bearer {server.token()}"}
-        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
             assert (await client.post("/graphql", json={"query": "{ leads { id } }"})).status_code == 200
             await asyncio.to_thread(own_postgres.kill)
             try:
@@ -138,7 +138,7 @@ class TestTerminatedBackends:
         server = start_server()
         headers = {"Authorization": f"Bearer {server.token()}"}
         query = 'mutation { createLead(input: {firstName: "Idle", lastName: "Again"}) { id } }'
-        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
             for _ in range(3):
                 await asyncio.gather(*(client.post("/graphql", json={"query": query}) for _ in range(5)))
                 with psycopg.connect(own_database, autocommit=True) as killer:
@@ -159,7 +159,7 @@ class TestUnreadRequests:
         server = start_server(CRM_POOL_SIZE="1")
         headers = {"Authorization": f"Bearer {server.token()}"}
         query = 'mutation { createLead(input: {firstName: "Never", lastName: "Read"}) { id } }'
-        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=15) as client:
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=15) as client:
             await client.post("/graphql", json={"query": query})
             backend = _backend_of_the_pool(own_database)
             os.kill(backend, signal.SIGSTOP)

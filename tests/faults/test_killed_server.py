@@ -8,6 +8,7 @@ import httpx2
 import psycopg
 import pytest
 from follower import CHANGES, open_socket, subscribe
+from http_client import AsyncClient
 from journal import Writers, compare
 from websockets.exceptions import ConnectionClosed
 
@@ -51,7 +52,7 @@ class TestTerminate:
     async def test_answers_what_runs(self, start_server, own_database):
         """A write that waits for a lock when SIGTERM comes is finished and answered."""
         server = start_server()
-        async with httpx2.AsyncClient(base_url=server.url, headers=_signed_in(server), timeout=20) as client:
+        async with AsyncClient(base_url=server.url, headers=_signed_in(server), timeout=20) as client:
             created = await client.post("/graphql", json={"query": _CREATE})
             key = created.json()["data"]["createLead"]["id"]
             with psycopg.connect(own_database) as connection:
@@ -62,7 +63,7 @@ class TestTerminate:
                 stopping = asyncio.create_task(asyncio.to_thread(server.stop))
                 await asyncio.sleep(0.5)
                 with pytest.raises(httpx2.ConnectError):
-                    async with httpx2.AsyncClient(base_url=server.url) as other:
+                    async with AsyncClient(base_url=server.url) as other:
                         await other.post("/graphql", json={"query": "{ __typename }"})
                 connection.rollback()
             answer = await waiting

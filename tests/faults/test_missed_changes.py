@@ -6,10 +6,10 @@ import json
 import random
 import time
 
-import httpx2
 import psycopg
 import pytest
 from follower import CHANGES, Follower, first_event, open_socket, stream, subscribe
+from http_client import AsyncClient
 from journal import Writers, quantile, until
 from processes import memory_of
 from websockets.exceptions import ConnectionClosed
@@ -43,7 +43,7 @@ async def _write(server, count=1):
     """Writes through the API; returns when each was sent."""
     headers = {"Authorization": f"Bearer {server.token()}"}
     sent = []
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
         for _ in range(count):
             sent.append(time.monotonic())
             answer = await client.post("/graphql", json={"query": CREATE})

@@ -4,8 +4,8 @@ import asyncio
 import json
 import time
 
-import httpx2
 import pytest
+from http_client import AsyncClient
 
 HALF_A_HEADER = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: appl"
 
@@ -59,7 +59,7 @@ class TestSlowClients:
             for data in (b"", HALF_A_HEADER, _half_a_body(server)):
                 sockets += [await _open(server, data) for _ in range(100)]
             headers = {"Authorization": f"Bearer {server.token()}"}
-            async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
+            async with AsyncClient(base_url=server.url, headers=headers, timeout=10) as client:
                 times = []
                 for _ in range(20):
                     start = time.monotonic()

@@ -4,9 +4,9 @@ import base64
 import json
 from typing import Any, NamedTuple
 
-import httpx2
 import psycopg
 import pytest
+from http_client import Client
 
 from crm.core.errors import CODES
 
@@ -503,7 +503,7 @@ def world(database_url):
 @pytest.fixture(scope="module")
 def http(server, world):  # noqa: ARG001
     headers = {"Authorization": f"Bearer {server.token()}"}
-    with httpx2.Client(base_url=server.url, headers=headers, timeout=30) as client:
+    with Client(base_url=server.url, headers=headers, timeout=30) as client:
         yield client
 
 

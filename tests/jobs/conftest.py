@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from tables import empty
 
 from crm.core import migrations
 from crm.core.database import Database
@@ -79,10 +80,8 @@ def jobs_url(postgres):
 def jobs_db(jobs_url):
     """A plain connection, over empty queues."""
     with psycopg.connect(jobs_url, autocommit=True, row_factory=dict_row) as connection:
-        connection.execute(
-            "TRUNCATE procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers, procrastinate_events, "
-            "event_followers, events, journal CASCADE"
-        )
+        queues = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
+        empty(connection, *queues, "event_followers", "events", "journal", restart_identity=False)
         yield connection
 
 

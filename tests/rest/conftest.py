@@ -4,8 +4,8 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
-import httpx2
 import pytest
+from http_client import AsyncClient
 from rest_client import TASKS, Live
 from servers import Server
 from websockets.asyncio.client import connect
@@ -31,7 +31,7 @@ def working(database_url, tmp_path_factory):
 async def api(server, db):  # noqa: ARG001
     """REST, signed in as an admin; nothing works on what is created."""
     headers = {"Authorization": f"Bearer {server.token()}"}
-    async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as found:
         yield found
 
 
@@ -39,7 +39,7 @@ async def api(server, db):  # noqa: ARG001
 async def busy(working, db):  # noqa: ARG001
     """REST, signed in as an admin; what is created is done."""
     headers = {"Authorization": f"Bearer {working.token()}"}
-    async with httpx2.AsyncClient(base_url=working.url, headers=headers, timeout=30) as found:
+    async with AsyncClient(base_url=working.url, headers=headers, timeout=30) as found:
         yield found
 
 

@@ -6,6 +6,7 @@ import time
 import httpx2
 import psycopg
 import pytest
+from http_client import AsyncClient
 from psycopg import sql
 from rest_client import ECHO, NOBODY, TASKS, refused
 from servers import Server
@@ -307,7 +308,7 @@ class TestHealth:
     async def test_is_read_once_a_second_however_many_ask(self, server, create, health, database_url, db):
         """While the table is locked a read waits, so that they can be counted."""
         await create()
-        async with httpx2.AsyncClient(base_url=server.url, timeout=20) as nobody:
+        async with AsyncClient(base_url=server.url, timeout=20) as nobody:
             await asyncio.sleep(1.1)  # what was read before is forgotten
             with psycopg.connect(database_url) as connection:
                 connection.execute("LOCK TABLE ai_tasks IN ACCESS EXCLUSIVE MODE")
@@ -331,7 +332,7 @@ class TestHealth:
         try:
             with psycopg.connect(base, autocommit=True) as connection:
                 connection.execute(sql.SQL("DROP DATABASE short_lived WITH (FORCE)"))
-            async with httpx2.AsyncClient(base_url=server.url, timeout=20) as nobody:
+            async with AsyncClient(base_url=server.url, timeout=20) as nobody:
                 found = await nobody.get(f"{TASKS}/health")
             assert (found.status_code, found.json()) == (503, {"status": "down"})
         finally:
@@ -340,7 +341,7 @@ class TestHealth:
 
 class TestNobody:
     async def test_gets_anything_but_the_health(self, server, db):  # noqa: ARG002
-        async with httpx2.AsyncClient(base_url=server.url) as nobody:
+        async with AsyncClient(base_url=server.url) as nobody:
             for method, path in [
                 ("GET", f"{TASKS}/queue/status"),
                 ("GET", f"{TASKS}/statistics/summary"),

@@ -2,7 +2,7 @@
 
 import asyncio
 
-import httpx2
+from http_client import AsyncClient
 from rest_client import ECHO, TASKS, refused
 
 
@@ -57,7 +57,7 @@ class TestHealth:
         assert (health["provider"]["provider"], health["provider"]["healthy"]) == ("playbook", True)
 
     async def test_strangers_see_the_word_alone(self, working, db):  # noqa: ARG002
-        async with httpx2.AsyncClient(base_url=working.url) as nobody:
+        async with AsyncClient(base_url=working.url) as nobody:
             found = await nobody.get(f"{TASKS}/health")
             assert (found.status_code, found.json()) == (200, {"status": "ok"})
             assert (await nobody.head(f"{TASKS}/health")).status_code == 200

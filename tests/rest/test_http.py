@@ -5,9 +5,9 @@ import json
 import socket
 import time
 
-import httpx2
 import psycopg
 import pytest
+from http_client import AsyncClient
 from rest_client import ECHO, NOBODY, TASKS, refused
 from servers import Server
 
@@ -363,13 +363,13 @@ def local(database_url, db, tmp_path):  # noqa: ARG001  (the local admin must ou
 
 class TestLocally:
     async def test_no_token_is_needed(self, local):
-        async with httpx2.AsyncClient(base_url=local.url) as nobody:
+        async with AsyncClient(base_url=local.url) as nobody:
             created = await nobody.post(TASKS, json=ECHO)
             assert created.status_code == 201
             assert (await nobody.put(created.headers["location"] + "/cancel")).json()["status"] == "CANCELLED"
 
     async def test_but_for_the_change_by_get(self, local):
-        async with httpx2.AsyncClient(base_url=local.url) as nobody:
+        async with AsyncClient(base_url=local.url) as nobody:
             place = (await nobody.post(TASKS, json=ECHO)).headers["location"]
             await nobody.put(place + "/cancel")
             error = refused(await nobody.get(place + "/retry"), 401, "UNAUTHENTICATED")
@@ -377,6 +377,6 @@ class TestLocally:
             assert (await nobody.get(place)).json()["status"] == "CANCELLED"
 
     async def test_a_name_that_leads_elsewhere_does_not_lead_here(self, local):
-        async with httpx2.AsyncClient(base_url=local.url) as nobody:
+        async with AsyncClient(base_url=local.url) as nobody:
             refused(await nobody.get(TASKS, headers={"Host": "evil.example"}), 403, "FORBIDDEN")
             refused(await nobody.get(TASKS, headers={"Sec-Fetch-Site": "cross-site"}), 403, "FORBIDDEN")
