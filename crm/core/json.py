@@ -12,24 +12,12 @@ from sqlalchemy import (
     func,
     literal_column,
 )
-from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from crm.core.model import EnumText
 
-
-class _ConstantsInline(PGCompiler_psycopg):
-    """Binds only what varies: a constant in an expression becomes part of the text, so that plans can use it."""
-
-    def visit_bindparam(self, bindparam: Any, **options: Any) -> str:  # type: ignore[override]
-        if not bindparam.required:
-            options["literal_binds"] = True
-        return super().visit_bindparam(bindparam, **options)  # type: ignore[no-any-return, no-untyped-call]
-
-
 # $1-style parameters: what libpq takes as it is.
 DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-CONSTANTS_INLINE: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-CONSTANTS_INLINE.statement_compiler = _ConstantsInline
 _RFC3339: Final[ColumnElement[str]] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 _CENTS: Final = 2
 _UTC: Final[ColumnElement[str]] = literal_column("'UTC'")

@@ -21,7 +21,7 @@ from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
-from crm.core.visibility import viewer_values, visible, with_deleted
+from crm.core.visibility import compiled, viewer_values, with_deleted
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
 
 M = TypeVar("M", bound=Model)
@@ -108,10 +108,10 @@ class Unit:
 
     async def rows(self, statement: Any) -> list[dict[str, Any]]:
         """The rows of any statement, in the transaction."""
-        compiled = visible(statement).compile(dialect=DIALECT)
-        given = {**compiled.params, **viewer_values(self.viewer)}
-        params = [encode(given[name]) for name in compiled.positiontup or ()]
-        result = (await self._run([(_once(str(compiled)), params)]))[0]
+        found = compiled(statement)
+        given = {**found.params, **viewer_values(self.viewer)}
+        params = [encode(given[name]) for name in found.positiontup or ()]
+        result = (await self._run([(_once(str(found)), params)]))[0]
         return _rows(result, self._wire)
 
     async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
@@ -310,7 +310,7 @@ def _insert(
     source = f"VALUES ({values})"
     if within is not None:
         number = names.index(_reference(model, within)) + 2
-        living = visible(select(_table(within).c.id)).compile(dialect=DIALECT)
+        living = compiled(select(_table(within).c.id))
         key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
     fields = [_field(table, name, before=False, after=True) for name in names if name not in model.unlogged]

@@ -1,33 +1,34 @@
-"""Which rows exist for a viewer: one policy per model, added to finished statements wherever the model stands."""
+"""Which rows exist for a viewer: one policy per model, added wherever the model stands in a statement."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import (
-    Alias,
     Boolean,
     ColumnElement,
+    Dialect,
     FromClause,
     Join,
     Select,
-    Subquery,
     Table,
     Uuid,
     bindparam,
     exists,
+    literal_column,
     or_,
     select,
 )
-from sqlalchemy.sql import visitors
+from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ClauseElement
 from sqlalchemy.sql.operators import and_ as and_operator
 from sqlalchemy.sql.operators import eq
+from sqlalchemy.sql.selectable import FromClauseAlias, FromGrouping
 
 from crm.core.identity import Role, Viewer
 from crm.core.model import Model
-
-S = TypeVar("S", bound=ClauseElement)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def policy(  # noqa: PLR0913  (all but the model are alternatives)
     table = model.__table__
     assert isinstance(table, Table)
     _POLICIES[table.name] = (table, Policy(own, belongs_to, by, owner, admins_only))
+    if "WHERE" not in str(compiled(select(table))):
+        msg = "SQLAlchemy renders a SELECT in another way than before: `_Guarded` does not reach it"
+        raise RuntimeError(msg)
 
 
 def viewer_values(viewer: Viewer) -> dict[str, object]:
@@ -82,53 +86,60 @@ def with_deleted(statement: Select[Any]) -> Select[Any]:
     return statement.execution_options(crm_with_deleted=True)
 
 
-def visible(statement: S, outer: FromClause | None = None) -> S:
-    """The statement with every model's policy in it, at any depth.
+class _Guarded(PGCompiler_psycopg):
+    """Adds the policies of the models in a SELECT's FROM while that SELECT is rendered.
 
-    `outer` is what the statement is correlated to: finished already, so left alone.
+    SQLAlchemy knows just then which of its tables are the SELECT's own and which belong to an enclosing one, and each
+    SELECT of a statement, however deep, is rendered once: the work grows with the statement, and no SELECT is missed.
     """
-    found: S = _visible(statement, frozenset(), outer)
+
+    def _compose_select_body(
+        self,
+        text: str,
+        statement: Select[Any],
+        state: object,
+        columns: Sequence[str],
+        froms: Sequence[FromClause],
+        *rest: object,
+    ) -> str:
+        guarded = _guarded(statement, froms)
+        found: str = super()._compose_select_body(text, guarded, state, columns, froms, *rest)  # type: ignore[no-untyped-call]
+        return found
+
+
+class _ConstantsInline(_Guarded):
+    """Binds only what varies: a constant in an expression becomes part of the text, so that plans can use it."""
+
+    def visit_bindparam(self, bindparam: Any, **options: Any) -> str:  # type: ignore[override]
+        if not bindparam.required:
+            options["literal_binds"] = True
+        return super().visit_bindparam(bindparam, **options)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _dialect(compiler: type[PGCompiler_psycopg]) -> Dialect:
+    dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    dialect.statement_compiler = compiler
+    return dialect
+
+
+_GUARDED: Final = _dialect(_Guarded)
+_GUARDED_INLINE: Final = _dialect(_ConstantsInline)
+
+
+def compiled(statement: ClauseElement, *, constants_inline: bool = False) -> SQLCompiler:
+    """The statement as SQL with every model's policy in it, at any depth."""
+    found = statement.compile(dialect=_GUARDED_INLINE if constants_inline else _GUARDED)
+    assert isinstance(found, SQLCompiler)
     return found
 
 
-def _visible(statement: Any, enclosing: frozenset[FromClause], outer: FromClause | None = None) -> Any:
-    inside = enclosing
-    if isinstance(statement, Select):
-        inside = enclosing | {table for final in statement.get_final_froms() for table, _ in _tables(final)}
-
-    def inner(element: Any, **_: object) -> Any:
-        if outer is not None and (element is outer or getattr(element, "table", None) is outer):
-            return element
-        if isinstance(element, Subquery):
-            _refuse_same_table(element, inside)
-        if element is not statement and isinstance(element, Select):
-            return _visible(element, inside, outer)
-        return None
-
-    statement = visitors.replacement_traverse(statement, {}, inner)
-    return _guarded(statement, enclosing) if isinstance(statement, Select) else statement
-
-
-def _refuse_same_table(source: Subquery, enclosing: frozenset[FromClause]) -> None:
-    """A table in FROM and again in a FROM-subquery cannot be told from a correlated one: it has to be an alias."""
-    inner = source.element
-    if not isinstance(inner, Select):
-        return
-    correlated = set(inner._correlate or ())  # noqa: SLF001  (no public way to read it)
-    tables = {table for final in inner.get_final_froms() for table, _ in _tables(final)}
-    for table in (tables & enclosing) - correlated:
-        msg = f"{table}: use an alias in the subquery; its policy could not be told from the enclosing one's"
-        raise TypeError(msg)
-
-
-def _guarded(statement: Select[Any], enclosing: frozenset[FromClause]) -> Select[Any]:
+def _guarded(statement: Select[Any], froms: Sequence[FromClause]) -> Select[Any]:
     if statement.get_execution_options().get("crm_with_deleted"):
         return statement
     conditions = [
         condition
-        for final in statement.get_final_froms()
-        for table, optional in _tables(final)
-        if table not in enclosing
+        for source in froms
+        for table, optional in _tables(source)
         for condition in _conditions(table, statement, optional=optional)
     ]
     return statement.where(*conditions) if conditions else statement
@@ -136,16 +147,25 @@ def _guarded(statement: Select[Any], enclosing: frozenset[FromClause]) -> Select
 
 def _tables(source: FromClause, *, optional: bool = False) -> Iterator[tuple[FromClause, bool]]:
     """The tables (or their aliases) in a FROM element; `optional` is the far side of an outer join."""
-    if isinstance(source, Join):
-        yield from _tables(source.left, optional=optional)
-        yield from _tables(source.right, optional=optional or source.isouter)
-    elif isinstance(source, Table) or (isinstance(source, Alias) and isinstance(source.element, Table)):
+    if isinstance(source, FromGrouping):
+        yield from _tables(source.element, optional=optional)
+    elif isinstance(source, Join):
+        yield from _tables(source.left, optional=optional or source.full)
+        yield from _tables(source.right, optional=optional or source.isouter or source.full)
+    elif _table(source) is not None:
         yield source, optional
 
 
+def _table(source: Any) -> Table | None:
+    """The table that a FROM element is, whatever it is called there; a subquery is none."""
+    while isinstance(source, FromClauseAlias):
+        source = source.element
+    return source if isinstance(source, Table) else None
+
+
 def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -> Iterator[ColumnElement[bool]]:
-    table = source.element if isinstance(source, Alias) else source
-    assert isinstance(table, Table)
+    table = _table(source)
+    assert table is not None
     found = _POLICIES.get(table.name)
     if found is None:
         return
@@ -161,13 +181,14 @@ def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -
     if rule.owner:
         yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), admin)
     if rule.belongs_to is not None and not _joined_to_owner(source, rule, statement):
-        owner = rule.belongs_to.__table__.alias()
-        yield exists(
-            _visible(
-                select(1).where(owner.c.id == source.c[rule.by]).correlate(source),
-                frozenset({source}),
-            )
-        )
+        owner = _owners(rule.belongs_to)
+        yield exists(select(literal_column("1")).where(owner.c.id == source.c[rule.by]).correlate(source))
+
+
+@cache
+def _owners(model: type[Model]) -> FromClause:
+    """The rows that others belong to: one alias wherever it is asked whether they show."""
+    return model.__table__.alias()
 
 
 def _joined_to_owner(source: FromClause, rule: Policy, statement: Select[Any]) -> bool:

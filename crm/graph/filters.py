@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, ClassVar, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import strawberry
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    FromClause,
     Select,
     and_,
     cast,
@@ -206,32 +208,38 @@ def says_nothing(where: Where) -> bool:
     return all(getattr(where, field.name) in (UNSET, None) for field in fields(where))  # type: ignore[arg-type]
 
 
-def condition(row: Any, where: Where) -> ColumnElement[bool]:
-    """A filter as a condition on a row's columns."""
+def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
+    """A filter as a condition on a row's columns; `depth` counts the edges that lead to it."""
     found: list[ColumnElement[bool]] = []
     for name in (field.name for field in fields(where)):  # type: ignore[arg-type]
         value = getattr(where, name)
         if value is UNSET or value is None:
             continue
         if name == "and_":
-            found.append(and_(true(), *(condition(row, each) for each in value)))
+            found.append(and_(true(), *(condition(row, each, depth) for each in value)))
         elif name == "or_":
-            found.append(or_(false(), *(condition(row, each) for each in value)))
+            found.append(or_(false(), *(condition(row, each, depth) for each in value)))
         elif name == "not_":
-            found.append(not_(func.coalesce(condition(row, value), false())))
+            found.append(not_(func.coalesce(condition(row, value, depth), false())))
         elif name in where.relations:
-            found.append(_across(row, where.relations[name], value))
+            found.append(_across(row, where.relations[name], value, depth))
         else:
             found.append(_compared(row[name], value))
     return and_(true(), *found)
 
 
-def _across(row: Any, relation: Relation, value: Any) -> ColumnElement[bool]:
-    other = relation.model().__table__.alias()
+@cache
+def _alias(table: FromClause, _depth: int) -> FromClause:
+    """The rows that a condition across so many edges is about: one alias for all such conditions, side by side."""
+    return table.alias()
+
+
+def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnElement[bool]:
+    other = _alias(relation.model().__table__, depth)
     tie = relation.on(row, other.c)
 
     def some(where: Where, *, holds: bool = True) -> ColumnElement[bool]:
-        inner = condition(other.c, where)
+        inner = condition(other.c, where, depth + 1)
         if not holds:
             inner = not_(func.coalesce(inner, false()))
         return exists(select(literal_column("1")).select_from(other).where(tie, inner).correlate_except(other))

@@ -14,8 +14,7 @@ from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select
 
 from crm.core import errors
 from crm.core.identity import Role, Viewer
-from crm.core.json import CONSTANTS_INLINE
-from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN
+from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN, compiled
 from crm.core.wire import Params, Statement, encode
 from crm.graph.arguments import SQL_TYPES, Argument, Binds, placed, shape_of
 from crm.graph.declare import DEFAULT_PAGE
@@ -118,11 +117,9 @@ class Shaped:
         built = self._build(Compiler(given))
         if not isinstance(built, Select):
             built = select(*(column.label(f"k{number}") for number, column in enumerate(built)))
-        compiled = built.compile(dialect=CONSTANTS_INLINE)
-        order = tuple(
-            _FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in compiled.positiontup or ()
-        )
-        return Prepared(Statement(str(compiled)), order)
+        found = compiled(built, constants_inline=True)
+        order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
+        return Prepared(Statement(str(found)), order)
 
 
 def _takes_arguments(one: Selected) -> bool:

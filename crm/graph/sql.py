@@ -26,7 +26,6 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
-from crm.core.visibility import visible
 from crm.graph.declare import MAX_ROWS
 from crm.graph.ordering import Key, beyond, cursor, keys_of, not_a_cursor
 from crm.graph.selection import Selected
@@ -75,7 +74,7 @@ class Compiler:
         assert field.shape.declaration is not None
         found = field.shape.declaration.first
         statement = found(**self._given[field].keywords) if found is not None else None
-        return None if statement is None else self._one(field, visible(statement, None))
+        return None if statement is None else self._one(field, statement)
 
     def record(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
         """One row of `rows` as a JSON object."""
@@ -97,7 +96,7 @@ class Compiler:
             return _shown(rows.c[shape.python_name], shape)
         assert shape.declaration is not None
         if shape.kind == "computed":
-            value = visible(_correlated(shape.declaration.function(rows.c), rows), rows)
+            value = _correlated(shape.declaration.function(rows.c), rows)
             return _shown(value, shape) if field.kind is None else self._document(field, value, rows)
         return self._edge(field, rows.c, rows)
 
@@ -108,24 +107,24 @@ class Compiler:
         if outer is not None:
             statement = statement.correlate(outer)
         if shape.kind in ("one", "pulse"):
-            return self._one(field, visible(statement, outer))
+            return self._one(field, statement)
         if shape.kind == "many":
-            return self._many(field, statement, given, outer)
-        return self._connection(field, statement, given, outer)
+            return self._many(field, statement, given)
+        return self._connection(field, statement, given)
 
     def _one(self, field: Selected, statement: Select[Any]) -> ColumnElement[Any]:
         rows = statement.subquery(self._name("q"))
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         return self._records(fields, rows, many=False).scalar_subquery()
 
-    def _many(self, field: Selected, statement: Any, given: Given, outer: FromClause | None) -> ColumnElement[Any]:
+    def _many(self, field: Selected, statement: Any, given: Given) -> ColumnElement[Any]:
         assert field.shape is not None
         if given.offset is not None:
             statement = statement.offset(given.offset)
         unlimited = given.limit is None and "limit" in field.shape.arguments
         most = literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit
         statement = statement if most is None else statement.limit(most)
-        rows = visible(statement, outer).subquery(self._name("q"))
+        rows = statement.subquery(self._name("q"))
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         found = self._records(fields, rows, many=True)
         value: ColumnElement[Any] = func.coalesce(found.selected_columns[0], _EMPTY)
@@ -183,7 +182,6 @@ class Compiler:
         field: Selected,
         statement: Select[Any],
         given: Given,
-        outer: FromClause | None,
     ) -> ColumnElement[Any]:
         paging = given.paging
         assert paging is not None
@@ -199,9 +197,9 @@ class Compiler:
             .limit(paging.size + literal_column("1", Integer))
             .add_columns(cursor(keys, paging.bound_to).label("__cursor"))
         )
-        rows = visible(page, outer).subquery(self._name("q"))
+        rows = page.subquery(self._name("q"))
         shown = self._page(field, rows)
-        total = select(func.count()).select_from(visible(statement.order_by(None), outer).subquery(self._name("q")))
+        total = select(func.count()).select_from(statement.order_by(None).subquery(self._name("q")))
         return self._page_object(field, shown, paging, total).scalar_subquery()
 
     def _page(self, field: Selected, rows: FromClause) -> FromClause:

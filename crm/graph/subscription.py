@@ -29,7 +29,7 @@ from crm.core import errors
 from crm.core.events import Event, Xid8
 from crm.core.feed import LOOK_SECONDS, Feed, Position
 from crm.core.identity import Role, Viewer
-from crm.core.visibility import is_personal, visible
+from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.latest import Pulse
@@ -105,7 +105,7 @@ class Stream:
         safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
         after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
         events = compiler.statement(self.root, *after, safe)
-        rows = visible(events.limit(literal_column(str(_BATCH)))).subquery("q0")
+        rows = events.limit(literal_column(str(_BATCH))).subquery("q0")
         other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
         place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
         xid, key = place[0].label("xid"), place[1].label("id")

@@ -14,7 +14,7 @@ from crm.core.identity import Viewer
 from crm.core.json import DIALECT
 from crm.core.model import Model
 from crm.core.unit import Step
-from crm.core.visibility import visible, with_deleted
+from crm.core.visibility import with_deleted
 from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
@@ -126,7 +126,7 @@ def _by_ids(slot: Selected) -> Any:
         statement: Select[Any] = with_deleted(select(model).where(key == func.any(ids))).order_by(
             func.array_position(ids, key)
         )
-        rows = visible(statement).subquery("q0")
+        rows = statement.subquery("q0")
         shown = compiler.record(children, name, rows)
         return [select(func.json_agg(shown)).select_from(rows).scalar_subquery()]
 

@@ -21,7 +21,6 @@ from sqlalchemy import (
     type_coerce,
     union_all,
 )
-from sqlalchemy.orm import aliased
 
 from crm.core.model import CASE_COLLATION
 from crm.interactions.model import Interaction
@@ -112,7 +111,7 @@ def _leads(text: Any) -> Select[Any]:
 def _lead_tiers(text: Any) -> list[Select[Any]]:
     """Which leads match, and how well; each tier by an index of its own."""
     # An alias: rows of their own, so that the policy (and with it the partial indexes) holds before the limit.
-    lead: Any = aliased(Lead)
+    lead: Any = Lead.__table__.alias().c
     document = _lead_document(lead)
     starts = _matches(document, text, _STARTS)
     address = func.lower(collate(lead.email, CASE_COLLATION)) == func.lower(collate(func.btrim(text), CASE_COLLATION))
