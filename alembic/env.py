@@ -1,7 +1,7 @@
 """Alembic's entry: `crm migrate` calls it with the database's URL."""
 
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Connection, create_engine, event, pool
 
 from crm import models
 from crm.core.database import sqlalchemy_url
@@ -23,6 +23,14 @@ def ours(name: str | None, kind: str, _: object) -> bool:
 
 
 engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
+
+
+@event.listens_for(engine, "begin")
+def take_your_time(connection: Connection) -> None:
+    """A revision may read or build for longer than a request may take, which the role's settings bound."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+
 with engine.connect() as connection:
     context.configure(
         connection=connection,

@@ -8,12 +8,20 @@ down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
 
+# `crm migrate` runs each direction again when it could not get a lock within a second: no statement may depend on a
+# part of it that was undone. An index on a table that grows is built beside its writers, in a revision of its own:
+#
+#     with op.get_context().autocommit_block():
+#         op.execute("SET statement_timeout = 0")
+#         op.execute("DROP INDEX CONCURRENTLY IF EXISTS leads_city_idx")  # what a build that failed left behind
+#         op.create_index("leads_city_idx", "leads", ["city"], postgresql_concurrently=True)
+
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     ${downgrades if downgrades else "pass"}

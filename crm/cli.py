@@ -20,7 +20,7 @@ import structlog
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from crm.core import errors, migrations
 from crm.core.embedded import EmbeddedPostgres
@@ -344,10 +344,20 @@ def _migrate(url: str) -> None:
     with _progress("Migrating") as progress:
         bar = progress.add_task("Migrating", total=len(behind))
         try:
-            migrations.upgrade(url, lambda title: progress.update(bar, advance=1, description=title))
+            migrations.upgrade(
+                url,
+                on_revision=lambda title: progress.update(bar, advance=1, description=title),
+                on_wait=lambda reason: _say_what_holds_up(progress, bar, reason),
+            )
         except Exception as error:  # noqa: BLE001
             _fail(f"The migration failed and was undone: {_first_line(error)}")
         progress.update(bar, description="Migrating")
+
+
+def _say_what_holds_up(progress: Progress, bar: TaskID, reason: str) -> None:
+    progress.update(bar, description=f"Migrating ({reason})")
+    if not console.is_terminal:  # a bar is drawn when it is done
+        console.print(f"  Migrating: {reason}", highlight=False)
 
 
 def _load_demo(url: str, leads: int) -> None:

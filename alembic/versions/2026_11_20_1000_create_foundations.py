@@ -56,7 +56,7 @@ INSERT INTO users (email, name, role) VALUES
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute(COLLATION)
     op.execute(RAISE_TOO_LARGE)
     op.execute(RAISE_CURSOR_EXPIRED)
@@ -142,7 +142,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.drop_table("users")
     op.drop_table("events")
     op.drop_table("event_epoch")

@@ -126,7 +126,7 @@ FUNCTIONS = {
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     for function in FUNCTIONS.values():
         op.execute(sa.text(function.replace(":", r"\:")))
     op.create_index(
@@ -159,7 +159,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute("DROP FUNCTION crm_similar_leads(text)")
     op.execute("DROP INDEX IF EXISTS leads_similar_idx")
     op.drop_index("interactions_search_idx", "interactions")

@@ -36,7 +36,7 @@ END $$
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.get_bind().exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))
     # Their rows live for seconds: vacuum them often.
     for table in ("procrastinate_jobs", "procrastinate_events"):
@@ -60,6 +60,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.drop_table("event_followers")
     op.execute(DROP_PROCRASTINATE)

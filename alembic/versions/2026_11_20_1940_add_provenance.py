@@ -13,7 +13,7 @@ LEAD_COLUMNS = ("summary_source", "summary_model", "summary_prompt_version", "su
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     _create_generations()
     _extend_tasks()
     for name in ("summary_source", "summary_model", "summary_prompt_version", "summary_hash"):
@@ -69,7 +69,9 @@ def _extend_tasks() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
+    # The other indexes go with their columns.
+    op.drop_index("tasks_generated_created_at_idx", "tasks")
     for name in reversed(TASK_COLUMNS):
         op.drop_column("tasks", name)
     for name in reversed(LEAD_COLUMNS):

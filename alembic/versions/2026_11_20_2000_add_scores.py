@@ -13,7 +13,7 @@ FILLFACTOR = 60
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),
@@ -27,7 +27,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute("ALTER TABLE leads RESET (fillfactor)")
     op.drop_index("leads_score_calculated_at_idx", "leads")
     op.create_index("leads_score_calculated_at_idx", "leads", ["score_calculated_at"])

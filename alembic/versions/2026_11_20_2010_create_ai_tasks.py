@@ -25,7 +25,7 @@ def number(name: str, kind: sa.types.TypeEngine, default: str = "0") -> sa.Colum
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.create_table(
         "ai_tasks",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -143,7 +143,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.drop_index("ai_calls_ai_task_attempt_id_idx", "ai_calls")
     op.drop_column("ai_calls", "ai_task_attempt_id")
     op.drop_table("ai_task_days")

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.add_column("generations", sa.Column("ai_task_id", sa.Uuid(), nullable=True))
     op.create_index(
         "generations_ai_task_id_idx",
@@ -21,6 +21,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.drop_index("generations_ai_task_id_idx", "generations")
     op.drop_column("generations", "ai_task_id")

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.add_column("ai_tasks", sa.Column("stopped_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("ai_tasks", sa.Column("fingerprint", sa.Text(), nullable=True))
     op.add_column("ai_tasks", sa.Column("losses", sa.Integer(), server_default=sa.text("0"), nullable=False))
@@ -46,7 +46,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.drop_index("ai_calls_of_ai_tasks_idx", "ai_calls")
     op.drop_column("ai_task_days", "ran")
     op.drop_column("ai_task_days", "waited")

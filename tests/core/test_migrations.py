@@ -1,6 +1,10 @@
 """Migrations against a database of their own: both ways, and what the models say."""
 
 import io
+import shutil
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -10,7 +14,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from crm.core import migrations
+from crm.core.analyze import NEVER_ANALYZED, names
 from crm.core.embedded import create_database
+from crm.demo.load import load
 
 SCRIPTS = Path(migrations.__file__).resolve().parents[2] / "alembic"
 REVISIONS = sorted(SCRIPTS.glob("versions/*.py"))
@@ -44,10 +50,44 @@ def _left_over(url):
     return relations + functions + collations
 
 
+def _shape(url):
+    """Every table, column, index and constraint, as PostgreSQL describes them."""
+    with psycopg.connect(url) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns "
+            "WHERE table_schema = 'public'"
+        ).fetchall()
+        indexes = connection.execute("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'").fetchall()
+        constraints = connection.execute(
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace"
+        ).fetchall()
+    return sorted(map(str, columns)) + sorted(map(str, indexes)) + sorted(map(str, constraints))
+
+
+def _in_order():
+    """The revisions, oldest first."""
+    return list(reversed(list(ScriptDirectory(str(SCRIPTS)).walk_revisions())))
+
+
 class TestMigrations:
-    def test_go_up_down_to_nothing_and_up_again(self, empty_database):
+    def test_go_up_and_down_and_up_again_one_by_one(self, empty_database):
+        """Down and up again is the same as up, at each revision."""
+        config = _config(empty_database)
+        for revision in _in_order():
+            command.upgrade(config, revision.revision)
+            there = _shape(empty_database)
+            migrations.downgrade(empty_database, revision.down_revision or "base")
+            command.upgrade(config, revision.revision)
+            assert _shape(empty_database) == there, revision.revision
+        assert migrations.pending(empty_database) == []
+
+    def test_go_down_one_by_one_with_data(self, empty_database):
         migrations.upgrade(empty_database)
-        migrations.downgrade(empty_database, "base")
+        with psycopg.connect(empty_database) as connection:
+            load(connection, 50)
+        for revision in reversed(_in_order()):
+            migrations.downgrade(empty_database, revision.down_revision or "base")
         assert _left_over(empty_database) == []
         migrations.upgrade(empty_database)
         assert migrations.pending(empty_database) == []
@@ -62,5 +102,115 @@ class TestMigrations:
     @pytest.mark.parametrize("revision", REVISIONS, ids=lambda path: path.stem)
     def test_do_not_wait_long_for_locks(self, revision):
         upgrade, downgrade = revision.read_text().split("def downgrade")
-        assert "SET LOCAL lock_timeout" in upgrade.split("def upgrade")[1]
-        assert "SET LOCAL lock_timeout" in downgrade
+        assert "SET LOCAL lock_timeout = '1s'" in upgrade.split("def upgrade")[1]
+        assert "SET LOCAL lock_timeout = '1s'" in downgrade
+
+    def test_leave_no_table_without_statistics(self, empty_database):
+        head = _in_order()[-1]
+        migrations.upgrade(empty_database)
+        with psycopg.connect(empty_database) as connection:
+            connection.execute("INSERT INTO leads (first_name, last_name) VALUES ('Åsa', 'Ek')")
+        migrations.downgrade(empty_database, head.down_revision)
+        migrations.upgrade(empty_database)
+        with psycopg.connect(empty_database) as connection:
+            assert names(connection, NEVER_ANALYZED) == []
+            assert connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'leads'").fetchone() == (1,)
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """A copy of the revisions, to add one to."""
+    copy = tmp_path / "alembic"
+    shutil.copytree(SCRIPTS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrations, "_SCRIPTS", copy)
+
+    def add(upgrade, *, concurrently=False):
+        config = Config(stdout=io.StringIO())
+        config.set_main_option("script_location", str(copy))
+        command.revision(config, message="Add one more", rev_id="9999_test")
+        (path,) = copy.glob("versions/9999_test*.py")
+        text = path.read_text()
+        if concurrently:
+            upgrade = "\n".join(line.removeprefix("#") for line in text.splitlines() if line.startswith("#     "))
+            upgrade = upgrade.replace("leads_city_idx", "leads_location_idx").replace('"city"', '"location"').strip()
+        path.write_text(text.replace("    pass", f"    {upgrade}", 1))
+
+    return add
+
+
+@contextmanager
+def transaction(url, statement):
+    """Somebody's open transaction."""
+    with psycopg.connect(url, application_name="a long report") as connection:
+        connection.execute(statement)
+        yield connection
+
+
+READ = "SELECT count(*) FROM leads"
+WRITE = "INSERT INTO leads (first_name, last_name) VALUES ('Åsa', 'Ek')"
+ADD_COLUMN = 'op.add_column("leads", sa.Column("city", sa.Text()))'
+
+
+class TestAMigrationThatOthersHoldUp:
+    def test_gives_way_and_tries_again_until_they_are_done(self, empty_database, scripts):
+        migrations.upgrade(empty_database)
+        scripts(ADD_COLUMN)
+        reasons, longest = [], []
+        with transaction(empty_database, READ) as report:
+            migrating = threading.Thread(
+                target=migrations.upgrade, args=(empty_database,), kwargs={"on_wait": reasons.append}
+            )
+            migrating.start()
+            while len(reasons) < 2:  # each time it gives way, others get through
+                before = time.monotonic()
+                with psycopg.connect(empty_database, autocommit=True) as other:
+                    other.execute(READ)
+                longest.append(time.monotonic() - before)
+                time.sleep(0.05)
+            report.rollback()
+        migrating.join(60)
+        assert migrations.pending(empty_database) == []
+        assert "a long report" in reasons[-1]
+        assert max(longest) < 5  # a second, were it not for a slow machine
+
+    def test_says_in_the_end_who_was_in_the_way(self, empty_database, scripts):
+        migrations.upgrade(empty_database)
+        scripts(ADD_COLUMN)
+        with (
+            transaction(empty_database, READ),
+            pytest.raises(migrations.Blocked, match=r"2 s: process \d+ \(a long rep"),
+        ):
+            migrations.upgrade(empty_database, patience=2)
+        assert migrations.pending(empty_database) == ["9999_test"]
+
+    def test_may_take_longer_than_a_request(self, empty_database, scripts):
+        migrations.upgrade(empty_database)
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute("ALTER ROLE CURRENT_USER IN DATABASE migrated SET statement_timeout = '500ms'")
+        scripts('op.execute("SELECT pg_sleep(1)")')
+        migrations.upgrade(empty_database)
+        assert migrations.pending(empty_database) == []
+
+    def test_builds_an_index_beside_a_writer(self, empty_database, scripts):
+        """As the template says how; what an earlier try left behind goes."""
+        migrations.upgrade(empty_database)
+        scripts(None, concurrently=True)
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute("CREATE INDEX leads_location_idx ON leads (location)")
+            connection.execute(
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'leads_location_idx'::regclass"
+            )
+        migrating = threading.Thread(target=migrations.upgrade, args=(empty_database,))
+        with transaction(empty_database, WRITE) as writer:
+            migrating.start()
+            for _ in range(20):
+                with psycopg.connect(empty_database, autocommit=True) as other:
+                    other.execute("SET lock_timeout = '5s'")
+                    other.execute(WRITE)
+                time.sleep(0.1)
+            assert migrating.is_alive()
+            writer.rollback()
+        migrating.join(60)
+        with psycopg.connect(empty_database) as connection:
+            valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'leads_location_idx'::regclass"
+            assert connection.execute(valid).fetchone() == (True,)

@@ -1,0 +1,50 @@
+"""PostgreSQL's statistics: where a table has none, plans rest on guesses that are wrong by a factor of hundreds.
+
+Autovacuum gathers them within a minute of the first rows. It comes too late for a load in one transaction, for a
+revision that changes many rows, and never by itself after `pg_upgrade` to a version before 18.
+docs/decisions/0035-statistics.md has the measurements.
+"""
+
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+# Tables of ours that hold rows and were never analyzed: no count of rows, or nothing about any column. (An index that
+# is made sets the count; a table that is emptied loses it.)
+NEVER_ANALYZED: Final = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0
+  AND pg_has_role(c.relowner, 'USAGE')
+  AND (c.reltuples = -1
+    OR NOT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = c.relname))
+ORDER BY c.relname
+"""
+_OURS: Final = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0
+  AND pg_has_role(c.relowner, 'USAGE')
+ORDER BY c.relname
+"""
+# Who is at it already does as well.
+ANALYZE: Final = "ANALYZE (SKIP_LOCKED) {}"
+
+
+def analyze_all(url: str) -> None:
+    """Gather statistics of every table that is ours and holds rows. Takes seconds, whatever their size."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for table in names(connection, _OURS):
+            with connection.transaction():
+                connection.execute("SET LOCAL statement_timeout = 0")
+                analyze(connection, table)
+
+
+def analyze(connection: psycopg.Connection[Any], *tables: str) -> None:
+    """Gather statistics of these tables, of what the transaction has not committed yet too."""
+    for table in tables:
+        connection.execute(sql.SQL(ANALYZE).format(sql.Identifier(table)))
+
+
+def names(connection: psycopg.Connection[Any], query: str) -> list[str]:
+    """The names that one of these queries finds."""
+    return [name for (name,) in connection.execute(query.encode()).fetchall()]
