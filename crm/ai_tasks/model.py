@@ -1,9 +1,10 @@
 """AI tasks, their attempts, and the daily totals that stay when they go."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Float, ForeignKey, Index, Numeric, func, text
@@ -63,6 +64,7 @@ class AiTask(Model):
     timeline = "lead_id"
     # Large, or about people: events say that they changed, not what they are.
     unlogged = frozenset({"input", "fingerprint", "result", "lease_token", "lease_expires_at", "job_id"})
+    large: ClassVar[Mapping[str, int]] = {"input": 64 * 1024, "result": 1024 * 1024, "error": 8_000}
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     agent_id: Mapped[str | None]

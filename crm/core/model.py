@@ -119,3 +119,5 @@ class Model(DeclarativeBase):
     derived: ClassVar[frozenset[str]] = frozenset()
     # Columns whose values are in no event.
     unlogged: ClassVar[frozenset[str]] = frozenset()
+    # Columns that may be long, and how many bytes they take at most.
+    large: ClassVar[Mapping[str, int]] = {}

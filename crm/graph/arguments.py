@@ -76,6 +76,7 @@ class Argument:
     label: str  # as the caller spells it
     kind: Any  # the GraphQL input type
     given: Callable[[Mapping[str, Any]], Any]  # the value, from the operation's variables; Undefined if absent
+    names: frozenset[str] = frozenset()  # the variables that it is made of
 
     @classmethod
     def make(cls, name: str, label: str, argument: GraphQLArgument, node: ValueNode | None) -> "Argument":
@@ -85,9 +86,9 @@ class Argument:
         if node is None:
             return cls(name, label, kind, lambda _: default)
         if isinstance(node, VariableNode):
-            return cls(name, label, kind, _from_variable(node, kind, default, label))
+            return cls(name, label, kind, _from_variable(node, kind, default, label), _variables(node))
         if _has_variables(node):
-            return cls(name, label, kind, _evaluator(node, kind))
+            return cls(name, label, kind, _evaluator(node, kind), _variables(node))
         return cls(name, label, kind, _constant(node, kind, label))
 
 
@@ -105,6 +106,17 @@ def _has_variables(node: ValueNode) -> bool:
     if isinstance(node, ObjectValueNode):
         return any(_has_variables(field.value) for field in node.fields or ())
     return isinstance(node, ListValueNode) and any(_has_variables(one) for one in node.values or ())
+
+
+def _variables(node: ValueNode) -> frozenset[str]:
+    if isinstance(node, VariableNode):
+        return frozenset({node.name.value})
+    within: Sequence[ValueNode] = ()
+    if isinstance(node, ObjectValueNode):
+        within = [field.value for field in node.fields or ()]
+    elif isinstance(node, ListValueNode):
+        within = node.values or ()
+    return frozenset().union(*map(_variables, within))
 
 
 def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]:

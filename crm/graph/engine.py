@@ -406,10 +406,4 @@ class Engine:
 
     def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
         """Refuse an operation that may touch too many records."""
-        total = plan.cost(variables)
-        if total > self.settings.max_cost:
-            message = (
-                f"The operation may cost {total:,} points; at most {self.settings.max_cost:,} are allowed. "
-                "Lists multiply: pass smaller limits, or select fewer lists inside lists."
-            )
-            raise errors.TooComplex(message, limit=self.settings.max_cost, what="cost", cost=total)
+        plan.price.check(variables, self.settings.max_cost)

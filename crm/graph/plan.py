@@ -19,6 +19,7 @@ from crm.core.wire import Params, Statement, encode
 from crm.graph.arguments import SQL_TYPES, Argument, Binds, placed, shape_of
 from crm.graph.declare import DEFAULT_PAGE
 from crm.graph.ordering import decode, fingerprint, payload
+from crm.graph.prices import Price
 from crm.graph.selection import Selected
 from crm.graph.shape import allowed
 from crm.graph.sql import Compiler, Given, Paging
@@ -217,45 +218,6 @@ def _kind(one: Selected, name: str) -> Any:
     return next(argument.kind for argument in one.arguments if argument.name == name)
 
 
-# What an operation may cost
-
-
-def cost(field_: Selected, variables: Mapping[str, Any]) -> int:
-    """About how many records a field touches: lists multiply."""
-    shape = field_.shape
-    if shape is None:
-        return 0
-    below = sum(cost(child, variables) for child in field_.children)
-    declaration = shape.declaration
-    if declaration is None:
-        return below
-    own = (
-        declaration.extra_cost({a.name: a.given(variables) for a in field_.arguments}) if declaration.extra_cost else 0
-    )
-    if shape.kind == "python":
-        return own + (declaration.usual_rows if shape.many else 1) * below
-    if shape.kind in ("computed", "one", "stream", "pulse"):
-        return own + 1 + below
-    return own + _rows(field_, variables, declaration.usual_rows) * (1 + below)
-
-
-def _leads_elsewhere(one: Selected) -> bool:
-    """Whether a field reads more than the row it stands on, or costs something by itself."""
-    shape = one.shape
-    if shape is None or shape.declaration is None:
-        return False
-    return shape.kind != "python" or shape.declaration.extra_cost is not None
-
-
-def _rows(field_: Selected, variables: Mapping[str, Any], usual: int) -> int:
-    for argument in field_.arguments:
-        if argument.name in ("limit", "first", "last"):
-            value = argument.given(variables)
-            if isinstance(value, int):
-                return max(value, 0)
-    return usual
-
-
 def forbidden(root: Selected, role: Role) -> errors.Forbidden | None:
     """The error of the first field below (or at) a root that a role may not use."""
     for one in root.walk():
@@ -277,7 +239,7 @@ class Plan:
     large: bool = False  # the last answer was: the next one queues for a slot
 
     def __post_init__(self) -> None:
-        self._costly = [root for root in self.roots if any(_leads_elsewhere(one) for one in root.walk())]
+        self.price = Price(self.roots)
 
     @classmethod
     def of(cls, roots: Sequence[Selected], role: Role) -> "Plan":
@@ -293,7 +255,7 @@ class Plan:
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """About how many records the operation touches."""
-        return sum(cost(root, variables) for root in self._costly)
+        return self.price.of(variables)
 
     def single(self, root: Selected) -> Shaped:
         """One root alone."""

@@ -1,7 +1,7 @@
 """The schema as the engine sees it: each type's fields, and how each becomes SQL."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from graphql import (
@@ -28,6 +28,13 @@ from crm.graph.declare import CHECK, KEY, Connection, Declaration, Edge, PageInf
 
 _PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
 _DOCUMENT: Final = "document"
+_CONNECTION: Final = "connection"
+# How long values may be, in bytes, and from which length on they are long.
+_TEXT_BYTES: Final = 1200
+_JSON_BYTES: Final = 100_000
+_PLAIN_BYTES: Final = 40
+_ELEMENTS: Final = 20
+_LONG: Final = 40_000
 _PLAIN: Final = frozenset({"Int", "Float", "String", "Boolean"})
 
 
@@ -46,6 +53,8 @@ class FieldShape:
     resolver: Any = None
     checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
     member: TypeEngine[Any] | None = None  # of a document: what its JSON becomes
+    most_bytes: int = 0  # of a plain value: how long it may be
+    is_total: bool = False  # a connection's count of all rows
 
     @property
     def kind(self) -> str:
@@ -53,6 +62,11 @@ class FieldShape:
         if self.declaration is not None:
             return self.declaration.kind
         return "column" if self.resolver is None else "python"
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a value may be so long that it has a price of its own."""
+        return self.most_bytes >= _LONG
 
     def check(self, name: str, label: str, value: Any) -> None:
         """Refuse an argument's value if its declaration says so."""
@@ -109,12 +123,14 @@ def _type_shape(kind: GraphQLObjectType) -> TypeShape:
     generic = definition.concrete_of.origin if definition.concrete_of else origin
     part = _DOCUMENT if is_document(origin) else _PARTS.get(generic)
     shape = TypeShape(kind.name, origin, model_of(origin), part)
+    large = shape.model.large if shape.model is not None else {}
     for name, one in kind.fields.items():
-        shape.fields[name] = _field_shape(name, one)
+        found = _field_shape(name, one, large)
+        shape.fields[name] = replace(found, is_total=part == _CONNECTION and found.python_name == "total_count")
     return shape
 
 
-def _field_shape(name: str, one: GraphQLField) -> FieldShape:
+def _field_shape(name: str, one: GraphQLField, large: Mapping[str, int]) -> FieldShape:
     definition = one.extensions["strawberry-definition"]
     declaration = (definition.metadata or {}).get(KEY)
     bare = one.type.of_type if isinstance(one.type, GraphQLNonNull) else one.type
@@ -134,7 +150,15 @@ def _field_shape(name: str, one: GraphQLField) -> FieldShape:
         resolver=declaration.function if declaration and declaration.kind == "python" else None,
         checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
         member=_member(named, many=isinstance(bare, GraphQLList)),
+        most_bytes=large.get(definition.python_name, _most_bytes(named, many=isinstance(bare, GraphQLList))),
     )
+
+
+def _most_bytes(named: GraphQLNamedType, *, many: bool) -> int:
+    """How long a value may be, where its model says nothing: text has 300 characters at most."""
+    if named.name == "JSON":
+        return _JSON_BYTES
+    return (_TEXT_BYTES if named.name == "String" else _PLAIN_BYTES) * (_ELEMENTS if many else 1)
 
 
 def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:

@@ -1,7 +1,9 @@
 """Interactions."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, func, text
@@ -26,6 +28,7 @@ class Interaction(Model):
     __tablename__ = "interactions"
     entity = "interaction"
     timeline = "lead_id"
+    large: ClassVar[Mapping[str, int]] = {"notes": 80_000}
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))

@@ -1,9 +1,10 @@
 """Leads."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, func, text
@@ -50,6 +51,8 @@ class Lead(Model):
             "score_factors",
         }
     )
+
+    large: ClassVar[Mapping[str, int]] = {"summary": 16_000, "tags": 20_000}
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     first_name: Mapped[str]

@@ -1,7 +1,9 @@
 """Tasks."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import ClassVar
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Identity, Index, String, func, text
@@ -40,6 +42,7 @@ class Task(Model):
     __tablename__ = "tasks"
     entity = "task"
     timeline = "lead_id"
+    large: ClassVar[Mapping[str, int]] = {"description": 80_000, "ai_reasoning": 8_000, "dismissed_reason": 4_000}
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     title: Mapped[str] = mapped_column(String(255))

@@ -1,0 +1,111 @@
+"""What an operation is priced at before it runs: conditions, long texts, passes over a table, introspection."""
+
+import pytest
+
+CONTAINS = '{company: {contains: "a"}} '
+SOME = "{tasks: {some: {id: {gt: 1}}}} "
+FOUND = "query($f: LeadFilter) { leads(limit: 1, filter: $f) { id } }"
+
+
+def either(condition: str, count: int) -> str:
+    return f"{{ leads(limit: 1, filter: {{or: [{condition * count}]}}) {{ id }} }}"
+
+
+@pytest.fixture
+def cost(graphql):
+    """The error that prices an operation, or none."""
+
+    async def found(query, **variables):
+        answer = await graphql(query, expect_errors=True, **variables)
+        if "errors" not in answer:
+            return None
+        error = answer["errors"][0]
+        assert error["extensions"]["code"] == "TOO_COMPLEX", error
+        return error
+
+    return found
+
+
+class TestConditions:
+    @pytest.mark.parametrize(("condition", "most"), [(CONTAINS, 39), (SOME, 19)], ids=["text", "relation"])
+    async def test_so_many_are_allowed_at_once(self, cost, condition, most):
+        assert await cost(either(condition, most)) is None
+        error = await cost(either(condition, most + 1))
+        assert error["extensions"]["what"] == "cost"
+        assert "conditions of `leads`" in error["message"]
+
+    async def test_240_texts_to_look_for_are_refused(self, cost):
+        error = await cost(either(CONTAINS, 190))
+        assert error["extensions"] == {"code": "TOO_COMPLEX", "what": "cost", "limit": 10_000, "cost": 47_501}
+        assert (await cost(either(CONTAINS, 240)))["extensions"]["what"] == "conditions"
+
+    async def test_conditions_in_variables_cost_the_same(self, cost):
+        assert await cost(FOUND, f={"or": [{"company": {"contains": "a"}}] * 39}) is None
+        error = await cost(FOUND, f={"or": [{"company": {"contains": "a"}}] * 40})
+        assert error["extensions"]["cost"] == 10_001
+
+    async def test_each_use_of_a_variable_counts(self, cost):
+        names = " ".join(f"a{number}: leads(limit: 1, filter: $f) {{ id }}" for number in range(30))
+        query = f"query($f: LeadFilter) {{ {names} }}"
+        assert await cost(query, f={"and": [{"id": {"gt": 1}}] * 6}) is None
+        error = await cost(query, f={"and": [{"id": {"gt": 1}}] * 7})
+        assert error["extensions"] == {"code": "TOO_COMPLEX", "what": "conditions", "limit": 200}
+
+    async def test_a_long_text_to_look_for_costs_as_much_as_several(self, cost):
+        assert await cost(FOUND, f={"company": {"contains": "a" * 3899}}) is None
+        assert await cost(FOUND, f={"company": {"contains": "a" * 3900}}) is not None
+        assert await cost(FOUND, f={"company": {"eq": "a" * 3900}}) is None
+
+    async def test_a_list_of_values_is_one_condition(self, cost):
+        assert await cost(FOUND, f={"id": {"in": list(range(1000))}}) is None
+
+    async def test_a_list_of_a_record_is_searched_for_less(self, cost):
+        query = 'query($n: Int) { leads(limit: $n) { tasks(limit: 9, filter: {title: {contains: "a"}}) { id } } }'
+        assert await cost(query, n=500) is None
+        assert (await cost(query, n=501))["extensions"]["cost"] == 10_020
+
+    async def test_totals_search_once_more(self, cost):
+        page = "leadsConnection(first: 1, filter: {or: [%s]}) { nodes { id } %s}"
+        assert await cost(f"{{ {page % (CONTAINS * 39, '')} }}") is None
+        assert await cost(f"{{ {page % (CONTAINS * 19, 'totalCount ')} }}") is not None
+
+
+class TestOtherWork:
+    async def test_totals_have_a_price(self, cost):
+        query = "".join(f"a{number}: leadsConnection(first: 1) {{ totalCount }} " for number in range(10))
+        error = await cost(f"{{ {query} }}")
+        assert error["extensions"]["cost"] == 10_010
+        assert "totalCount of `a0`" in error["message"]
+
+    async def test_rows_that_are_skipped_have_a_price(self, cost):
+        assert await cost("{ leads(offset: 1000000) { id } }") is None
+        assert await cost("{ a: leads(offset: 1000000) { id } b: leads(offset: 1000000) { id } }") is not None
+
+    async def test_long_texts_have_a_price(self, cost):
+        query = "{ interactions(limit: 400) { %s } }"
+        names = " ".join(f"a{number}: notes" for number in range(25))
+        assert await cost(query % " ".join(f"a{number}: subject" for number in range(25))) is None
+        error = await cost(query % names)
+        assert error["extensions"]["cost"] == 400 + 25 * 400
+        assert "long text `interactions.a0` 400" in error["message"]
+
+    async def test_introspection_has_a_price(self, cost):
+        query = '{ __type(name: "Lead") { name } leads(limit: %s) { id } }'
+        assert await cost(query % 1000) is None
+        error = await cost('{ __type(name: "Lead") { name } leads(limit: 1000) { tasks(limit: 9) { id } } }')
+        assert error["extensions"]["cost"] == 10_500
+
+    async def test_a_mutation_of_many_costs_what_its_records_show(self, cost, db):
+        query = "mutation($i: [CreateLeadInput!]!) { createLeads(inputs: $i) { lead { tasks(limit: 11) { id } } } }"
+        names = {"firstName": "A", "lastName": "B"}
+        assert await cost(query, i=[names] * 10) is None
+        assert (await cost(query, i=[names] * 1000))["extensions"]["cost"] == 11_000
+        assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 10
+
+    async def test_the_error_says_what_costs_most(self, cost):
+        error = await cost("{ leads(limit: 1000) { id tasks(limit: 5) { id } interactions(limit: 20) { id } } }")
+        assert error["message"] == (
+            "The operation may cost 26,000 points; at most 10,000 are allowed. Most of it: rows of "
+            "`leads.interactions` 20,000, rows of `leads.tasks` 5,000, rows of `leads` 1,000. Lists multiply: pass "
+            "smaller limits, or select fewer lists inside lists."
+        )
