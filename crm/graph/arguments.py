@@ -51,8 +51,31 @@ SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
 MAX_OFFSET: Final = 1_000_000
 _MAX_VALUES: Final = 1000
 _MOST_SHOWN: Final = 50
+# Conditions of all filters of a statement, each use of a variable counted, with a fiftieth of the values in lists.
+MAX_CONDITIONS: Final = 2000
+_VALUES_PER_CONDITION: Final = 50
 
 Leaf = Callable[[object, Any], Any]
+
+
+class Values(list[object]):
+    """The values that a statement binds; counts the conditions that they belong to."""
+
+    __slots__ = ("conditions",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conditions = 0
+
+    def add_conditions(self, conditions: int) -> None:
+        """Count conditions of a filter, or values of a list. A variable counts as often as it is used."""
+        self.conditions += conditions
+        if self.conditions > MAX_CONDITIONS:
+            message = (
+                f"The filters and inputs add up to more than {MAX_CONDITIONS:,} conditions and values, "
+                "each variable counted as often as it is used."
+            )
+            raise errors.TooComplex(message, limit=MAX_CONDITIONS, what="conditions")
 
 
 class Binds:
@@ -171,7 +194,7 @@ def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField
     return _constant(node, field.type, name)
 
 
-def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) -> object:  # noqa: PLR0911
+def shape_of(kind: Any, value: Any, name: str, label: str, out: Values) -> object:  # noqa: PLR0911
     """The part of a value that a statement depends on; what it binds goes to `out`. Checks the value on the way."""
     if value is None or value is Undefined:
         return value
@@ -185,6 +208,7 @@ def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) ->
         if isinstance(inner, GraphQLInputObjectType):
             return tuple(shape_of(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
         _check_count(values, label)
+        out.add_conditions(len(values) // _VALUES_PER_CONDITION)
         if _is_structural_enum(inner):
             return tuple(values)
         for index, one in enumerate(values):
@@ -205,8 +229,9 @@ def _input_shape(
     kind: GraphQLInputObjectType,
     value: Mapping[str, Any],
     label: str,
-    out: list[object],
+    out: Values,
 ) -> object:
+    out.add_conditions(1 + len(value))
     origin = kind.extensions["strawberry-definition"].origin
     check = getattr(origin, "check", None)
     if check is not None:

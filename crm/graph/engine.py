@@ -23,13 +23,15 @@ from crm.core.conversation import Conversation, Writer, service_of, time_to_save
 from crm.core.database import Database
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement
 from crm.graph import answer
 from crm.graph.answer import Answer
 from crm.graph.arguments import plain
+from crm.graph.caches import SecondUseCache
 from crm.graph.documents import Document, Operation, aware_of_one_of
-from crm.graph.plan import Plan, SecondUseCache
+from crm.graph.plan import Plan
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
 from crm.graph.subscription import Subscriptions
@@ -107,7 +109,8 @@ class Context:
         self.engine.feed.announce()
 
     async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
-        return Projected(await writer.shown(call, self.shown.bound(self.variables, self.viewer)))
+        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
+        return Projected(await writer.shown(call, projection))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ class Engine:
         self.settings = settings
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
         self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
-        self.subscriptions = Subscriptions(self.feed)
+        self.side = SideThread()
+        self.subscriptions = Subscriptions(self.feed, self.side)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
 
@@ -206,7 +210,8 @@ class Engine:
         )
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
-            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role)
+            weigh = partial(self.documents.grow, operation.document.text)
+            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh)
             if len(operation.plans) > _MAX_PLANS:
                 operation.plans.popitem(last=False)
         return plan
@@ -224,7 +229,7 @@ class Engine:
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
-        statement, params = shaped.step(variables, viewer)
+        statement, params = (await shaped.bound(variables, viewer, self.side)).step()
         try:
             if plan.large:
                 async with self._large:
@@ -266,7 +271,7 @@ class Engine:
             failure: Exception = error
             if len(plan.reads) > 1:
                 try:
-                    statement, params = plan.single(root).step(variables, viewer)
+                    statement, params = (await plan.single(root).bound(variables, viewer, self.side)).step()
                     found[root.key] = (await self._read(plan, statement, params, 1, stale=False))[0]
                     continue
                 except (psycopg.Error, errors.CrmError) as one:
@@ -382,7 +387,7 @@ class Engine:
             if value is not strawberry.UNSET and value is not Undefined:
                 keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
                 shape.check(argument.name, argument.label, value)
-        shown = self._shown(root)
+        shown = self._shown(root, plan)
         context = Context(self, run.viewer, shown, run.variables, run.deadline)
         try:
             result = await shape.resolver(None, Info(context), **keywords)
@@ -391,16 +396,17 @@ class Engine:
             run.changed = run.changed or context.changed
         if isinstance(result, Projected):
             return result.json
-        return shown.bound(run.variables, run.viewer).answer(result, [])
+        return shown.answer(result, [])
 
     def _deadline(self) -> float:
         """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
         seconds = self.settings.request_timeout_seconds
         return self._loop.time() + seconds - time_to_save(seconds)
 
-    def _shown(self, root: Selected) -> Shown:
+    @staticmethod
+    def _shown(root: Selected, plan: Plan) -> Shown:
         if root.shown is None:
-            root.shown = Shown(root)
+            root.shown = Shown(root, plan.weigh)
         shown: Shown = root.shown
         return shown
 

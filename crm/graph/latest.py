@@ -12,9 +12,10 @@ import structlog
 from crm.core import errors
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
 from crm.graph.interest import Head, Interest, Item
-from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
+from crm.graph.statements import Shaped
 
 log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ class Pulse:
 
     root: Selected
     feed: Feed
+    side: SideThread
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
@@ -70,7 +72,8 @@ class Pulse:
             self.due.clear()
             try:
                 async with self.reads:
-                    result = await self.feed.read(*self._shaped.step(self.variables, self.viewer))
+                    bound = await self._shaped.bound(self.variables, self.viewer, self.side)
+                    result = await self.feed.read(*bound.step())
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
             else:

@@ -29,13 +29,14 @@ from crm.core import errors
 from crm.core.events import Event, Xid8
 from crm.core.feed import LOOK_SECONDS, Feed, Position
 from crm.core.identity import Role, Viewer
+from crm.core.side_thread import SideThread
 from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.latest import Pulse
-from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
+from crm.graph.statements import Shaped
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -81,13 +82,15 @@ class Batch:
 class Stream:
     """One subscription field, compiled: reads projected events after a position."""
 
-    def __init__(self, root: Selected) -> None:
+    def __init__(self, root: Selected, side: SideThread) -> None:
         self.root = root
+        self._side = side
         self._shaped = Shaped([root], self._build, extra=("xid", "id"))
 
     async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
         """The next events, and how far the stream has been read with them."""
-        statement, params = self._shaped.step(variables, viewer, [position.xid, position.id])
+        bound = await self._shaped.bound(variables, viewer, self._side)
+        statement, params = bound.step([position.xid, position.id])
         result = await feed.read(statement, params)
         items = []
         for row in range(result.ntuples):
@@ -129,13 +132,14 @@ class Stream:
 class First:
     """The row that a stream begins with."""
 
-    def __init__(self, root: Selected) -> None:
+    def __init__(self, root: Selected, side: SideThread) -> None:
         self._root = root
+        self._side = side
         self._shaped = Shaped([root], self._build)
 
     async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
         """The row as it is now; None if the arguments name none."""
-        result = await feed.read(*self._shaped.step(variables, viewer))
+        result = await feed.read(*(await self._shaped.bound(variables, viewer, self._side)).step())
         if not result.ntuples:
             return None
         found = result.get_value(0, 0)
@@ -238,8 +242,9 @@ class Channel:
 class Subscriptions:
     """The channels of this process."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, side: SideThread) -> None:
         self._feed = feed
+        self._side = side
         self._channels: dict[object, Channel | Pulse] = {}
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
@@ -285,14 +290,14 @@ class Subscriptions:
         assert root.shape.declaration is not None
         if root.shape.declaration.first is None:
             return None
-        return await First(root).read(self._feed, variables, viewer)
+        return await First(root, self._side).read(self._feed, variables, viewer)
 
     def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
         interest = Interest.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return Pulse(root, self._feed, variables, viewer, interest, self._reads)
-        return Channel(Stream(root), self._feed, variables, viewer, interest, self._reads)
+            return Pulse(root, self._feed, self._side, variables, viewer, interest, self._reads)
+        return Channel(Stream(root, self._side), self._feed, variables, viewer, interest, self._reads)
 
     async def _look(self) -> None:
         """Look at what is new once for all channels, and have those read it who asked for it."""
