@@ -39,6 +39,7 @@ class Pulse:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    expired: None = None  # it has no place in the stream
 
     def __post_init__(self) -> None:
         self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)])
