@@ -47,16 +47,12 @@ async def feed(connection, forked_url):  # noqa: ARG001
 def write(connection):
     """Write an event; returns its cursor."""
 
-    def written(by=connection):
-        (key,) = by.execute(_INSERT).fetchone()
-        return lambda: _cursor(connection, key)
+    def written():
+        (key,) = connection.execute(_INSERT).fetchone()
+        statement = "SELECT epoch || '.' || xid || '.' || id FROM events, event_epoch WHERE id = %s"
+        return connection.execute(statement, (key,)).fetchone()[0]
 
-    return lambda: written()()
-
-
-def _cursor(connection, key):
-    statement = "SELECT epoch || '.' || xid || '.' || id FROM events, event_epoch WHERE id = %s"
-    return connection.execute(statement, (key,)).fetchone()[0]
+    return written
 
 
 def _epochs(connection):
@@ -80,7 +76,7 @@ class TestFork:
         assert [await _is_good(feed, one) for one in cursors] == [True] * 5
         assert (await feed.position(cursors[0])).epoch != cursors[0].split(".")[0]
 
-    async def test_ends_positions_behind_a_commit_that_was_lost(self, feed, write, connection, forked_url):
+    async def test_ends_positions_behind_a_commit_that_was_lost(self, feed, write, forked_url):
         """To the promoted server it is a transaction that was never committed."""
         before = write()
         with psycopg.connect(forked_url) as lost:

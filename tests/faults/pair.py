@@ -45,7 +45,9 @@ class Node:
         return f"postgresql://postgres@/crm?host={self.folder}"
 
     def init(self) -> None:
-        self._run("initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "-N")
+        self._run(
+            "initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "-N"
+        )
         self.start()
         create_database(f"postgresql://postgres@/postgres?host={self.folder}", "crm")
 

@@ -1,7 +1,7 @@
 """The primary is lost and its standby takes over: writes go on, and no reader of the event stream skips anything.
 
-Asynchronously, what the standby had not received is lost; transaction ids and ids are then given out again. A subscriber
-either goes on whole or is told to load afresh. In both cases it ends up with what the table holds.
+Asynchronously, what the standby had not received is lost; transaction ids and keys are then given out again. A
+subscriber either goes on whole or is told to load afresh. In both cases it ends up with what the table holds.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class House:
     async def _task_done(self):
         """An AI task is created, and done."""
         (key,) = await until_answered(lambda: self.ledger.create(self.server, "sleep"))
-        await self.ledger.until(lambda: ("ended", key) in {("ended", task) for task, _ in self.ledger.journal("ended")})
+        await self.ledger.until(lambda: key in {task for task, _ in self.ledger.journal("ended")})
 
     async def _unscored(self, seconds: float = 15) -> int:
         """How many leads have no score when the follower had its time."""
