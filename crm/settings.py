@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     max_fields: int = Field(default=500, ge=1, description="Fields per operation, fragments expanded.")
     max_aliases: int = Field(default=30, ge=1, description="Aliases per operation, fragments expanded.")
     max_directives: int = Field(default=50, ge=0, description="Directives per operation.")
+    max_operations: int = Field(default=50, ge=1, description="Operations per document.")
     max_fragments: int = Field(default=50, ge=0, description="Named fragments per document.")
     max_tokens: int = Field(default=4000, ge=10, description="Lexical tokens per document.")
     max_cost: int = Field(
