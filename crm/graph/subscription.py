@@ -32,6 +32,7 @@ _REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
 _LOOKED_AT: Final = 1000
+_DELETED: Final = ".deleted"
 # Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
 _READS_AT_ONCE: Final = 2
 
@@ -67,6 +68,7 @@ class Channel:
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
+    deleted: Position = field(default_factory=lambda: Position(0, 0))  # the last deletion that was heard of
     items: deque[Item] = field(default_factory=deque)
     held: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,6 +134,10 @@ class Channel:
         if since.epoch != self.seen.epoch:
             self.due.set()
             return
+        deletions = [head.position for head in heads if head.type.endswith(_DELETED)]
+        if deletions:
+            self.deleted = deletions[-1]
+            self._forget()
         if self.seen >= until or self.task is None:
             return
         if self.seen < since or any(head.position > self.seen and self.interest.includes(head) for head in heads):
@@ -139,16 +145,25 @@ class Channel:
         elif not self.due.is_set():
             self.seen = until
 
+    def _forget(self) -> None:
+        """Forget the oldest: what is too much, and what may show a record that was deleted since.
+
+        Followers behind them, and those who come back, read anew: what still shows.
+        """
+        while self.items and (
+            self.items[0].position < self.deleted or len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES
+        ):
+            oldest = self.items.popleft()
+            self.start = oldest.position
+            self.held -= len(oldest.json)
+
     def _take(self, batch: Batch) -> None:
         self.seen = batch.seen
         if not batch.items:
             return
         self.items.extend(batch.items)
         self.held += sum(len(item.json) for item in batch.items)
-        while len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES:
-            oldest = self.items.popleft()
-            self.start = oldest.position
-            self.held -= len(oldest.json)
+        self._forget()
         self._tell()
 
     def _expire(self, error: errors.CursorExpired) -> None:
