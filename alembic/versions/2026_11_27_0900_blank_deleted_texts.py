@@ -34,15 +34,9 @@ BEGIN
 END $$
 """
 
-DELETED_BEFORE = """
-UPDATE events SET fields = crm_without_texts(events.fields)
-FROM (SELECT lead_id, entity_id FROM events WHERE type = 'interaction.deleted') AS gone
-WHERE events.lead_id = gone.lead_id AND events.entity = 'interaction' AND events.entity_id = gone.entity_id
-"""
-
 
 def upgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute(BLANKED)
     op.execute(BLANK)
     for table, (entity, lead) in TABLES.items():
@@ -50,11 +44,10 @@ def upgrade() -> None:
             f"CREATE TRIGGER {table}_blank_events AFTER DELETE ON {table} REFERENCING OLD TABLE AS gone "
             f"FOR EACH STATEMENT EXECUTE FUNCTION crm_blank_events('{entity}', '{lead}')"
         )
-    op.execute(DELETED_BEFORE)
 
 
 def downgrade() -> None:
-    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.execute("SET LOCAL lock_timeout = '1s'")
     for table in TABLES:
         op.execute(f"DROP TRIGGER {table}_blank_events ON {table}")
     op.execute("DROP FUNCTION crm_blank_events()")
