@@ -131,13 +131,13 @@ class Channel:
 
     def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
         """These are all events between two places: read them if one is asked for, or else pass them over."""
-        if since.epoch != self.seen.epoch:
-            self.due.set()
-            return
         deletions = [head.position for head in heads if head.type.endswith(_DELETED)]
         if deletions:
             self.deleted = deletions[-1]
             self._forget()
+        if since.epoch != self.seen.epoch:
+            self.due.set()
+            return
         if self.seen >= until or self.task is None:
             return
         if self.seen < since or any(head.position > self.seen and self.interest.includes(head) for head in heads):

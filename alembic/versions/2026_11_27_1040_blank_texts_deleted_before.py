@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0012_blank_texts_deleted_before"
-down_revision = "0011_blank_deleted_texts"
+revision = "0013_blank_deleted_before"
+down_revision = "0012_blank_deleted_texts"
 branch_labels = None
 depends_on = None
 

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0011_blank_deleted_texts"
-down_revision = "0010_refine_ai_tasks"
+revision = "0012_blank_deleted_texts"
+down_revision = "0011_epoch_of_timeline"
 branch_labels = None
 depends_on = None
 
