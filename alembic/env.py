@@ -1,10 +1,10 @@
 """Alembic's entry: `crm migrate` calls it with the database's URL."""
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, event, pool
+from sqlalchemy import Connection, event
 
 from crm import models
-from crm.core.database import sqlalchemy_url
+from crm.core.address import sqlalchemy_engine
 
 url = context.config.get_main_option("sqlalchemy.url")
 if url is None:
@@ -22,7 +22,7 @@ def ours(name: str | None, kind: str, _: object) -> bool:
     return kind != "index" or name not in OPTIONAL_INDEXES
 
 
-engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
+engine = sqlalchemy_engine(url)
 
 
 @event.listens_for(engine, "begin")

@@ -23,6 +23,7 @@ from crm.ai_tasks.runner import Sweeper
 from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
+from crm.core.lanes import Limits
 from crm.graph.engine import Engine
 from crm.graph.exchange import Receive, Scope, Send
 from crm.graph.http import GraphQLHTTP
@@ -53,7 +54,10 @@ class App:
             config.database_read_url,
             size=config.pool_size,
             prepared_max=config.prepared_max,
+            prepared_bytes=config.prepared_bytes,
             timeout=config.connect_timeout_seconds,
+            limits=_limits(config),
+            most_lag=config.read_max_lag_seconds,
         )
         tokens = Tokens(secret, self.database)
         self.ai = build_ai(config, self.database)
@@ -163,6 +167,11 @@ def create() -> ASGIApp:
     config = settings()
     configure_logs(config)
     return _with_cors(App(config, local_admin=config.local_admin), _origins(config))
+
+
+def _limits(config: Settings) -> Limits:
+    """What one user may take while others wait."""
+    return Limits(config.viewer_connections, config.slow_reads, config.read_timeout_seconds, config.pool_idle_seconds)
 
 
 def _origins(config: Settings) -> frozenset[str]:

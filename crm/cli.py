@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from crm.core import errors, migrations
+from crm.core.address import conninfo
 from crm.core.embedded import EmbeddedPostgres
 from crm.core.identity import Role, make_token
 from crm.logs import configure as configure_logs
@@ -427,7 +428,7 @@ def _is_empty(url: str) -> bool:
 
 def _connect(url: str) -> psycopg.Connection[Any]:
     try:
-        return psycopg.connect(url, connect_timeout=10)
+        return psycopg.connect(conninfo(url))
     except psycopg.OperationalError as error:
         _fail(f"Cannot reach the database: {_first_line(error)}")
 
@@ -452,6 +453,8 @@ def _variable(name: object) -> str:
 def _database_url(config: Settings) -> str:
     if not config.database_url:
         _fail("Set DATABASE_URL, like postgresql://user:password@host:5432/crm (or use `crm dev`, which needs none).")
+    if not config.database_url.startswith(("postgresql://", "postgres://")):
+        _fail("DATABASE_URL must start with postgresql://; this runs on PostgreSQL only.")
     return config.database_url
 
 

@@ -15,7 +15,7 @@ from crm.ai.build import build as build_ai
 from crm.ai_tasks import jobs as ai_tasks
 from crm.core.database import Database
 from crm.core.feed import Feed
-from crm.jobs import statistics
+from crm.core.lanes import Limits
 from crm.jobs.roster import Roster, Shop
 from crm.jobs.worker import Worker
 from crm.logs import configure
@@ -31,7 +31,7 @@ Assemble = Callable[[Shop], Roster]
 
 def roster(shop: Shop) -> Roster:
     """What the domains' `jobs.py` declare: a line each."""
-    return Roster([scoring.NIGHTLY], [scoring.FOLLOWER], [statistics.CHORE]) + ai_tasks.roster(shop)
+    return Roster(handlers=[scoring.NIGHTLY], followers=[scoring.FOLLOWER]) + ai_tasks.roster(shop)
 
 
 def make(shop: Shop) -> Worker:
@@ -52,7 +52,9 @@ async def _work(config: Settings, assemble: Assemble) -> None:
         url,
         size=max(config.pool_size, config.worker_concurrency + _FOLLOWERS),
         prepared_max=config.prepared_max,
+        prepared_bytes=config.prepared_bytes,
         timeout=config.connect_timeout_seconds,
+        limits=Limits(idle_seconds=config.pool_idle_seconds),
     )
     feed = Feed(database, url, config.event_retention_days)
     ai = build_ai(config, database)

@@ -33,21 +33,28 @@ class InstalledPostgres:
         return f"postgresql://postgres@/crm?host={self.directory}"
 
     def start(self) -> str:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self._prepare_directory()
         data = self.directory / "data"
+        if not data.exists():
+            self._run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C")
+        self._launch()
+        create_database(f"postgresql://postgres@/postgres?host={self.directory}", "crm")
+        _configure(self.url, self._settings)
+        return self.url
+
+    def _prepare_directory(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self.directory, account.pw_uid, account.pw_gid)
             for parent in self.directory.parents:
                 if not parent.stat().st_mode & 0o001:
                     parent.chmod(parent.stat().st_mode | 0o011)
-        if not data.exists():
-            self._run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C")
+
+    def _launch(self) -> None:
         options = f"-h '' -k {self.directory}"
-        self._run("pg_ctl", "-D", str(data), "-w", "-o", options, "-l", str(self.directory / "log"), "start")
-        create_database(f"postgresql://postgres@/postgres?host={self.directory}", "crm")
-        _configure(self.url, self._settings)
-        return self.url
+        data, log = str(self.directory / "data"), str(self.directory / "log")
+        self._run("pg_ctl", "-D", data, "-w", "-o", options, "-l", log, "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "stop")

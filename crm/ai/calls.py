@@ -20,7 +20,8 @@ import structlog
 
 from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
 from crm.core import errors
-from crm.core.database import Database, is_away
+from crm.core.database import Database
+from crm.core.states import is_away
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Statement, encode
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from crm.core.lanes import PROGRAM
 from crm.core.wire import ConnectionLost, Params, Statement
 
 if TYPE_CHECKING:
     from psycopg import pq
 
-    from crm.core.database import Pool
+    from crm.core.pool import Pool
 
 _LANES: Final = 2  # one is with PostgreSQL while this process serves the other
 _MOST: Final = 16
@@ -32,6 +33,7 @@ _HASTE: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
 class _Write:
     statement: Statement
     params: Params
+    owner: int
     done: "asyncio.Future[pq.abc.PGresult]"
 
 
@@ -48,17 +50,17 @@ class SharedCommits:
     def _loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
-    async def execute(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
+    async def execute(self, statement: Statement, params: Params, owner: int = PROGRAM) -> "pq.abc.PGresult":
         """Run one statement and commit it."""
         if self._lanes >= _LANES:
-            write = _Write(statement, params, self._loop.create_future())
+            write = _Write(statement, params, owner, self._loop.create_future())
             self._waiting.append(write)
             return await write.done
         with self._lane():
-            return await self._alone(statement, params)
+            return await self._alone(statement, params, owner)
 
-    async def _alone(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
-        wire = await self._pool.acquire()
+    async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
+        wire = await self._pool.acquire(owner)
         try:
             return await wire.execute(statement, params)
         finally:
@@ -110,7 +112,7 @@ class SharedCommits:
     async def _settle(self, write: _Write) -> None:
         """One of several, by itself; its caller gets what it gets."""
         try:
-            result = await self._alone(write.statement, write.params)
+            result = await self._alone(write.statement, write.params, write.owner)
         except Exception as error:  # noqa: BLE001
             _fail(write, error)
         else:

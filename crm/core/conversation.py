@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 import psycopg
 
 from crm.core import errors
-from crm.core.database import Database, is_away, retried
+from crm.core.database import Database, retried
 from crm.core.identity import Viewer
+from crm.core.states import is_away
 from crm.core.unit import Projection, Unit
 
 T = TypeVar("T")

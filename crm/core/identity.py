@@ -38,6 +38,11 @@ class Viewer:
     role: Role
     expires_at: float | None = None
 
+    @property
+    def owner(self) -> int:
+        """As whose the connections count that are taken for this viewer."""
+        return 0 if self.id is None else self.id.int
+
 
 PROGRAM: Final = Viewer(None, Role.ADMIN)
 

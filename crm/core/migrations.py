@@ -13,11 +13,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
-from sqlalchemy import create_engine, pool
 from sqlalchemy.exc import DBAPIError
 
+from crm.core.address import conninfo, sqlalchemy_engine
 from crm.core.analyze import analyze_all
-from crm.core.database import sqlalchemy_url
 
 _SCRIPTS: Final = Path(__file__).resolve().parents[2] / "alembic"
 # Role-level, so that no session has state of its own. The timeout is a net below the request's own deadline.
@@ -51,8 +50,7 @@ def _ignore(_: str) -> None:
 def pending(url: str) -> list[str]:
     """What the database's migrations lack, oldest first; empty when it is up to date."""
     scripts = ScriptDirectory(str(_SCRIPTS))
-    engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool, connect_args={"connect_timeout": 10})
-    with engine.connect() as connection:
+    with sqlalchemy_engine(url).connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
     known = {revision.revision for revision in scripts.walk_revisions()}
     unknown = [head for head in current if head not in known]
@@ -117,7 +115,7 @@ def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], N
 
 def _oldest_transaction(url: str) -> str:
     """The session that most likely holds the locks, in words; empty if there is none."""
-    with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
         found = connection.execute(_OLDEST_TRANSACTION).fetchone()
     return str(found[0]) if found else ""
 
@@ -130,7 +128,7 @@ def _config(url: str) -> Config:
 
 
 def _set_role_defaults(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
         database = connection.info.dbname
         for name, value in _ROLE_SETTINGS.items():
             try:

@@ -21,7 +21,6 @@ from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
-from crm.core.pacing import paced
 from crm.core.visibility import compiled, viewer_values, with_deleted
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
 
@@ -134,9 +133,9 @@ class Unit:
         changes = self._collected()
         if not changes:
             return
-        steps = [_step(change, self.viewer, None) async for change in paced(changes)]
+        steps = [_step(change, self.viewer, None) for change in changes]
         results = await self._run(steps)
-        async for change, result in paced(zip(changes, results, strict=True)):
+        for change, result in zip(changes, results, strict=True):
             self._take(change, result)
 
     # What the edge uses
@@ -178,7 +177,7 @@ class Unit:
     async def _commit_one(self, change: _Change, row: str) -> bytes:
         step = _step(change, self.viewer, row)
         if self._wire is None:
-            found = await self._database.commits.execute(*step)
+            found = await self._database.commits.execute(*step, self.viewer.owner)
         else:
             found = (await self._run([step, (COMMIT, ())]))[0]
         if not found.ntuples:
@@ -188,7 +187,7 @@ class Unit:
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
         """Run steps in the transaction, which begins with the first."""
         if self._wire is None:
-            self._wire = await self._database.primary.acquire()
+            self._wire = await self._database.primary.acquire(self.viewer.owner)
             return (await self._wire.run([(BEGIN, ()), *steps]))[1:]
         return await self._wire.run(steps)
 

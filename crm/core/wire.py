@@ -6,14 +6,16 @@ docs/decisions/0003-libpq.md has the figures.
 """
 
 import asyncio
-import itertools
 import select
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -22,29 +24,59 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from crm.core.address import Address
+from crm.core.refusals import log_refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_names = itertools.count(1)
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
 # The server is closing this connection: shutdown, crash, somebody terminated it.
 _CLOSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
 # The statement is not prepared (any more): a pooler gave us another server's session.
 _UNPREPARED: Final = frozenset({"26000", "42P05"})
+_CANCELLED: Final = "57014"
+# A standby, where a primary was: after a switch-over this connection is of no use for writes.
+_READ_ONLY: Final = "25006"
+# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 190 measured.
+_WEIGHT: Final = 100
+_LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
+_STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
 
 Params = Sequence["bytes | None"]
 Undo = Callable[[], object]
 
 
 class Statement:
-    """SQL text with $1-style parameters; prepared on a connection from its second use on."""
+    """SQL text with $1-style parameters; prepared on a connection from its second use on.
 
-    __slots__ = ("name", "text", "uses")
+    Its name comes from its text: behind a pooler that mixes up sessions, another process's statement of the same name
+    is the same statement.
+    """
+
+    __slots__ = ("name", "slow_for", "text", "uses")
 
     def __init__(self, text: str) -> None:
         self.text = text.encode()
-        self.name = b"crm%d" % next(_names)
+        self.name = b"crm_" + blake2b(self.text, digest_size=12).hexdigest().encode()
         self.uses = 0
+        self.slow_for = 0  # the viewer for whom it took long, the last time
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in PostgreSQL while it is prepared."""
+        return len(self.text) * _WEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many statements a connection may keep prepared, and about how many bytes they may take in PostgreSQL."""
+
+    statements: int = 500
+    size: int = 32 * 1024 * 1024
+
+
+NO_ROOM: Final = Room(0, 0)
 
 
 BEGIN: Final = Statement("BEGIN")
@@ -60,23 +92,37 @@ class StatementStale(psycopg.DatabaseError):
     """A prepared statement no longer fits its tables; on a new connection it will. Nothing was changed."""
 
 
+class TookTooLong(psycopg.errors.QueryCanceled):
+    """The statement was stopped: its time was up."""
+
+
+class MadeRoom(psycopg.errors.QueryCanceled):
+    """The statement was stopped for others who wait; it may run again."""
+
+
 class Wire:
     """A connection that runs one batch of statements at a time."""
 
-    def __init__(
-        self,
-        connection: "psycopg.AsyncConnection[tuple[object, ...]]",
-        prepared_max: int,
-    ) -> None:
+    def __init__(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]", room: Room) -> None:
         self.connection = connection
         self.broken = False
         self.closing = False  # it still answers, but must not be used again
-        self.stale = False  # neither must it, nor any other of its age
+        self.stale = False  # nor must any other of its generation
+        self.mixed_up = False  # a pooler gives us one server's session after another
+        self.stopped: type[TookTooLong | MadeRoom] | None = None
+        # Who has it, since when, and what may be stopped: the pool's own notes.
+        self.generation = 0
+        self.owner = 0
+        self.since = 0.0
+        self.read: Statement | None = None
+        self.slow = False
         self._pg = connection.pgconn
-        self._prepared: OrderedDict[bytes, None] = OrderedDict()
-        self._prepared_max = prepared_max
+        self._prepared: OrderedDict[bytes, int] = OrderedDict()
+        self._prepared_size = 0
+        self._room = room
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._socket = self._pg.socket
         self._ended = select.poll()
         self._ended.register(self._socket, 0)  # errors and hang-ups are always told
@@ -86,20 +132,23 @@ class Wire:
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
-    async def connect(cls, url: str, prepared_max: int, timeout: float) -> "Wire":
+    async def connect(cls, address: Address, room: Room = NO_ROOM) -> "Wire":
         """Open a connection, or raise psycopg.OperationalError."""
-        connection = await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=max(2, round(timeout)))
-        return cls(connection, prepared_max)
+        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True)
+        address.answered(connection.info.host, connection.info.port)
+        return cls(connection, room)
 
     async def execute(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement."""
-        if statement.name not in self._prepared and statement.uses and self._prepared_max:
+        if statement.name not in self._prepared and statement.uses and self._fits(statement):
             return (await self.run([(statement, params)]))[0]
         with self._losing:
             self._send(statement, params)
         result = await self._next_result()
         while (await self._next_result()) is not None:
             pass
+        if self._stopping is not None:
+            await self._settle()
         if result is None:
             raise ConnectionLost
         if result.status in _FAILED:
@@ -128,6 +177,8 @@ class Wire:
         self._pg.exit_pipeline_mode()
         for undo in reversed(undone):
             undo()
+        if self._stopping is not None:
+            await self._settle()
         if failure is not None:
             raise failure
         return results
@@ -138,7 +189,7 @@ class Wire:
         steps: list[Undo | None] = []
         pg.enter_pipeline_mode()
         for statement, params in batch:
-            if statement.name not in self._prepared and self._prepared_max and statement.uses:
+            if statement.name not in self._prepared and statement.uses and self._fits(statement):
                 steps.extend(self._prepare(statement))
             self._send(statement, params)
             steps.append(None)
@@ -153,24 +204,46 @@ class Wire:
         else:
             self._pg.send_query_params(statement.text, params)
 
+    def _fits(self, statement: Statement) -> bool:
+        """Whether the statement is to be prepared: it would not push out nearly all others."""
+        return bool(self._room.statements) and statement.weight * _LARGEST_SHARE <= self._room.size
+
     def _prepare(self, statement: Statement) -> "list[Undo]":
         steps: list[Undo] = []
-        if len(self._prepared) >= self._prepared_max:
-            oldest, _ = self._prepared.popitem(last=False)
+        while self._prepared and (
+            len(self._prepared) >= self._room.statements or self._prepared_size + statement.weight > self._room.size
+        ):
+            oldest, weight = next(iter(self._prepared.items()))
+            self._forget(oldest)
             self._pg.send_query_params(b"DEALLOCATE " + oldest, None)
-            steps.append(lambda: self._prepared.__setitem__(oldest, None))
+            steps.append(partial(self._remember, oldest, weight))
         self._pg.send_prepare(statement.name, statement.text)
-        self._prepared[statement.name] = None
-        return [*steps, lambda: self._prepared.pop(statement.name, None)]
+        self._remember(statement.name, statement.weight)
+        return [*steps, partial(self._forget, statement.name)]
+
+    def _remember(self, name: bytes, weight: int) -> None:
+        if name not in self._prepared:
+            self._prepared[name] = weight
+            self._prepared_size += weight
+
+    def _forget(self, name: bytes) -> None:
+        self._prepared_size -= self._prepared.pop(name, 0)
 
     def _failure(self, result: "pq.abc.PGresult") -> psycopg.Error:
         """A failed statement's error; a connection that will not work again is marked."""
         error = error_from_result(result)
         # The tables changed under a prepared statement; the message is translated, the function's name is not.
         replanned = error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
-        if replanned or (error.sqlstate in _UNPREPARED and self._prepared_max):
-            self.stale = True
+        unprepared = error.sqlstate in _UNPREPARED and self._room.statements > 0
+        if replanned or unprepared:
+            self.stale = self.closing = True
+            self.mixed_up = unprepared
             return StatementStale(str(error))
+        if error.sqlstate == _CANCELLED and self.stopped is not None:
+            return self.stopped(str(error))
+        if error.sqlstate == _READ_ONLY:
+            self.stale = self.closing = True
+        log_refusal(error)
         if error.sqlstate in _CLOSING or error.sqlstate is None:  # without one it is libpq's own: the socket broke
             self.closing = True
             return ConnectionLost(str(error))
@@ -215,12 +288,52 @@ class Wire:
             self._waiter = None
 
     async def _writable(self) -> None:
-        waiter = self._loop.create_future()
-        self._loop.add_writer(self._socket, _finish, waiter)
+        if self.broken:
+            raise ConnectionLost
+        self._waiter = self._loop.create_future()
+        self._loop.add_writer(self._socket, _finish, self._waiter)
         try:
-            await waiter
+            await self._waiter
         finally:
+            self._waiter = None
             self._loop.remove_writer(self._socket)
+
+    def stop(self, why: "type[TookTooLong | MadeRoom]") -> None:
+        """Cancel the statement under way: it ends with this error, and the connection may be used again."""
+        if self._stopping is None and not self.broken:
+            self.stopped = why
+            self._stopping = self._loop.create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        """Ask the server to cancel. One that does not is frozen, or gone: the connection is lost."""
+        try:
+            await self.connection.cancel_safe(timeout=_STOP_SECONDS)
+        except psycopg.Error:
+            self.lose()
+        else:
+            self._loop.call_later(_STOP_SECONDS, self._lose_if_stopping, self._stopping)
+
+    def _lose_if_stopping(self, stopping: "asyncio.Task[None] | None") -> None:
+        if self._stopping is stopping:
+            self.lose()
+
+    async def _settle(self) -> None:
+        """The statement has ended: a cancellation still on its way must not meet the next one."""
+        assert self._stopping is not None
+        try:
+            await asyncio.shield(self._stopping)
+        except BaseException:
+            self.close()
+            raise
+        self._stopping = None
+
+    def lose(self) -> None:
+        """The server says nothing: whoever waits for this connection is told that it broke."""
+        self.broken = True
+        self.stale = True
+        self._stop_reading()
+        if self._waiter is not None:
+            _finish(self._waiter)
 
     def abandon(self) -> None:
         """Stop caring about the statement under way: cancel it at the server, and close."""

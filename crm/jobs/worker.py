@@ -20,6 +20,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
+from crm.core.address import conninfo
 from crm.core.database import Database
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
@@ -160,7 +161,7 @@ class Worker:
     def _app(self) -> procrastinate.App:
         settings = self._shop.settings
         connector = procrastinate.PsycopgConnector(
-            conninfo=settings.database_listen_url or self._shop.database.url,
+            conninfo=conninfo(settings.database_listen_url or self._shop.database.url),
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=settings.connect_timeout_seconds,

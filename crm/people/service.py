@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Select, Uuid, any_, select, type_coerce
 
 from crm.core import errors, validate
-from crm.core.database import on_violation
 from crm.core.identity import Role
 from crm.core.service import Service
+from crm.core.states import on_violation
 from crm.graph.declare import Operand
 from crm.graph.filters import filtered, parse_uuid
 from crm.people.filter import UserFilter

@@ -16,9 +16,10 @@ import structlog
 
 from crm.core import errors
 from crm.core.conversation import Fence
-from crm.core.database import Database, retried, translated
+from crm.core.database import Database, retried
 from crm.core.identity import PROGRAM
 from crm.core.lease import Held, Taken, lease
+from crm.core.states import translated
 from crm.core.unit import Unit
 from crm.core.wire import ConnectionLost, Params, Statement, encode
 from crm.scoring import statements
@@ -84,10 +85,9 @@ class Recalculation:
         while True:
             following = await self.database.write(statements.NEXT, [last, encode(self.batch)])
             ids, newest = following.get_value(0, 0), following.get_value(0, 1)
-            if newest is None:
+            if ids is None or newest is None:
                 break
-            if ids is not None:
-                await self._score(held, at, ids)
+            await self._score(held, at, ids)
             last = newest
             self._progress(total)
         await self._score_locked(held, at)

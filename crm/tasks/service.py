@@ -6,8 +6,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, not_, select
 
 from crm.core import errors, validate
-from crm.core.database import on_violation
 from crm.core.service import Service
+from crm.core.states import on_violation
 from crm.core.unit import missing
 from crm.core.visibility import with_deleted
 from crm.graph.declare import Operand

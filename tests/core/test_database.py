@@ -2,7 +2,8 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.core.database import Database, sqlalchemy_url, translated
+from crm.core.database import Database
+from crm.core.states import translated
 from crm.core.wire import Statement
 
 
@@ -38,22 +39,8 @@ class TestTranslated:
 
 
 class TestDatabase:
-    async def test_reads_from_the_replica_only_when_stale_is_fine(self, database_url):
-        database = Database(database_url, "postgresql://nobody@127.0.0.1:1/crm", timeout=2)
-        one = Statement("SELECT 1")
-        assert (await database.read(one, ())).ntuples == 1
-        with pytest.raises(errors.Unavailable):
-            await database.read(one, (), stale=True)
-        database.close()
-
     async def test_is_unavailable_once_closed(self, database_url):
         database = Database(database_url)
         database.close()
         with pytest.raises(errors.Unavailable):
             await database.read(Statement("SELECT 1"), ())
-
-
-class TestSqlalchemyUrl:
-    @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-    def test_names_the_driver(self, scheme):
-        assert sqlalchemy_url(f"{scheme}://u:p@h/d?host=/tmp") == "postgresql+psycopg://u:p@h/d?host=/tmp"

@@ -1,26 +1,34 @@
 import asyncio
-import os
 import random
-import shutil
-import subprocess
-import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from servers import free_port
+from waiting import eventually
 
 from crm.core import errors
-from crm.core.database import Database, Pool
-from crm.core.wire import BEGIN, COMMIT, ROLLBACK, ConnectionLost, Statement, StatementStale, Wire, encode
+from crm.core.address import Address
+from crm.core.database import Database
+from crm.core.pool import Busy, Pool
+from crm.core.wire import (
+    BEGIN,
+    COMMIT,
+    NO_ROOM,
+    ROLLBACK,
+    ConnectionLost,
+    Room,
+    Statement,
+    StatementStale,
+    Wire,
+    encode,
+)
 
 PID = Statement("SELECT pg_backend_pid()")
 ONE = Statement("SELECT 1")
@@ -36,7 +44,7 @@ async def connect(database_url):
     opened = []
 
     async def one(prepared_max=500, url=database_url):
-        wire = await Wire.connect(url, prepared_max, 5)
+        wire = await Wire.connect(Address(url), Room(prepared_max))
         opened.append(wire)
         return wire
 
@@ -52,7 +60,7 @@ async def wire(connect):
 
 @pytest.fixture
 def pool(database_url):
-    found = Pool(database_url, size=10, prepared_max=100, timeout=5)
+    found = Pool(database_url, size=10, timeout=5)
     yield found
     found.close()
 
@@ -295,19 +303,19 @@ class TestPool:
         database.close()
 
     async def test_says_unavailable_in_time_when_all_are_busy(self, database_url):
-        pool = Pool(database_url, size=2, prepared_max=0, timeout=0.5)
+        pool = Pool(database_url, size=2, room=NO_ROOM, timeout=0.5)
         held = [await pool.acquire(), await pool.acquire()]
         started = time.monotonic()
         outcomes = await asyncio.gather(*(pool.acquire() for _ in range(20)), return_exceptions=True)
         assert 0.4 < time.monotonic() - started < 2
-        assert {type(one) for one in outcomes} == {errors.Unavailable}
+        assert {type(one) for one in outcomes} == {Busy}
         for wire in held:
             pool.release(wire)
         assert await asyncio.wait_for(pool.acquire(), 1) in held
         pool.close()
 
     async def test_serves_those_who_wait_in_their_order(self, database_url):
-        pool = Pool(database_url, size=1, prepared_max=0, timeout=5)
+        pool = Pool(database_url, size=1, room=NO_ROOM, timeout=5)
         wire = await pool.acquire()
         served = []
 
@@ -324,7 +332,7 @@ class TestPool:
         pool.close()
 
     async def test_hands_on_what_somebody_was_given_in_the_moment_of_giving_up(self, database_url):
-        pool = Pool(database_url, size=1, prepared_max=0, timeout=3)
+        pool = Pool(database_url, size=1, room=NO_ROOM, timeout=3)
         wire = await pool.acquire()
         first, second = asyncio.create_task(pool.acquire()), asyncio.create_task(pool.acquire())
         await asyncio.sleep(0)
@@ -335,7 +343,7 @@ class TestPool:
 
     async def test_leaks_nothing_whatever_is_cancelled_or_killed_when(self, database_url, db):
         before = connections(db)
-        pool = Pool(database_url, size=5, prepared_max=5, timeout=5)
+        pool = Pool(database_url, size=5, room=Room(5), timeout=5)
         dice = random.Random(7)
         statements = [Statement(f"SELECT {n}, pg_sleep(0.00{n % 3})") for n in range(12)]
         wrong = Statement("SELECT 1 / $1::int")
@@ -374,13 +382,6 @@ class TestPool:
         await eventually(lambda: connections(db) <= before)
 
 
-async def eventually(condition, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
 def state(db, pid):
     row = db.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
     return row and row["state"]
@@ -394,81 +395,3 @@ def sleeping(db):
 def connections(db):
     row = db.execute("SELECT count(*) AS count FROM pg_stat_activity WHERE backend_type = 'client backend'").fetchone()
     return row["count"]
-
-
-@contextmanager
-def pooler(database_url):
-    """PgBouncer in transaction mode, two server connections for everybody; yields its URL."""
-    socket = Path(parse_qs(urlsplit(database_url).query)["host"][0])
-    folder, port = Path(tempfile.mkdtemp(prefix="crm-pooler-")), free_port()
-    folder.chmod(0o755)
-    settings = folder / "pgbouncer.ini"
-    settings.write_text(
-        f"""[databases]
-crm = host={socket} dbname=crm user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 2
-"""
-    )
-    # It refuses to run as root; whoever owns the socket's folder can reach the server.
-    user = socket.stat().st_uid if os.geteuid() == 0 else None
-    process = subprocess.Popen(["pgbouncer", "-q", str(settings)], user=user, cwd="/")
-    url = f"postgresql://postgres@127.0.0.1:{port}/crm"
-    try:
-        deadline = time.monotonic() + 10
-        while not answers(url) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
-        shutil.rmtree(folder)
-
-
-def answers(url):
-    with suppress(psycopg.OperationalError):
-        psycopg.connect(url, connect_timeout=2).close()
-        return True
-    return False
-
-
-# Where Debian's `pgbouncer` is installed. The settings that a pooler in transaction mode needs are these two:
-# CRM_PREPARED_MAX=0 (a statement prepared on one server connection is unknown to the next), and DATABASE_LISTEN_URL
-# for a direct connection (LISTEN is session state). Everything else keeps no session state.
-if shutil.which("pgbouncer"):
-
-    class TestThroughAPooler:
-        async def test_works_without_prepared_statements(self, database_url, db):
-            with pooler(database_url) as url:
-                database = Database(url, size=20, prepared_max=0)
-                statement = Statement("SELECT $1::int")
-                for _ in range(5):
-                    found = await asyncio.gather(*(database.read(statement, [b"%d" % n]) for n in range(60)))
-                    assert [int(value(one)) for one in found] == list(range(60))
-                await asyncio.gather(*(self._write(database, number) for number in range(40)))
-                assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 20
-                database.close()
-
-        async def test_cancels_at_the_server(self, database_url, db):
-            with pooler(database_url) as url:
-                database = Database(url, size=5, prepared_max=0)
-                task = asyncio.create_task(database.read(Statement("SELECT pg_sleep(60)"), ()))
-                await eventually(lambda: sleeping(db))
-                task.cancel()
-                await eventually(lambda: not sleeping(db))
-                assert value(await database.read(ONE, ())) == b"1"
-                database.close()
-
-        @staticmethod
-        async def _write(database, number):
-            insert = Statement("INSERT INTO leads (first_name, last_name) VALUES ($1, $1)")
-            end = COMMIT if number % 2 else ROLLBACK
-            async with database.primary.wire() as wire:
-                await wire.run([(BEGIN, ()), (insert, [b"%d" % number])])
-                await asyncio.sleep(0.001)
-                await wire.run([(end, ())])

@@ -11,7 +11,6 @@ import sys
 from crm.core.unit import Unit
 from crm.core.wire import Statement, encode
 from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
-from crm.jobs.statistics import CHORE
 from crm.settings import Settings
 from crm.worker import work
 
@@ -103,7 +102,7 @@ def roster(_: Shop) -> Roster:
     return Roster(
         handlers,
         [follower] if OPTIONS.get("follow") else [],
-        [*([Chore("look", 0.1, look)] if OPTIONS.get("chore") else []), *([CHORE] if OPTIONS.get("analyze") else [])],
+        [Chore("look", 0.1, look)] if OPTIONS.get("chore") else [],
     )
 
 

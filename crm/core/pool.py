@@ -1,0 +1,296 @@
+"""Connections to one PostgreSQL: opened when needed, given back when nobody needs them, dropped when they break."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Final
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.core.address import Address
+from crm.core.lanes import PROGRAM, STOP_AFTER_SECONDS, Lanes, Limits
+from crm.core.queue import Waiter
+from crm.core.refusals import log_seldom
+from crm.core.wire import Room, Statement, Wire
+
+log = structlog.get_logger()
+
+# Without an answer for so long, a server that has a substitute is asked whether it lives.
+_DOUBT_SECONDS: Final = 0.5
+# The server's own words: what it refuses before it lets us in carries no SQLSTATE.
+_FULL: Final = ("too many clients", "too many connections", "remaining connection slots")
+_FULL_SECONDS: Final = 5.0
+
+
+class Busy(errors.Unavailable):
+    """All connections to the database are busy; try again shortly."""
+
+
+class SlowBusy(Busy):
+    """Reads that take long wait for each other, and this one waited for too long; try again, or ask for less."""
+
+
+class Pool:
+    """Connections to one server."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        url: str,
+        *,
+        size: int = 10,
+        room: Room | None = None,
+        timeout: float = 5,
+        connect_timeout: float | None = None,
+        limits: Limits | None = None,
+        writes: bool = True,
+    ) -> None:
+        self.url = url
+        self.address = Address(url, timeout=connect_timeout or timeout, writes=writes)
+        # Called now and then while the server leaves somebody without an answer.
+        self.on_doubt: Callable[[], None] | None = None
+        self._size = size
+        self._room = Room() if room is None else room
+        self._timeout = timeout
+        self._idle: list[Wire] = []
+        self.open = 0
+        self._generation = 0
+        self._closed = False
+        self._full_until = 0.0
+        self._limits = limits or Limits()
+        self.lanes = Lanes(size, self._limits)
+        self._looking = False
+        self._trimming = False
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
+    @asynccontextmanager
+    async def wire(self, owner: int = PROGRAM) -> AsyncIterator[Wire]:
+        """A connection for a while."""
+        wire = await self.acquire(owner)
+        try:
+            yield wire
+        finally:
+            self.release(wire)
+
+    def take(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire | None:
+        """An idle connection, until `release`, if there is one and the owner may have it.
+
+        A read that is named may be stopped, and has a time limit.
+        """
+        slow = read is not None and read.slow_for == owner
+        if not self.lanes.strict or self.lanes.allows(owner, slow=slow):
+            while self._idle:
+                wire = self._idle.pop()
+                if wire.broken or wire.generation != self._generation:
+                    self._forget(wire)
+                    continue
+                self._begin(wire, owner, read, slow=slow)
+                return wire
+        return None
+
+    async def acquire(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire:
+        """A connection, until `release`: idle, new, or another's who gives it back."""
+        wire = self.take(owner, read)
+        if wire is not None:
+            return wire
+        if self._closed:
+            raise errors.Unavailable
+        slow = read is not None and read.slow_for == owner
+        if self._may_open() and (not self.lanes.strict or self.lanes.allows(owner, slow=slow)):
+            self._grant(owner, slow=slow)
+            return await self._connect(owner, read, slow=slow)
+        return await self._handed_over(owner, read, slow=slow)
+
+    def _begin(self, wire: Wire, owner: int, read: Statement | None, *, slow: bool) -> None:
+        self.lanes.begin(wire, owner, read, self._loop.time(), slow=slow)
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(STOP_AFTER_SECONDS, self._look)
+
+    @asynccontextmanager
+    async def spare(self) -> AsyncIterator[Wire]:
+        """A connection that does not have to be waited for: an idle one, or one beyond the pool's size."""
+        idle = self.take()
+        wire = idle or await Wire.connect(self.address)
+        try:
+            yield wire
+        finally:
+            if idle is None:
+                wire.close()
+            else:
+                self.release(wire)
+
+    def release(self, wire: Wire) -> None:
+        """Give a connection back."""
+        self.lanes.end(wire, self._loop)
+        if wire.broken or wire.closing or wire.generation != self._generation:
+            self._drop(wire)
+        else:
+            self._idle.append(wire)
+            if not self._trimming:
+                self._trim_later()
+        if self.lanes.waiting:
+            self._serve()
+
+    def close(self) -> None:
+        """Close what is idle now, and the rest when it comes back."""
+        self._closed = True
+        self._end_generation()
+
+    def lose_all(self) -> None:
+        """The server says nothing any more: whoever waits for an answer is told that the connection broke."""
+        self._end_generation()
+        for wire in self.lanes.busy:
+            wire.lose()
+
+    # Getting one
+
+    async def _handed_over(self, owner: int, read: Statement | None, *, slow: bool) -> Wire:
+        """Wait for another's connection, or for the right to open one."""
+        waiter = Waiter(self._loop, owner, read, slow=slow)
+        self.lanes.wait(waiter, self._loop.time())
+        try:
+            async with asyncio.timeout(max(self._timeout, self._limits.read_seconds) if slow else self._timeout):
+                wire = await waiter.future
+        except BaseException as error:
+            self._pass_on(waiter)
+            if not isinstance(error, TimeoutError):
+                raise
+            raise (SlowBusy if slow else Busy) from None
+        return wire or await self._connect(owner, read, slow=slow)
+
+    def _may_open(self) -> bool:
+        return self.open < self._size and (not self.open or self._loop.time() >= self._full_until)
+
+    def _grant(self, owner: int, *, slow: bool) -> None:
+        """Count a connection that is to be opened."""
+        self.open += 1
+        self.lanes.grant(owner, slow=slow)
+
+    async def _connect(self, owner: int, read: Statement | None, *, slow: bool) -> Wire:
+        """Open a connection; it is counted already."""
+        generation = self._generation
+        try:
+            async with asyncio.timeout(self.address.seconds):
+                wire = await Wire.connect(self.address, self._room)
+        except (psycopg.OperationalError, TimeoutError, OSError) as error:
+            self.lanes.revoke(owner, slow=slow)
+            said = " ".join(str(error).split()) or "no answer in time"
+            log_seldom("database.unreachable", self.url, error=said[:300])
+            full = any(words in said for words in _FULL)
+            if full:
+                self._full_until = self._loop.time() + _FULL_SECONDS
+            self._one_less()
+            if full and self.open:  # make do with what there is
+                return await self._handed_over(owner, read, slow=slow)
+            raise errors.Unavailable from error
+        except BaseException:
+            self.lanes.revoke(owner, slow=slow)
+            self._one_less()
+            raise
+        wire.generation = generation
+        self.lanes.revoke(owner, slow=slow)
+        self._begin(wire, owner, read, slow=slow)
+        return wire
+
+    # Handing on
+
+    def _serve(self) -> None:
+        """Hand what is free to those whose turn it is."""
+        while self.lanes.waiting:
+            while self._idle and (self._idle[-1].broken or self._idle[-1].generation != self._generation):
+                self._forget(self._idle.pop())
+            if not self._idle and not self._may_open():
+                return
+            waiter = self.lanes.next()
+            if waiter is None:
+                return
+            if waiter.future.done():  # it has given up just now
+                continue
+            if self._idle:
+                wire = self._idle.pop()
+                self._begin(wire, waiter.owner, waiter.read, slow=waiter.slow)
+                waiter.future.set_result(wire)
+            else:
+                self._grant(waiter.owner, slow=waiter.slow)
+                waiter.future.set_result(None)
+
+    def _pass_on(self, waiter: Waiter) -> None:
+        """What was handed to somebody who gave up in that very moment is for the next."""
+        if self.lanes.leave(waiter) or waiter.future.cancelled():
+            return
+        wire = waiter.future.result()
+        if wire is None:
+            self.lanes.revoke(waiter.owner, slow=waiter.slow)
+            self._one_less()
+        else:
+            self.release(wire)
+
+    def _end_generation(self) -> None:
+        """Use no connection again that is open now."""
+        self._generation += 1
+        while self._idle:
+            self._forget(self._idle.pop())
+
+    def _drop(self, wire: Wire) -> None:
+        """Close a connection that is of no use any more, and others with it if they are like it."""
+        if wire.mixed_up:
+            self._prepare_no_more()
+        if wire.stale and wire.generation == self._generation:
+            self._end_generation()
+        self._forget(wire)
+
+    def _forget(self, wire: Wire) -> None:
+        wire.close()
+        self.open -= 1
+
+    def _one_less(self) -> None:
+        self.open -= 1
+        self._serve()
+
+    # Looking after them
+
+    def _look(self) -> None:
+        """While any is in use: what takes long, who waits, whether there is an answer at all."""
+        now, lanes = self._loop.time(), self.lanes
+        if not lanes.busy and not lanes.waiting and not lanes.strict:
+            self._looking = False
+            return
+        self._loop.call_later(STOP_AFTER_SECONDS, self._look)
+        lanes.look(now)
+        self._serve()
+        if self.on_doubt is not None and any(now - wire.since > _DOUBT_SECONDS for wire in lanes.busy):
+            self.on_doubt()
+
+    def _trim_later(self) -> None:
+        if self._limits.idle_seconds:
+            self._trimming = True
+            self._loop.call_later(self._limits.idle_seconds / 4, self._trim)
+
+    def _trim(self) -> None:
+        """Close what nobody has used for a while: others may need it, and PostgreSQL has only so many."""
+        self._trimming = False
+        before = self._loop.time() - self._limits.idle_seconds
+        used = [wire for wire in self._idle if wire.since >= before]
+        for wire in set(self._idle).difference(used):
+            self._forget(wire)
+        self._idle = used
+        if self._idle:
+            self._trim_later()
+
+    def _prepare_no_more(self) -> None:
+        """A pooler gives us now this server's session, now that one's."""
+        if self._room.statements:
+            self._room = replace(self._room, statements=0)
+            log.warning(
+                "database.pooler",
+                message="The pooler between here and PostgreSQL does not keep prepared statements; reads go on without "
+                "them, and are slower. Set CRM_PREPARED_MAX=0, or give PgBouncer (1.21 or newer) "
+                "max_prepared_statements = 500.",
+            )

@@ -1,0 +1,71 @@
+"""Those who wait for a connection: one owner after another, and each owner's in their order."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crm.core.wire import Statement, Wire
+
+
+class Waiter:
+    """Somebody who waits: gets a connection handed over, or None: the right to open one."""
+
+    __slots__ = ("future", "owner", "read", "slow")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: int, read: "Statement | None", *, slow: bool) -> None:
+        self.future: asyncio.Future[Wire | None] = loop.create_future()
+        self.owner = owner
+        self.read = read
+        self.slow = slow
+
+
+class FairQueue:
+    """A queue in which nobody waits behind the thousand requests of another."""
+
+    def __init__(self) -> None:
+        self._owners: OrderedDict[int, deque[Waiter]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._owners)
+
+    def counts(self, may: Callable[[int], bool]) -> dict[int, int]:
+        """How many wait, for each owner that may."""
+        return {owner: len(mine) for owner, mine in self._owners.items() if may(owner)}
+
+    def add(self, waiter: Waiter) -> None:
+        """Wait behind one's own, and after the others' turn."""
+        self._owners.setdefault(waiter.owner, deque()).append(waiter)
+
+    def remove(self, waiter: Waiter) -> bool:
+        """Wait no more; false if the waiter has had its turn already."""
+        mine = self._owners.get(waiter.owner)
+        if mine is None or waiter not in mine:
+            return False
+        mine.remove(waiter)
+        if not mine:
+            del self._owners[waiter.owner]
+        return True
+
+    def next_of_one(self) -> Waiter | None:
+        """The first, if all are the same owner's: nobody else's turn has to be found."""
+        if len(self._owners) != 1:
+            return None
+        (mine,) = self._owners.values()
+        waiter = mine.popleft()
+        if not mine:
+            self._owners.clear()
+        return waiter
+
+    def next(self, may: Callable[[int], bool]) -> Waiter | None:
+        """The first of the owner whose turn it is, of those that may; its other requests wait for the next turn."""
+        for owner, mine in self._owners.items():
+            if may(owner):
+                waiter = mine.popleft()
+                if mine:
+                    self._owners.move_to_end(owner)
+                else:
+                    del self._owners[owner]
+                return waiter
+        return None

@@ -1,0 +1,62 @@
+"""A wire to PostgreSQL that can be cut, and frozen: it accepts, and passes nothing on, like a server that hangs."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+
+class Proxy:
+    """Passes on what comes in at a port of 127.0.0.1 to a server's socket."""
+
+    def __init__(self, database_url: str) -> None:
+        folder = Path(parse_qs(urlsplit(database_url).query)["host"][0])
+        self._socket = folder / ".s.PGSQL.5432"
+        self._going = asyncio.Event()
+        self._going.set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.connections = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.down()
+
+    @property
+    def host(self) -> str:
+        assert self._server is not None
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def freeze(self) -> None:
+        """Pass nothing on any more, in neither direction."""
+        self._going.clear()
+
+    def thaw(self) -> None:
+        self._going.set()
+
+    async def down(self) -> None:
+        """Refuse, and cut whatever is connected."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        server_reader, server_writer = await asyncio.open_unix_connection(str(self._socket))
+        self._open |= {writer, server_writer}
+        await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
+        self._open -= {writer, server_writer}
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while found := await reader.read(65536):
+                await self._going.wait()
+                writer.write(found)
+                await writer.drain()
+        writer.close()
