@@ -453,8 +453,6 @@ def _variable(name: object) -> str:
 def _database_url(config: Settings) -> str:
     if not config.database_url:
         _fail("Set DATABASE_URL, like postgresql://user:password@host:5432/crm (or use `crm dev`, which needs none).")
-    if not config.database_url.startswith(("postgresql://", "postgres://")):
-        _fail("DATABASE_URL must start with postgresql://; this runs on PostgreSQL only.")
     return config.database_url
 
 

@@ -2,7 +2,7 @@
 
 from crm.ai.model import AiCall
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
-from crm.core.events import Event, StreamEpoch
+from crm.core.events import Event, StreamEpoch, StreamFork
 from crm.core.lease import Lease
 from crm.core.model import Model
 from crm.generations.model import Generation
@@ -25,6 +25,7 @@ __all__ = [
     "Lease",
     "Model",
     "StreamEpoch",
+    "StreamFork",
     "Task",
     "User",
 ]

@@ -1,14 +1,17 @@
 """Every setting of the program, read from the environment once."""
 
+import re
 from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -32,23 +35,60 @@ class AiFallback(StrEnum):
 _DEFAULT_MODEL: Final = "gpt-6-luna"
 
 
+# What is left of a password with an unescaped `@` or `/` is not printed either: see `Address.parsed`.
+_HOSTS: Final = re.compile(r"[\w./:%,\-\[\]]*")
+_PORTS: Final = re.compile(r"[0-9,]*")
+_ESCAPED: Final = "in user and password, write `@` as %40, `/` as %2F, `%` as %25 and a blank as %20"
+
+
+class Address(str):
+    """Where a database is. It holds a password, so it does not show in tracebacks, logs and other settings' errors."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Nothing of it."""
+        return "Address('**********')"
+
+    @classmethod
+    def parsed(cls, given: str) -> "Address":
+        """The address; what libpq cannot read, or would read amiss, is refused without being quoted."""
+        if given and not given.startswith(("postgresql://", "postgres://")):
+            msg = "must start with postgresql://; this runs on PostgreSQL only"
+            raise ValueError(msg)
+        try:
+            parts = conninfo_to_dict(given)
+        except psycopg.Error:
+            msg = f"is not an address like postgresql://user:password@host:5432/crm ({_ESCAPED})"
+            raise ValueError(msg) from None
+        if not (_HOSTS.fullmatch(str(parts.get("host", ""))) and _PORTS.fullmatch(str(parts.get("port", "")))):
+            msg = f"has a host or a port that is none ({_ESCAPED})"
+            raise ValueError(msg)
+        return cls(given)
+
+
+DatabaseUrl = Annotated[str, AfterValidator(Address.parsed)]
+
+
 class Settings(BaseSettings):
     """Each field is an environment variable; the description says what it does."""
 
-    model_config = SettingsConfigDict(env_prefix="CRM_", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CRM_", extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
-    database_url: str | None = Field(
+    database_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias="DATABASE_URL",
         description="PostgreSQL 15-18; without it `crm dev` starts its own.",
     )
-    database_read_url: str | None = Field(
+    database_read_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias="DATABASE_READ_URL",
         description="A replica for reads; used only when a client sends `X-Allow-Stale: true`.",
     )
     local_admin: UUID | None = Field(default=None, description="Set by `crm dev`: who a request without a token is.")
-    database_listen_url: str | None = Field(
+    database_listen_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias="DATABASE_LISTEN_URL",
         description="A direct connection for LISTEN, when DATABASE_URL goes through a pooler.",
@@ -117,6 +157,7 @@ class Settings(BaseSettings):
     max_fields: int = Field(default=500, ge=1, description="Fields per operation, fragments expanded.")
     max_aliases: int = Field(default=30, ge=1, description="Aliases per operation, fragments expanded.")
     max_directives: int = Field(default=50, ge=0, description="Directives per operation.")
+    max_operations: int = Field(default=50, ge=1, description="Operations per document.")
     max_fragments: int = Field(default=50, ge=0, description="Named fragments per document.")
     max_tokens: int = Field(default=4000, ge=10, description="Lexical tokens per document.")
     max_cost: int = Field(

@@ -16,6 +16,7 @@ from crm.ai_tasks import jobs as ai_tasks
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.lanes import Limits
+from crm.jobs import statistics
 from crm.jobs.roster import Roster, Shop
 from crm.jobs.worker import Worker
 from crm.logs import configure
@@ -31,7 +32,7 @@ Assemble = Callable[[Shop], Roster]
 
 def roster(shop: Shop) -> Roster:
     """What the domains' `jobs.py` declare: a line each."""
-    return Roster(handlers=[scoring.NIGHTLY], followers=[scoring.FOLLOWER]) + ai_tasks.roster(shop)
+    return Roster([scoring.NIGHTLY], [scoring.FOLLOWER], [statistics.CHORE]) + ai_tasks.roster(shop)
 
 
 def make(shop: Shop) -> Worker:

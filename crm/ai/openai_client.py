@@ -6,6 +6,7 @@ reply would raise, and its tokens be lost), and the body is read here, with susp
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,15 +17,19 @@ from typing import Any, Final
 import httpx2
 import openai
 import orjson
+import structlog
 from openai.types.chat import ChatCompletionMessageParam
 
 from crm.ai import cost
 from crm.ai.prompt import instructions, schema_of, words
 from crm.ai.provider import CostSource, Outcome, ProviderFailed, Question, Reply
 
+log = structlog.get_logger()
+
 _OPENAI: Final = "https://api.openai.com/"
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_MOST_DETAIL: Final = 300
+_MOST_MESSAGE: Final = 300
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _MOST_TOKENS: Final = 2**31 - 1
 _OK: Final = 200
 _AGAIN: Final = frozenset({408, 409, 425, 429})
@@ -227,11 +232,19 @@ class OpenAiProvider:
         )
 
     def _detail(self, error: Any) -> str:
-        """What an error says; without the key, which some servers repeat."""
+        """An error's type and code: all that is recorded. Its message may quote the question, and so a lead's words."""
+        kinds: list[str] = []
         while isinstance(error, dict):
-            error = error.get("message") or error.get("error") or error.get("code") or ""
-        text = error if isinstance(error, str) else type(error).__name__
-        return text.replace(self._endpoint.key, "[key]")[:_MOST_DETAIL]
+            kinds += [kind for name in ("type", "code") if (kind := _identifier(error.get(name)))]
+            log.debug("ai.provider_said", text=self._without_key(error.get("message")))
+            error = error.get("error")
+        if error:
+            log.debug("ai.provider_said", text=self._without_key(error))
+        return ", ".join(dict.fromkeys(kinds)) or "no code"
+
+    def _without_key(self, text: object) -> str:
+        """A provider's message, for whoever looks for an error at log level debug; some servers repeat the key."""
+        return str(text).replace(self._endpoint.key, "[key]")[:_MOST_MESSAGE]
 
     def _limit(self, question: Question[Any]) -> int:
         wanted = question.max_output_tokens
@@ -326,6 +339,12 @@ def _said(content: object) -> object:
         return content
     parts = (part for part in content if isinstance(part, dict) and part.get("type", "text") == "text")
     return "".join(text for part in parts if isinstance(text := part.get("text"), str))
+
+
+def _identifier(value: object) -> str | None:
+    """A code or a type, as servers name errors: a word, no sentence."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if _IDENTIFIER.fullmatch(text) else None
 
 
 def _text(value: object) -> str | None:

@@ -17,6 +17,7 @@ from pydantic import (
     WrapValidator,
 )
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from crm.ai.provider import Outcome, Reply
 
@@ -215,10 +216,16 @@ def _clean(payload: Any) -> Any:
 def _listed(error: ValidationError, part: Literal["msg", "type"]) -> str:
     """A validation error, place by place: in words that a model can act on, or the kinds of errors alone."""
     shown = [
-        f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one[part]}"
+        f"{'.'.join(map(str, _place(one, part))) or 'the whole'}: {one[part]}"
         for one in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_ERRORS]
     ]
     return "; ".join(shown)[:_MOST_PROBLEM]
+
+
+def _place(error: ErrorDetails, part: Literal["msg", "type"]) -> tuple[int | str, ...]:
+    """Where an error is; for the record without the name of what the model made up, which may be a lead's words."""
+    made_up = part == "type" and error["type"] == "extra_forbidden"
+    return error["loc"][:-1] if made_up else error["loc"]
 
 
 def _note(info: ValidationInfo, text: str) -> None:

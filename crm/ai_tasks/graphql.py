@@ -320,7 +320,7 @@ class AiTaskMutation:
 
     @graph.mutation(usual_rows=MOST_AT_ONCE, extra_cost=lambda given: len(given["inputs"]) * _CREATE_COST)
     async def create_ai_tasks(
-        self, info: Info, inputs: Annotated[list[CreateAiTaskInput], strawberry.argument(description="1 to 100 tasks.")]
+        self, info: Info, inputs: Annotated[list[CreateAiTaskInput], graph.at_most(MOST_AT_ONCE, "1 to 100 tasks.")]
     ) -> list[AiTask]:
         """Have several things done in the background: all are created, in order, or none."""
         return await info.context.write(AiTaskService.create_many, [values_of(one) for one in inputs])

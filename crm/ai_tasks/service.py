@@ -25,6 +25,7 @@ from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.kinds import Kind, checked_input, kind_of
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.core import errors, validate
+from crm.core.pacing import paced
 from crm.core.service import Service
 from crm.core.unit import missing
 from crm.core.wire import Statement, encode
@@ -109,7 +110,7 @@ class AiTaskService(Service):
             message = f"`inputs` has {len(inputs)} tasks; 1 to {MOST_AT_ONCE} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
         given, places = [], [f"inputs.{index}" for index in range(len(inputs))]
-        for values, place in zip(inputs, places, strict=True):
+        async for values, place in paced(zip(inputs, places, strict=True)):
             with errors.within(place):
                 given.append(self._checked(values))
         return await self._added(given, places)

@@ -3,15 +3,16 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import strawberry
-from sqlalchemy import ColumnElement, Integer, Text, case, cast, column, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Integer, Text, Uuid, case, cast, column, false, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
 from crm.changes.service import SHOWN, ChangeService, check_types
 from crm.core import events
+from crm.core.visibility import viewer_is_admin
 from crm.graph.declare import Operand
 from crm.graph.scalars import JSON
 from crm.interactions.service import InteractionService
@@ -37,6 +38,7 @@ class Entity(StrEnum):
 
 
 Row = type[events.Event]
+_ONE: Final[ColumnElement[Any]] = literal_column("1")
 graph.enum(
     Entity,
     LEAD="A lead.",
@@ -84,14 +86,13 @@ class Change:
 
     @graph.edge(usual_rows=5, takes=())
     def fields(event: Row) -> list[FieldChange]:
-        """What changed; empty while the lead it concerns is deleted."""
+        """What changed; empty once the record is deleted, except for admins."""
         each = (
             func.jsonb_to_recordset(event.fields)
             .table_valued(column("name", Text), column("before", JSONB), column("after", JSONB), name="field")
             .render_derived(with_types=True)
         )
-        shows = or_(event.lead_id.is_(None), LeadService.with_id(event.lead_id).exists())
-        return select(each.c.name, each.c.before, each.c.after).where(shows)
+        return select(each.c.name, each.c.before, each.c.after).where(or_(viewer_is_admin(), _record_shows(event)))
 
     @graph.edge
     def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:
@@ -129,6 +130,27 @@ class ChangeSubscription:
         return ChangeService.between(after_xid, after_id, until_xid, lead_id, types)
 
 
+def _record_shows(event: Row) -> ColumnElement[bool]:
+    """Whether the viewer sees the record that changed, as it is now. Kinds that are not named here do not show."""
+    records = {
+        Entity.LEAD: LeadService.with_id(_number(event, Entity.LEAD)),
+        Entity.TASK: TaskService.with_id(_number(event, Entity.TASK)),
+        Entity.INTERACTION: InteractionService.with_id(_number(event, Entity.INTERACTION)),
+        Entity.USER: UserService.with_id(case((_is_of(event, Entity.USER), cast(event.entity_id, Uuid)))),
+    }
+    # SQLAlchemy ties a subquery to the SELECT around it; this one is about a row one SELECT further out.
+    source = event.entity.table
+    shows = {
+        _is_of(event, entity): record.with_only_columns(_ONE, maintain_column_froms=True).correlate(source).exists()
+        for entity, record in records.items()
+    }
+    return case(*shows.items(), else_=false())
+
+
+def _is_of(event: Row, entity: Entity) -> ColumnElement[bool]:
+    return event.entity == literal_column(f"'{entity.value}'")
+
+
 def _number(event: Row, entity: Entity) -> Operand:
     """The record's id, if it is of this kind."""
-    return case((event.entity == literal_column(f"'{entity.value}'"), cast(event.entity_id, Integer)))
+    return case((_is_of(event, entity), cast(event.entity_id, Integer)))

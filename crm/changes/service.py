@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from crm.core import errors
-from crm.core.events import Event, StreamEpoch, Xid8
+from crm.core.events import Event, StreamEpoch, StreamFork, Xid8
 from crm.core.json import camel
 from crm.graph.declare import Operand
 from crm.leads.model import Lead
@@ -136,7 +136,13 @@ def _event_of(cursor: Any) -> ColumnElement[int]:
 
     As a subquery it is evaluated once, before the rows, and its error does not keep an index from being used.
     """
-    same = cast(StreamEpoch.epoch, Text) == _part(cursor, 1, Text())
+    stream = _part(cursor, 1, Text())
+    kept = select(_ONE).where(
+        cast(StreamFork.epoch, Text) == stream,
+        StreamFork.successor == StreamEpoch.epoch,
+        StreamFork.kept_xid >= _part(cursor, 2, Xid8()),
+    )
+    same = or_(cast(StreamEpoch.epoch, Text) == stream, kept.correlate(StreamEpoch).exists())
     expired: ColumnElement[int] = func.crm_cursor_expired(literal_column("'before'"))
     return select(case((same, _part(cursor, 3, BigInteger())), else_=expired)).scalar_subquery()
 

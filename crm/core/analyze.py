@@ -2,7 +2,7 @@
 
 Autovacuum gathers them within a minute of the first rows. It comes too late for a load in one transaction, for a
 revision that changes many rows, and never by itself after `pg_upgrade` to a version before 18.
-docs/decisions/0035-statistics.md has the measurements.
+docs/decisions/0023-statistics.md has the measurements.
 """
 
 from typing import Any, Final
@@ -12,30 +12,25 @@ from psycopg import sql
 
 from crm.core.address import conninfo
 
-# Tables of ours that hold rows and were never analyzed: no count of rows, or nothing about any column. (An index that
-# is made sets the count; a table that is emptied loses it.)
-NEVER_ANALYZED: Final = """
-SELECT c.relname FROM pg_class AS c
-WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0
-  AND pg_has_role(c.relowner, 'USAGE')
-  AND (c.reltuples = -1
-    OR NOT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = c.relname))
-ORDER BY c.relname
-"""
 _OURS: Final = """
 SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0
-  AND pg_has_role(c.relowner, 'USAGE')
-ORDER BY c.relname
-"""
-# Who is at it already does as well.
+  AND pg_has_role(c.relowner, 'USAGE')"""
+USED: Final = f"{_OURS} ORDER BY 1"
+# No count of rows, or nothing about any column. (An index that is made sets the count; a table that is emptied loses
+# it, and keeps what is known about its columns.)
+NEVER_ANALYZED: Final = f"""{_OURS}
+  AND (c.reltuples = -1 OR c.reltuples > 0
+    AND NOT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = c.relname))
+ORDER BY 1"""
+# Where somebody is at it already, that will do.
 ANALYZE: Final = "ANALYZE (SKIP_LOCKED) {}"
 
 
 def analyze_all(url: str) -> None:
-    """Gather statistics of every table that is ours and holds rows. Takes seconds, whatever their size."""
+    """Gather statistics of every table that holds rows. Takes seconds, whatever their size."""
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
-        for table in names(connection, _OURS):
+        for table in names(connection, USED):
             with connection.transaction():
                 connection.execute("SET LOCAL statement_timeout = 0")
                 analyze(connection, table)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, func, text
+from sqlalchemy import BigInteger, Identity, Index, Integer, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
@@ -43,6 +43,10 @@ class Event(Model):
     fields: Mapped[list[dict[str, Any]]] = mapped_column(
         Model.type_annotation_map[dict[str, Any]], server_default=text("'[]'")
     )
+    # PostgreSQL's timeline that it was written on, and the oldest transaction that was open then: after a failover they
+    # tell what readers may have seen that the promoted server does not hold.
+    server_timeline: Mapped[int] = mapped_column("timeline", Integer, server_default=func.crm_timeline())
+    horizon: Mapped[int] = mapped_column(Xid8, server_default=text("pg_snapshot_xmin(pg_current_snapshot())"))
 
     __table_args__ = (
         Index("events_xid_id_idx", "xid", "id"),
@@ -57,7 +61,7 @@ class Event(Model):
 
 
 class StreamEpoch(Model):
-    """Which life of the stream this is. A restore from a backup renews it, so that old cursors are refused."""
+    """Which life of the stream this is: another timeline of PostgreSQL, or a restore from a backup, renews it."""
 
     __tablename__ = "event_epoch"
 
@@ -65,3 +69,18 @@ class StreamEpoch(Model):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Events of transactions up to this one may have been removed: a cursor from before it has expired.
     purged_xid: Mapped[int] = mapped_column(Xid8, server_default=text("'0'"))
+    # PostgreSQL's timeline that it belongs to; on any other one it is over.
+    server_timeline: Mapped[int] = mapped_column("timeline", Integer, server_default=func.crm_timeline())
+
+
+class StreamFork(Model):
+    """An epoch that is over, and how far it agrees with the present one."""
+
+    __tablename__ = "event_forks"
+
+    epoch: Mapped[UUID] = mapped_column(primary_key=True)
+    # The present epoch, unless that was renewed by hand: then nothing of this one counts any more.
+    successor: Mapped[UUID]
+    # Whoever stopped at this transaction or before it has seen nothing that is not in the present epoch.
+    kept_xid: Mapped[int] = mapped_column(Xid8)
+    forked_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -7,7 +7,7 @@ delivered is decided by the cursor alone, (transaction, event), below the oldest
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import structlog
 from crm.core import errors
 from crm.core.address import conninfo
 from crm.core.database import Database
+from crm.core.epoch import EPOCH, RENEW
 from crm.core.wire import Params, Statement, encode
 
 if TYPE_CHECKING:
@@ -35,14 +36,21 @@ _MOST_XID: Final = 2**64 - 1
 # Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
 # answers.
 _PATIENCE_SECONDS: Final = 20.0
+# Between a look and the renewal that it asks for, the server may be another one once more.
+_RENEWALS: Final = 3
+_LOST: Final = (
+    "The database went back to an earlier state (a failover, a restore), and what you saw may be gone: "
+    "load afresh, follow from there."
+)
 
 _NOTIFY: Final = Statement(f"SELECT pg_notify('{CHANNEL}', '')")
 _STATE: Final = Statement(
-    """
-    SELECT epoch::text, pg_snapshot_xmin(snapshot)::text, pg_snapshot_xmax(snapshot)::text, purged_xid::text,
-      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text
+    f"""
+    SELECT {EPOCH}, pg_snapshot_xmin(snapshot)::text, pg_snapshot_xmax(snapshot)::text, purged_xid::text,
+      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text,
+      (SELECT kept_xid FROM event_forks WHERE event_forks.epoch = $1::uuid AND successor = event_epoch.epoch)::text
     FROM event_epoch, pg_current_snapshot() AS snapshot
-    """
+    """  # noqa: S608  (a constant of ours)
 )
 _PRUNE: Final = Statement(
     """
@@ -60,32 +68,43 @@ _PRUNE: Final = Statement(
 )
 
 
+class Forked(Exception):
+    """The stream that was read is another one than the position's: see `Feed.carried`."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
     """A place in the stream: everything up to and including this event has been seen."""
 
     xid: int
     id: int
+    # It means nothing in another one. Those of one epoch are compared with each other only.
+    epoch: str = field(default="", compare=False)
 
     @classmethod
-    def before(cls, safe: int, newest: int) -> "Position":
+    def before(cls, safe: int, newest: int, epoch: str = "") -> "Position":
         """The end of what is safe to read: before the oldest open transaction, and not beyond the newest event.
 
         Beyond it there may be ids of transactions that wrote nothing, and after a crash PostgreSQL gives those out
         again: to a server that lived through the crash, events of theirs would lie in the past.
         """
-        return cls(min(safe - 1, newest), _LAST_ID)
+        return cls(min(safe - 1, newest), _LAST_ID, epoch)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     """The stream as it is now."""
 
-    epoch: UUID
+    epoch: str
     safe: int  # the oldest transaction still open
     next: int  # the first transaction that has not begun
     purged: int
     newest: int
+    kept: int  # up to which transaction the epoch that was asked about agrees with this one
+
+    @property
+    def end(self) -> Position:
+        return Position.before(self.safe, self.newest, self.epoch)
 
 
 class Feed:
@@ -141,24 +160,32 @@ class Feed:
 
     async def now(self) -> Position:
         """The end of what is safe to read."""
-        state = await self._state()
-        return Position.before(state.safe, state.newest)
+        return (await self._state()).end
 
     async def position(self, cursor: str) -> Position:
         """The place that a client's cursor stands for."""
         try:
             stream, xid, key = cursor.split(".")
-            epoch, found = UUID(stream), Position(_number(xid, _MOST_XID), _number(key, _LAST_ID))
+            found = Position(_number(xid, _MOST_XID), _number(key, _LAST_ID), str(UUID(stream)))
         except ValueError:
             message = "This is not a cursor; take `cursor` of a change."
             raise errors.BadUserInput(message, field="after") from None
-        state = await self._state()
+        state = await self._state(found.epoch)
         # Of the newest transaction that lost events, some may be left: whoever stopped in its middle would miss others.
-        if epoch != state.epoch or found.xid <= state.purged or found.xid >= state.next:
+        if found.xid <= state.purged or not _is_kept(found, state):
             raise errors.CursorExpired(field="after")
         # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
         # so begin before it: rather a change twice than one never.
-        return found if found.xid < state.safe else Position.before(state.safe, state.newest)
+        return replace(found, epoch=state.epoch) if found.xid < state.safe else state.end
+
+    async def carried(self, position: Position) -> Position:
+        """The same place in the stream as it is now, unless something was lost of what had been read up to it."""
+        state = await self._state(position.epoch)
+        if _is_kept(position, state):
+            return replace(position, epoch=state.epoch)
+        if position.epoch == state.epoch:  # a restore that renewed nothing
+            log.error("feed.ahead", seen=position.xid, next=state.next)
+        raise errors.CursorExpired(_LOST)
 
     async def read(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
         """Read for a subscriber, within some time."""
@@ -168,10 +195,27 @@ class Feed:
         except TimeoutError:
             raise errors.Unavailable from None
 
-    async def _state(self) -> _State:
-        result = await self.read(_STATE, ())
-        epoch, *numbers = (result.get_value(0, column) or b"0" for column in range(5))
-        return _State(UUID(epoch.decode()), *map(int, numbers))
+    async def renew(self) -> None:
+        """Begin a new epoch if the server is on another timeline than the one that it recorded."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                result = await self.database.write(RENEW)
+        except (psycopg.Error, TimeoutError) as error:  # a standby that was not promoted yet, for one
+            raise errors.Unavailable from error
+        if result.ntuples:
+            epoch, timeline, kept = ((result.get_value(0, column) or b"").decode() for column in range(3))
+            log.warning("feed.forked", epoch=epoch, timeline=int(timeline), kept_xid=int(kept))
+
+    async def _state(self, epoch: str = "") -> _State:
+        """The stream as it is now; and how far another epoch agrees with it."""
+        for _ in range(_RENEWALS):
+            result = await self.read(_STATE, [epoch.encode() or None])
+            current = result.get_value(0, 0)
+            if current is not None:
+                numbers = [int(result.get_value(0, column) or b"0") for column in range(1, 6)]
+                return _State(current.decode(), *numbers)
+            await self.renew()
+        raise errors.Unavailable
 
     def _notify(self) -> None:
         self._notifying = None
@@ -188,12 +232,18 @@ class Feed:
             try:
                 async with await self._connected() as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
+                    await self._settle()
                     self.wake()
                     async for _ in connection.notifies():
                         self.wake()
             except (psycopg.Error, OSError) as error:
                 log.info("feed.reconnecting", error=str(error).strip().splitlines()[:1])
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _settle(self) -> None:
+        """Notice a new timeline at once, though nobody reads: cursors given out before that are of no use."""
+        with suppress(errors.CrmError, psycopg.Error):
+            await self._state()
 
     async def _connected(self) -> "psycopg.AsyncConnection[tuple[object, ...]]":
         return await psycopg.AsyncConnection.connect(
@@ -216,6 +266,13 @@ class Feed:
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_kept(position: Position, state: _State) -> bool:
+    """Whether what was read up to a place is as it was: docs/decisions/0018-positions-and-timelines.md."""
+    if position.epoch != state.epoch and position.xid > state.kept:
+        return False
+    return position.xid < state.next
 
 
 def _number(text: str, most: int) -> int:

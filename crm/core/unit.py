@@ -21,6 +21,7 @@ from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
+from crm.core.pacing import paced
 from crm.core.visibility import compiled, viewer_values, with_deleted
 from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
 
@@ -133,9 +134,9 @@ class Unit:
         changes = self._collected()
         if not changes:
             return
-        steps = [_step(change, self.viewer, None) for change in changes]
+        steps = [_step(change, self.viewer, None) async for change in paced(changes)]
         results = await self._run(steps)
-        for change, result in zip(changes, results, strict=True):
+        async for change, result in paced(zip(changes, results, strict=True)):
             self._take(change, result)
 
     # What the edge uses

@@ -41,13 +41,13 @@ def text(most: int, *, required: bool = False, lines: bool = False) -> Rule:
 
     def rule(field: str, value: str | None) -> str | None:
         stripped = value.strip() if value is not None else ""
+        if len(stripped) > most:  # first: what follows looks at each character
+            raise _wrong(field, f"has {len(stripped):,} characters; at most {most:,} are allowed", limit=most)
         _check_characters(field, stripped, lines=lines)
         if not _is_visible(stripped):
             if required:
                 raise _wrong(field, "must not be blank")
             return None
-        if len(stripped) > most:
-            raise _wrong(field, f"has {len(stripped):,} characters; at most {most:,} are allowed", limit=most)
         return stripped
 
     return rule

@@ -72,6 +72,11 @@ def viewer_values(viewer: Viewer) -> dict[str, object]:
     return {VIEWER: viewer.id, VIEWER_IS_ADMIN: viewer.role is Role.ADMIN}
 
 
+def viewer_is_admin() -> ColumnElement[bool]:
+    """Whether the viewer is an admin; bound when the statement runs."""
+    return bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
+
+
 def is_personal(model: type[Model]) -> bool:
     """Whether who sees a model's rows depends on more than their role."""
     found = _POLICIES.get(model.__tablename__)
@@ -175,11 +180,10 @@ def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -
     _, rule = found
     if rule.own is not None:
         yield rule.own(source.c)
-    admin = bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
     if rule.admins_only:
-        yield admin
+        yield viewer_is_admin()
     if rule.owner:
-        yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), admin)
+        yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), viewer_is_admin())
     if rule.belongs_to is not None and not _joined_to_owner(source, rule, statement):
         owner = _owners(rule.belongs_to)
         yield exists(select(literal_column("1")).where(owner.c.id == source.c[rule.by]).correlate(source))

@@ -30,6 +30,10 @@ TAKE_LEAD_IDS = "SELECT nextval(pg_get_serial_sequence('leads', 'id')) FROM gene
 COPY_LEADS = f"COPY leads ({LEAD_COLUMNS}) FROM STDIN"
 COPY_INTERACTIONS = f"COPY interactions ({INTERACTION_COLUMNS}) FROM STDIN"
 COPY_TASKS = f"COPY tasks ({TASK_COLUMNS}) FROM STDIN"
+# What scores look rows up by. Nobody else can gather statistics of rows that are not committed yet.
+ANALYZE_HISTORIES = """
+ANALYZE (SKIP_LOCKED) leads (id, status, deleted_at), interactions (lead_id, type), tasks (lead_id, source, deleted_at)
+"""
 
 
 @dataclass(slots=True)
@@ -62,8 +66,12 @@ def load(
     with connection.transaction():
         sellers = _add_team(connection, now, loaded)
         historian = Historian(seed, WorkTime(now), sellers)
+        analyzed = 0
         for chapter in _chapters(connection, historian, leads):
             _copy(connection, chapter, loaded)
+            if loaded.leads >= 2 * analyzed:
+                connection.execute(ANALYZE_HISTORIES)
+                analyzed = loaded.leads
             _score(connection, chapter, now)
             if not loaded.ai_tasks:
                 dice = Dice(f"{seed}:{chapter.lead_ids[0]}:ai")

@@ -14,11 +14,10 @@ from graphql import GraphQLError
 from crm.core import errors
 from crm.core.states import translated
 from crm.graph.documents import InvalidDocument
-from crm.graph.faults import field_at_fault, shortened
+from crm.graph.faults import MAX_MESSAGE, shortened
 
 log = structlog.get_logger()
 
-_MAX_MESSAGE: Final = 600  # graphql-core repeats the value that it complains about
 _SERVER_ERROR: Final = 500
 
 
@@ -62,7 +61,7 @@ def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any
 def refused(error: Exception) -> Answer:
     """A well-formed request that was not executed. Clients of application/json get 200, unless the fault is ours."""
     if isinstance(error, InvalidDocument):
-        problems = [_problem(one, error) for one in error.found]
+        problems = error.problems
         return Answer(b'{"errors":%s}' % dumped(problems), error.status, refused=True, problems=problems)
     known = known_error(error)
     plain_status = known.status if known.status >= _SERVER_ERROR else 200
@@ -102,7 +101,7 @@ def known_error(error: BaseException) -> errors.CrmError:
 
 def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, node: Any = None) -> dict[str, Any]:
     """An error as GraphQL shows it."""
-    shown: dict[str, Any] = {"message": error.message[:_MAX_MESSAGE]}
+    shown: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
     if node is not None and node.loc is not None:
         location = node.loc.source.get_location(node.loc.start)
         shown["locations"] = [{"line": location.line, "column": location.column}]
@@ -117,22 +116,13 @@ def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, no
 
 def rendered_warning(error: errors.CrmError, path: Sequence[str | int]) -> dict[str, Any]:
     """What did not work, though the field has its data: for `extensions.warnings`."""
-    return {**error.extensions, "message": error.message[:_MAX_MESSAGE], "path": list(path)}
+    return {**error.extensions, "message": error.message[:MAX_MESSAGE], "path": list(path)}
 
 
 def _aside(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> bytes:
     """What stands beside the data."""
     shown = b',"errors":%s' % dumped(problems) if problems else b""
     return shown + (b',"extensions":{"warnings":%s}' % dumped(warnings) if warnings else b"")
-
-
-def _problem(error: GraphQLError, within: InvalidDocument) -> dict[str, Any]:
-    shown: dict[str, Any] = {**error.formatted, "message": error.message[:_MAX_MESSAGE]}
-    extensions: dict[str, Any] = {"code": within.code}
-    field = field_at_fault(error, within.document)
-    if field:
-        extensions["field"] = field
-    return {**shown, "extensions": extensions}
 
 
 def dumped(problems: object) -> bytes:

@@ -36,6 +36,7 @@ from sqlalchemy.types import TypeEngine
 
 from crm.core import errors
 from crm.graph.declare import MAX_ROWS, is_structural
+from crm.graph.variables import MAX_VALUES, too_long
 
 # Flags and limits whose value is part of a statement's shape.
 STRUCTURAL_NAMES: Final = frozenset({"is_null", "include_deleted"})
@@ -49,10 +50,32 @@ SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "Decimal": Numeric(),
 }
 MAX_OFFSET: Final = 1_000_000
-_MAX_VALUES: Final = 1000
 _MOST_SHOWN: Final = 50
+# Conditions of all filters of a statement, each use of a variable counted, with a fiftieth of the values in lists.
+MAX_CONDITIONS: Final = 2000
+_VALUES_PER_CONDITION: Final = 50
 
 Leaf = Callable[[object, Any], Any]
+
+
+class Values(list[object]):
+    """The values that a statement binds; counts the conditions that they belong to."""
+
+    __slots__ = ("conditions",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conditions = 0
+
+    def add_conditions(self, conditions: int) -> None:
+        """Count conditions of a filter, or values of a list. A variable counts as often as it is used."""
+        self.conditions += conditions
+        if self.conditions > MAX_CONDITIONS:
+            message = (
+                f"The filters and inputs add up to more than {MAX_CONDITIONS:,} conditions and values, "
+                "each variable counted as often as it is used."
+            )
+            raise errors.TooComplex(message, limit=MAX_CONDITIONS, what="conditions")
 
 
 class Binds:
@@ -171,7 +194,7 @@ def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField
     return _constant(node, field.type, name)
 
 
-def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) -> object:  # noqa: PLR0911
+def shape_of(kind: Any, value: Any, name: str, label: str, out: Values) -> object:  # noqa: PLR0911
     """The part of a value that a statement depends on; what it binds goes to `out`. Checks the value on the way."""
     if value is None or value is Undefined:
         return value
@@ -184,11 +207,10 @@ def shape_of(kind: Any, value: Any, name: str, label: str, out: list[object]) ->
         values = value if isinstance(value, list) else [value]
         if isinstance(inner, GraphQLInputObjectType):
             return tuple(shape_of(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
-        _check_count(values, label)
+        _check_values(values, label)
+        out.add_conditions(len(values) // _VALUES_PER_CONDITION)
         if _is_structural_enum(inner):
             return tuple(values)
-        for index, one in enumerate(values):
-            check_text(one, f"{label}.{index}")
         out.append(values)
         return list
     if name in STRUCTURAL_NAMES or _is_structural_enum(kind):
@@ -205,8 +227,9 @@ def _input_shape(
     kind: GraphQLInputObjectType,
     value: Mapping[str, Any],
     label: str,
-    out: list[object],
+    out: Values,
 ) -> object:
+    out.add_conditions(1 + len(value))
     origin = kind.extensions["strawberry-definition"].origin
     check = getattr(origin, "check", None)
     if check is not None:
@@ -325,10 +348,11 @@ _RANGES: Final = {
 }
 
 
-def _check_count(values: Sequence[object], label: str) -> None:
-    if len(values) > _MAX_VALUES:
-        message = f"`{label}` has {len(values):,} values; at most {_MAX_VALUES:,} are allowed."
-        raise errors.BadUserInput(message, field=label, limit=_MAX_VALUES)
+def _check_values(values: list[object], label: str) -> None:
+    if len(values) > MAX_VALUES:
+        raise too_long(label, len(values))
+    for index, one in enumerate(values):
+        check_text(one, f"{label}.{index}")
 
 
 def _check_range(value: Any, label: str, most: int) -> None:

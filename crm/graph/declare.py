@@ -22,6 +22,7 @@ from typing import (
 )
 
 import strawberry
+from graphql import GraphQLArgument
 
 from crm.core.identity import Role
 from crm.core.model import Model
@@ -37,6 +38,7 @@ Price = Callable[[dict[str, Any]], int]
 
 KEY: Final = "crm"
 CHECK: Final = "crm_check"
+MOST: Final = "crm_most"
 _MODEL: Final = "__crm_model__"
 _DOCUMENT: Final = "__crm_document__"
 MAX_ROWS: Final = 1000
@@ -71,6 +73,17 @@ AfterChange = Annotated[
 def checked(check: Callable[[Any, str], None], description: str) -> Any:
     """Describe an argument whose value the check may refuse, before any SQL; it gets the value and the label."""
     return strawberry.argument(description=description, metadata={CHECK: check})
+
+
+def at_most(count: int, description: str) -> Any:
+    """Describe an argument that takes many records at once: more of them are refused before they are looked at."""
+    return strawberry.argument(description=description, metadata={MOST: count})
+
+
+def most_of(argument: GraphQLArgument) -> int:
+    """How many values a list may hold that is given for an argument."""
+    most: int = argument.extensions["strawberry-definition"].metadata.get(MOST, MAX_ROWS)
+    return most
 
 
 _LIST: Final = {"limit": Limit, "offset": Offset}

@@ -1,8 +1,10 @@
 """Documents: text to something that can be planned, once."""
 
+import re
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Final
 
 from graphql import (
@@ -20,6 +22,8 @@ from graphql import (
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
+    Source,
+    SourceLocation,
     VariableNode,
     Visitor,
     parse,
@@ -31,14 +35,21 @@ from graphql import (
 from graphql.execution import get_variable_values
 
 from crm.core import errors
-from crm.graph.limits import check_document, check_values, root_names
+from crm.graph.declare import most_of
+from crm.graph.faults import MAX_MESSAGE, place_of_variable, problems
+from crm.graph.limits import check_document, root_names
+from crm.graph.variables import Counter
 from crm.settings import Settings
 
 _MAX_FLAGS: Final = 8
 # What the argument is called by which a mutation takes many records at once: it has a limit of its own for them.
 _BULK_ARGUMENT: Final = "inputs"
+# Values in all the variables of an operation; and in those that hold many records.
+_MAX_VALUES: Final = 10_000
+_MAX_BULK_VALUES: Final = 100_000
 _TOO_MANY_TOKENS: Final = "Document contains more than"
 _TOO_DEEP: Final = "nested too deeply"
+_LINE_BREAK: Final = re.compile(r"\r\n|[\n\r]")
 _INT_RANGE: Final = range(-(2**31), 2**31)
 
 
@@ -46,9 +57,25 @@ class InvalidDocument(errors.BadUserInput):
     """The document, or its variables, are not valid GraphQL for this schema."""
 
     def __init__(self, found: list[GraphQLError], document: DocumentNode | None = None) -> None:
-        super().__init__(found[0].message)
-        self.found = found
-        self.document = document
+        super().__init__(found[0].message[:MAX_MESSAGE])
+        # At once, since it takes a walk of the document: where that was read there is time for it.
+        self.problems = problems(found, document, self.code)
+
+
+class _Text(Source):
+    """A document's text, which finds lines by bisection.
+
+    Each error of an execution asks for its place: sixty of them after 250,000 line breaks took graphql-core 0.4 s.
+    """
+
+    def __init__(self, body: str) -> None:
+        super().__init__(body)
+        self._starts = [0, *(found.end() for found in _LINE_BREAK.finditer(body))]
+
+    def get_location(self, position: int) -> SourceLocation:
+        """The line and column of a place."""
+        line = bisect_right(self._starts, position)
+        return SourceLocation(line, position + 1 - self._starts[line - 1])
 
 
 def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
@@ -67,22 +94,43 @@ class Operation:
         self.node = node
         self.kind = node.operation
         self.name = node.name.value if node.name else None
-        self.flag_names = _flag_names(document.node)
         self.plans: OrderedDict[object, Any] = OrderedDict()
         self._simple = self._simple_variables()
-        self._bulk_names = self._bulk_variables()
-        self.introspects = "__" in document.text and _introspects(document.node)
-        if len(self.flag_names) > _MAX_FLAGS:
-            message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
-            raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")
+        self._kinds = self._variables()
+        self._bulk = self._bulk_variables()
+        self.flag_names = document.flag_names
+        self.introspects = document.introspects
 
     def coerce(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The variables as the schema understands them."""
-        if self._simple is not None:
-            found = _coerce_simply(self._simple, given)
-            if found is not None:
-                return found
-        check_values(given, self.document.limits, uncounted=self._bulk_names)
+        """The variables as the schema understands them; counted first."""
+        found = self.coerce_simply(given)
+        if found is None:
+            self.count(given)
+            found = self.coerce_counted(given)
+        return found
+
+    def coerce_simply(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The variables, if they are a few plain values; None if it takes more to find out."""
+        return None if self._simple is None else _coerce_simply(self._simple, given)
+
+    def count(self, given: Mapping[str, Any]) -> int:
+        """About how much work it is to coerce these, or an error if that is too much.
+
+        A filter is as much work as the selection that it filters, so objects are limited as fields are. Of records to
+        be saved there may be more; no deeper ones, though.
+        """
+        limits = self.document.limits
+        few = Counter(limits.max_fields, limits.max_depth, _MAX_VALUES)
+        many = Counter(_MAX_BULK_VALUES, limits.max_depth, _MAX_BULK_VALUES)
+        for name, kind in self._kinds:
+            if isinstance(given.get(name), dict | list):
+                most = self._bulk.get(name)
+                counter = few if most is None else many
+                counter.add(kind, given[name], partial(place_of_variable, name, self.document.node), most)
+        return few.work + many.work
+
+    def coerce_counted(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same for what has been counted."""
         values = get_variable_values(
             self.document.schema,
             self.node.variable_definitions or (),
@@ -102,7 +150,7 @@ class Operation:
         """The values of the variables that decide what is selected."""
         return {name: bool(variables.get(name)) for name in self.flag_names}
 
-    @property
+    @cached_property
     def is_bulk(self) -> bool:
         """Whether it adds many records at once, which takes a larger request than anything else."""
         if self.kind is not OperationType.MUTATION:
@@ -110,14 +158,18 @@ class Operation:
         roots = root_names(self.node, self.document.fragments)
         return not roots.isdisjoint(_bulk_inputs(self.document.schema))
 
-    def _bulk_variables(self) -> frozenset[str]:
-        """The variables that hold many records."""
-        many = set(_bulk_inputs(self.document.schema).values())
-        return frozenset(
-            definition.variable.name.value
+    def _variables(self) -> list[tuple[str, Any]]:
+        """Each variable's name and type."""
+        return [
+            (definition.variable.name.value, type_from_ast(self.document.schema, definition.type))
             for definition in self.node.variable_definitions or ()
-            if _record_of(type_from_ast(self.document.schema, definition.type)) in many
-        )
+        ]
+
+    def _bulk_variables(self) -> dict[str, int]:
+        """The variables that hold many records, and how many they may hold."""
+        most = dict(_bulk_inputs(self.document.schema).values())
+        records = {name: _record_of(kind) for name, kind in self._kinds}
+        return {name: most[record] for name, record in records.items() if record in most}
 
     def _simple_variables(self) -> "tuple[tuple[str, str, bool], ...] | None":
         """Names, scalars and nullability, if all variables are plain scalars without defaults."""
@@ -141,6 +193,11 @@ class Document:
         self.schema = schema
         self.limits = limits
         self.fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
+        self.flag_names = _flag_names(node) if "@" in text else ()
+        self.introspects = "__" in text and _introspects(node)
+        if len(self.flag_names) > _MAX_FLAGS:
+            message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
+            raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")
         self.operations = [Operation(self, one) for one in node.definitions if isinstance(one, OperationDefinitionNode)]
 
     @classmethod
@@ -184,7 +241,7 @@ class Document:
 
 def _parsed(text: str, limits: Settings) -> DocumentNode:
     try:
-        return parse(text, max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
+        return parse(_Text(text), max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
     except GraphQLSyntaxError as error:
         if _TOO_DEEP in error.message:
             raise RecursionError from None
@@ -195,12 +252,12 @@ def _parsed(text: str, limits: Settings) -> DocumentNode:
 
 
 @lru_cache(maxsize=8)
-def _bulk_inputs(schema: GraphQLSchema) -> Mapping[str, str]:
-    """The mutations that take many records at once, and the type of these."""
+def _bulk_inputs(schema: GraphQLSchema) -> Mapping[str, tuple[str, int]]:
+    """The mutations that take many records at once: the type of these, and how many."""
     roots = schema.mutation_type.fields if schema.mutation_type else {}
     arguments = {name: field.args.get(_BULK_ARGUMENT) for name, field in roots.items()}
-    found = {name: _record_of(argument.type) for name, argument in arguments.items() if argument}
-    return {name: record for name, record in found.items() if record is not None}
+    found = {name: (_record_of(argument.type), most_of(argument)) for name, argument in arguments.items() if argument}
+    return {name: (record, most) for name, (record, most) in found.items() if record is not None}
 
 
 def _record_of(kind: GraphQLType | None) -> str | None:

@@ -6,30 +6,25 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 import psycopg
 import strawberry
-from graphql import (
-    DocumentNode,
-    OperationDefinitionNode,
-    OperationType,
-    SelectionSetNode,
-    Undefined,
-    execute_sync,
-)
+from graphql import OperationType, Undefined
 
 from crm.core import errors
 from crm.core.conversation import Conversation, Writer, service_of, time_to_save
 from crm.core.database import Database
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
 from crm.core.unit import Unit
 from crm.core.wire import Params, Statement, TookTooLong
 from crm.graph import answer
 from crm.graph.answer import Answer
 from crm.graph.arguments import plain
+from crm.graph.caches import SecondUseCache
 from crm.graph.documents import Document, Operation, aware_of_one_of
-from crm.graph.plan import Plan, SecondUseCache
+from crm.graph.introspection import Introspection
+from crm.graph.plan import Plan
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
 from crm.graph.subscription import Subscriptions
@@ -42,6 +37,11 @@ if TYPE_CHECKING:
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
+# What the event loop may be held for: a new document of so many characters is read in 30 ms at most; to coerce so much
+# (`Counter.work`) takes 5 ms, and so does making so many records. The rest goes to the side thread.
+_LONG_DOCUMENT: Final = 1000
+_MUCH_WORK: Final = 3000
+_MANY_RECORDS: Final = 50
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
 
 
@@ -107,7 +107,8 @@ class Context:
         self.engine.feed.announce()
 
     async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
-        return Projected(await writer.shown(call, self.shown.bound(self.variables, self.viewer)))
+        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
+        return Projected(await writer.shown(call, projection))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,9 @@ class Engine:
         self.settings = settings
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
         self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
-        self.subscriptions = Subscriptions(self.feed)
+        self.side = SideThread()
+        self._introspection = Introspection(self.schema, self.side)
+        self.subscriptions = Subscriptions(self.feed, self.side)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
 
@@ -155,18 +158,34 @@ class Engine:
         """The operation of a request, parsed and validated."""
         document = self.documents.get(request.query)
         if document is None:
-            document = Document.read(
-                request.query,
-                self.schema,
-                self.settings,
-                introspection=self.settings.introspection,
-            )
-            self.documents.offer(
-                request.query,
-                document,
-                _DOCUMENT_WEIGHT + _CHARACTER_WEIGHT * len(request.query),
-            )
+            document = self._kept(self._document(request.query))
         return document.operation(request.operation_name)
+
+    async def opened(self, request: Request, viewer: Viewer) -> Operation:
+        """The same, without holding the event loop for long: what is new and long is read in the side thread."""
+        document = self.documents.get(request.query)
+        if document is None:
+            if len(request.query) <= _LONG_DOCUMENT:
+                return self.operation(request)
+            document = self._kept(await self.side.run(viewer.id, self._document, request.query))
+        return document.operation(request.operation_name)
+
+    def _document(self, text: str) -> Document:
+        return Document.read(text, self.schema, self.settings, introspection=self.settings.introspection)
+
+    def _kept(self, document: Document) -> Document:
+        text = document.text
+        self.documents.offer(text, document, _DOCUMENT_WEIGHT + _CHARACTER_WEIGHT * len(text))
+        return document
+
+    async def coerced(self, operation: Operation, given: Mapping[str, Any], viewer: Viewer) -> Mapping[str, Any]:
+        """The variables as the schema understands them; many values are coerced in the side thread."""
+        found = operation.coerce_simply(given)
+        if found is not None:
+            return found
+        if operation.count(given) <= _MUCH_WORK:
+            return operation.coerce_counted(given)
+        return await self.side.run(viewer.id, operation.coerce_counted, given)
 
     def roots(self, operation: Operation, variables: Mapping[str, Any]) -> list[Selected]:
         """What the operation selects."""
@@ -185,8 +204,8 @@ class Engine:
     ) -> Answer:
         """Answer a query or a mutation."""
         try:
-            operation = self.operation(request)
-            variables = operation.coerce(request.variables)
+            operation = await self.opened(request, viewer)
+            variables = await self.coerced(operation, request.variables, viewer)
             if operation.kind is OperationType.QUERY:
                 return await self._query(operation, variables, viewer, stale=stale)
             if operation.kind is OperationType.SUBSCRIPTION:
@@ -206,7 +225,8 @@ class Engine:
         )
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
-            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role)
+            weigh = partial(self.documents.grow, operation.document.text)
+            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh)
             if len(operation.plans) > _MAX_PLANS:
                 operation.plans.popitem(last=False)
         return plan
@@ -224,7 +244,7 @@ class Engine:
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
-        statement, params = shaped.step(variables, viewer)
+        statement, params = (await shaped.bound(variables, viewer, self.side)).step()
         try:
             if plan.large:
                 async with self._large:
@@ -274,7 +294,7 @@ class Engine:
             failure: Exception = error
             if len(plan.reads) > 1:
                 try:
-                    statement, params = plan.single(root).step(variables, viewer)
+                    statement, params = (await plan.single(root).bound(variables, viewer, self.side)).step()
                     found[root.key] = (await self._read(plan, statement, params, viewer, stale=False))[0]
                     continue
                 except (psycopg.Error, errors.CrmError) as one:
@@ -294,13 +314,16 @@ class Engine:
         """Put together what SQL found, introspection, `__typename`, and what failed."""
         problems = [answer.rendered(answer.known_error(error), [root.key], root.node) for root, error in failures]
         run = Run(variables, viewer, self._deadline())
-        introspected = self._introspect(operation, plan.roots, variables) if operation.introspects else {}
+        introspected: Mapping[str, bytes] = {}
+        if operation.introspects:
+            nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
+            introspected = await self._introspection.answers(operation, nodes, variables, viewer)
         for root in plan.roots:
             if root.key in found:
                 continue
             if root.shape is None:
                 name = root.node.name.value
-                found[root.key] = b'"Query"' if name == "__typename" else orjson.dumps(introspected.get(root.key))
+                found[root.key] = b'"Query"' if name == "__typename" else introspected.get(root.key, b"null")
                 continue
             rejected = plan.rejected.get(root.key)
             if rejected is not None:
@@ -316,35 +339,21 @@ class Engine:
                 found[root.key] = b"null"
         return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems, run.warnings)
 
-    def _introspect(
-        self, operation: Operation, roots: Sequence[Selected], given: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        """graphql-core knows its own schema best: the document's introspection alone goes through its executor."""
-        nodes = [node for root in roots if root.shape is None for node in root.nodes]
-        only = OperationDefinitionNode(
-            operation=operation.node.operation,
-            name=operation.node.name,
-            variable_definitions=operation.node.variable_definitions,
-            selection_set=SelectionSetNode(selections=tuple(nodes)),
-        )
-        document = DocumentNode(definitions=(only, *operation.document.fragments.values()))
-        return execute_sync(self.schema, document, variable_values=dict(given)).data or {}
-
     # Subscriptions
 
-    def is_subscription(self, request: Request) -> bool:
+    async def is_subscription(self, request: Request, viewer: Viewer) -> bool:
         """Whether a request is to be followed rather than answered."""
-        return self.operation(request).kind is OperationType.SUBSCRIPTION
+        return (await self.opened(request, viewer)).kind is OperationType.SUBSCRIPTION
 
     async def subscribe(
         self, request: Request, viewer: Viewer, *, since: Position | None = None
     ) -> AsyncIterator[bytes]:
         """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first."""
-        operation = self.operation(request)
+        operation = await self.opened(request, viewer)
         if operation.kind is not OperationType.SUBSCRIPTION:
             message = "This operation is not a subscription."
             raise errors.BadUserInput(message)
-        variables = operation.coerce(request.variables)
+        variables = await self.coerced(operation, request.variables, viewer)
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
         root = plan.roots[0]
@@ -384,13 +393,11 @@ class Engine:
             raise plan.rejected[root.key]
         shape = root.shape
         assert shape is not None
-        keywords = {}
-        for argument in root.arguments:
-            value = argument.given(run.variables)
-            if value is not strawberry.UNSET and value is not Undefined:
-                keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
-                shape.check(argument.name, argument.label, value)
-        shown = self._shown(root)
+        if any(isinstance(value, list) and len(value) > _MANY_RECORDS for value in run.variables.values()):
+            keywords = await self.side.run(run.viewer.id, _keywords, root, run.variables)
+        else:
+            keywords = _keywords(root, run.variables)
+        shown = self._shown(root, plan)
         context = Context(self, run.viewer, shown, run.variables, run.deadline)
         try:
             result = await shape.resolver(None, Info(context), **keywords)
@@ -399,19 +406,32 @@ class Engine:
             run.changed = run.changed or context.changed
         if isinstance(result, Projected):
             return result.json
-        return shown.bound(run.variables, run.viewer).answer(result, [])
+        return shown.answer(result, [])
 
     def _deadline(self) -> float:
         """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
         seconds = self.settings.request_timeout_seconds
         return self._loop.time() + seconds - time_to_save(seconds)
 
-    def _shown(self, root: Selected) -> Shown:
+    @staticmethod
+    def _shown(root: Selected, plan: Plan) -> Shown:
         if root.shown is None:
-            root.shown = Shown(root)
+            root.shown = Shown(root, plan.weigh)
         shown: Shown = root.shown
         return shown
 
     def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
         """Refuse an operation that may touch too many records."""
         plan.price.check(variables, self.settings.max_cost)
+
+
+def _keywords(root: Selected, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a root field as its resolver takes them, checked."""
+    assert root.shape is not None
+    keywords = {}
+    for argument in root.arguments:
+        value = argument.given(variables)
+        if value is not strawberry.UNSET and value is not Undefined:
+            keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
+            root.shape.check(argument.name, argument.label, value)
+    return keywords

@@ -1,8 +1,9 @@
 """Which field an error of graphql-core is about: it says so only in words and by a place in the document."""
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Final
 
 from graphql import (
     ArgumentNode,
@@ -18,7 +19,10 @@ from graphql import (
 )
 from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
+MAX_MESSAGE: Final = 600  # graphql-core repeats the value that it complains about
+_MAX_READ: Final = 2000
 _MAX_FIELD: Final = 200
+_MAX_LOCATIONS: Final = 10  # of an argument that is given a thousand times, say
 _WRAPPER: Final = "input."
 # The member of an input, or the argument, that is missing or too much.
 _MEMBER: Final = re.compile(r"(?:required|unknown) field '([^']{1,100})'")
@@ -29,26 +33,24 @@ _INDEX: Final = re.compile(r"\[(\d+)\]")
 Path = tuple[str, ...]
 
 
-def field_at_fault(error: GraphQLError, document: DocumentNode | None) -> str | None:
-    """The argument, as `filter.email.eq` or `inputs.3.email`, or else the field of a selection."""
-    if not error.nodes:
-        return None
-    node = next((one for one in reversed(error.nodes) if not isinstance(one, OperationDefinitionNode)), error.nodes[0])
-    if isinstance(node, VariableDefinitionNode):
-        path = _of_variable(node.variable.name.value, error.message, document)
-    else:
-        path = _of_node(node, error.message, document)
-    member = None if isinstance(node, ObjectFieldNode) else _MEMBER.search(error.message)
-    return shortened(".".join((*path, member[1]) if member else path)) or None
+def problems(found: Sequence[GraphQLError], document: DocumentNode | None, code: str) -> list[dict[str, Any]]:
+    """Errors of graphql-core as GraphQL shows them, each with the field at fault."""
+    paths = _Paths(document)
+    return [_problem(error, paths, code) for error in found]
 
 
 def places(document: DocumentNode) -> dict[str, str]:
     """Where variables stand, as errors name it, and which one it is: `filter.status.in` and `status`."""
     found = {}
-    for node, path in _arguments(document, ()):
+    for node, path in _arguments(document):
         if path and isinstance(node, VariableNode):
             found[shortened(".".join(path))] = node.name.value
     return found
+
+
+def place_of_variable(name: str, within: Node) -> Path:
+    """The argument, or the field of an input, that takes a variable's value."""
+    return _Paths(within).of_variable(name)
 
 
 def shortened(field: str) -> str:
@@ -56,48 +58,93 @@ def shortened(field: str) -> str:
     return field.removeprefix(_WRAPPER)[:_MAX_FIELD]
 
 
-def _of_variable(name: str, message: str, document: DocumentNode | None) -> Path:
+class _Paths:
+    """The arguments of a document: walked once, when the first error needs it."""
+
+    def __init__(self, document: Node | None) -> None:
+        self._document = document
+
+    @cached_property
+    def _found(self) -> list[tuple[Node, Path]]:
+        return [] if self._document is None else list(_arguments(self._document))
+
+    def of(self, node: Node) -> Path:
+        """The path that leads to a node."""
+        return next((path for one, path in self._found if one is node), ())
+
+    def of_variable(self, name: str) -> Path:
+        """The path that leads to a variable where it is used first."""
+        for node, path in self._found:
+            if path and isinstance(node, VariableNode) and node.name.value == name:
+                return path
+        return (name,)
+
+
+def _problem(error: GraphQLError, paths: _Paths, code: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
+    if error.locations:
+        shown["locations"] = [location.formatted for location in error.locations[:_MAX_LOCATIONS]]
+    extensions: dict[str, Any] = {"code": code}
+    field = _field_at_fault(error, paths)
+    if field:
+        extensions["field"] = field
+    return {**shown, "extensions": extensions}
+
+
+def _field_at_fault(error: GraphQLError, paths: _Paths) -> str | None:
+    """The argument, as `filter.email.eq` or `inputs.3.email`, or else the field of a selection."""
+    if not error.nodes:
+        return None
+    message = error.message[:_MAX_READ]
+    node = next((one for one in reversed(error.nodes) if not isinstance(one, OperationDefinitionNode)), error.nodes[0])
+    if isinstance(node, VariableDefinitionNode):
+        path = _of_variable(node.variable.name.value, message, paths)
+    else:
+        path = _of_node(node, message, paths)
+    member = None if isinstance(node, ObjectFieldNode) else _MEMBER.search(message)
+    return shortened(".".join((*path, member[1]) if member else path)) or None
+
+
+def _of_variable(name: str, message: str, paths: _Paths) -> Path:
     """A variable's value: where the operation uses the variable, and on to the place within."""
     told = _VARIABLE.match(message)
     within = (told[1] if told else None) or ""
     below = [part for part in _INDEX.sub(r".\1", within).split(".") if part]
-    return (*_place_of_variable(name, document), *below)
+    return (*paths.of_variable(name), *below)
 
 
-def _of_node(node: Node, message: str, document: DocumentNode | None) -> Path:
+def _of_node(node: Node, message: str, paths: _Paths) -> Path:
     missing = _MISSING.match(message)
     if missing:
         return (missing[1],)
     if isinstance(node, FieldNode):
         return (node.name.value,)
-    if isinstance(node, ValueNode | ObjectFieldNode | ArgumentNode) and document is not None:
-        return next((path for one, path in _arguments(document, ()) if one is node), ())
+    if isinstance(node, ValueNode | ObjectFieldNode | ArgumentNode):
+        return paths.of(node)
     return ()
 
 
-def _place_of_variable(name: str, document: DocumentNode | None) -> Path:
-    """The argument, or the field of an input, that takes a variable's value."""
-    for node, path in _arguments(document, ()) if document is not None else ():
-        if path and isinstance(node, VariableNode) and node.name.value == name:
-            return path
-    return (name,)
+def _arguments(document: Node) -> Iterator[tuple[Node, Path]]:
+    """Every node of a document, with the path of arguments and input fields that leads to it."""
+    waiting: list[tuple[Node, Path]] = [(document, ())]
+    while waiting:
+        node, path = waiting.pop()
+        if node is not document:
+            yield node, path
+        waiting.extend(reversed(list(_below(node, path))))
 
 
-def _arguments(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
-    """Every node below this one, with the path of arguments and input fields that leads to it."""
+def _below(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
     for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
         below = getattr(node, key, None)
         if isinstance(below, Node):
-            yield from _entered(below, path)
+            yield below, _entered(below, path)
         elif below:
             for index, one in enumerate(below):
-                yield from _entered(one, (*path, str(index)) if key == "values" else path)
+                yield one, _entered(one, (*path, str(index)) if key == "values" else path)
 
 
-def _entered(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
+def _entered(node: Node, path: Path) -> Path:
     if isinstance(node, ArgumentNode):
-        path = (node.name.value,)
-    elif isinstance(node, ObjectFieldNode):
-        path = (*path, node.name.value)
-    yield node, path
-    yield from _arguments(node, path)
+        return (node.name.value,)
+    return (*path, node.name.value) if isinstance(node, ObjectFieldNode) else path

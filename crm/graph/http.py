@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 from crm.core import errors
+from crm.core.identity import Viewer
 from crm.graph import answer
 from crm.graph.answer import Answer, NotGraphQL
 from crm.graph.engine import Engine, Request
@@ -83,7 +84,8 @@ class GraphQLHTTP:
                 viewer = await self._gate.viewer(headers)
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))
-                    request = self._posted(await body_of(headers, receive, self._settings.max_bulk_body_bytes))
+                    body = await body_of(headers, receive, self._settings.max_bulk_body_bytes)
+                    request = await self._posted(body, viewer)
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
@@ -94,16 +96,16 @@ class GraphQLHTTP:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.turned_away(error)
 
-    def _posted(self, body: bytes | bytearray) -> Request:
+    async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
         request = _request(loaded(body, "The body"))
         most = self._settings.max_body_bytes
-        if len(body) > most and (len(request.query) > most or not self._may_be_large(request)):
+        if len(body) > most and (len(request.query) > most or not await self._may_be_large(request, viewer)):
             refuse_size(most)
         return request
 
-    def _may_be_large(self, request: Request) -> bool:
+    async def _may_be_large(self, request: Request, viewer: Viewer) -> bool:
         try:
-            return self._engine.operation(request).is_bulk
+            return (await self._engine.opened(request, viewer)).is_bulk
         except errors.CrmError:
             return True  # it will not run either way, and the engine's refusal says why
 

@@ -12,9 +12,10 @@ import structlog
 from crm.core import errors
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
 from crm.graph.interest import Head, Interest, Item
-from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
+from crm.graph.statements import Shaped
 
 log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ class Pulse:
 
     root: Selected
     feed: Feed
+    side: SideThread
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
@@ -37,6 +39,7 @@ class Pulse:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    expired: None = None  # it has no place in the stream
 
     def __post_init__(self) -> None:
         self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)])
@@ -70,7 +73,8 @@ class Pulse:
             self.due.clear()
             try:
                 async with self.reads:
-                    result = await self.feed.read(*self._shaped.step(self.variables, self.viewer))
+                    bound = await self._shaped.bound(self.variables, self.viewer, self.side)
+                    result = await self.feed.read(*bound.step())
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
             else:

@@ -1,7 +1,7 @@
-"""How much one operation may ask for, measured in one walk that visits each fragment once."""
+"""How much one document may ask for, measured in one walk that visits each fragment once."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from graphql import (
@@ -23,11 +23,13 @@ from crm.settings import Settings
 
 _INTROSPECTION: Final = ("__schema", "__type")
 _MAX_PAIRS: Final = 5000
+# Each is a walk of the whole schema.
+_MAX_INTROSPECTIONS: Final = 2
 _COUNTLESS: Final = 10**9
+_MOST_SHOWN: Final = 100
 
 
 Fragments = Mapping[str, FragmentDefinitionNode]
-Names = frozenset[str]
 
 
 class Size(NamedTuple):
@@ -41,6 +43,7 @@ class Size(NamedTuple):
     input_depth: int = 0
     inputs: int = 0
     spreads: int = 0
+    introspections: int = 0
 
 
 _NOTHING: Final = Size()
@@ -48,22 +51,24 @@ _NOTHING: Final = Size()
 
 def check_document(document: DocumentNode, limits: Settings) -> None:
     """Refuse a document that is too large, before it is validated: validation itself multiplies fragments."""
-    fragments = {node.name.value: node for node in document.definitions if isinstance(node, FragmentDefinitionNode)}
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    # Each counts, and is measured, even where several have one name.
+    fragments = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
+    if len(operations) > limits.max_operations:
+        refuse("operations", len(operations), limits.max_operations, within="document")
     if len(fragments) > limits.max_fragments:
-        _refuse("fragments", len(fragments), limits.max_fragments)
-    walk = _Walk(fragments)
-    for node in document.definitions:
-        if isinstance(node, OperationDefinitionNode):
-            _check(walk.size(node.selection_set, len(node.directives or ())), limits)
-    for name, fragment in fragments.items():
-        size = walk.fragment(name)
+        refuse("fragments", len(fragments), limits.max_fragments, within="document")
+    by_name = {node.name.value: node for node in fragments}
+    walk = _Walk(by_name)
+    for operation in operations:
+        _check(walk.size(operation.selection_set, len(operation.directives or ())), limits)
+    for fragment in fragments:
+        size = walk.size(fragment.selection_set, len(fragment.directives or ()))
         if fragment.type_condition.name.value.startswith("__"):
             # It fits only inside introspection, and the query that tools send is deeper than other operations may be.
             size = size._replace(depth=0, introspection_depth=size.depth)
         _check(size, limits)
-    for node in document.definitions:
-        if isinstance(node, OperationDefinitionNode):
-            _check_repetition(node.selection_set, fragments)
+    _check_repetition((*operations, *fragments), by_name)
 
 
 def root_names(node: OperationDefinitionNode, fragments: Fragments) -> frozenset[str]:
@@ -71,71 +76,50 @@ def root_names(node: OperationDefinitionNode, fragments: Fragments) -> frozenset
     return frozenset(field.name.value for field in _fields([node.selection_set], fragments))
 
 
-def check_values(values: Mapping[str, Any], limits: Settings, *, uncounted: Collection[str] = ()) -> None:
-    """The same for what comes in variables: a filter, for one, is as much work as the selection that it filters.
-
-    Of records to be saved there may be more, which is why their variables are `uncounted`; no deeper ones, though.
-    """
-    _check_nesting([value for name, value in values.items() if name not in uncounted], limits)
-    _check_nesting([values[name] for name in uncounted if name in values], limits, _COUNTLESS)
-
-
-def _check_nesting(values: Iterable[Any], limits: Settings, most: int | None = None) -> None:
-    inputs, depth, level = 0, 0, [value for value in values if isinstance(value, dict | list)]
-    while level:
-        objects = [value for value in level if isinstance(value, dict)]
-        inputs, depth = inputs + len(objects), depth + bool(objects)
-        _check_inputs(inputs, depth, limits, most)
-        level = [
-            inner
-            for value in level
-            for inner in (value.values() if isinstance(value, dict) else value)
-            if isinstance(inner, dict | list)
-        ]
-
-
 def _check(size: Size, limits: Settings) -> None:
     if size.depth > limits.max_depth:
-        _refuse("levels", size.depth, limits.max_depth)
+        refuse("levels", size.depth, limits.max_depth)
     if size.introspection_depth > limits.max_introspection_depth:
-        _refuse("levels of introspection", size.introspection_depth, limits.max_introspection_depth)
+        refuse("levels of introspection", size.introspection_depth, limits.max_introspection_depth)
     if size.fields > limits.max_fields:
-        _refuse("fields", size.fields, limits.max_fields)
+        refuse("fields", size.fields, limits.max_fields)
     if size.aliases > limits.max_aliases:
-        _refuse("aliases", size.aliases, limits.max_aliases)
+        refuse("aliases", size.aliases, limits.max_aliases)
     if size.directives > limits.max_directives:
-        _refuse("directives", size.directives, limits.max_directives)
+        refuse("directives", size.directives, limits.max_directives)
     if size.spreads > limits.max_fields:
-        _refuse("fragment spreads", size.spreads, limits.max_fields)
-    _check_inputs(size.inputs, size.input_depth, limits)
+        refuse("fragment spreads", size.spreads, limits.max_fields)
+    if size.introspections > _MAX_INTROSPECTIONS:
+        refuse("introspections", size.introspections, _MAX_INTROSPECTIONS)
+    if size.inputs > limits.max_fields:
+        refuse("conditions and inputs", size.inputs, limits.max_fields)
+    if size.input_depth > limits.max_depth:
+        refuse("levels of input", size.input_depth, limits.max_depth)
 
 
-def _check_inputs(inputs: int, depth: int, limits: Settings, most: int | None = None) -> None:
-    most = most or limits.max_fields
-    if inputs > most:
-        _refuse("conditions and inputs", inputs, most)
-    if depth > limits.max_depth:
-        _refuse("levels of input", depth, limits.max_depth)
-
-
-def _refuse(what: str, found: int, most: int) -> NoReturn:
+def refuse(what: str, found: int, most: int, within: str = "operation") -> NoReturn:
+    """There are too many of something."""
     shown = f"{found:,}" if found < _COUNTLESS else "far too many"
-    message = f"The operation has {shown} {what}; at most {most:,} are allowed."
+    message = f"The {within} has {shown} {what}; at most {most:,} are allowed."
     raise errors.TooComplex(message, limit=most, what=what)
 
 
 class _Walk:
-    """Sizes, each fragment measured once; a fragment within itself counts as nothing (validation refuses it)."""
+    """Sizes, each fragment measured once. A fragment within itself is an error here: it has no size."""
 
     def __init__(self, fragments: Fragments) -> None:
         self._fragments = fragments
         self._known: dict[str, Size] = {}
+        self._under_way: set[str] = set()
 
     def fragment(self, name: str) -> Size:
         """The size of a fragment wherever it is spread."""
         found = self._known.get(name)
         if found is None:
-            self._known[name] = _NOTHING
+            if name in self._under_way:
+                message = f"Cannot spread fragment '{name[:_MOST_SHOWN]}' within itself."
+                raise errors.BadUserInput(message)
+            self._under_way.add(name)
             node = self._fragments.get(name)
             found = _NOTHING if node is None else self.size(node.selection_set, len(node.directives or ()))
             self._known[name] = found
@@ -145,13 +129,14 @@ class _Walk:
         """The size of a selection, and of what stands beside it."""
         if selection_set is None:
             return _NOTHING
-        depth = introspection_depth = fields = aliases = input_depth = inputs = spreads = 0
+        depth = introspection_depth = fields = aliases = input_depth = inputs = spreads = introspections = 0
         for node in selection_set.selections:
             directives += len(node.directives or ())
             if isinstance(node, FieldNode):
                 inner = self._field(node)
             elif isinstance(node, InlineFragmentNode):
                 inner = self.size(node.selection_set)
+                spreads += 1
             else:
                 assert isinstance(node, FragmentSpreadNode)
                 inner = self.fragment(node.name.value)
@@ -164,7 +149,10 @@ class _Walk:
             input_depth = max(input_depth, inner.input_depth)
             inputs += inner.inputs
             spreads += inner.spreads
-        return Size(depth, introspection_depth, fields, aliases, directives, input_depth, inputs, spreads)
+            introspections += inner.introspections
+        return Size(
+            depth, introspection_depth, fields, aliases, directives, input_depth, inputs, spreads, introspections
+        )
 
     def _field(self, node: FieldNode) -> Size:
         if node.selection_set is None and not node.arguments:
@@ -181,13 +169,26 @@ class _Walk:
             input_depth=max(depth, inner.input_depth),
             inputs=inputs + inner.inputs,
             spreads=inner.spreads,
+            introspections=inner.introspections + introspects,
         )
 
 
-def _check_repetition(selection_set: SelectionSetNode, fragments: Fragments) -> None:
-    """Fields under one key are compared with each other, each with each: 250 times `leads { id }` took 0.3 s."""
+def _check_repetition(definitions: Sequence[Any], fragments: Fragments) -> None:
+    """Fields under one key are compared with each other, each with each: 250 times `leads { id }` took 0.3 s.
+
+    Fragments are compared by themselves too, so that those count to which no operation leads.
+    """
+    pairs = 0
+    for definition in definitions:
+        pairs += _pairs(definition.selection_set, fragments, _MAX_PAIRS - pairs)
+        if pairs > _MAX_PAIRS:
+            refuse("pairs of fields under one name", pairs, _MAX_PAIRS)
+
+
+def _pairs(selection_set: SelectionSetNode, fragments: Fragments, most: int) -> int:
+    """How many pairs of fields a selection holds, at all its levels; no further than `most`."""
     pairs, levels = 0, [[selection_set]]
-    while levels:
+    while levels and pairs <= most:
         below: dict[str, list[SelectionSetNode]] = {}
         counts: Counter[str] = Counter()
         for node in _fields(levels.pop(), fragments):
@@ -196,24 +197,21 @@ def _check_repetition(selection_set: SelectionSetNode, fragments: Fragments) -> 
             if node.selection_set is not None:
                 below.setdefault(key, []).append(node.selection_set)
         pairs += sum(count * (count - 1) // 2 for count in counts.values())
-        if pairs > _MAX_PAIRS:
-            _refuse("pairs of fields under one name", pairs, _MAX_PAIRS)
         levels.extend(below.values())
+    return pairs
 
 
-def _fields(
-    selection_sets: list[SelectionSetNode], fragments: Fragments, within: Names = frozenset()
-) -> Iterator[FieldNode]:
-    for selection_set in selection_sets:
-        for node in selection_set.selections:
+def _fields(selection_sets: list[SelectionSetNode], fragments: Fragments) -> Iterator[FieldNode]:
+    """The fields of selections, their fragments expanded: none is within itself, so this ends."""
+    waiting = list(reversed(selection_sets))
+    while waiting:
+        for node in waiting.pop().selections:
             if isinstance(node, FieldNode):
                 yield node
             elif isinstance(node, InlineFragmentNode):
-                yield from _fields([node.selection_set], fragments, within)
-            elif isinstance(node, FragmentSpreadNode):
-                name = node.name.value
-                if name in fragments and name not in within:
-                    yield from _fields([fragments[name].selection_set], fragments, within | {name})
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value in fragments:
+                waiting.append(fragments[node.name.value].selection_set)
 
 
 _PLAIN: Final = Size(depth=1, fields=1)

@@ -6,57 +6,43 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 import psycopg
 import structlog
 from graphql import VariableNode
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Select,
-    Text,
-    bindparam,
-    cast,
-    func,
-    literal_column,
-    select,
-)
 
 from crm.core import errors
-from crm.core.events import Event, Xid8
-from crm.core.feed import LOOK_SECONDS, Feed, Position
+from crm.core.epoch import EPOCH
+from crm.core.feed import LOOK_SECONDS, Feed, Forked, Position
 from crm.core.identity import Role, Viewer
+from crm.core.side_thread import SideThread
 from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.latest import Pulse
-from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
-from crm.graph.sql import Compiler
-
-if TYPE_CHECKING:
-    from psycopg import pq
+from crm.graph.streaming import BATCH, Batch, First, Mark, Stream
 
 log = structlog.get_logger()
 
-_BATCH: Final = 200
 _REMEMBERED: Final = 1000
 _REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
 _LOOKED_AT: Final = 1000
+_DELETED: Final = ".deleted"
 # Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
 _READS_AT_ONCE: Final = 2
 
 _HEADS: Final = Statement(
     f"""
     SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text,
-      head.entity, head.entity_id
+      mark.epoch, mark.next::text, head.entity, head.entity_id
     FROM (
-      SELECT pg_snapshot_xmin(pg_current_snapshot()) AS safe,
+      SELECT {EPOCH} AS epoch, pg_snapshot_xmin(pg_current_snapshot()) AS safe,
+        pg_snapshot_xmax(pg_current_snapshot()) AS next,
         (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1) AS newest
     ) AS mark
     LEFT JOIN LATERAL (
@@ -65,87 +51,8 @@ _HEADS: Final = Statement(
       ORDER BY xid, id LIMIT {_LOOKED_AT}
     ) AS head ON true
     ORDER BY head.xid, head.id
-    """  # noqa: S608  (a constant of ours)
+    """  # noqa: S608  (constants of ours)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
-
-    items: Sequence[Item]
-    seen: Position
-    stalled: bool
-
-
-class Stream:
-    """One subscription field, compiled: reads projected events after a position."""
-
-    def __init__(self, root: Selected) -> None:
-        self.root = root
-        self._shaped = Shaped([root], self._build, extra=("xid", "id"))
-
-    async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
-        """The next events, and how far the stream has been read with them."""
-        statement, params = self._shaped.step(variables, viewer, [position.xid, position.id])
-        result = await feed.read(statement, params)
-        items = []
-        for row in range(result.ntuples):
-            shown = result.get_value(row, 2)
-            if shown is not None:
-                items.append(Item(_place(result, row), shown))
-        if len(items) == _BATCH:
-            return Batch(items, items[-1].position, stalled=False)
-        safe = int(result.get_value(0, 3) or b"1")
-        newest = int(result.get_value(0, 4) or b"0")
-        return Batch(items, max(position, Position.before(safe, newest)), stalled=newest >= safe)
-
-    def _build(self, compiler: Compiler) -> Select[Any]:
-        """Always at least one row, so that the watermark comes along when nothing happened."""
-        safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
-        after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
-        events = compiler.statement(self.root, *after, safe)
-        rows = events.limit(literal_column(str(_BATCH))).subquery("q0")
-        other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
-        place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
-        xid, key = place[0].label("xid"), place[1].label("id")
-        found = select(xid, key, self._shown(compiler, rows)).select_from(rows).subquery("found")
-        newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
-        mark = select(cast(safe, Text).label("safe"), cast(newest.scalar_subquery(), Text).label("newest")).subquery(
-            "mark"
-        )
-        joined = mark.outerjoin(found, literal_column("true"))
-        return (
-            select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, mark.c.safe, mark.c.newest)
-            .select_from(joined)
-            .order_by(found.c.xid, found.c.id)
-        )
-
-    def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
-        assert self.root.kind is not None
-        return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
-
-
-class First:
-    """The row that a stream begins with."""
-
-    def __init__(self, root: Selected) -> None:
-        self._root = root
-        self._shaped = Shaped([root], self._build)
-
-    async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
-        """The row as it is now; None if the arguments name none."""
-        result = await feed.read(*self._shaped.step(variables, viewer))
-        if not result.ntuples:
-            return None
-        found = result.get_value(0, 0)
-        if found is None:
-            raise errors.NotFound
-        return found
-
-    def _build(self, compiler: Compiler) -> Select[Any]:
-        row = compiler.first(self._root)
-        return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)
 
 
 @dataclass(eq=False)
@@ -161,21 +68,28 @@ class Channel:
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
+    deleted: Position = field(default_factory=lambda: Position(0, 0))  # the last deletion that was heard of
     items: deque[Item] = field(default_factory=deque)
     held: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    expired: errors.CursorExpired | None = None
 
     async def follow(self, position: Position) -> AsyncIterator[Item]:
         """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is."""
         while True:
-            if position < self.start or self.task is None:
-                batch = await self.stream.read(self.feed, position, self.variables, self.viewer)
+            if self.expired is not None:
+                raise errors.CursorExpired(self.expired.message)
+            if position < self.start or self.task is None or position.epoch != self.seen.epoch:
+                batch = await self._read(position)
                 found, position = batch.items, batch.seen
                 if self.task is None:
                     self.start = self.seen = position
                     self.task = asyncio.create_task(self._pump())
+                elif position.epoch != self.seen.epoch:  # before the others noticed
+                    self.due.set()
+                    await self.feed.wait(self.feed.woken)
             else:
                 news = self.news
                 found = self._after(position)
@@ -186,6 +100,14 @@ class Channel:
             for item in found:
                 yield item
 
+    async def _read(self, position: Position) -> Batch:
+        """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place."""
+        while True:
+            try:
+                return await self.stream.read(self.feed, position, self.variables, self.viewer)
+            except Forked:
+                position = await self.feed.carried(position)
+
     def _after(self, position: Position) -> list[Item]:
         newer = list(takewhile(lambda item: item.position > position, reversed(self.items)))
         return newer[::-1]
@@ -195,17 +117,27 @@ class Channel:
             self.due.clear()
             try:
                 async with self.reads:
-                    batch = await self.stream.read(self.feed, self.seen, self.variables, self.viewer)
+                    batch = await self._read(self.seen)
+            except errors.CursorExpired as error:
+                self._expire(error)
+                return
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
                 await self.feed.wait(self.feed.woken)
                 continue
             self._take(batch)
-            if len(batch.items) < _BATCH:
+            if len(batch.items) < BATCH:
                 await self.due.wait()
 
     def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
         """These are all events between two places: read them if one is asked for, or else pass them over."""
+        deletions = [head.position for head in heads if head.type.endswith(_DELETED)]
+        if deletions:
+            self.deleted = deletions[-1]
+            self._forget()
+        if since.epoch != self.seen.epoch:
+            self.due.set()
+            return
         if self.seen >= until or self.task is None:
             return
         if self.seen < since or any(head.position > self.seen and self.interest.includes(head) for head in heads):
@@ -213,16 +145,33 @@ class Channel:
         elif not self.due.is_set():
             self.seen = until
 
+    def _forget(self) -> None:
+        """Forget the oldest: what is too much, and what may show a record that was deleted since.
+
+        Followers behind them, and those who come back, read anew: what still shows.
+        """
+        while self.items and (
+            self.items[0].position < self.deleted or len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES
+        ):
+            oldest = self.items.popleft()
+            self.start = oldest.position
+            self.held -= len(oldest.json)
+
     def _take(self, batch: Batch) -> None:
         self.seen = batch.seen
         if not batch.items:
             return
         self.items.extend(batch.items)
         self.held += sum(len(item.json) for item in batch.items)
-        while len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES:
-            oldest = self.items.popleft()
-            self.start = oldest.position
-            self.held -= len(oldest.json)
+        self._forget()
+        self._tell()
+
+    def _expire(self, error: errors.CursorExpired) -> None:
+        """Some of what was shown is gone: everybody who follows has to begin anew."""
+        self.expired = error
+        self._tell()
+
+    def _tell(self) -> None:
         self.news.set()
         self.news = asyncio.Event()
 
@@ -238,8 +187,9 @@ class Channel:
 class Subscriptions:
     """The channels of this process."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, side: SideThread) -> None:
         self._feed = feed
+        self._side = side
         self._channels: dict[object, Channel | Pulse] = {}
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
@@ -258,7 +208,7 @@ class Subscriptions:
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
-        if channel is None:
+        if channel is None or channel.expired is not None:
             channel = self._channels[key] = self._channel(root, variables, viewer)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -285,14 +235,14 @@ class Subscriptions:
         assert root.shape.declaration is not None
         if root.shape.declaration.first is None:
             return None
-        return await First(root).read(self._feed, variables, viewer)
+        return await First(root, self._side).read(self._feed, variables, viewer)
 
     def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
         interest = Interest.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return Pulse(root, self._feed, variables, viewer, interest, self._reads)
-        return Channel(Stream(root), self._feed, variables, viewer, interest, self._reads)
+            return Pulse(root, self._feed, self._side, variables, viewer, interest, self._reads)
+        return Channel(Stream(root, self._side), self._feed, variables, viewer, interest, self._reads)
 
     async def _look(self) -> None:
         """Look at what is new once for all channels, and have those read it who asked for it."""
@@ -302,6 +252,10 @@ class Subscriptions:
             try:
                 since = seen or await self._feed.now()
                 heads, until, stalled = await self._heads(since)
+            except Forked:  # each channel sees for itself whether it can go on
+                seen, pause = None, _STALLED_SECONDS
+                for channel in list(self._channels.values()):
+                    channel.due.set()
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
             else:
@@ -316,18 +270,18 @@ class Subscriptions:
     async def _heads(self, after: Position) -> tuple[list[Head], Position, bool]:
         """The next events, up to where they reach, and whether more wait behind an open transaction."""
         result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
+        mark = Mark.of(result, 4, after)
         heads = []
         for row in range(result.ntuples):
             kind = result.get_value(row, 3)
             if kind is not None:
                 lead_id = result.get_value(row, 2)
-                entity, key = ((result.get_value(row, column) or b"").decode() for column in (6, 7))
+                entity, key = ((result.get_value(row, column) or b"").decode() for column in (8, 9))
                 lead = None if lead_id is None else int(lead_id)
-                heads.append(Head(_place(result, row), lead, kind.decode(), entity, key))
+                heads.append(Head(mark.place(result, row), lead, kind.decode(), entity, key))
         if len(heads) == _LOOKED_AT:
             return heads, heads[-1].position, False
-        safe, newest = (int(result.get_value(0, column) or b"0") for column in (4, 5))
-        return heads, max(after, Position.before(safe, newest)), newest >= safe
+        return heads, max(after, mark.end), mark.stalled
 
     async def stop(self) -> None:
         """End all channels."""
@@ -339,10 +293,6 @@ class Subscriptions:
             channel.end()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _place(result: "pq.abc.PGresult", row: int) -> Position:
-    return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"))
 
 
 def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> object:

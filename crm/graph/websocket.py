@@ -14,7 +14,7 @@ from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph import answer
 from crm.graph.engine import Engine, Request
-from crm.graph.exchange import Gate, Receive, Scope, Send
+from crm.graph.exchange import MAX_PARTS, Gate, Receive, Scope, Send, has_many_parts
 from crm.graph.guest import Guest
 
 PROTOCOL: Final = "graphql-transport-ws"
@@ -25,7 +25,10 @@ _NOT_THAT_PROTOCOL: Final = 4406
 _INIT_TIMEOUT: Final = 4408
 _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
+_TOO_LARGE: Final = 1009
 _MAX_REASON: Final = 120
+_MAX_ID: Final = 200  # it is repeated in every answer
+_LARGEST_FROM_STRANGERS: Final = 16 * 1024
 
 
 class Closed(Exception):
@@ -110,7 +113,10 @@ class _Session:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
-            await self._handle(_parsed(message), _size_of(message))
+            size = _size_of(message)
+            if self._guest.viewer is None and size > _LARGEST_FROM_STRANGERS:
+                raise Closed(_TOO_LARGE, f"A message has {_LARGEST_FROM_STRANGERS:,} bytes at most before the ack")
+            await self._handle(_parsed(message), size)
 
     async def _handle(self, message: dict[str, Any], size: int) -> None:
         kind = message["type"]
@@ -163,7 +169,7 @@ class _Session:
     async def _run(self, key: str, request: Request, size: int) -> None:
         try:
             viewer = await self._guest.current()
-            self._check_size(request, size)
+            await self._check_size(request, size, viewer)
             await self._answer(key, request, viewer)
         except asyncio.CancelledError:
             raise
@@ -173,19 +179,19 @@ class _Session:
             if self._operations.get(key) is asyncio.current_task():
                 del self._operations[key]
 
-    def _check_size(self, request: Request, size: int) -> None:
+    async def _check_size(self, request: Request, size: int, viewer: Viewer) -> None:
         """As large as a body may be over HTTP, where what takes many records may be larger too."""
         settings = self._engine.settings
         if size <= settings.max_body_bytes:
             return
-        fits = len(request.query) <= settings.max_body_bytes and self._engine.operation(request).is_bulk
+        fits = len(request.query) <= settings.max_body_bytes and (await self._engine.opened(request, viewer)).is_bulk
         most = settings.max_bulk_body_bytes if fits else settings.max_body_bytes
         if size > most:
             message = f"The message is larger than {most:,} bytes."
             raise errors.TooLarge(message, limit=most)
 
     async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
-        if self._engine.is_subscription(request):
+        if await self._engine.is_subscription(request, viewer):
             async for data in self._engine.subscribe(request, viewer):
                 await self._send_next(key, data)
         else:
@@ -221,6 +227,8 @@ def _parsed(message: Any) -> dict[str, Any]:
     text = message.get("text")
     if text is None:
         raise Closed(_BAD_MESSAGE, "Send text, not bytes")
+    if has_many_parts(text):
+        raise Closed(_TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -231,14 +239,14 @@ def _parsed(message: Any) -> dict[str, Any]:
 
 
 def _size_of(message: Any) -> int:
-    text: str = message["text"]
+    text: str = message.get("text") or ""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _id_of(message: dict[str, Any]) -> str:
     key = message.get("id")
-    if not isinstance(key, str) or not key:
-        raise Closed(_BAD_MESSAGE, "Invalid message: `id` must be text")
+    if not isinstance(key, str) or not 0 < len(key) <= _MAX_ID:
+        raise Closed(_BAD_MESSAGE, f"Invalid message: `id` must be text of 1 to {_MAX_ID} characters")
     return key
 
 

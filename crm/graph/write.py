@@ -1,6 +1,6 @@
 """How a mutation's result is shown: projected by the engine, inside the transaction, in the caller's selection."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -13,34 +13,45 @@ from sqlalchemy.sql import visitors
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT
 from crm.core.model import Model
+from crm.core.side_thread import SideThread
 from crm.core.unit import Step
 from crm.core.visibility import with_deleted
-from crm.graph.plan import Shaped
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
+from crm.graph.statements import Bound, Shaped
 
 
 class Shown:
     """A mutation field's selection, compiled for records of its type (or for the records inside a plain result)."""
 
-    def __init__(self, field: Selected) -> None:
+    def __init__(self, field: Selected, weigh: Callable[[int], None] | None = None) -> None:
         self.field = field
         self.slots = list(_slots(field))
-        self.shaped = {slot: Shaped(slot.children, _by_ids(slot), extra=("ids",)) for slot in self.slots}
         self.row = _row(field)
+        self._shaped = [Shaped(slot.children, _by_ids(slot), ("ids",), weigh) for slot in self.slots]
 
-    def bound(self, variables: Mapping[str, Any], viewer: Viewer) -> "BoundProjection":
-        """For one request."""
-        return BoundProjection(self, variables, viewer)
+    async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
+        """For one request: compiled now, so that no transaction waits for it."""
+        return BoundProjection(self, [await shaped.bound(variables, viewer, side) for shaped in self._shaped])
+
+    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The JSON of the whole result."""
+        if self.slots == [self.field] and isinstance(result, Model):
+            return (rows[0] or b"[null]").strip()[1:-1]
+        if self.slots == [self.field]:
+            return rows[0] or b"[]"
+        found: dict[Selected, list[Any]] = {
+            slot: orjson.loads(row or b"[]") for slot, row in zip(self.slots, rows, strict=True)
+        }
+        return orjson.dumps(_spliced(result, self.field, {slot: iter(one) for slot, one in found.items()}))
 
 
 class BoundProjection:
     """A `crm.core.unit.Projection`: the selection together with the request's variables."""
 
-    def __init__(self, shown: Shown, variables: Mapping[str, Any], viewer: Viewer) -> None:
+    def __init__(self, shown: Shown, statements: Sequence[Bound]) -> None:
         self._shown = shown
-        self._variables = variables
-        self._viewer = viewer
+        self._statements = statements
 
     @property
     def row(self) -> str | None:
@@ -50,22 +61,14 @@ class BoundProjection:
     def steps(self, result: object) -> Sequence[Step]:
         """One statement for each place where records stand in the result."""
         steps = []
-        for slot in self._shown.slots:
+        for slot, statement in zip(self._shown.slots, self._statements, strict=True):
             ids = [record.__dict__["id"] for record in _records(result, self._shown.field, slot)]
-            steps.append(self._shown.shaped[slot].step(self._variables, self._viewer, [ids]))
+            steps.append(statement.step([ids]))
         return steps
 
     def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""
-        shown = self._shown
-        if shown.slots == [shown.field] and isinstance(result, Model):
-            return (rows[0] or b"[null]").strip()[1:-1]
-        if shown.slots == [shown.field]:
-            return rows[0] or b"[]"
-        found: dict[Selected, list[Any]] = {
-            slot: orjson.loads(row or b"[]") for slot, row in zip(shown.slots, rows, strict=True)
-        }
-        return orjson.dumps(_spliced(result, shown.field, {slot: iter(one) for slot, one in found.items()}))
+        return self._shown.answer(result, rows)
 
 
 def _slots(field: Selected) -> "list[Selected]":

@@ -133,5 +133,5 @@ class InteractionMutation:
 
     @graph.mutation
     async def delete_interaction(self, info: Info, id: InteractionId) -> Interaction:
-        """Remove an interaction for good; the timeline keeps what it said."""
+        """Remove an interaction for good; the timeline keeps that it was there, not what it said."""
         return await info.context.write(InteractionService.delete, id)

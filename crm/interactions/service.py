@@ -65,7 +65,7 @@ class InteractionService(Service):
         return interaction
 
     async def delete(self, key: int) -> Interaction:
-        """Remove an interaction for good; its event keeps what it said."""
+        """Remove an interaction for good; its events keep when it happened and who wrote it, but none of its texts."""
         interaction = await self.unit.get(Interaction, key)
         self.unit.delete(interaction)
         return interaction

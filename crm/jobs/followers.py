@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from crm.core import errors
+from crm.core.epoch import EPOCH
 from crm.core.feed import LOOK_SECONDS, Position
 from crm.core.unit import Unit
 from crm.core.wire import ConnectionLost, Statement, encode
@@ -31,6 +32,7 @@ _TAKEN_SECONDS: Final = 0.2
 _BREATH_SECONDS: Final = 0.05
 _REMEMBER_SECONDS: Final = 60.0
 _MOST_ERROR: Final = 2000
+_NOWHERE: Final = Position(0, -1)
 
 _JOIN: Final = Statement(
     """
@@ -40,13 +42,13 @@ _JOIN: Final = Statement(
     """
 )
 _STATE: Final = Statement(
-    """
-    SELECT place.xid::text, place.id::text, coalesce(place.batch, $2::integer)::text,
+    f"""
+    SELECT {EPOCH}, place.xid::text, place.id::text, coalesce(place.batch, $2::integer)::text,
       coalesce(extract(epoch FROM place.retry_at - clock_timestamp()), 0)::text,
-      pg_snapshot_xmin(pg_current_snapshot())::text,
+      pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text,
       (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text
     FROM event_followers AS place WHERE place.name = $1::text
-    """
+    """  # noqa: S608  (a constant of ours)
 )
 # Ordered by the table's columns: `xid` and `id` alone would be the texts that this selects.
 _EVENTS: Final = Statement(
@@ -57,30 +59,32 @@ _EVENTS: Final = Statement(
     ORDER BY events.xid, events.id LIMIT $5::integer
     """
 )
+# What was read on one server is not done on another one that was promoted meanwhile, and does not hold all of it.
+_AT: Final = f"name = $1::text AND xid = $2::xid8 AND id = $3::bigint AND {EPOCH} = $4::text"
 # Of the processes that found the same events, one gets the row; whoever comes later finds that the place has moved.
 _TAKE: Final = Statement(
-    """
+    f"""
     SELECT 1 AS taken FROM event_followers
-    WHERE name = $1::text AND xid = $2::xid8 AND id = $3::bigint AND (retry_at IS NULL OR retry_at <= clock_timestamp())
+    WHERE {_AT} AND (retry_at IS NULL OR retry_at <= clock_timestamp())
     FOR UPDATE SKIP LOCKED
-    """
+    """  # noqa: S608  (constants of ours)
 )
 _ADVANCE: Final = Statement(
-    """
-    UPDATE event_followers SET xid = $4::xid8, id = $5::bigint, failures = 0, retry_at = NULL, error = NULL,
-      batch = CASE WHEN batch * 2 < $6::integer THEN batch * 2 END, skipped = skipped + $7::integer,
+    f"""
+    UPDATE event_followers SET xid = $5::xid8, id = $6::bigint, failures = 0, retry_at = NULL, error = NULL,
+      batch = CASE WHEN batch * 2 < $7::integer THEN batch * 2 END, skipped = skipped + $8::integer,
       updated_at = now()
-    WHERE name = $1::text AND xid = $2::xid8 AND id = $3::bigint
-    """
+    WHERE {_AT}
+    """  # noqa: S608
 )
 _FAIL: Final = Statement(
-    """
-    UPDATE event_followers SET failures = failures + 1, error = $4::text, batch = $5::integer,
-      retry_at = clock_timestamp() + make_interval(secs => least($6::float * 2 ^ failures, $7::float)),
+    f"""
+    UPDATE event_followers SET failures = failures + 1, error = $5::text, batch = $6::integer,
+      retry_at = clock_timestamp() + make_interval(secs => least($7::float * 2 ^ failures, $8::float)),
       failed_at = now(), updated_at = now()
-    WHERE name = $1::text AND xid = $2::xid8 AND id = $3::bigint
+    WHERE {_AT}
     RETURNING failures::text
-    """
+    """  # noqa: S608
 )
 
 
@@ -90,11 +94,12 @@ class _State:
     batch: int
     rest: float  # seconds until a failed batch may be tried again
     safe: int
+    next: int
     newest: int
 
     @property
     def end(self) -> Position:
-        return Position.before(self.safe, self.newest)
+        return Position.before(self.safe, self.newest, self.place.epoch)
 
 
 class _Taken(Exception):
@@ -109,7 +114,7 @@ class Following:
         self._shop = shop
         self._joined = False
         # No event of ours up to here, though the place that is saved may be behind.
-        self._looked: Position = Position(0, -1)
+        self._looked = _NOWHERE
         self._remembered = 0.0
 
     async def run(self) -> None:
@@ -137,6 +142,7 @@ class Following:
         state = await self._state()
         if state.rest > 0:
             return min(state.rest, LOOK_SECONDS)
+        self._check_place(state)
         after = max(state.place, self._looked)
         found = await self._events(after, state) if state.end > after else []
         if not found:
@@ -152,6 +158,18 @@ class Following:
         except Exception as error:  # noqa: BLE001  (whatever it is: later again, and never passed over in silence)
             await self._failed(state.place, found, error)
         return 0.0
+
+    def _check_place(self, state: _State) -> None:
+        """Begin at the saved place again where what this process remembers is of another life of the stream.
+
+        The saved place travels with the database, so it is never ahead of what the database holds.
+        """
+        ahead = self._looked.xid >= state.next
+        if ahead:
+            about = {"seen": self._looked.xid, "saved": state.place.xid, "next": state.next}
+            log.error("follower.ahead", follower=self._follower.name, **about)
+        if ahead or self._looked.epoch != state.place.epoch:
+            self._looked, self._remembered = state.place, 0.0
 
     async def _work(self, place: Position, found: Sequence[Followed], until: Position, skipped: int = 0) -> None:
         """The work and the step in one transaction."""
@@ -191,8 +209,12 @@ class Following:
         if not result.ntuples:
             self._joined = False
             raise errors.Unavailable
-        xid, key, batch, rest, safe, newest = (result.get_value(0, column) or b"0" for column in range(6))
-        return _State(Position(int(xid), int(key)), int(batch), float(rest), int(safe), int(newest))
+        epoch = result.get_value(0, 0)
+        if epoch is None:
+            await self._shop.feed.renew()
+            return await self._state()
+        xid, key, batch, rest, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
+        return _State(Position(int(xid), int(key), epoch.decode()), int(batch), float(rest), *map(int, marks))
 
     async def _events(self, after: Position, state: _State) -> list[Followed]:
         types = encode(list(self._follower.types))
@@ -214,7 +236,7 @@ class Following:
         return self._follower.name.encode()
 
     def _at(self, place: Position) -> list[bytes | None]:
-        return [self._name, encode(place.xid), encode(place.id)]
+        return [self._name, encode(place.xid), encode(place.id), place.epoch.encode()]
 
 
 def _followed(result: "pq.abc.PGresult", row: int) -> Followed:

@@ -20,7 +20,7 @@ from crm.leads import model
 from crm.leads.filter import LeadFilter
 from crm.leads.model import LeadStatus, SummarySource
 from crm.leads.order import LeadOrder
-from crm.leads.service import CreateLeadStatus, LeadService
+from crm.leads.service import MOST_AT_ONCE, CreateLeadStatus, LeadService
 from crm.people.graphql import User
 from crm.people.service import UserService
 from crm.tasks import graphql as tasks
@@ -260,7 +260,7 @@ class LeadMutation:
     async def create_leads(
         self,
         info: Info,
-        inputs: Annotated[list[CreateLeadInput], strawberry.argument(description=_MANY)],
+        inputs: Annotated[list[CreateLeadInput], graph.at_most(MOST_AT_ONCE, _MANY)],
     ) -> list[CreateLeadResult]:
         """Add many leads at once: one result for each, in order; the valid ones are saved.
 

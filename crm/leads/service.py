@@ -11,6 +11,7 @@ from sqlalchemy.types import Text
 
 from crm.core import errors, validate
 from crm.core.model import CASE_COLLATION
+from crm.core.pacing import paced
 from crm.core.service import Service
 from crm.core.states import on_violation
 from crm.core.visibility import with_deleted
@@ -122,7 +123,7 @@ class LeadService(Service):
         if len(inputs) > MOST_AT_ONCE:
             message = f"`inputs` has {len(inputs):,} leads; at most {MOST_AT_ONCE:,} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
-        results = [self._checked(index, values) for index, values in enumerate(inputs)]
+        results = [self._checked(index, values) async for index, values in paced(enumerate(inputs))]
         await self._refuse_unknown_owners(results)
         twins = await self._refuse_duplicates(results)
         for result in results:

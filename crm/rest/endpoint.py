@@ -107,9 +107,9 @@ class Bound:
             message = "Send a JSON object as the body."
             raise errors.BadUserInput(message)
         kinds = {name: one.kind for name, one in self.from_body.items()}
-        if self.endpoint.body is not None:
-            return {self.endpoint.body: from_json(kinds[self.endpoint.body], body, "")}
-        return members(body, kinds)
+        name = self.endpoint.body
+        self.checked.operation.count(body if name is None else {name: body})
+        return members(body, kinds) if name is None else {name: from_json(kinds[name], body, "")}
 
     def default(self, name: str) -> Any:
         """What a variable is if it is not given."""

@@ -38,7 +38,8 @@ def scored(leads: str, at: str, weights: Weights = WEIGHTS) -> str:
 
     `leads` selects (id, status, budget, currency, ...); `scored` adds score and factors, among others. A factor is
     {signal, points, max_points, evidence}. Facts are gathered lead by lead along an index (LATERAL), in any plan: were
-    they joined as groups, a guess of how many leads there are would decide between their rows and whole tables.
+    they joined as groups, a guess of how many leads there are would decide between their rows and whole tables; and
+    OFFSET 0 keeps other indexes out, which would be read whole beside.
     """
     return f"""
     chosen AS MATERIALIZED ({leads}),
@@ -88,7 +89,8 @@ def _task(at: str, weights: Weights) -> str:
           count(*) FILTER (WHERE NOT completed AND due_date IS NULL)::integer AS undated,
           min(due_date) FILTER (WHERE NOT completed AND due_date >= {at}) AS next_due,
           count(*) FILTER (WHERE completed AND {done_since})::integer AS done
-        FROM tasks WHERE lead_id = chosen.id AND source = 'manual' AND deleted_at IS NULL"""
+        FROM (SELECT * FROM tasks WHERE lead_id = chosen.id OFFSET 0) AS of_lead
+        WHERE source = 'manual' AND deleted_at IS NULL"""
 
 
 def _worth(weights: Weights) -> str:

@@ -85,9 +85,10 @@ class Recalculation:
         while True:
             following = await self.database.write(statements.NEXT, [last, encode(self.batch)])
             ids, newest = following.get_value(0, 0), following.get_value(0, 1)
-            if ids is None or newest is None:
+            if newest is None:
                 break
-            await self._score(held, at, ids)
+            if ids is not None:
+                await self._score(held, at, ids)
             last = newest
             self._progress(total)
         await self._score_locked(held, at)

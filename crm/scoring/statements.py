@@ -10,11 +10,17 @@ from typing import Final
 from crm.core.wire import Statement
 from crm.scoring.formula import scored
 
+_LOCK: Final = "FOR NO KEY UPDATE"
 # A lead that somebody else is changing right now is left out, rather than waited for.
-_UNLOCKED: Final = " FOR NO KEY UPDATE SKIP LOCKED"
+_LOCK_FREE_ONES: Final = f"{_LOCK} SKIP LOCKED"
+# Each lead is looked up by its id, in any plan: LIMIT keeps PostgreSQL from joining with the table. Without statistics
+# it would read the whole index of living leads beside, taking those for few.
 _CHOSEN: Final = """
-      SELECT id, status, budget, currency, activity_score AS was FROM leads
-      WHERE id = ANY($2::integer[]) AND deleted_at IS NULL ORDER BY id"""
+      SELECT lead.* FROM (SELECT DISTINCT id FROM unnest($2::integer[]) AS given (id) ORDER BY id) AS wanted
+      CROSS JOIN LATERAL (
+        SELECT id, status, budget, currency, activity_score AS was FROM leads
+        WHERE leads.id = wanted.id AND deleted_at IS NULL LIMIT 1 {lock}
+      ) AS lead"""
 _WRITTEN: Final = """
     written AS (
       UPDATE leads SET activity_score = scored.score, score_factors = scored.factors, score_calculated_at = $1
@@ -25,16 +31,18 @@ _AT: Final = "$1::timestamptz"
 
 NOW: Final = Statement("SELECT clock_timestamp() AS at")
 LIVING: Final = Statement("SELECT count(*)::text FROM leads WHERE deleted_at IS NULL")
-# The ids of the next leads, as text that PostgreSQL takes back as it is; the last of them, and how many there are.
+# The ids of the living among the next leads, as text that PostgreSQL takes back as it is, null if all are deleted; and
+# the last one's, null when there are no more. (A limit on the living ones alone could make it sort all leads.)
 NEXT: Final = Statement(
     """
-    SELECT array_agg(id ORDER BY id)::text, max(id)::text, count(*)::text FROM (
-      SELECT id FROM leads WHERE id > $1::integer AND deleted_at IS NULL ORDER BY id LIMIT $2::integer
+    SELECT (array_agg(id ORDER BY id) FILTER (WHERE deleted_at IS NULL))::text, max(id)::text FROM (
+      SELECT id, deleted_at FROM leads WHERE id > $1::integer ORDER BY id LIMIT $2::integer
     ) AS following
     """
 )
 
-SHOW: Final = Statement(f"WITH {scored(_CHOSEN, _AT)} SELECT id, score, factors FROM scored")
+_SHOWN: Final = _CHOSEN.format(lock="")
+SHOW: Final = Statement(f"WITH {scored(_SHOWN, _AT)} SELECT id, score, factors FROM scored")
 
 _LOGGED: Final = """
     logged AS (
@@ -43,7 +51,7 @@ _LOGGED: Final = """
         jsonb_build_array(jsonb_build_object('name', 'activityScore', 'before', was, 'after', score))
       FROM written WHERE was IS DISTINCT FROM score
     )"""
-_LOCKED: Final = _CHOSEN + " FOR NO KEY UPDATE"
+_LOCKED: Final = _CHOSEN.format(lock=_LOCK)
 
 # Those whose score or factors became others, each with its event. Only these are written, so a follower of events
 # costs nothing where nothing changed.
@@ -63,14 +71,15 @@ REFRESH: Final = Statement(
 )
 
 _BATCH: Final = f"""
-    WITH {scored(_CHOSEN + _UNLOCKED, _AT)},
+    WITH {scored(_CHOSEN.format(lock=_LOCK_FREE_ONES), _AT)},
     {_WRITTEN.format(only="coalesce(leads.score_calculated_at <= $1, true)")}"""
 _COUNTED: Final = """
     SELECT (SELECT count(*) FROM chosen)::integer AS count,
       (SELECT count(*) FROM written WHERE was IS DISTINCT FROM score)::integer AS changed,
       CASE WHEN (SELECT count(*) FROM chosen) < cardinality($2::integer[]) THEN (
-        SELECT array_agg(id)::text FROM leads
-        WHERE id = ANY($2::integer[]) AND deleted_at IS NULL AND id NOT IN (SELECT id FROM chosen)
+        SELECT array_agg(wanted.id)::text FROM unnest($2::integer[]) AS wanted (id)
+        CROSS JOIN LATERAL (SELECT FROM leads WHERE leads.id = wanted.id AND deleted_at IS NULL LIMIT 1) AS living
+        WHERE wanted.id NOT IN (SELECT id FROM chosen)
       ) END AS locked"""
 
 # A batch of a recalculation: how many leads it did, how many scores became others, and which leads were locked. A

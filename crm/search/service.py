@@ -34,6 +34,14 @@ _WHOLE: Final[Any] = literal_column("''")
 _SPACE: Final[Any] = literal_column("' '")
 _COMMA: Final[Any] = literal_column("', '")
 _PERIOD: Final[Any] = literal_column("'. '")
+# What Unicode calls white space, and ASCII's separators: pasted text ends in a line break, or in U+3000. PostgreSQL's
+# btrim takes off spaces only, and what it splits words at depends on the locale.
+_WHITE_SPACE: Final = (
+    "\t\n\x0b\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_ANY_SPACE: Final[Any] = literal_column(f"'{_WHITE_SPACE}'")
+_PLAIN_SPACES: Final[Any] = literal_column(f"'{' ' * len(_WHITE_SPACE)}'")
 
 # What a lead's match is worth beyond its rank, which is below 1.
 _IDENTICAL: Final = 3  # the e-mail address or the phone number
@@ -57,7 +65,7 @@ class SearchService:
     @staticmethod
     def hits(text: Any, kinds: Sequence[SearchKind] = ()) -> Select[Any]:
         """What matches every word of the text, best first."""
-        text = type_coerce(text, Text)
+        text = func.btrim(func.translate(type_coerce(text, Text), _ANY_SPACE, _PLAIN_SPACES))
         parts = [part(text) for kind, part in _PARTS.items() if not kinds or kind in kinds]
         found = union_all(*parts).subquery("found")
         return select(found, _query(text, _STARTS).label("query")).order_by(

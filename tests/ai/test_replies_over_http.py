@@ -20,7 +20,8 @@ from model_server import (
     reset,
     status,
 )
-from questions import Suggestions, question, suggestion
+from questions import KEY, Suggestions, question, suggestion
+from structlog.testing import capture_logs
 
 from crm.ai.gateway import AnswerSource
 from crm.core.errors import AiUnavailable
@@ -404,3 +405,46 @@ class TestASchemaThatTheServerDoesNotTake:
 
 def test_the_server_speaks_as_openai_does():
     assert completion([])["choices"][0]["message"]["content"] == "[]"
+
+
+QUOTED = "Åsa Öberg of Volvo said: the budget is gone"
+QUOTING = {
+    "refused": status(400, QUOTED),
+    "refused twice over": raw({"error": {"message": QUOTED, "code": QUOTED, "error": {"message": QUOTED}}}, 422),
+    "a body that is text": raw(json.dumps(QUOTED).encode(), 500),
+    "busy": status(429, QUOTED, retry_after="60"),
+    "in a 200": error_in_200(503, QUOTED),
+    "in a 200, as its code": error_in_200(QUOTED, QUOTED),
+    "in the choice": raw({"choices": [{"finish_reason": "error", "message": {}, "error": {"message": QUOTED}}]}),
+    "in a refusal": good(None, refusal=QUOTED),
+    "in a reply that is none": good(QUOTED),
+    "as keys": good({"tasks": [{QUOTED: QUOTED}], QUOTED: 1}),
+}
+
+
+class TestAProviderThatQuotesItsPrompt:
+    @pytest.mark.parametrize("says", QUOTING.values(), ids=QUOTING)
+    async def test_is_not_quoted(self, make_ai, model_server, calls, says):
+        model_server.will(says)
+        with capture_logs() as logged, pytest.raises(AiUnavailable) as raised:
+            await make_ai(timeout=DEADLINE).ask(question())
+        shown = [str(entry) for entry in logged if entry["log_level"] != "debug"]
+        assert shown, "an operator hears that calls fail"
+        for text in (*shown, str(calls()), raised.value.message, str(raised.value.details)):
+            assert "Åsa" not in text
+            assert "Volvo" not in text
+
+    async def test_is_heard_by_whoever_debugs(self, make_ai, model_server):
+        model_server.will(status(400, f"{QUOTED} {KEY}"))
+        with capture_logs() as logged, pytest.raises(AiUnavailable):
+            await make_ai(timeout=DEADLINE).ask(question())
+        said = [entry["text"] for entry in logged if entry["event"] == "ai.provider_said"]
+        assert said
+        assert set(said) == {f"{QUOTED} [key]"}
+
+    async def test_leaves_its_codes_on_record(self, make_ai, model_server, calls):
+        error = {"message": QUOTED, "type": "invalid_request_error", "code": "context_length_exceeded"}
+        model_server.will(raw({"error": error}, 400))
+        with pytest.raises(AiUnavailable):
+            await make_ai(timeout=DEADLINE).ask(question())
+        assert {call["detail"] for call in calls()} == {"HTTP 400: invalid_request_error, context_length_exceeded"}

@@ -363,9 +363,9 @@ class TestCursor:
 
 
 class TestDeletedLeads:
-    async def test_the_deletion_arrives_and_what_the_lead_was_does_not(self, open_socket, graphql, make_lead):
+    async def test_the_deletion_arrives_and_what_the_lead_was_does_not(self, open_socket, server, graphql, make_lead):
         lead = make_lead(company="Volvo")["id"]
-        async with open_socket() as socket:
+        async with open_socket(token=server.token("viewer")) as socket:
             await socket.subscribe()
             await _settle()
             await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "Saab"}}) {{ id }} }}')
@@ -374,7 +374,7 @@ class TestDeletedLeads:
             await graphql("mutation($id: Int!) { deleteLead(id: $id) { id } }", id=lead)
             deleted = await socket.change()
             assert (deleted["type"], deleted["entityId"], deleted["fields"]) == ("lead.deleted", str(lead), [])
-        async with open_socket(token=None) as socket:
+        async with open_socket(token=server.token("viewer")) as socket:
             await socket.subscribe(after=_before(updated["cursor"]))
             again = await socket.change()
         assert (again["type"], again["fields"]) == ("lead.updated", [])

@@ -100,3 +100,24 @@ class TestTimeline:
         answer = await graphql(TIMELINE, expect_errors=True, id=lead, before=foreign)
         extensions = answer["errors"][0]["extensions"]
         assert (extensions["code"], extensions["field"]) == ("CURSOR_EXPIRED", "before")
+
+    @pytest.mark.parametrize(("kept", "code"), [(0, None), (-1, "CURSOR_EXPIRED")])
+    async def test_takes_a_cursor_from_before_a_failover_if_nothing_was_lost_up_to_it(
+        self, graphql, make_lead, timeline, db, kept, code
+    ):
+        lead = make_lead()["id"]
+        for company in ("Saab", "Volvo"):
+            await graphql(f'mutation {{ updateLead(id: {lead}, input: {{company: "{company}"}}) {{ id }} }}')
+        newest, oldest = await timeline(lead)
+        db.execute(
+            "WITH old AS (SELECT epoch FROM event_epoch), new AS (UPDATE event_epoch SET epoch = gen_random_uuid() "
+            "RETURNING epoch) INSERT INTO event_forks (epoch, successor, kept_xid) "
+            "SELECT old.epoch, new.epoch, (%s)::text::xid8 FROM old, new",
+            (int(newest["cursor"].split(".")[1]) + kept,),
+        )
+        answer = await graphql(TIMELINE, expect_errors=True, id=lead, before=newest["cursor"])
+        if code is None:
+            (shown,) = answer["data"]["lead"]["timeline"]
+            assert shown["cursor"].split(".")[1:] == oldest["cursor"].split(".")[1:]
+        else:
+            assert answer["errors"][0]["extensions"]["code"] == code

@@ -82,6 +82,19 @@ class TestLoad:
 
         assert count(connection, "SELECT count(*) FROM events") == 0
 
+    def test_gathers_statistics_as_it_grows(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or the plans of its last leads would rest on what was there with the first."""
+        monkeypatch.setattr("crm.demo.load.CHUNK", 100)
+        known = []
+
+        def note(done: int) -> None:
+            known.append((done, count(connection, "SELECT reltuples FROM pg_class WHERE relname = 'leads'")))
+
+        load(connection, 1_000, now=NOW, on_progress=note)
+
+        assert [done for done, _ in known] == list(range(100, 1_001, 100))
+        assert all(rows > done / 2 for done, rows in known)
+
     def test_comes_on_top_of_what_is_there(self, connection: Connection) -> None:
         connection.execute("INSERT INTO leads (first_name, last_name, email) VALUES ('Ann', 'Own', 'ann@own.example')")
         load(connection, 1_000, now=NOW)

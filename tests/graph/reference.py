@@ -416,14 +416,19 @@ class Reference:
         if name == "actor":
             return record("User", self.world.one("User", row["actor_id"]))
         if name == "fields":
-            hidden = row["lead_id"] is not None and self.world.living_lead(row["lead_id"]) is None
-            return window([] if hidden else row["fields"], given.get("limit"), given.get("offset"))
+            shows = self.world.one("User", self.viewer)["role"] == "admin" or self._record_shows(row)
+            return window(row["fields"] if shows else [], given.get("limit"), given.get("offset"))
         if name == "lead":
             return record("Lead", self.world.living_lead(row["lead_id"]))
         if name in ("task", "interaction"):
             key = int(row["entity_id"]) if row["entity"] == name else None
             return record(name.title(), self.world.one(name.title(), key))
         return NotImplemented
+
+    def _record_shows(self, event: Row) -> bool:
+        if event["entity"] == "user":
+            return self.world.one("User", UUID(event["entity_id"])) is not None
+        return self.world.one(event["entity"].title(), int(event["entity_id"])) is not None
 
 
 def really(event: Row) -> bool:

@@ -356,7 +356,7 @@ WRITES = [
     executed("a lead that is not there", "mutation { deleteLead(id: 404) { id } }", None, None, "NOT_FOUND"),
     executed("a lead with a negative id", "mutation { deleteLead(id: -1) { id } }", None, None, "NOT_FOUND"),
     executed("a living lead brought back", "mutation { restoreLead(id: 1) { id } }", None, None, "NOT_FOUND"),
-    executed(
+    Case(
         "1,001 leads at once",
         "mutation($i: [CreateLeadInput!]!) { createLeads(inputs: $i) { index } }",
         {"i": [ADA] * 1001},

@@ -4,8 +4,8 @@ import pytest
 from asking import data
 
 from crm.core.database import Database
+from crm.graph.caches import SecondUseCache
 from crm.graph.engine import Engine, Request
-from crm.graph.plan import SecondUseCache
 from crm.schema import schema
 from crm.settings import Settings
 
@@ -95,15 +95,43 @@ class TestPlans:
             {"w": {"id": {"eq": 1}}},
         ]
         operation = twice.operation(Request(self.QUERY))
+        for one in texts:
+            shaped.step(operation.coerce(one), viewers["viewer"])
         first, same, other, unlimited = (shaped.step(operation.coerce(one), viewers["viewer"])[0] for one in texts)
         assert first is same
         assert len({first, other, unlimited}) == 3
 
-    async def test_a_flood_of_shapes_is_bounded(self, twice, viewers):
-        shaped = plan_of(twice, viewers["viewer"], self.QUERY, {}).shaped
-        operation = twice.operation(Request(self.QUERY))
-        names = ["company", "email", "phone", "source", "location", "currency", "summary"]
-        for number in range(1, 2 ** len(names)):
-            where = {name: {"eq": "x"} for bit, name in enumerate(names) if number >> bit & 1}
-            shaped.step(operation.coerce({"w": where}), viewers["viewer"])
-        assert len(shaped._prepared) <= 64  # noqa: SLF001  (nothing outside can see it)
+    async def test_a_flood_of_one_off_shapes_leaves_nothing(self, twice, viewers):
+        usual = plan_of(twice, viewers["viewer"], self.QUERY, {}).shaped.step({}, viewers["viewer"])[0]
+        before = twice.documents.bytes
+        for where in shapes():
+            await data(twice, viewers["viewer"], self.QUERY, {"w": where})
+        assert twice.documents.bytes == before
+        assert plan_of(twice, viewers["viewer"], self.QUERY, {}).shaped.step({}, viewers["viewer"])[0] is usual
+
+    async def test_a_flood_of_repeated_shapes_is_bounded_and_counted(self, database_url, viewers):
+        database = Database(database_url, size=1)
+        engine = Engine(schema, database, Settings(plan_cache_bytes=1_000_000))
+        texts = [self.QUERY.replace("version", f"v{number}: version") for number in range(8)]
+        sizes = []
+        for text in texts:
+            for where in [None, None, *shapes(), *shapes()]:
+                operation = engine.operation(Request(text))
+                variables = operation.coerce({"w": where})
+                await engine.plan(operation, variables, viewers["viewer"]).shaped.bound(
+                    variables, viewers["viewer"], engine.side
+                )
+            sizes.append(engine.documents.bytes)
+        assert sizes[0] > 150_000  # the shapes of one document: a quarter of a MiB at most, and counted with it
+        assert max(sizes) <= 1_000_000
+        assert 0 < len(engine.documents) < len(texts)
+        database.close()
+
+
+def shapes() -> list[dict[str, object]]:
+    """Filters of 127 shapes."""
+    names = ["company", "email", "phone", "source", "location", "currency", "summary"]
+    return [
+        {name: {"eq": "x"} for bit, name in enumerate(names) if number >> bit & 1}
+        for number in range(1, 2 ** len(names))
+    ]

@@ -98,6 +98,10 @@ def introspection(levels: int) -> str:
     return '{ __type(name: "Lead") ' + "{ ofType " * (levels - 2) + "{ name }" + " }" * (levels - 2) + " }"
 
 
+def introspections(count: int) -> str:
+    return f"{{ {' '.join(f'a{number}: __schema {{ __typename }}' for number in range(count))} }}"
+
+
 def conditions(count: int) -> str:
     return f"{{ leads(filter: {{or: [{'{} ' * (count - 1)}]}}) {{ id }} }}"
 
@@ -130,6 +134,7 @@ LIMITS = [
     (nested_conditions, 12, "levels of input"),
     (cost, 10_000, "cost"),
     (pairs, 100, "pairs of fields under one name"),
+    (introspections, 2, "introspections"),
 ]
 
 

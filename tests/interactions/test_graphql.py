@@ -105,8 +105,8 @@ class TestDeleteInteraction:
         (event,) = events()
         assert (event["type"], event["lead_id"]) == ("interaction.deleted", lead)
         said = {field["name"]: (field["before"], field["after"]) for field in event["fields"]}
-        assert said["notes"] == ("Dyrt", None)
-        assert said["type"] == ("CALL", None)
+        assert said["notes"] == (None, None), "what was deleted for good leaves no text"
+        assert said["id"] == (key, None)
 
     async def test_shows_plain_fields_alone(self, graphql, make_interaction):
         key = make_interaction(subject="Pris")["id"]

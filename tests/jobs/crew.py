@@ -11,6 +11,7 @@ import sys
 from crm.core.unit import Unit
 from crm.core.wire import Statement, encode
 from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.jobs.statistics import CHORE
 from crm.settings import Settings
 from crm.worker import work
 
@@ -102,7 +103,7 @@ def roster(_: Shop) -> Roster:
     return Roster(
         handlers,
         [follower] if OPTIONS.get("follow") else [],
-        [Chore("look", 0.1, look)] if OPTIONS.get("chore") else [],
+        [*([Chore("look", 0.1, look)] if OPTIONS.get("chore") else []), *([CHORE] if OPTIONS.get("analyze") else [])],
     )
 
 

@@ -35,6 +35,26 @@ def refused(answer):
     return answer["errors"][0]
 
 
+# All that Python, or PostgreSQL under any locale, may take for white space; and some that is only invisible.
+BLANKS = [
+    *map(chr, (9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B))),
+    *map(chr, (0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0x180E, 0x200B, 0x2060, 0xFEFF)),
+]
+
+
+class TestBlanks:
+    @pytest.mark.parametrize("blank", BLANKS, ids=[f"U+{ord(blank):04X}" for blank in BLANKS])
+    async def test_around_a_text_and_in_it(self, found_leads, make_lead, blank):
+        lead = make_lead(first_name="Anders", last_name="Eriksson", email="anders@example.com", phone="0701234567")
+        is_space = blank.isspace()
+        for text in ("anders", "anders@example.com", "070 123 45 67"):
+            for pasted in (f"{text}{blank}", f"{blank}{text}", f"{blank * 3}{text}{blank * 3}"):
+                found = await found_leads(pasted)
+                assert found == [lead["id"]] or not is_space, pasted
+        if is_space:
+            assert await found_leads(f"anders{blank}eriksson") == [lead["id"]]
+
+
 class TestWords:
     @pytest.mark.parametrize(
         "text",

@@ -1,0 +1,235 @@
+"""Statements: what some fields of an operation compile to, once for each shape of their arguments."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from graphql import Undefined
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select
+
+from crm.core import errors
+from crm.core.identity import Role, Viewer
+from crm.core.side_thread import SideThread
+from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN, compiled
+from crm.core.wire import Params, Statement, encode
+from crm.graph.arguments import SQL_TYPES, Argument, Binds, Values, placed, shape_of
+from crm.graph.caches import SecondUseCache
+from crm.graph.declare import DEFAULT_PAGE
+from crm.graph.ordering import decode, fingerprint, payload
+from crm.graph.selection import Selected
+from crm.graph.sql import Compiler, Given, Paging
+
+_PAGING: Final = ("first", "after", "last", "before")
+# Where a statement's parameters come from that are nobody's arguments.
+_FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
+# What the statements of some fields may take, for all shapes of their arguments together.
+_MAX_BYTES: Final = 256 * 1024
+_REMEMBERED_SHAPES: Final = 200
+# What a statement takes in memory, with its key: measured, and rounded up.
+_BYTES_PER_CHARACTER: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A finished statement, and which of the request's values are its parameters, in order."""
+
+    statement: Statement
+    order: tuple[int, ...]  # -1 is the viewer's id, -2 whether they are an admin
+
+    @property
+    def size(self) -> int:
+        """About what it takes in memory."""
+        return _BYTES_PER_CHARACTER * len(self.statement.text)
+
+
+@dataclass(slots=True)
+class Bound:
+    """A statement for one request, but for the values that come before its arguments."""
+
+    prepared: Prepared
+    values: Sequence[object]
+
+    def step(self, extra: Sequence[object] = ()) -> tuple[Statement, Params]:
+        """The statement and its parameters."""
+        values = [*extra, *self.values] if extra else self.values
+        return self.prepared.statement, [encode(values[index]) for index in self.prepared.order]
+
+
+# About how much of compiling each kind of field is, and each condition of a filter, in hundredths of a millisecond.
+_WORK: Final[Mapping[str, int]] = {"column": 3, "computed": 30, "one": 70, "many": 100, "connection": 200}
+_WORK_OF_OTHERS: Final = 200
+_WORK_OF_REPORT: Final = 700  # a search, statistics: what has a price of its own, and not for its order
+_WORK_OF_CONDITION: Final = 15
+_MAX_WORK_ON_LOOP: Final = 1500
+
+Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
+
+
+class Shaped:
+    """Some fields of an operation that become one statement, for each shape of their arguments.
+
+    `weigh` hears by how many bytes the statements kept here grow or shrink.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Selected],
+        build: Build,
+        extra: Sequence[str] = (),
+        weigh: Callable[[int], None] | None = None,
+    ) -> None:
+        self._fields = [one for root in fields for one in root.walk() if one.shape is not None]
+        self._with_arguments = [one for one in self._fields if one.arguments]
+        self._build = build
+        self._extra = tuple(extra)
+        self._weigh = weigh
+        self._work = sum(_work(one) for one in self._fields)
+        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(_MAX_BYTES, _REMEMBERED_SHAPES)
+
+    def step(
+        self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
+    ) -> tuple[Statement, Params]:
+        """The statement for these variables, and its parameters; compiled here and now if it has to be."""
+        key, values = self._shape(variables, viewer)
+        prepared = self._prepared.get(key) or self._keep(key, self._compile(variables))
+        return Bound(prepared, values).step(extra)
+
+    async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> Bound:
+        """The statement for these variables; compiled in a thread if that takes long."""
+        key, values = self._shape(variables, viewer)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            if self._work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP:
+                made = await side.run(viewer.id, self._compile, variables)
+            else:
+                made = self._compile(variables)
+            prepared = self._keep(key, made)
+        return Bound(prepared, values)
+
+    def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values]:
+        """What the statement depends on, and the values of its parameters."""
+        values = Values()
+        key = tuple([_shape(one, variables, values, viewer) for one in self._with_arguments])
+        values += (viewer.role is Role.ADMIN, viewer.id)
+        return key, values
+
+    def _keep(self, key: Hashable, prepared: Prepared) -> Prepared:
+        """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice."""
+        before = self._prepared.bytes
+        self._prepared.offer(key, prepared, prepared.size, at_once=not self._prepared)
+        if self._weigh is not None:
+            self._weigh(self._prepared.bytes - before)
+        return prepared
+
+    def _compile(self, variables: Mapping[str, Any]) -> Prepared:
+        binds = Binds()
+        for _ in self._extra:
+            binds.leaf(None, None)
+        given = {one: _given(one, variables, binds) for one in self._fields}
+        built = self._build(Compiler(given))
+        if not isinstance(built, Select):
+            built = select(*(column.label(f"k{number}") for number, column in enumerate(built)))
+        found = compiled(built, constants_inline=True)
+        order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
+        return Prepared(Statement(str(found)), order)
+
+
+def _work(one: Selected) -> int:
+    shape = one.shape
+    if shape is None:
+        return 0
+    has_price = shape.declaration is not None and shape.declaration.extra_cost is not None
+    if has_price and "orderBy" not in shape.arguments:
+        return _WORK_OF_REPORT
+    return _WORK.get(shape.kind, _WORK_OF_OTHERS)
+
+
+def _arguments(one: Selected) -> list[Argument]:
+    return [argument for argument in one.arguments if not _is_position(one, argument)]
+
+
+def _is_position(one: Selected, argument: Argument) -> bool:
+    """Whether an argument says where to start reading; the engine takes care of those."""
+    kind = one.shape.kind if one.shape is not None else ""
+    return (kind == "connection" and argument.name in _PAGING) or (kind == "stream" and argument.name == "after")
+
+
+def _shape(one: Selected, variables: Mapping[str, Any], values: Values, viewer: Viewer) -> Hashable:
+    """The shape of a field's arguments; their values go to `values`."""
+    start = len(values)
+    shape = []
+    for argument in _arguments(one):
+        value = argument.given(variables)
+        shape.append(shape_of(argument.kind, value, argument.name, argument.label, values))
+        if one.shape is not None:
+            one.shape.check(argument.name, argument.label, value)
+        if argument.name == "include_deleted" and value is True and viewer.role is not Role.ADMIN:
+            message = "Only admins may ask for deleted records."
+            raise errors.Forbidden(message, field=argument.label)
+    if one.shape is not None and one.shape.kind == "connection":
+        bound_to = fingerprint(shape, values[start:])
+        return (*shape, _paging_shape(one, variables, values, bound_to))
+    return tuple(shape)
+
+
+def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:
+    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
+    given = {name: None if value is Undefined else value for name, value in given.items()}
+    if given["first"] is not None and given["last"] is not None:
+        message = "Pass `first` or `last`, not both."
+        raise errors.BadUserInput(message, field="last")
+    backwards = given["last"] is not None
+    name = "last" if backwards else "first"
+    size = Values()
+    shape_of(
+        _kind(one, name),
+        DEFAULT_PAGE if given[name] is None else given[name],
+        name,
+        name,
+        size,
+    )
+    values.extend(size)
+    values.append(bound_to)
+    flags: list[object] = [backwards]
+    for end in ("after", "before"):
+        if given[end] is None:
+            flags.append(None)
+            continue
+        decoded = decode(given[end], bound_to, end)
+        flags.append(tuple(value is None for value in decoded))
+        values.extend(value for value in decoded if value is not None)
+    return tuple(flags)
+
+
+def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Given:
+    """A field's arguments as placeholders; in the very order in which `_shape` collected the values."""
+    keywords = {}
+    for argument in _arguments(one):
+        value = placed(argument.kind, argument.given(variables), argument.name, binds.leaf)
+        if value is not None:
+            keywords[argument.name] = value
+    limit, offset = keywords.pop("limit", None), keywords.pop("offset", None)
+    assert one.shape is not None
+    if one.shape.declaration is not None and one.shape.declaration.wants_viewer:
+        keywords[VIEWER] = bindparam(VIEWER, type_=Uuid(), required=True)
+    paging = _paging(one, variables, binds) if one.shape.kind == "connection" else None
+    return Given(keywords, limit, offset, paging)
+
+
+def _paging(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:
+    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
+    backwards = given["last"] is not Undefined and given["last"] is not None
+    size = binds.leaf(None, SQL_TYPES["Int"])
+    bound_to = binds.leaf(None, Text())
+    ends: list[list[Any | None] | None] = []
+    for end in ("after", "before"):
+        if given[end] is Undefined or given[end] is None:
+            ends.append(None)
+            continue
+        decoded = (value is None for value in payload(given[end])[2:])
+        ends.append([None if is_null else binds.leaf(None, Text()) for is_null in decoded])
+    return Paging(size, backwards, bound_to, ends[0], ends[1])
+
+
+def _kind(one: Selected, name: str) -> Any:
+    return next(argument.kind for argument in one.arguments if argument.name == name)

@@ -1,0 +1,149 @@
+"""A subscription's field, compiled: reads projected events after a position, and the row that it begins with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+
+from crm.core import errors
+from crm.core.events import Event, StreamEpoch, Xid8
+from crm.core.feed import Feed, Forked, Position
+from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
+from crm.graph.interest import Item
+from crm.graph.selection import Selected
+from crm.graph.sql import Compiler
+from crm.graph.statements import Shaped
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+BATCH: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
+
+    items: Sequence[Item]
+    seen: Position
+    stalled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The stream as it was at a read."""
+
+    safe: int
+    newest: int
+    epoch: str
+
+    @classmethod
+    def of(cls, result: "pq.abc.PGresult", column: int, position: Position) -> "Mark":
+        """What stands in four columns; Forked if what was read does not go on from the position."""
+        safe, newest, epoch, following = (result.get_value(0, column + number) or b"" for number in range(4))
+        if epoch.decode() != position.epoch or position.xid >= int(following):
+            raise Forked
+        return cls(int(safe), int(newest or b"0"), position.epoch)
+
+    @property
+    def end(self) -> Position:
+        """How far the stream has been read with it."""
+        return Position.before(self.safe, self.newest, self.epoch)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether more waits behind an open transaction."""
+        return self.newest >= self.safe
+
+    def place(self, result: "pq.abc.PGresult", row: int) -> Position:
+        """Where a row stands."""
+        return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"), self.epoch)
+
+
+class Stream:
+    """One subscription field, compiled: reads projected events after a position."""
+
+    def __init__(self, root: Selected, side: SideThread) -> None:
+        self.root = root
+        self._side = side
+        self._shaped = Shaped([root], self._build, extra=("xid", "id"))
+
+    async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
+        """The next events, and how far the stream has been read with them; or Forked."""
+        bound = await self._shaped.bound(variables, viewer, self._side)
+        statement, params = bound.step([position.xid, position.id])
+        result = await feed.read(statement, params)
+        mark = Mark.of(result, 3, position)
+        items = []
+        for row in range(result.ntuples):
+            shown = result.get_value(row, 2)
+            if shown is not None:
+                items.append(Item(mark.place(result, row), shown))
+        if len(items) == BATCH:
+            return Batch(items, items[-1].position, stalled=False)
+        return Batch(items, max(position, mark.end), mark.stalled)
+
+    def _build(self, compiler: Compiler) -> Select[Any]:
+        """Always at least one row, so that the watermark comes along when nothing happened."""
+        safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
+        after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
+        events = compiler.statement(self.root, *after, safe)
+        rows = events.limit(literal_column(str(BATCH))).subquery("q0")
+        other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
+        place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
+        xid, key = place[0].label("xid"), place[1].label("id")
+        found = select(xid, key, self._shown(compiler, rows)).select_from(rows).subquery("found")
+        newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
+        epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
+        mark = select(
+            cast(safe, Text).label("safe"),
+            cast(newest.scalar_subquery(), Text).label("newest"),
+            epoch.scalar_subquery().label("epoch"),
+            cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
+        ).subquery("mark")
+        joined = mark.outerjoin(found, literal_column("true"))
+        return (
+            select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
+            .select_from(joined)
+            .order_by(found.c.xid, found.c.id)
+        )
+
+    def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
+        assert self.root.kind is not None
+        return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
+
+
+class First:
+    """The row that a stream begins with."""
+
+    def __init__(self, root: Selected, side: SideThread) -> None:
+        self._root = root
+        self._side = side
+        self._shaped = Shaped([root], self._build)
+
+    async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+        """The row as it is now; None if the arguments name none."""
+        result = await feed.read(*(await self._shaped.bound(variables, viewer, self._side)).step())
+        if not result.ntuples:
+            return None
+        found = result.get_value(0, 0)
+        if found is None:
+            raise errors.NotFound
+        return found
+
+    def _build(self, compiler: Compiler) -> Select[Any]:
+        row = compiler.first(self._root)
+        return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)

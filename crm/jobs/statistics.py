@@ -1,0 +1,25 @@
+"""Statistics of tables that PostgreSQL never analyzed: autovacuum may be off, or think that nothing happened."""
+
+from typing import Final
+
+import structlog
+
+from crm.core.analyze import ANALYZE, NEVER_ANALYZED
+from crm.core.wire import Statement
+from crm.jobs.roster import Chore, Shop
+
+log = structlog.get_logger()
+
+_FIND: Final = Statement(NEVER_ANALYZED)
+
+
+async def _analyze(shop: Shop) -> None:
+    found = await shop.database.write(_FIND)
+    for row in range(found.ntuples):
+        name = (found.get_value(row, 0) or b"").decode()
+        quoted = '"' + name.replace('"', '""') + '"'
+        await shop.database.write(Statement(ANALYZE.format(quoted)))
+        log.info("table.analyzed", table=name)
+
+
+CHORE: Final = Chore("analyze", 60, _analyze)

@@ -1,0 +1,141 @@
+"""Every operation's SQL, read: wherever a model with a policy stands in a FROM, its predicate stands with it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from generate import Generator, Pools
+from graphql import OperationDefinitionNode, OperationType, build_schema, parse, print_ast
+from scopes import unguarded
+from sqlalchemy import exists, select
+from test_statements import ROOTS
+from test_visibility import QUERIES
+
+from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
+from crm.core.json import sql_text
+from crm.core.visibility import compiled, with_deleted
+from crm.graph.engine import Request
+from crm.graph.sdl import sdl
+from crm.graph.subscription import First, Stream
+from crm.graph.write import Shown
+from crm.interactions.model import Interaction
+from crm.leads.model import Lead
+from crm.schema import schema
+from crm.tasks.model import Task
+
+OPERATIONS = 150
+CURSOR = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.1.1"
+POOLS = Pools(
+    ["a", "b%"],
+    ["2026-01-01T00:00:00Z"],
+    ["1.00"],
+    ["0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"],
+    ["a@b.example"],
+    [CURSOR],
+    20,
+)
+CRM = Path(__file__).parents[2] / "crm"
+FILES = [one for folder in ("graphiql/examples", "console", "rest") for one in sorted((CRM / folder).glob("*.graphql"))]
+VALUES = {
+    "Int!": 1,
+    "ID!": "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10",
+    "[ID!]!": ["0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"],
+    "DateTime!": "2026-01-01T00:00:00Z",
+    "CreateAiTaskInput!": {"taskType": "echo"},
+    "[CreateAiTaskInput!]!": [{"taskType": "echo"}],
+}
+GUARDED = [Lead, Task, Interaction, AiTask, AiTaskAttempt, AiTaskDay]
+# The queue is one queue, whosever the tasks are that wait in it: their number and their places are everybody's.
+QUEUE = re.compile(
+    r"ai_tasks AS ai_tasks: SELECT (.* AS number|.* AS waiting|.* AS oldest_waiting_ms|.*last_hour) FROM"
+)
+# What a write returns is shown even if it has just been deleted: these rows, and no others.
+WRITTEN = re.compile(r"(\w+) AS \1: .* WHERE \1\.id = any@\d+@ ORDER BY")
+
+
+def statements(engine, text: str, name: str | None, variables, viewer) -> list[str]:
+    """What the operation may say to PostgreSQL."""
+    operation = engine.operation(Request(text, name))
+    coerced = operation.coerce(variables)
+    plan = engine.plan(operation, coerced, viewer)
+    if operation.kind is OperationType.QUERY:
+        return [plan.shaped.step(coerced, viewer)[0].text.decode()] if plan.shaped else []
+    if operation.kind is OperationType.MUTATION:
+        shaped = [one for root in plan.roots for one in Shown(root)._shaped]  # noqa: SLF001
+        return [one.step(coerced, viewer, [[1]])[0].text.decode() for one in shaped]
+    [root] = plan.roots
+    if root.shape.kind == "pulse":
+        return []  # as a query of the same
+    kinds = [Stream, *([First] if root.shape.declaration.first else [])]
+    shaped = [kind(root, engine.side)._shaped for kind in kinds]  # noqa: SLF001
+    return [one.step(coerced, viewer, [0, 0][: len(one._extra)])[0].text.decode() for one in shaped]  # noqa: SLF001
+
+
+def variables_of(node: OperationDefinitionNode, file: Path) -> dict[str, object]:
+    """Values for the variables that need one."""
+    beside = file.with_suffix(".json")
+    known = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    needed = {one.variable.name.value: print_ast(one.type) for one in node.variable_definitions or ()}
+    return {
+        name: known.get(name, VALUES.get(kind)) for name, kind in needed.items() if name in known or kind.endswith("!")
+    }
+
+
+class TestEveryFrom:
+    @pytest.mark.parametrize("role", ["admin", "member", "viewer"])
+    def test_of_each_root(self, engine, viewers, role):
+        hidden = dict.fromkeys(("living", "deleted", "task", "orphan", "interaction"), 1)
+        for root in [*ROOTS, *(query.format(**hidden) for query in QUERIES)]:
+            for sql in statements(engine, f"{{ {root} }}", None, {}, viewers[role]):
+                assert [one for one in unguarded(sql) if not QUEUE.match(one)] == [], root
+
+    @pytest.mark.parametrize("role", ["admin", "viewer"])
+    def test_of_generated_operations(self, engine, viewers, role):
+        spoken = build_schema(sdl(schema))
+        found = 0
+        for number in range(OPERATIONS):
+            operation = Generator(spoken, POOLS, f"{role} {number}", deleted=False).operation()
+            variables = {**operation.variables, **{cursor.variable: None for cursor in operation.cursors}}
+            for sql in statements(engine, operation.text, None, variables, viewers[role]):
+                found += 1
+                assert unguarded(sql) == [], operation
+        assert found > OPERATIONS * 0.8
+
+    @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+    def test_of_the_operations_in_this_repository(self, engine, viewers, file):
+        text = file.read_text(encoding="utf-8")
+        for node in parse(text).definitions:
+            if not isinstance(node, OperationDefinitionNode):
+                continue
+            name = node.name.value if node.name else None
+            variables = variables_of(node, file)
+            for sql in statements(engine, text, name, variables, viewers["admin"]):
+                bare = [one for one in unguarded(sql) if not QUEUE.match(one) and not WRITTEN.match(one)]
+                assert bare == [], name
+                assert sum(bool(WRITTEN.match(one)) for one in unguarded(sql)) <= 1
+
+
+class TestTheReader:
+    """What reads the SQL above finds what is missing."""
+
+    @pytest.mark.parametrize("model", GUARDED)
+    def test_finds_a_table_without_its_policy(self, model):
+        statement = select(model).limit(1)
+        assert len(unguarded(sql_text(statement))) == 1
+        assert unguarded(str(compiled(statement))) == []
+
+    @pytest.mark.parametrize("model", GUARDED)
+    def test_finds_it_at_any_depth(self, model):
+        inner = exists(select(model.__table__.alias())).select()
+        for statement in (select(inner.subquery().c[0]), select(Lead.id).where(inner.exists()), inner.union_all(inner)):
+            assert any(f"{model.__tablename__} AS " in one for one in unguarded(sql_text(statement)))
+            assert unguarded(str(compiled(statement))) == []
+
+    def test_finds_a_predicate_that_does_not_always_hold(self):
+        statement = select(Lead).where((Lead.deleted_at.is_(None)) | (Lead.id == Lead.version))
+        assert len(unguarded(sql_text(statement))) == 1
+        assert len(unguarded(sql_text(select(Task).where(Task.deleted_at.is_(None))))) == 1
+
+    def test_finds_what_is_exempt(self):
+        assert len(unguarded(str(compiled(with_deleted(select(Lead)))))) == 1
