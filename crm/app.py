@@ -13,7 +13,7 @@ from uuid import UUID
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -39,6 +39,7 @@ from crm.settings import Settings, settings
 
 # What ends something that runs in the background.
 End = Callable[[], Awaitable[None]]
+_UNCACHED = {"cache-control": "no-store"}
 
 
 class App:
@@ -89,6 +90,8 @@ class App:
         return Starlette(
             routes=[
                 Route("/", _start, methods=["GET"]),
+                Route("/healthz", _alive, methods=["GET"]),
+                Route("/readyz", _ready, methods=["GET"]),
                 Route("/graphql", _page, methods=["GET"]),
                 *asset_routes(),
                 *self._console.routes(),
@@ -193,6 +196,18 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
 
 async def _start(_: Request) -> object:
     return RedirectResponse("/graphql")
+
+
+async def _alive(_: Request) -> object:
+    """The process answers."""
+    return JSONResponse({"status": "ok"}, headers=_UNCACHED)
+
+
+async def _ready(request: Request) -> object:
+    """Whether to send requests here: not any more once the process was told to stop."""
+    if request.scope["state"].get("draining"):
+        return JSONResponse({"status": "stopping"}, status_code=503, headers=_UNCACHED)
+    return JSONResponse({"status": "ok"}, headers=_UNCACHED)
 
 
 async def _page(request: Request) -> object:

@@ -40,6 +40,7 @@ _MIN_SECRET = 32
 _LONGEST_TOKEN = 10 * 365 * 24 * 3600
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
+_GRACE_SECONDS = 30
 _READY = "\n  GraphiQL and the API: [bold]{url}/graphql[/bold]   (ctrl-C stops)\n  AI tasks: {url}/console/ai-tasks\n"
 
 
@@ -86,6 +87,7 @@ def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
     os.environ["CRM_LOCAL_ADMIN"] = str(admin)
     os.environ.setdefault("CRM_WORKER_INSIDE", "true")
     os.environ.setdefault("CRM_WORKER_GRACE_SECONDS", "3")
+    os.environ.setdefault("CRM_DRAIN_SECONDS", "0")
     os.environ.setdefault("CRM_SECRET_KEY", secret)
     _run_server(host, port, workers=1, ready=_READY)
 
@@ -228,22 +230,12 @@ def main() -> None:
 
 
 def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
-    import uvicorn  # noqa: PLC0415
-
-    from crm.protocol import Http  # noqa: PLC0415
-
-    class Server(uvicorn.Server):
-        """Says where it is once it listens there, not before."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                name, bound = self.servers[0].sockets[0].getsockname()[:2]
-                _say_where(name, bound, ready)
+    from crm.protocol import Config, Limits, Server, serve_with_processes  # noqa: PLC0415
 
     # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
     # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = _settings()
     options: dict[str, Any] = {
         "app": "crm.app:create",
         "factory": True,
@@ -251,24 +243,20 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         "port": port,
         "workers": workers,
         "loop": "uvloop",
-        "http": Http,
-        "ws": "websockets-sansio",
         "ws_max_size": 1024 * 1024,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "timeout_graceful_shutdown": 30,
-        "h11_max_incomplete_event_size": 64 * 1024,
+        "timeout_graceful_shutdown": int(_GRACE_SECONDS + settings.drain_seconds),
     }
+    config = Config(limits=Limits.of(settings).within_open_files(), **options)
     if workers > 1:
-        configure_logs(_settings())
+        configure_logs(settings)
         structlog.get_logger().info("server.starting", host=host, port=port, processes=workers)
-        uvicorn.run(**options)
+        started = serve_with_processes(config)
     else:
-        server = Server(uvicorn.Config(**options))
+        server = Server(config, on_started=lambda name, bound: _say_where(name, bound, ready))
         server.run()
-        if not server.started:
-            _fail(f"The server could not start on {host}:{port}.")
+        started = server.started
+    if not started:
+        _fail(f"The server could not start on {host}:{port}.")
 
 
 def _say_where(host: str, port: int, ready: str) -> None:

@@ -152,6 +152,34 @@ class Settings(BaseSettings):
     max_bulk_body_bytes: int = Field(
         default=2 * 1024 * 1024, ge=1024, description="The same for mutations of many records, like `createLeads`."
     )
+    max_head_bytes: int = Field(
+        default=64 * 1024, ge=4096, description="A request's line and headers together; larger ones get 431."
+    )
+    head_timeout_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=600,
+        description="A connection's first request, or one that has begun, sends its head in this.",
+    )
+    body_timeout_seconds: float = Field(
+        default=30, gt=0, le=3600, description="A request's body must have come this long after its head."
+    )
+    stalled_reader_seconds: float = Field(
+        default=60, gt=0, le=3600, description="A client that takes nothing of its answer for so long is dropped."
+    )
+    max_connections: int = Field(
+        default=5000,
+        ge=10,
+        description="Open connections per process, WebSockets included; more get 503. "
+        "The limit of open files (`ulimit -n`) is raised to fit, or lowers this.",
+    )
+    drain_seconds: float = Field(
+        default=3,
+        ge=0,
+        le=600,
+        description="After SIGTERM: how long idle connections may send one more request (its answer says "
+        "`Connection: close`) before they are closed. `crm dev` waits for none.",
+    )
     max_depth: int = Field(default=12, ge=1, description="How deep a selection may nest.")
     max_introspection_depth: int = Field(default=20, ge=1, description="The same for `__schema` and `__type`.")
     max_fields: int = Field(default=500, ge=1, description="Fields per operation, fragments expanded.")
@@ -198,6 +226,12 @@ class Settings(BaseSettings):
         default=10,
         gt=0,
         description="A WebSocket must send `connection_init` within this time.",
+    )
+    websocket_ping_seconds: float = Field(
+        default=20,
+        gt=0,
+        le=600,
+        description="A WebSocket is pinged this often, and dropped when no answer comes for as long again.",
     )
     websocket_buffer_bytes: int = Field(
         default=1024 * 1024,

@@ -49,7 +49,9 @@ class Server:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OPENROUTER_"))
         }
-        self._environment = {**inherited, "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **settings}
+        # Connections that a test left idle are not waited for when it stops its server.
+        own = {"DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, "CRM_DRAIN_SECONDS": "0"}
+        self._environment = {**inherited, **own, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":

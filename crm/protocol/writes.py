@@ -1,31 +1,14 @@
-"""How HTTP is spoken: by uvicorn, with an answer's head and body sent in one go.
+"""An answer's head and body, sent in one go.
 
 uvicorn writes them one after the other, and uvloop hands each to the system at once: a system call more for every
 answer, a packet more on its way, and a client that is woken twice.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-class Http(HttpToolsProtocol):
-    """uvicorn's, over a transport that writes in pairs."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody connected."""
-        super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop)))
-
-    def handle_websocket_upgrade(self) -> None:
-        """From here on it is no HTTP, and messages go out one by one."""
-        paired = cast("PairedWrites", self.transport)
-        paired.flush()
-        self.transport = paired.transport
-        super().handle_websocket_upgrade()
 
 
 class PairedWrites:
@@ -53,10 +36,19 @@ class PairedWrites:
         if self._kept is not None:
             self._send([self._take()])
 
+    def write_eof(self) -> None:
+        """Say that no more comes, after what was kept."""
+        self.flush()
+        self.transport.write_eof()
+
     def close(self) -> None:
         """Close, after what was kept."""
         self.flush()
         self.transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the client has not taken yet."""
+        return self.transport.get_write_buffer_size() + len(self._kept or b"")
 
     def _take(self) -> bytes:
         assert self._kept is not None
@@ -66,4 +58,5 @@ class PairedWrites:
         return kept
 
     def _send(self, parts: "Iterable[bytes]") -> None:
-        self.transport.writelines(parts)
+        if not self.transport.is_closing():  # else the client is gone
+            self.transport.writelines(parts)

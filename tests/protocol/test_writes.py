@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-import uvicorn
-
-from crm.protocol import Http, PairedWrites
+from crm.protocol.writes import PairedWrites
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -26,22 +24,19 @@ class Recorder(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def is_closing(self) -> bool:
+        return self.closed
+
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def connected(serve: Any, app: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to an application behind a real socket."""
-    config = uvicorn.Config(app, port=0, http=Http, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        server.should_exit = True
-        await running
+    async with serve(app) as server:
+        reader, writer = await asyncio.open_connection(*server.address)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 async def test_two_writes_of_one_turn_are_one():
@@ -70,7 +65,7 @@ async def test_closing_sends_what_was_kept():
     assert (transport.calls, transport.closed) == ([b"last words"], True)
 
 
-async def test_a_streamed_answer_arrives_piece_by_piece():
+async def test_a_streamed_answer_arrives_piece_by_piece(serve):
     go_on = asyncio.Event()
 
     async def streaming(_scope: Any, _receive: Any, send: Send) -> None:
@@ -81,7 +76,7 @@ async def test_a_streamed_answer_arrives_piece_by_piece():
                 await go_on.wait()
                 go_on.clear()
 
-    async with asyncio.timeout(10), serving(streaming) as (reader, writer):
+    async with asyncio.timeout(10), connected(serve, streaming) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         for piece in (b"one", b"two", b"six"):
@@ -89,13 +84,13 @@ async def test_a_streamed_answer_arrives_piece_by_piece():
             go_on.set()
 
 
-async def test_a_client_that_waits_for_100_continue_gets_it():
+async def test_a_client_that_waits_for_100_continue_gets_it(serve):
     async def echo(_scope: Any, receive: Any, send: Send) -> None:
         body = (await receive())["body"]
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
         await send({"type": "http.response.body", "body": body})
 
-    async with asyncio.timeout(10), serving(echo) as (reader, writer):
+    async with asyncio.timeout(10), connected(serve, echo) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(b"hello")

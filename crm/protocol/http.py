@@ -1,0 +1,353 @@
+"""HTTP/1.1: uvicorn's protocol, with bounds on a request's head, on waiting, and on what follows a request.
+
+The parser (llhttp) says how a request is framed. Its one trap is `Upgrade:`: it ends the request at its head, whatever
+Content-Length says, and would take the body for the next request.
+"""
+
+import asyncio
+from enum import Enum, auto
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from crm.protocol import refusal as refusals
+from crm.protocol.config import Config
+from crm.protocol.patience import Stall, Stopwatch
+from crm.protocol.refusal import Refusal, Refused, log_refusal
+from crm.protocol.state import State
+from crm.protocol.writes import PairedWrites
+
+_MOST_HEADERS: Final = 128
+# Requests that wait for the answer to one before them, on one connection.
+_MOST_IN_LINE: Final = 32
+# The websockets library takes no longer line.
+_LONGEST_HANDSHAKE_LINE: Final = 8000
+# After the last answer: what is read and thrown away, so that the client reads that answer before the reset.
+_MOST_DROPPED: Final = 8 * 1024 * 1024
+_LINGER_SECONDS: Final = 2.0
+_FULL_ANSWERS: Final = 200
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_SINGLE: Final = frozenset({b"host", b"authorization", b"origin", b"content-type"})
+
+
+class Stage(Enum):
+    """What a connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()
+    NEXT = auto()
+    END = auto()
+
+
+class Http(HttpToolsProtocol):
+    """A connection that speaks HTTP."""
+
+    config: Config
+    server_state: State
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._requests = 0
+        self._in_head = True  # of the next request, begun or not
+        self._head_begun = False
+        # How often a head was completed or a piece of a body came; and the bytes that came since.
+        self._progress = 0
+        self._fruitless = 0
+        self._feeding = 0
+        self._active: RequestResponseCycle | None = None
+        self._deaf = False  # what comes is thrown away
+        self._dropped = 0
+        self._last_words: Refusal | None = None
+        self._ending = False
+        self._stopwatch = Stopwatch()
+        self._stall = Stall()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody connected."""
+        super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop)))
+        over = len(self.connections) - self._limits.connections
+        if over > _FULL_ANSWERS:
+            transport.abort()
+        elif over > 0:
+            self._refuse(refusals.FULL)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone: whoever works on an answer may stop."""
+        active = self._active
+        if active is not None and not active.response_complete:
+            active.disconnected = True
+            active.message_event.set()
+        super().connection_lost(exc)
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came, as many as the system had."""
+        if self._deaf:
+            self._drop(len(data))
+        elif len(data) <= self._limits.head_bytes:
+            self._feed(data, b"")
+        else:
+            self._feed_in_pieces(data)
+
+    def _feed_in_pieces(self, data: bytes) -> None:
+        """So that a head that is too large is noticed before all of it is parsed."""
+        size = self._limits.head_bytes
+        for start in range(0, len(data), size):
+            if self._deaf or self.transport.is_closing():
+                return
+            self._feed(data[start : start + size], data[start + size : start + size + 1])
+
+    def _feed(self, data: bytes, after: bytes) -> None:
+        before, self._feeding = self._progress, len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :] + after)
+            return
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.refusal if isinstance(cause, Refused) else refusals.NOT_HTTP)
+            return
+        if self._progress == before:
+            self._fruitless += len(data)
+            if self._fruitless > self._limits.head_bytes:
+                self._refuse(refusals.HEAD_TOO_LARGE)
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > _MOST_DROPPED:
+            self.transport.abort()
+
+    # The parser's callbacks
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_begun = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; after the head it is a trailer, and nobody asked for one."""
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        if len(self.headers) > _MOST_HEADERS:
+            raise Refused(refusals.HEAD_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: unless it is refused, the application is called."""
+        upgrade = self.parser.should_upgrade()
+        self._check_head()
+        if upgrade:
+            self._check_upgrade()
+        super().on_headers_complete()
+        self._progress += 1
+        self._requests += 1
+        self._fruitless = self._dropped = 0
+        self._in_head = self._head_begun = False
+        if upgrade and self._should_upgrade():
+            return
+        self._deaf = upgrade
+        if upgrade or self.server_state.draining:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._progress += 1
+        self._fruitless = 0
+        if self.cycle.response_complete:
+            self._drop(len(body))
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there as a whole."""
+        self._in_head = True
+        super().on_message_complete()
+
+    def _check_head(self) -> None:
+        """Refuse what two programs could read in two ways."""
+        headers = self.headers
+        most = self._limits.head_bytes
+        if self._fruitless + self._feeding > most and _size(self.url, headers) > most:
+            raise Refused(refusals.HEAD_TOO_LARGE)
+        if len(self.pipeline) >= _MOST_IN_LINE:
+            raise Refused(refusals.TOO_MANY_IN_LINE)
+        names = {name for name, _ in headers}
+        if len(names) != len(headers) and any(_count(headers, name) > 1 for name in _SINGLE):
+            raise Refused(refusals.TWICE)
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise Refused(refusals.NOT_HTTP)
+        if b"host" not in names and version != "1.0":
+            raise Refused(refusals.NO_HOST)
+        if b"transfer-encoding" in names:
+            if version == "1.0":
+                raise Refused(refusals.NOT_HTTP)
+            if [value.lower() for name, value in headers if name == b"transfer-encoding"] != [b"chunked"]:
+                raise Refused(refusals.ENCODED)
+
+    def _check_upgrade(self) -> None:
+        """The parser ends such a request at its head, so it must end there."""
+        if self.parser.get_method() == b"CONNECT":
+            raise Refused(refusals.CONNECT)
+        if self._should_upgrade():
+            if self._has_body():
+                raise Refused(refusals.EARLY_FRAMES)
+            if self._active is not None and not self._active.response_complete:
+                raise Refused(refusals.HANDSHAKE_IN_LINE)
+            if max(len(self.url), *(len(name) + len(value) for name, value in self.headers)) > _LONGEST_HANDSHAKE_LINE:
+                raise Refused(refusals.HEAD_TOO_LARGE)
+        elif self._has_body():
+            raise Refused(refusals.UPGRADE_WITH_BODY)
+
+    def _has_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+            for name, value in self.headers
+        )
+
+    def _should_upgrade(self) -> bool:
+        """Whether this is the opening of a WebSocket, and nothing else besides."""
+        offered = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
+        return offered == [b"websocket"] and self.parser.get_http_version() == "1.1"
+
+    def _upgrade(self, early: bytes) -> None:
+        """A request that asks for another protocol is there as a whole: it is a WebSocket's, or like any other."""
+        if not self._should_upgrade():
+            return
+        if early:
+            self._refuse(refusals.EARLY_FRAMES)
+        else:
+            self.handle_websocket_upgrade()
+
+    def handle_websocket_upgrade(self) -> None:
+        """From here on it is no HTTP, and messages go out one by one."""
+        paired = cast("PairedWrites", self.transport)
+        paired.flush()
+        self.transport = paired.transport
+        super().handle_websocket_upgrade()
+
+    # What goes out
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._active = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """An answer is written: on with the next request that came already, or with the end."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_words is not None:
+            self._end(self._last_words)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Hear nothing more; answer what was asked before, and this last."""
+        log_refusal(refusal, self.client)
+        self._deaf = True
+        broken = None if self._in_head else self.cycle  # the request whose body will never be complete
+        self._in_head = True
+        active = self._active
+        if active is None or active.response_complete:
+            self._end(refusal)
+        elif broken is active:
+            self._give_up(active, refusal)
+        else:
+            self._last_words = refusal
+            if broken is not None:
+                self.pipeline.popleft()
+
+    def _give_up(self, cycle: RequestResponseCycle, refusal: Refusal) -> None:
+        """The application is told that the client is gone; the client is told why, if it was told nothing yet."""
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            self._end(refusal)
+
+    def _end(self, refusal: Refusal) -> None:
+        """Write the last answer, and go on reading for a moment: a reset would take it from the client."""
+        self._ending = True
+        self.transport.write(refusal.written(self.server_state.default_headers))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    # Time
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what was written."""
+        self._stall.over()
+        super().resume_writing()
+
+    def check(self, now: float) -> None:
+        """Close, when the client has taken longer than it may. The server calls this a few times a second."""
+        if self._stall.lasts(now, self.transport.get_write_buffer_size()) > self._limits.stalled_seconds:
+            self.transport.abort()
+            return
+        if self.transport.is_closing():
+            return
+        stage = self._stage()
+        seconds = self._stopwatch.lasts(now, (stage, self._requests))
+        if stage is Stage.HEAD:
+            self._check_waiting_for_head(now, seconds)
+        elif stage is Stage.BODY:
+            self._check_waiting_for_body(seconds)
+        elif stage is Stage.NEXT and (seconds > self.timeout_keep_alive or self.server_state.drained(now)):
+            self.transport.close()
+        elif stage is Stage.END and seconds > _LINGER_SECONDS:
+            self.transport.abort()
+
+    def _stage(self) -> Stage:
+        if self._ending:
+            return Stage.END
+        if not self._in_head and self.cycle is self._active and not self.flow.read_paused:
+            return Stage.BODY
+        if not self._in_head or (self._active is not None and not self._active.response_complete):
+            return Stage.ANSWER
+        return Stage.HEAD if self._head_begun or self._fruitless or not self._requests else Stage.NEXT
+
+    def _check_waiting_for_head(self, now: float, seconds: float) -> None:
+        if seconds > self._limits.head_seconds and self._head_begun:
+            self._refuse(refusals.HEAD_TOO_LATE)
+        elif seconds > self._limits.head_seconds or self.server_state.drained(now):
+            self.transport.close()
+
+    def _check_waiting_for_body(self, seconds: float) -> None:
+        if seconds > self._limits.body_seconds:
+            self._refuse(refusals.BODY_TOO_LATE)
+        elif self.cycle.response_complete and seconds > self.timeout_keep_alive:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops: this request's answer is the last; an idle client may still send one while it drains."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = self.cycle.response_started  # a head that is gone has promised it
+        elif self.server_state.drained(self.loop.time()):
+            self.transport.close()
+
+
+def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes of a head, about."""
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _count(headers: list[tuple[bytes, bytes]], wanted: bytes) -> int:
+    return sum(name == wanted for name, _ in headers)

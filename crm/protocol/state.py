@@ -1,0 +1,24 @@
+"""What the connections of one server share."""
+
+from uvicorn.server import ServerState
+
+
+class State(ServerState):
+    """uvicorn's, and whether the server is about to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drained_at: float | None = None
+
+    def drain(self, until: float) -> None:
+        """From now on each answer is its connection's last; at this time of the loop's clock idle ones are closed."""
+        self._drained_at = until
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._drained_at is not None
+
+    def drained(self, now: float) -> bool:
+        """Whether idle connections have had their time to send another request."""
+        return self._drained_at is not None and now >= self._drained_at

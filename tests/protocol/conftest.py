@@ -1,0 +1,47 @@
+"""A server of ours in this process, before an application that tells what it was asked."""
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from crm.protocol import Config, Limits, Server
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from echo import Echo
+
+
+@asynccontextmanager
+async def serving(app, limits=None):
+    server = Server(Config(app, port=0, lifespan="off", limits=limits, timeout_graceful_shutdown=10))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    server.address = server.servers[0].sockets[0].getsockname()[:2]
+    server.running = running
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture
+def serve():
+    """Serve an application with limits of the test's own."""
+    return serving
+
+
+@pytest.fixture
+async def echo():
+    """The application behind `server`."""
+    return Echo()
+
+
+@pytest.fixture
+async def server(echo):
+    async with serving(echo, Limits(drain_seconds=0)) as running:
+        yield running
