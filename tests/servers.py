@@ -77,8 +77,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self._process.pid if self._process else 0
 
     def stop(self) -> int:
         assert self._process is not None

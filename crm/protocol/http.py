@@ -265,7 +265,9 @@ class Http(HttpToolsProtocol):
         broken = None if self._in_head else self.cycle  # the request whose body will never be complete
         self._in_head = True
         active = self._active
-        if active is None or active.response_complete:
+        if broken is not None and broken.response_complete:
+            self.transport.close()
+        elif active is None or active.response_complete:
             self._end(refusal)
         elif broken is active:
             self._give_up(active, refusal)

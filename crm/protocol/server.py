@@ -52,14 +52,14 @@ class Server(uvicorn.Server):
         seconds = self.config.limits.drain_seconds
         self.server_state.drain(asyncio.get_running_loop().time() + seconds)
         self.lifespan.state["draining"] = True  # /readyz shows it
-        waiting = self._accepted()
+        waiting = self.accepted()
         for server in self.servers:
             server.close()
         for one in waiting:
             await self._serve_connection(one)
         await super().shutdown(sockets)
 
-    def _accepted(self) -> list[socket.socket]:
+    def accepted(self) -> list[socket.socket]:
         """Clients that the system has connected and that we have not heard of: closing the listener resets them."""
         found: list[socket.socket] = []
         for server in self.servers:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-
 SECONDS = {"/slow": 0.2, "/fast": 0.01}
 
 

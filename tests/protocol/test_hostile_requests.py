@@ -37,7 +37,7 @@ async def everything(reader):
 
 
 async def said_to(address, case):
-    """The statuses that one case is answered with; an error where the connection stays open, or what came is no HTTP."""
+    """The statuses that it is answered with; an error where the connection stays open, or what came is no HTTP."""
     reader, writer = await asyncio.open_connection(*address)
     try:
         for packet in (*case.packets, *(() if case.closes else (LAST,))):

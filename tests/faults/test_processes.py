@@ -1,0 +1,96 @@
+"""`crm serve --workers 2`: what becomes of its processes when one is killed."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+from processes import processes_of
+from servers import Server
+
+
+def running(pid):
+    """Whether there is such a process, and not only its exit status."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until(holds, within):
+    async with asyncio.timeout(within):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
+async def ended(pids):
+    await until(lambda: not any(map(running, pids)), 15)
+
+
+@pytest.fixture
+def two(own_database, tmp_path):
+    started = []
+
+    def start(**settings):
+        port = started[0].port if started else None
+        server = Server(own_database, tmp_path / "log", port=port, command=("serve", "--workers", "2"), **settings)
+        started.append(server)
+        return server.start()
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+def children_of(pid):
+    """Its processes that serve; the standard library starts one more, which looks after semaphores."""
+    return [child for child in processes_of(pid)[1:] if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.timeout(300)
+class TestTwoProcesses:
+    async def test_end_with_their_parent_and_a_restart_works_at_once(self, two, rounds, report):
+        seconds = []
+        for _ in range(rounds):
+            server = two()
+            children = children_of(server.pid)
+            assert len(children) == 2
+            start = time.monotonic()
+            server.kill()
+            two().kill()  # or the port were taken, and it would not start
+            await ended(children)
+            seconds.append(time.monotonic() - start)
+        report("kill -9 of the parent of two", rounds=rounds, slowest_end_s=max(seconds))
+
+    async def test_end_with_a_parent_that_dies_while_they_start(self, own_database, tmp_path):
+        server = Server(own_database, tmp_path / "log", command=("serve", "--workers", "2"))
+        starting = asyncio.create_task(asyncio.to_thread(server.start))
+        await until(lambda: server.pid and len(children_of(server.pid)) == 2, 60)
+        children = children_of(server.pid)
+        server.kill()
+        await ended(children)
+        with pytest.raises(RuntimeError, match="did not start"):
+            await starting
+
+    async def test_one_that_dies_is_replaced(self, two):
+        server = two()
+        one, other = children_of(server.pid)
+        os.kill(one, signal.SIGKILL)
+        await until(lambda: len(children_of(server.pid)) == 2 and one not in children_of(server.pid), 30)
+        assert other in children_of(server.pid)
+        async with httpx2.AsyncClient(base_url=server.url, timeout=10) as client:
+            assert (await client.get("/healthz")).status_code == 200
+
+    async def test_stop_together_and_leave_no_client_waiting(self, two):
+        """While they stop, new clients are turned away: before, the parent held the listener open, and they hung."""
+        server = two(CRM_DRAIN_SECONDS="2")
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+        await asyncio.sleep(1.2)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+        assert await stopping == 0
+        writer.close()
