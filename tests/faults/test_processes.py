@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import httpx2
 import pytest
-from processes import processes_of
 from servers import Server
 
 
@@ -47,7 +47,10 @@ def two(own_database, tmp_path):
 
 def children_of(pid):
     """Its processes that serve; the standard library starts one more, which looks after semaphores."""
-    return [child for child in processes_of(pid)[1:] if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    shown = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(line.split()[0]) for line in shown.stdout.splitlines() if "spawn_main" in line]
 
 
 @pytest.mark.timeout(300)
