@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import procrastinate
 import psycopg
+import psycopg_pool
 import structlog
 from procrastinate import exceptions
 from procrastinate.job_context import AbortReason, JobContext
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 
 _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
+# A driver that ends sooner than that ends for the same reason again, and is not started again at once.
+_LONG_ENOUGH_SECONDS: Final = 1.0
 _CONNECTIONS: Final = 4
 _CHORES_AT_ONCE: Final = 2
 _REST: Final = 50
@@ -37,14 +40,19 @@ _REST: Final = 50
 _FAREWELL_SECONDS: Final = 10.0
 _BEAT: Final = Statement("UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id = $1::bigint")
 
-# A job whose worker died goes back; one that keeps killing its workers is given up.
+_REACHABLE: Final = Statement("SELECT 1")
+_OWN: Final = Statement("SELECT id::text FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = $1::bigint")
+
+# A job whose worker died goes back, and so does one that a worker has taken but knows nothing of: the connection broke
+# as it was handed over, or as its end was to be written. One that keeps killing its workers is given up.
 _RESCUE: Final = Statement(
     """
     WITH lost AS (
       SELECT job.id, job.task_name, job.attempts, job.abort_requested FROM procrastinate_jobs AS job
       LEFT JOIN procrastinate_workers AS worker ON worker.id = job.worker_id
       WHERE job.status = 'doing' AND job.queue_name = ANY($2::text[])
-        AND (worker.id IS NULL OR worker.last_heartbeat < clock_timestamp() - make_interval(secs => $1::float))
+        AND (worker.id IS NULL OR worker.last_heartbeat < clock_timestamp() - make_interval(secs => $1::float)
+          OR job.id = ANY($4::bigint[]))
       FOR UPDATE OF job SKIP LOCKED
     )
     SELECT task_name, id::text, CASE WHEN attempts < $3::integer AND NOT abort_requested
@@ -65,6 +73,9 @@ class Worker:
         self._driver: Driver | None = None
         # What goes on though its job went back: `Handler.outlives`.
         self._outliving: set[asyncio.Future[None]] = set()
+        # The jobs that run, and those of this worker that did not run at the latest look.
+        self._running: set[int] = set()
+        self._forgotten: set[int] = set()
 
     def stop(self) -> None:
         """Take no more work, give what runs its time, put the rest back, and end."""
@@ -110,7 +121,10 @@ class Worker:
         """Run procrastinate's worker; when it ends by itself (PostgreSQL was away), start it again."""
         settings = self._shop.settings
         queues = sorted({one.queue for one in self._roster.handlers})
+        clock = asyncio.get_running_loop().time
         while queues and not self._stopping.is_set():
+            await self._reached()
+            began = clock()
             try:
                 app = self._app()
                 async with app.open_async():
@@ -129,7 +143,18 @@ class Worker:
                     await self._driver.run()  # type: ignore[no-untyped-call]
             except (exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
                 log.warning("worker.restarting", error=_cause(error))
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if clock() - began < _LONG_ENOUGH_SECONDS:
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _reached(self) -> None:
+        """Wait until PostgreSQL answers: the pool that procrastinate opens tries ever more seldom."""
+        while True:
+            try:
+                await self._shop.feed.read(_REACHABLE, ())
+            except (psycopg.Error, errors.CrmError):
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     async def _driven(self, driving: "asyncio.Task[None]", grace: float) -> None:
         """Being cancelled, procrastinate stops gracefully: it gives what runs so much time."""
@@ -165,6 +190,7 @@ class Worker:
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=settings.connect_timeout_seconds,
+            pool_factory=worker_pool,
         )
         app = procrastinate.App(connector=connector)
         for handler in self._roster.handlers:
@@ -176,6 +202,8 @@ class Worker:
             if handler.cron is not None:
                 arguments = {}  # procrastinate's `timestamp`
             work = handler.run(self._shop, **arguments)
+            key = context.job.id or 0
+            self._running.add(key)
             try:
                 await (self._outlived(context, work) if handler.outlives else work)
             except asyncio.CancelledError:
@@ -187,6 +215,8 @@ class Worker:
             except Exception as error:
                 log.exception("job.failed", job=handler.name, id=context.job.id, error=str(error)[:500])
                 raise
+            finally:
+                self._running.discard(key)
 
         # One run of a periodic job at a time. No queueing lock: a retry would break it, and end as an error.
         task = app.task(
@@ -220,12 +250,12 @@ class Worker:
             log.error("job.failed", exc_info=error)
 
     def _rescue(self) -> Chore:
-        """Find jobs whose worker says nothing any more."""
+        """Find jobs whose worker says nothing any more, or does not know of them."""
         queues = sorted({one.queue for one in self._roster.handlers})
         seconds = self._shop.settings.worker_stalled_seconds
 
         async def rescue(shop: Shop) -> None:
-            params = [encode(seconds), encode(queues), encode(MOST_RETRIES)]
+            params = [encode(seconds), encode(queues), encode(MOST_RETRIES), encode(await self._not_running(shop))]
             result = await shop.database.write(_RESCUE, params)
             for row in range(result.ntuples):
                 name, key, _, again = (result.get_value(row, column) for column in range(4))
@@ -235,6 +265,16 @@ class Worker:
                 )
 
         return Chore("rescue", min(1.0, seconds / 2), rescue)
+
+    async def _not_running(self, shop: Shop) -> list[int]:
+        """The jobs that this worker has, and did not run at two looks: one that begins or ends is missing once."""
+        key = self._driver.worker_id if self._driver is not None else None
+        if key is None:
+            return []
+        result = await shop.database.read(_OWN, [encode(key)])
+        idle = {int(result.get_value(row, 0) or b"0") for row in range(result.ntuples)} - self._running
+        found, self._forgotten = sorted(idle & self._forgotten), idle
+        return found
 
     # Chores
 
@@ -250,6 +290,23 @@ class Worker:
                 log.exception("chore.failed", chore=chore.name)
             # With a long queue a look takes long: no chore takes more than a part of its time, and of PostgreSQL's.
             await asyncio.sleep(max(chore.seconds, min((clock() - began) * _REST, _LONGEST_PAUSE)))
+
+
+def worker_pool(**options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":
+    """A pool that replaces all its connections when one of them turns out to be dead.
+
+    Mostly they died together; tried one by one, each dead one makes the pool wait twice as long as the one before.
+    """
+
+    async def check(connection: "psycopg.AsyncConnection[Any]") -> None:
+        try:
+            await psycopg_pool.AsyncConnectionPool.check_connection(connection)
+        except psycopg.Error:
+            await pool.drain()
+            raise
+
+    pool: psycopg_pool.AsyncConnectionPool[Any] = psycopg_pool.AsyncConnectionPool(**{**options, "check": check})
+    return pool
 
 
 class _Retries(BaseRetryStrategy):

@@ -8,12 +8,14 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 
+import procrastinate
 import pytest
 from procrastinate.schema import SchemaManager
 
 from crm.core.identity import PROGRAM
 from crm.core.unit import Unit
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
+from crm.jobs.worker import worker_pool
 
 
 def echo(about, **options):
@@ -126,6 +128,46 @@ class TestWorker:
         await put(echo("after"))
         eventually(lambda: journal("ran") and journal("chore"))
         assert one.stop() == 0
+
+    async def test_does_not_wait_for_each_dead_connection_of_its_pool(self, jobs_url, jobs_db):
+        """As procrastinate makes it, four of them cost seven seconds."""
+        connector = procrastinate.PsycopgConnector(conninfo=jobs_url, min_size=4, max_size=4, pool_factory=worker_pool)
+        app = procrastinate.App(connector=connector)
+        async with app.open_async():
+            _end_connections(jobs_db)
+            began = time.monotonic()
+            assert await app.check_connection_async()
+            assert time.monotonic() - began < 2
+
+    def test_runs_a_job_that_it_has_taken_and_knows_nothing_of(self, crew, journal, jobs_db, eventually):
+        """Its connection broke when the job was handed over: the worker lives, so nobody else takes the job."""
+        one = crew()
+        eventually(lambda: jobs_db.execute("SELECT FROM procrastinate_workers").fetchall())
+        with jobs_db.transaction():  # so the worker does not see it before it is taken
+            (key,) = (
+                jobs_db.execute(
+                    "SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'echo', 0, NULL, NULL, %s, NULL)"
+                    "::procrastinate_job_to_defer_v1])) AS id",
+                    ('{"about": "handed over"}',),
+                )
+                .fetchone()
+                .values()
+            )
+            jobs_db.execute(
+                "UPDATE procrastinate_jobs SET status = 'doing', "
+                "worker_id = (SELECT max(id) FROM procrastinate_workers) WHERE id = %s",
+                (key,),
+            )
+        eventually(lambda: [row["about"] for row in journal("ran")] == ["handed over"])
+        eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
+        assert '"job.rescued"' in one.log()
+
+    async def test_leaves_alone_what_runs(self, crew, put, journal, eventually):
+        one = crew()
+        await put(Job("slow", {"about": "x", "seconds": 4}))
+        eventually(lambda: journal("ended"))
+        assert len(journal("began")) == 1
+        assert '"job.rescued"' not in one.log()
 
     async def test_wakes_up_without_its_listener(self, crew, put, journal, jobs_db, eventually):
         crew()
