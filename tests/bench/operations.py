@@ -26,3 +26,6 @@ STATS_FILTERED = (
 UNINDEXED = "query Unindexed { leadsConnection(first: 50, orderBy: [{field: COMPANY}]) { nodes { id company } } }"
 CONTAINS = 'query Contains { leads(limit: 50, filter: {company: {contains: "verkstad"}}) { id company } }'
 COUNT = "query Count { leadsConnection(first: 1) { totalCount } }"
+TIMELINE = "query Timeline($id: Int!) { lead(id: $id) { timeline(limit: 20) { id type occurredAt fields { name } } } }"
+UPDATE = 'mutation Update($id: Int!) { updateLead(id: $id, input: {company: "Company"}) { id version } }'
+LOG = "mutation Log($id: Int!) { logInteraction(input: {leadId: $id, type: CALL}) { id } }"

@@ -1,6 +1,7 @@
 """`make bench-scale`: what things cost at 1,000,000 leads with histories: p50, p95, and the plans that explain it.
 
-The rows are loaded by COPY once and kept in `.data/bench-<leads>`; a smaller database beside it shows the growth.
+From nothing: the rows are loaded by COPY into `.data/bench-<leads>` and kept there for the next run; a smaller database
+beside it shows the growth. What belongs into docs/performance.md is written to `.data/bench-scale.md`.
 """
 
 import argparse
@@ -11,122 +12,246 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from crm.core import migrations
 from crm.core.database import Database
-from crm.core.embedded import EmbeddedPostgres
-from crm.core.identity import Role, Viewer
-from crm.demo.load import load
-from crm.graph.engine import Engine, Request
-from crm.schema import schema
-from crm.settings import Settings
+from crm.scoring.recalculation import Recalculation
+from tests import plans
 from tests.bench import measure, operations
-from tests.postgres import KillableEmbeddedPostgres
+from tests.bench.database import Made, database
 from tests.servers import Server
 
 console = Console()
 PAGES = 1000
-SHARED_BUFFERS = "3GB"
-WARM_UP_SECONDS = 20
+WARM_UP_SECONDS = 15
+CLIENTS = 8
 MONTH = "2026-10-01T00:00:00Z"
-SEARCHES = ("an", "anders", "anders lind", "verkstad", "+46 70", "offert", "zzzz no such thing")
+SEARCHES = ("anders", "anders lind", "verkstad", "+46 70", "offert", "an", "zzzz no such thing")
+BY_ID = {"order": [{"field": "ID", "direction": "DESC"}]}
+ORDERS = (
+    ("id", BY_ID["order"]),
+    ("last name", [{"field": "LAST_NAME"}]),
+    ("last change", [{"field": "UPDATED_AT", "direction": "DESC"}]),
+    ("score", [{"field": "ACTIVITY_SCORE", "direction": "DESC"}]),
+)
+PLANS = (
+    ("one", operations.ONE),
+    ("first page", operations.PAGE),
+    ("hottest leads", operations.PAGE),
+    ("search 'anders lind'", operations.SEARCH),
+    ("leadStats by status", operations.STATS),
+    ("timeline", operations.TIMELINE),
+    ("order without an index", operations.UNINDEXED),
+)
+PLAN_LINES = 30
+
+Variables = Callable[[int], dict[str, Any]]
+
+
+@dataclass
+class Found:
+    """Every figure."""
+
+    machine: str = ""
+    minutes: float = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    latency: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rates: dict[str, tuple[float, float]] = field(default_factory=dict)
+    recalculated: dict[str, float] = field(default_factory=dict)
+    plans: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
-def database(leads: int):
-    """A PostgreSQL with that many demo leads; loaded once, kept for the next run."""
-    postgres = KillableEmbeddedPostgres(Path(".data") / f"bench-{leads}")
-    postgres.start()
-    try:
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            # What an operator would do: a million leads do not fit in the default of 128 MB.
-            connection.execute(f"ALTER SYSTEM SET shared_buffers = '{SHARED_BUFFERS}'")
-        postgres.stop()
-        postgres.start()
-        migrations.upgrade(postgres.url)
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            found = connection.execute("SELECT count(*) FROM leads").fetchone()[0]
-            if found == 0:
-                _load(connection, leads)
-        yield postgres
-    finally:
-        postgres.stop()
-
-
-def _load(connection: psycopg.Connection[Any], leads: int) -> None:
-    connection.execute("SET statement_timeout = 0")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(f"Loading {leads:,} leads", total=leads)
-        load(connection, leads, on_progress=lambda done: progress.update(bar, completed=done))
-    with console.status("VACUUM ANALYZE"):
-        connection.execute("VACUUM ANALYZE leads")
-        connection.execute("VACUUM ANALYZE interactions")
-        connection.execute("VACUUM ANALYZE tasks")
-
-
-@contextmanager
-def served(postgres: EmbeddedPostgres, folder: Path, **settings: str):
-    server = Server(postgres.url, folder / f"log-{uuid4()}", **settings).start()
+def served(made: Made, folder: Path, **settings: str):
+    server = Server(made.postgres.url, folder / f"log-{uuid4()}", **settings).start()
     try:
         yield server
     finally:
         server.stop()
 
 
-def figures(
-    server: Server, query: str, variables: measure.Variables, *, seconds: float, clients: int
-) -> measure.Figures:
+def figures(server: Server, query: str, variables: Variables, *, seconds: float, clients: int) -> measure.Figures:
     token = server.token()
     asyncio.run(measure.run(server.port, token, query, variables, seconds=0.5, clients=clients))
     return asyncio.run(measure.run(server.port, token, query, variables, seconds=seconds, clients=clients))
 
 
-async def walk(server: Server, pages: int, order: list[dict[str, str]]) -> tuple[list[str], list[float]]:
-    """Page by page through the leads; the cursors, and what each page cost."""
+async def walk(server: Server, pages: int, order: list[dict[str, str]]) -> list[str]:
+    """Page by page through the leads: each page's cursor."""
     client = await measure.Client(server.port, server.token()).open()
     cursors: list[str] = []
-    times = []
     for _ in range(pages):
-        before = time.perf_counter()
-        answer = json.loads(
-            await client.send(operations.PAGE, {"after": cursors[-1] if cursors else None, "order": order})
-        )
-        times.append((time.perf_counter() - before) * 1000)
+        after = cursors[-1] if cursors else None
+        answer = json.loads(await client.send(operations.PAGE, {"after": after, "order": order}))
         info = answer["data"]["leadsConnection"]["pageInfo"]
         cursors.append(info["endCursor"])
         if not info["hasNextPage"]:
             break
     client.close()
-    return cursors, times
+    return cursors
 
 
-async def plan(url: str, query: str, variables: dict[str, Any]) -> str:
-    """How PostgreSQL runs an operation's one statement."""
-    database_ = Database(url)
-    engine = Engine(schema, database_, Settings())
-    viewer = Viewer(uuid4(), Role.ADMIN)
-    operation = engine.operation(Request(query))
-    coerced = operation.coerce(variables)
-    planned = engine.plan(operation, coerced, viewer)
-    assert planned.shaped is not None
-    statement, params = planned.shaped.step(coerced, viewer)
-    database_.close()
-    with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
-        connection.execute("SET jit = off")
-        text = [None if param is None else param.decode() for param in params]
-        rows = connection.execute(
-            "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) " + statement.text.decode(), text
-        ).fetchall()
-    return "\n".join(row[0] for row in rows)
+def measured(leads: int, small: int, seconds: float, data: Path) -> Found:
+    started = time.monotonic()
+    found = Found(machine=measure.machine())
+    settings = {"CRM_MAX_COST": "1000000", "CRM_REQUEST_TIMEOUT_SECONDS": "120"}
+    with (
+        tempfile.TemporaryDirectory() as name,
+        database(console, data, small) as little,
+        database(console, data, leads) as big,
+    ):
+        folder = Path(name)
+        found.rows, found.steps = big.rows, big.steps
+        with big.step("measure"):
+            with served(big, folder, **settings) as server:
+                _warm_up(server, big)
+                found.latency = _latencies(server, big, seconds)
+            found.plans = _plans(big)
+            with served(little, folder) as few, served(big, folder) as many:
+                found.rates = _rates((few, little), (many, big), seconds)
+        with console.status("Recalculating all scores"), big.step("recalculate"):
+            found.recalculated = asyncio.run(_recalculated(big.postgres.url))
+    found.minutes = (time.monotonic() - started) / 60
+    return found
+
+
+def _some(made: Made) -> Variables:
+    """A random lead."""
+    ids = made.living()
+    return lambda _: {"id": random.choice(ids)}
+
+
+def _warm_up(server: Server, big: Made) -> None:
+    with console.status("Warming up"):
+        seconds = min(WARM_UP_SECONDS, big.leads / 10_000)
+        asyncio.run(
+            measure.run(server.port, server.token(), operations.ONE, _some(big), seconds=seconds, clients=CLIENTS)
+        )
+
+
+def _latencies(server: Server, big: Made, seconds: float) -> dict[str, tuple[float, float]]:
+    table = Table("operation", "p50 ms", "p95 ms", title=f"{big.leads:,} leads, one client")
+    found: dict[str, tuple[float, float]] = {}
+
+    def row(name: str, query: str, variables: Variables) -> None:
+        with console.status(name):
+            run = figures(server, query, variables, seconds=seconds, clients=1)
+        found[name] = (run.p50, run.p95)
+        table.add_row(name, f"{run.p50:.2f}", f"{run.p95:.2f}")
+
+    row("one lead with its tasks", operations.ONE, _some(big))
+    row("one lead's timeline", operations.TIMELINE, _some(big))
+    for label, order in ORDERS:
+        with console.status(f"Walking {PAGES} pages by {label}"):
+            cursors = asyncio.run(walk(server, PAGES, order))
+        row(f"page 1 by {label}", operations.PAGE, lambda _, o=order: {"order": o})
+        last = cursors[-2]
+        row(f"page {len(cursors):,} by {label}", operations.PAGE, lambda _, o=order, a=last: {"order": o, "after": a})
+    for text in SEARCHES:
+        row(f'search "{text}"', operations.SEARCH, lambda _, t=text: {"text": t})
+    row("`leadStats` by status", operations.STATS, lambda _: {})
+    row("`leadStats` of one month", operations.STATS_FILTERED, lambda _: {"from": MONTH})
+    row("`totalCount`", operations.COUNT, lambda _: {})
+    row("an order that no index serves", operations.UNINDEXED, lambda _: {})
+    row("`contains`", operations.CONTAINS, lambda _: {})
+    console.print(table)
+    return found
+
+
+def _rates(few: tuple[Server, Made], many: tuple[Server, Made], seconds: float) -> dict[str, tuple[float, float]]:
+    """Requests a second at few leads and at many, in turn; the middle of three runs each."""
+    small, large = few[1].leads, many[1].leads
+    title = f"Requests/s, {CLIENTS} clients"
+    table = Table("operation", f"{small:,} leads", f"{large:,} leads", "ratio", title=title)
+    found = {}
+    some = {made.leads: _some(made) for _, made in (few, many)}
+    for name, query, more in (
+        ("one lead", operations.ONE, {}),
+        ("first page", operations.PAGE, BY_ID),
+        ("create a task", operations.CREATE, {}),
+        ("change a lead", operations.UPDATE, {}),
+        ("log an interaction", operations.LOG, {}),
+    ):
+        runs: tuple[list[float], list[float]] = ([], [])
+        for _ in range(3):
+            for (server, made), rates in zip((few, many), runs, strict=True):
+                variables = (lambda _, m=more: m) if more else some[made.leads]
+                with console.status(f"{name}, {made.leads:,} leads"):
+                    rates.append(figures(server, query, variables, seconds=seconds / 2, clients=CLIENTS).rate)
+        low, high = (sorted(rates)[1] for rates in runs)
+        found[name] = (low, high)
+        table.add_row(name, f"{low:,.0f}", f"{high:,.0f}", f"{high / low:.2f}")
+    console.print(table)
+    return found
+
+
+async def _recalculated(url: str) -> dict[str, float]:
+    """All scores anew, as `crm recalculate` does."""
+    made = Database(url, size=1)
+    try:
+        result = await Recalculation(made).run()
+    finally:
+        made.close()
+    return {"seconds": result.duration_ms / 1000, "leads": result.count, "changed": result.changed}
+
+
+def _plans(big: Made) -> dict[str, str]:
+    variables: dict[str, dict[str, Any]] = {
+        "one": _some(big)(0),
+        "first page": BY_ID,
+        "hottest leads": {"order": dict(ORDERS)["score"]},
+        "search 'anders lind'": {"text": "anders lind"},
+        "timeline": _some(big)(0),
+    }
+    found = {}
+    with psycopg.connect(big.postgres.url, autocommit=True) as connection:
+        connection.execute("SET statement_timeout = 0")
+        for name, query in PLANS:
+            case = asyncio.run(plans.statement(big.postgres.url, query, variables.get(name, {})))
+            found[name] = plans.plan(connection, *case)
+    return found
+
+
+def page(found: Found) -> str:
+    """What docs/performance.md says of it."""
+    rows = {table: f"{count:,}" for table, count in found.rows.items()}
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found.steps.items())
+    lines = [
+        f"{rows['leads']} leads, {rows['interactions']} interactions, {rows['tasks']} tasks, {rows['events']} events; ",
+        f"{found.machine}. In all {found.minutes:.1f} minutes: {steps}.",
+        "",
+        "| operation | p50 ms | p95 ms |",
+        "|---|---|---|",
+        *(f"| {name} | {_ms(p50)} | {_ms(p95)} |" for name, (p50, p95) in found.latency.items()),
+        "",
+        f"| requests/s, {CLIENTS} clients | few leads | many | ratio |",
+        "|---|---|---|---|",
+        *(f"| {name} | {low:,.0f} | {high:,.0f} | {high / low:.2f} |" for name, (low, high) in found.rates.items()),
+        "",
+        "All scores recalculated: {leads:,.0f} leads in {seconds:.0f} s, {changed:,.0f} changed.".format(
+            **found.recalculated
+        ),
+        "",
+        "### Plans",
+    ]
+    for name, text in found.plans.items():
+        shown = text.splitlines()
+        more = len(shown) - PLAN_LINES
+        rest = [f"  ... ({more} more lines: `make bench-scale` prints them)"] if more > 0 else []
+        lines += ["", f"#### {name}", "", "```", *shown[:PLAN_LINES], *rest, "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:.0f}"
 
 
 def main() -> None:
@@ -134,97 +259,17 @@ def main() -> None:
     parser.add_argument("--leads", type=int, default=1_000_000)
     parser.add_argument("--small", type=int, default=10_000, help="what the growth is measured against")
     parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--plans", type=Path, help="write the plans to this file instead of the terminal")
+    parser.add_argument("--data", type=Path, default=Path(".data"), help="where the databases are kept")
+    parser.add_argument("--page", type=Path, help="where to write what docs/performance.md says")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = _measure(options.leads, options.small, options.seconds, Path(folder), options.plans)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
-
-
-def _measure(leads: int, small: int, seconds: float, folder: Path, plans: Path | None) -> dict[str, Any]:
-    results: dict[str, Any] = {"machine": measure.machine(), "leads": leads}
-    settings = {"CRM_MAX_COST": "1000000", "CRM_REQUEST_TIMEOUT_SECONDS": "120"}
-    with database(small) as little, database(leads) as big:
-        with served(little, folder) as few, served(big, folder) as many:
-            results["growth"] = _growth(few, many, small, leads, seconds)
-        with served(big, folder, **settings) as server:
-            results["latency"] = _latencies(server, leads, seconds)
-        shown = _plans(big.url, leads)
-    if plans:
-        plans.write_text(shown)
-    else:
-        console.print(shown, markup=False, highlight=False)
-    return results
-
-
-def _growth(few: Server, many: Server, small: int, leads: int, seconds: float) -> dict[str, float]:
-    """The rate at many leads against the rate at few, in turn."""
-    table = Table("operation", f"{small:,} leads", f"{leads:,} leads", "ratio", title="Requests/s, 8 clients")
-    found = {}
-    with console.status("Warming up"):
-        token, warm_up = many.token(), min(WARM_UP_SECONDS, leads / 10_000)
-        ids = lambda _: {"id": random.randint(1, leads)}  # noqa: E731
-        asyncio.run(measure.run(many.port, token, operations.ONE, ids, seconds=warm_up, clients=8))
-    for name, query, variables in (
-        ("one", operations.ONE, lambda most: lambda _: {"id": random.randint(1, most)}),
-        ("first page", operations.PAGE, lambda _: lambda _: {"order": [{"field": "ID", "direction": "DESC"}]}),
-    ):
-        rates: dict[int, list[float]] = {small: [], leads: []}
-        for _ in range(3):
-            for server, most in ((few, small), (many, leads)):
-                run = figures(server, query, variables(most), seconds=seconds / 2, clients=8)
-                rates[most].append(run.rate)
-        low, high = (sorted(rates[most])[1] for most in (small, leads))
-        found[name] = high / low
-        table.add_row(name, f"{low:,.0f}", f"{high:,.0f}", f"{high / low:.2f}")
-    console.print(table)
-    return found
-
-
-def _latencies(server: Server, leads: int, seconds: float) -> dict[str, dict[str, float]]:
-    table = Table("operation", "p50 ms", "p95 ms", title=f"{leads:,} leads, one client")
-    found: dict[str, dict[str, float]] = {}
-
-    def row(name: str, query: str, variables: Callable[[int], dict[str, Any]]) -> None:
-        run = figures(server, query, variables, seconds=seconds, clients=1)
-        found[name] = {"p50": run.p50, "p95": run.p95}
-        table.add_row(name, f"{run.p50:.2f}", f"{run.p95:.2f}")
-
-    row("one", operations.ONE, lambda _: {"id": random.randint(1, leads)})
-    for label, order in (
-        ("id", [{"field": "ID", "direction": "DESC"}]),
-        ("last name", [{"field": "LAST_NAME"}]),
-        ("updated at", [{"field": "UPDATED_AT", "direction": "DESC"}]),
-    ):
-        with console.status(f"Walking {PAGES} pages by {label}"):
-            cursors, _ = asyncio.run(walk(server, PAGES, order))
-        row(f"page 1 by {label}", operations.PAGE, lambda _, o=order: {"order": o})
-        last = cursors[-2]
-        row(f"page {len(cursors):,} by {label}", operations.PAGE, lambda _, o=order, a=last: {"order": o, "after": a})
-    for text in SEARCHES:
-        row(f"search {text!r}", operations.SEARCH, lambda _, t=text: {"text": t})
-    row("leadStats by status", operations.STATS, lambda _: {})
-    row("leadStats of one month", operations.STATS_FILTERED, lambda _: {"from": MONTH})
-    row("totalCount", operations.COUNT, lambda _: {})
-    row("order without an index", operations.UNINDEXED, lambda _: {})
-    row("contains", operations.CONTAINS, lambda _: {})
-    console.print(table)
-    return found
-
-
-def _plans(url: str, leads: int) -> str:
-    parts = []
-    for name, query, variables in (
-        ("one", operations.ONE, {"id": leads // 2}),
-        ("first page", operations.PAGE, {"order": [{"field": "ID", "direction": "DESC"}]}),
-        ("search 'anders lind'", operations.SEARCH, {"text": "anders lind"}),
-        ("leadStats by status", operations.STATS, {}),
-        ("order without an index", operations.UNINDEXED, {}),
-    ):
-        parts.append(f"## {name}\n\n```\n{asyncio.run(plan(url, query, variables))}\n```\n")
-    return "\n".join(parts)
+    options.data.mkdir(parents=True, exist_ok=True)
+    found = measured(options.leads, options.small, options.seconds, options.data)
+    for name, text in found.plans.items():
+        console.print(f"## {name}\n\n{text}\n", markup=False, highlight=False)
+    file = options.page or options.data / "bench-scale.md"
+    file.write_text(page(found))
+    steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found.steps.items())
+    console.print(f"{found.minutes:.1f} minutes ({steps}); for docs/performance.md: {file}", highlight=False)
 
 
 if __name__ == "__main__":
