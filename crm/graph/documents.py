@@ -44,8 +44,9 @@ from crm.settings import Settings
 _MAX_FLAGS: Final = 8
 # What the argument is called by which a mutation takes many records at once: it has a limit of its own for them.
 _BULK_ARGUMENT: Final = "inputs"
-# Values in all the variables of an operation; and in those that hold many records.
+# Values in all the variables of an operation; objects and values in those that hold many records.
 _MAX_VALUES: Final = 10_000
+_MAX_BULK_OBJECTS: Final = 20_000
 _MAX_BULK_VALUES: Final = 100_000
 _TOO_MANY_TOKENS: Final = "Document contains more than"
 _TOO_DEEP: Final = "nested too deeply"
@@ -121,7 +122,7 @@ class Operation:
         """
         limits = self.document.limits
         few = Counter(limits.max_fields, limits.max_depth, _MAX_VALUES)
-        many = Counter(_MAX_BULK_VALUES, limits.max_depth, _MAX_BULK_VALUES)
+        many = Counter(_MAX_BULK_OBJECTS, limits.max_depth, _MAX_BULK_VALUES)
         for name, kind in self._kinds:
             if isinstance(given.get(name), dict | list):
                 most = self._bulk.get(name)

@@ -65,21 +65,19 @@ class Counter:
                 self._visit(kind, one, (*path, index), depth)
 
     def _visit_json(self, value: object, depth: int) -> None:
-        """Whatever there is; level by level, since it may nest deeper than Python's calls."""
+        """Whatever there is, lists as objects; level by level, since it may nest deeper than Python's calls."""
         level = [value]
         while level:
             below: list[object] = []
             depth += any(isinstance(one, dict) for one in level)
             for one in level:
-                if isinstance(one, dict):
+                if isinstance(one, dict | list):
                     self._count_object(one, depth)
-                    below.extend(inner for inner in one.values() if isinstance(inner, dict | list))
-                elif isinstance(one, list):
-                    self._count_values(len(one))
-                    below.extend(inner for inner in one if isinstance(inner, dict | list))
+                    inner = one.values() if isinstance(one, dict) else one
+                    below.extend([each for each in inner if isinstance(each, dict | list)])
             level = below
 
-    def _count_object(self, value: dict[str, Any], depth: int) -> None:
+    def _count_object(self, value: dict[str, Any] | list[Any], depth: int) -> None:
         self._objects += 1
         if self._objects > self._max_objects:
             refuse("conditions and inputs", self._objects, self._max_objects)
