@@ -1,7 +1,7 @@
-"""A thread for Python that computes longer than the event loop may be held.
+"""Where Python computes that the event loop must not be held by: in a thread, or on the loop but one piece at a time.
 
-Python runs one thread at a time, so nothing gets faster by it: the event loop goes on in between.
-docs/decisions/0022-what-runs-on-the-event-loop.md says what runs here, what stays on the loop, and what is refused.
+Python runs one thread at a time, so nothing gets faster by the thread: the event loop goes on in between.
+docs/decisions/0022-what-runs-on-the-event-loop.md says what runs where, and what is refused.
 """
 
 import asyncio
@@ -18,30 +18,48 @@ class SideThread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="side")
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
-        self._is_busy = False
+        self._long = _Line()
+        self._short = _Line()
 
     async def run(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
         """What the work returns or raises. Cancelled while it waits, it is never begun."""
-        await self._turn(viewer)
+        await self._long.turn(viewer)
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
-        running.add_done_callback(lambda _: self._next())
+        running.add_done_callback(lambda _: self._long.pass_on())
         return await running
 
-    async def _turn(self, viewer: Hashable) -> None:
-        if not self._is_busy:
-            self._is_busy = True
+    async def run_short(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
+        """The same for work of some milliseconds, on the event loop: there a hundred pieces at once would be long too.
+
+        Each time that the loop comes round, one of them is done.
+        """
+        await self._short.turn(viewer)
+        asyncio.get_running_loop().call_soon(self._short.pass_on)
+        return work(*arguments)
+
+
+class _Line:
+    """Those who wait for a turn, by viewer."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+        self._is_taken = False
+
+    async def turn(self, viewer: Hashable) -> None:
+        """Wait for a turn; whoever got it passes it on."""
+        if not self._is_taken:
+            self._is_taken = True
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(viewer, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was given its turn, and will not take it
-                self._next()
+            if turn.done() and not turn.cancelled():  # the turn came, and will not be taken
+                self.pass_on()
             raise
 
-    def _next(self) -> None:
+    def pass_on(self) -> None:
         """Give the turn to the viewer who has waited longest for one; others of theirs wait for the next round."""
         while self._waiting:
             viewer, line = self._waiting.popitem(last=False)
@@ -51,4 +69,4 @@ class SideThread:
             if not turn.done():
                 turn.set_result(None)
                 return
-        self._is_busy = False
+        self._is_taken = False

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
-# What the event loop may be held for: a new document of so many characters is read in 30 ms at most; to coerce so much
+# What the event loop may be held for: a new document of so many characters is read in 25 ms at most; to coerce so much
 # (`Counter.work`) takes 5 ms, and so does making so many records. The rest goes to the side thread.
 _LONG_DOCUMENT: Final = 1000
+_LITTLE_WORK: Final = 200
 _MUCH_WORK: Final = 3000
 _MANY_RECORDS: Final = 50
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
@@ -165,9 +166,8 @@ class Engine:
         """The same, without holding the event loop for long: what is new and long is read in the side thread."""
         document = self.documents.get(request.query)
         if document is None:
-            if len(request.query) <= _LONG_DOCUMENT:
-                return self.operation(request)
-            document = self._kept(await self.side.run(viewer.id, self._document, request.query))
+            run = self.side.run if len(request.query) > _LONG_DOCUMENT else self.side.run_short
+            document = self._kept(await run(viewer.id, self._document, request.query))
         return document.operation(request.operation_name)
 
     def _document(self, text: str) -> Document:
@@ -183,9 +183,11 @@ class Engine:
         found = operation.coerce_simply(given)
         if found is not None:
             return found
-        if operation.count(given) <= _MUCH_WORK:
+        work = operation.count(given)
+        if work <= _LITTLE_WORK:
             return operation.coerce_counted(given)
-        return await self.side.run(viewer.id, operation.coerce_counted, given)
+        run = self.side.run if work > _MUCH_WORK else self.side.run_short
+        return await run(viewer.id, operation.coerce_counted, given)
 
     def roots(self, operation: Operation, variables: Mapping[str, Any]) -> list[Selected]:
         """What the operation selects."""

@@ -10,6 +10,7 @@ import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,6 +24,8 @@ SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-option
 _MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
 _MOST_DRAINED_SECONDS: Final = 2.0
 MAX_PARTS: Final = 100_000
+SMALL_BODY: Final = 16 * 1024
+_LONGEST_ACCEPT: Final = 1000
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
 
 
@@ -114,10 +117,17 @@ def loaded(text: bytes | bytearray, what: str) -> Any:
         raise errors.BadUserInput(message) from None
 
 
+async def read_json(side: SideThread, viewer: Viewer, body: bytes | bytearray) -> Any:
+    """A body's JSON. To read a large one takes some milliseconds: a hundred of them wait for each other."""
+    if len(body) <= SMALL_BODY:
+        return loaded(body, "The body")
+    return await side.run_short(viewer.id, loaded, body, "The body")
+
+
 def preferred(accept: bytes, offered: Mapping[bytes, bytes]) -> bytes | None:
     """The media type to answer with; None when the client takes none of these. Equally welcome ones: the first."""
     best, found = 0.0, None
-    for one in (accept or b"*/*").lower().split(b","):
+    for one in (accept[:_LONGEST_ACCEPT] or b"*/*").lower().split(b","):
         kind, *parameters = (part.strip() for part in one.split(b";"))
         weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
         if kind in offered and weight > best:

@@ -27,6 +27,7 @@ from crm.graph.exchange import (
     check_content_type,
     loaded,
     preferred,
+    read_json,
     refuse_size,
 )
 from crm.graph.patience import Patience
@@ -97,7 +98,7 @@ class GraphQLHTTP:
             return answer.turned_away(error)
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
-        request = _request(loaded(body, "The body"))
+        request = _request(await read_json(self._engine.side, viewer, body))
         most = self._settings.max_body_bytes
         if len(body) > most and (len(request.query) > most or not await self._may_be_large(request, viewer)):
             refuse_size(most)

@@ -99,11 +99,9 @@ class Shaped:
         key, values = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
         if prepared is None:
-            if self._work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP:
-                made = await side.run(viewer.id, self._compile, variables)
-            else:
-                made = self._compile(variables)
-            prepared = self._keep(key, made)
+            is_long = self._work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
+            run = side.run if is_long else side.run_short
+            prepared = self._keep(key, await run(viewer.id, self._compile, variables))
         return Bound(prepared, values)
 
     def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values]:

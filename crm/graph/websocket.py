@@ -12,9 +12,10 @@ import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.pacing import Pace
 from crm.graph import answer
 from crm.graph.engine import Engine, Request
-from crm.graph.exchange import MAX_PARTS, Gate, Receive, Scope, Send, has_many_parts
+from crm.graph.exchange import MAX_PARTS, SMALL_BODY, Gate, Receive, Scope, Send, has_many_parts
 from crm.graph.guest import Guest
 
 PROTOCOL: Final = "graphql-transport-ws"
@@ -28,7 +29,6 @@ _INIT_TWICE: Final = 4429
 _TOO_LARGE: Final = 1009
 _MAX_REASON: Final = 120
 _MAX_ID: Final = 200  # it is repeated in every answer
-_LARGEST_FROM_STRANGERS: Final = 16 * 1024
 
 
 class Closed(Exception):
@@ -109,14 +109,20 @@ class _Session:
                     await self._raw_send(_close(self._closing))
 
     async def _read(self) -> None:
+        pace = Pace()
         while True:
+            await pace.keep()
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return
-            size = _size_of(message)
-            if self._guest.viewer is None and size > _LARGEST_FROM_STRANGERS:
-                raise Closed(_TOO_LARGE, f"A message has {_LARGEST_FROM_STRANGERS:,} bytes at most before the ack")
-            await self._handle(_parsed(message), size)
+            size, viewer = _size_of(message), self._guest.viewer
+            if viewer is None and size > SMALL_BODY:
+                raise Closed(_TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
+            if viewer is None or size <= SMALL_BODY:
+                parsed = _parsed(message)
+            else:
+                parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
+            await self._handle(parsed, size)
 
     async def _handle(self, message: dict[str, Any], size: int) -> None:
         kind = message["type"]

@@ -18,8 +18,8 @@ from crm.graph.exchange import (
     Send,
     body_of,
     check_content_type,
-    loaded,
     preferred,
+    read_json,
 )
 from crm.graph.patience import Patience
 from crm.rest import problem, render
@@ -69,7 +69,7 @@ class Rest:
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
-                body = await self._body(bound, headers, receive)
+                body = await self._body(bound, headers, receive, viewer)
                 query = scope["query_string"]
                 call = Call(bound, bound.variables(places, query, body), query)
                 patience.watch(receive)
@@ -103,7 +103,7 @@ class Rest:
                 return None
             raise
 
-    async def _body(self, bound: Bound, headers: Headers, receive: Receive) -> Any:
+    async def _body(self, bound: Bound, headers: Headers, receive: Receive, viewer: Viewer | None) -> Any:
         """What the body holds; None without one."""
         if bound.endpoint.method == "GET":
             return None
@@ -111,10 +111,10 @@ class Rest:
         is_bulk = bound.checked.operation.is_bulk
         most = settings.max_bulk_body_bytes if is_bulk else settings.max_body_bytes
         body = await body_of(headers, receive, most)
-        if not body:
+        if not body or viewer is None:
             return None
         check_content_type(headers.get(b"content-type", b""))
-        return loaded(body, "The body")
+        return await read_json(self._engine.side, viewer, body)
 
 
 def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | None:

@@ -13,6 +13,7 @@ import orjson
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.pacing import Pace
 from crm.graph.answer import known_error, rendered
 from crm.graph.engine import Engine
 from crm.graph.exchange import Gate, Receive, Scope, Send
@@ -129,7 +130,9 @@ class _Session:
     async def _read(self) -> None:
         if b"authorization" in self._headers:
             await self._enter(self._headers)
+        pace = Pace()
         while True:
+            await pace.keep()
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return

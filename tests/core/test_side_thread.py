@@ -64,6 +64,43 @@ class TestSideThread:
         assert await asyncio.wait_for(third, 5) == 3
 
 
+class TestShortWork:
+    async def test_one_piece_each_time_the_loop_comes_round(self):
+        side, at, turns = SideThread(), [], 0
+        here = threading.get_ident()
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        def work() -> None:
+            assert threading.get_ident() == here
+            at.append(turns)
+
+        ticking = asyncio.create_task(tick())
+        await asyncio.gather(*(side.run_short("me", work) for _ in range(20)))
+        ticking.cancel()
+        assert len(at) == len(set(at)) == 20
+
+    async def test_alone_it_waits_for_nothing(self):
+        running = SideThread().run_short("me", lambda: 1)
+        with pytest.raises(StopIteration) as ended:
+            running.send(None)
+        assert ended.value.value == 1
+
+    async def test_viewers_take_turns_and_errors_are_passed_on(self):
+        side, order = SideThread(), []
+        flood = [asyncio.create_task(side.run_short("flood", order.append, f"flood {number}")) for number in range(20)]
+        await asyncio.sleep(0)
+        with pytest.raises(ZeroDivisionError):
+            await side.run_short("other", lambda: order.append("other") or 1 / 0)
+        await asyncio.gather(*flood)
+        assert order.index("other") <= 3
+        assert len(order) == 21
+
+
 class TestPaced:
     async def test_everything_in_order_with_turns_for_others(self):
         turns = 0

@@ -155,6 +155,14 @@ class TestTurns:
         assert b"INTERNAL" not in answer.body
         assert count > 1
 
+    async def test_many_short_ones_at_once_leave_turns_between(self, settled, viewers):
+        """Each holds the loop for some milliseconds; all of them together held it for as many times that."""
+        texts = [f"{{ leads {{ {'id ' * 60} nope{number} }} }}" for number in range(30)]
+        answers = asyncio.gather(*(settled.run(Request(text), viewers[Role.VIEWER]) for text in texts))
+        found, count = await turns(answers)
+        assert all(b"nope" in answer.body for answer in found)
+        assert count >= 30
+
     async def test_introspection_gives_way_and_is_kept(self, settled, viewers):
         request = Request(get_introspection_query())
         answer, count = await turns(settled.run(request, viewers[Role.VIEWER]))
