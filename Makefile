@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks faults clean
+.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
 
 bench-scores: setup ## 100,000 scores recalculated, with readers and writers alongside
 	$(BIN)/python -m tests.bench.scores
+
+bench-plans: setup ## How long operations take to compile that nobody asked for before, hostile ones among them
+	$(BIN)/python -W ignore -m tests.bench.plans
 
 bench-tasks: setup ## AI tasks: calls with 1,000 queued, order, latency of events, tasks a second
 	$(BIN)/python -m tests.bench.tasks

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import gc
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from crm.core.lanes import Limits
 from crm.graph.engine import Engine
 from crm.graph.exchange import Receive, Scope, Send
 from crm.graph.http import GraphQLHTTP
+from crm.graph.warming import warm_up
 from crm.graph.websocket import GraphQLWebSocket
 from crm.graphiql.page import asset_routes, page
 from crm.jobs import Shop
@@ -37,6 +39,9 @@ from crm.rest.websocket import AiTaskWebSocket
 from crm.schema import schema
 from crm.settings import Settings, settings
 
+# How long the event loop waits for its turn while the side thread computes, each time that it let go of Python: a
+# system call. With Python's own 5 ms half as many requests went on beside a long compilation.
+_TURN_SECONDS: Final = 0.0005
 # What ends something that runs in the background.
 End = Callable[[], Awaitable[None]]
 _UNCACHED = {"cache-control": "no-store"}
@@ -101,7 +106,9 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        warm_up(self.engine)
         _settle_garbage_collector()
+        sys.setswitchinterval(_TURN_SECONDS)
         self.engine.feed.start()
         shop = Shop(self.database, self.engine.feed, self._config, self.ai)
         background = self._work_inside(shop) if self._config.worker_inside else self._sweep(shop)

@@ -67,8 +67,12 @@ def ordered(
     """
     keys: list[ColumnElement[Any]] = []
     descending, by_id = True, False
+    seen = set()
     for one in order_by or ():
         descending = one.direction == Direction.DESC
+        if one.field in seen:  # it orders nothing more; what comes after a cursor grows with the square of the keys
+            continue
+        seen.add(one.field)
         column = columns(row, one.field.value) if columns else row[one.field.value]
         by_id = by_id or one.field.value == "id"
         keys.append(_directed(column, descending=descending, nulls=one.nulls or None))

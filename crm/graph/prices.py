@@ -7,7 +7,7 @@ limit may turn out longer: the statement itself sees to it that an operation ret
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 
@@ -34,6 +34,7 @@ TOTAL_COUNT: Final = 1000
 LONG_TEXT: Final = 1
 INTROSPECTION: Final = 500
 MAX_CONDITIONS: Final = 200
+MAX_INPUTS: Final = 1000  # objects in filters, `and: [{}, {}]` for one, which have no price
 
 _SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
 _LIMITS: Final = ("limit", "first", "last")
@@ -91,6 +92,7 @@ class _Parts:
         self._variables = variables
         self._found: dict[str, int] = {}
         self._conditions = 0
+        self._inputs = 0
 
     def largest(self) -> str:
         """What costs most, in words."""
@@ -150,6 +152,9 @@ class _Parts:
         """The points of a filter, whatever it is nested in."""
         if not isinstance(value, dict):
             return 0
+        self._inputs += 1
+        if self._inputs > MAX_INPUTS:
+            self._refuse(path)
         origin, points = _origin(kind), 0
         relations = origin.relations if issubclass(origin, Where) else {}
         is_condition = issubclass(origin, Condition)
@@ -178,12 +183,16 @@ class _Parts:
         """The walk ends once there are too many conditions, however often a variable with more of them is used."""
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
-            message = (
-                f"The filters have more than {MAX_CONDITIONS} conditions (up to `{'.'.join(path)}`), each use of a "
-                "variable counted. `in` compares with many values at once."
-            )
-            raise errors.TooComplex(message, limit=MAX_CONDITIONS, what="conditions")
+            self._refuse(path)
         return points
+
+    @staticmethod
+    def _refuse(path: tuple[str, ...]) -> NoReturn:
+        message = (
+            f"The filters have more than {MAX_CONDITIONS} conditions (up to `{'.'.join(path)}`), each use of a "
+            "variable counted. `in` compares with many values at once."
+        )
+        raise errors.TooComplex(message, limit=MAX_CONDITIONS, what="conditions")
 
 
 def limit_of(field: Selected, variables: Mapping[str, Any]) -> int | None:
