@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from crm.core import errors, migrations
 from crm.core.address import conninfo
+from crm.core.capacity import Capacity
 from crm.core.embedded import EmbeddedPostgres
 from crm.core.identity import Role, make_token
 from crm.logs import configure as configure_logs
@@ -105,6 +106,8 @@ def serve(
     _secret(config)
     _refuse_old(url)
     _refuse_taken_port(host, port)
+    configure_logs(config)
+    Capacity(config.pool_size, config.worker_concurrency).warn(url, web=workers)
     _run_server(host, port, workers=workers)
 
 
@@ -125,6 +128,8 @@ def worker(
 
     if concurrency is not None:
         config = config.model_copy(update={"worker_concurrency": concurrency})
+    configure_logs(config)
+    Capacity(config.pool_size, config.worker_concurrency).warn(config.database_listen_url or _database_url(config))
     work(config)
 
 

@@ -113,7 +113,7 @@ class Settings(BaseSettings):
         description="Prepared statements per connection; 0 for poolers that cannot keep them.",
     )
     prepared_bytes: int = Field(
-        default=32 * 1024 * 1024,
+        default=64 * 1024 * 1024,
         ge=0,
         description="About how much of PostgreSQL's memory the prepared statements of one connection may take.",
     )

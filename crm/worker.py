@@ -13,6 +13,7 @@ import uvloop
 from crm import policies  # noqa: F401  (which rows a viewer sees)
 from crm.ai.build import build as build_ai
 from crm.ai_tasks import jobs as ai_tasks
+from crm.core.capacity import Capacity
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.lanes import Limits
@@ -23,8 +24,6 @@ from crm.logs import configure
 from crm.scoring import jobs as scoring
 from crm.settings import Settings
 
-# Connections beside those of the jobs.
-_FOLLOWERS: Final = 2
 _LEAVING_SECONDS: Final = 1.0
 
 Assemble = Callable[[Shop], Roster]
@@ -51,7 +50,7 @@ async def _work(config: Settings, assemble: Assemble) -> None:
     url = config.database_listen_url or config.database_url
     database = Database(
         url,
-        size=max(config.pool_size, config.worker_concurrency + _FOLLOWERS),
+        size=Capacity(config.pool_size, config.worker_concurrency).worker_pool,
         prepared_max=config.prepared_max,
         prepared_bytes=config.prepared_bytes,
         timeout=config.connect_timeout_seconds,

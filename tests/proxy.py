@@ -50,7 +50,8 @@ class Proxy:
         self.connections += 1
         server_reader, server_writer = await asyncio.open_unix_connection(str(self._socket))
         self._open |= {writer, server_writer}
-        await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
+        with suppress(asyncio.CancelledError):  # the test has ended
+            await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
         self._open -= {writer, server_writer}
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import jwt
@@ -140,6 +140,36 @@ class TestMigrate:
         assert [line.split()[0] for line in first.stderr.splitlines()] == ["Migrating", "The"]  # no revision's title
         assert migrations.pending(empty_database) == []
         assert crm("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET).returncode == 0
+
+
+class TestSeveralHosts:
+    """`postgresql://h1:p,h2:p/db`: the first one is down."""
+
+    @pytest.fixture
+    def url(self, empty_database):
+        parts = urlsplit(empty_database)
+        folder = parse_qs(parts.query)["host"][0].replace("/", "%2F")
+        return f"postgresql://postgres@127.0.0.1:{free_port()},{folder}:5432{parts.path}"
+
+    def test_are_taken_by_every_command(self, url):
+        assert crm("migrate", DATABASE_URL=url).returncode == 0
+        assert crm("token", DATABASE_URL=url, CRM_SECRET_KEY=SECRET).returncode == 0
+        with running("serve", DATABASE_URL=url, CRM_SECRET_KEY=SECRET) as (address, _):
+            assert ask(address, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+        worker = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "crm", "worker"],
+            env=environment(DATABASE_URL=url, CRM_SECRET_KEY=SECRET),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            assert any("worker.started" in line for line in worker.stdout)
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+            worker.stdout.close()
 
 
 class TestToken:

@@ -40,7 +40,7 @@ class Database:
         *,
         size: int = 10,
         prepared_max: int = 500,
-        prepared_bytes: int = 32 * 1024 * 1024,
+        prepared_bytes: int = 64 * 1024 * 1024,
         timeout: float = 5,
         limits: Limits | None = None,
         most_lag: float | None = None,

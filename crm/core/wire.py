@@ -38,8 +38,8 @@ _UNPREPARED: Final = frozenset({"26000", "42P05"})
 _CANCELLED: Final = "57014"
 # A standby, where a primary was: after a switch-over this connection is of no use for writes.
 _READ_ONLY: Final = "25006"
-# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 190 measured.
-_WEIGHT: Final = 100
+# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 207 measured.
+_WEIGHT: Final = 200
 _LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
 _STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
 
@@ -73,7 +73,7 @@ class Room:
     """How many statements a connection may keep prepared, and about how many bytes they may take in PostgreSQL."""
 
     statements: int = 500
-    size: int = 32 * 1024 * 1024
+    size: int = 64 * 1024 * 1024
 
 
 NO_ROOM: Final = Room(0, 0)

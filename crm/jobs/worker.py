@@ -22,6 +22,7 @@ from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
 from crm.core.address import conninfo
+from crm.core.capacity import CHORES, QUEUE
 from crm.core.database import Database
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
@@ -33,8 +34,6 @@ _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
 # A driver that ends sooner than that ends for the same reason again, and is not started again at once.
 _LONG_ENOUGH_SECONDS: Final = 1.0
-_CONNECTIONS: Final = 4
-_CHORES_AT_ONCE: Final = 2
 _REST: Final = 50
 # After the grace: for putting back what did not end.
 _FAREWELL_SECONDS: Final = 10.0
@@ -109,7 +108,7 @@ class Worker:
         settings = self._shop.settings
         database = Database(
             self._shop.database.url,
-            size=_CHORES_AT_ONCE,
+            size=CHORES,
             prepared_max=settings.prepared_max,
             timeout=settings.connect_timeout_seconds,
         )
@@ -188,7 +187,7 @@ class Worker:
         connector = procrastinate.PsycopgConnector(
             conninfo=conninfo(settings.database_listen_url or self._shop.database.url),
             min_size=1,
-            max_size=_CONNECTIONS,
+            max_size=QUEUE,
             timeout=settings.connect_timeout_seconds,
             pool_factory=worker_pool,
         )

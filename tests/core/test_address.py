@@ -1,5 +1,6 @@
 """Where PostgreSQL is: one host or several."""
 
+import asyncio
 import socket
 import time
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
+from proxy import Proxy
 from psycopg.conninfo import conninfo_to_dict
 from servers import free_port
 from sqlalchemy import text
@@ -88,6 +90,29 @@ class TestSeveralHosts:
             started = time.monotonic()
             assert (await database.read(ONE, ())).ntuples == 1
             assert time.monotonic() - started < 1.5
+            database.close()
+
+    async def test_a_primary_that_freezes_is_left_with_what_waits_for_it(self, database_url, host):
+        async with Proxy(database_url) as proxy:
+            database = Database(f"postgresql://postgres@{proxy.host},{host}/crm", timeout=5)
+            await database.read(ONE, ())
+            assert proxy.connections == 1
+            proxy.freeze()
+            started = time.monotonic()
+            assert (await database.read(ONE, ())).ntuples == 1
+            assert time.monotonic() - started < 8
+            asked = proxy.connections
+            await asyncio.gather(*(database.read(ONE, ()) for _ in range(10)))
+            assert proxy.connections == asked  # it is not even asked any more
+            proxy.thaw()
+            database.close()
+
+    async def test_a_primary_that_is_merely_slow_is_waited_for(self, database_url, host):
+        async with Proxy(database_url) as proxy:
+            database = Database(f"postgresql://postgres@{proxy.host},{host}/crm", timeout=5)
+            pid = Statement("SELECT pg_backend_pid() FROM pg_sleep($1::float)")
+            before = (await database.read(pid, [b"0"])).get_value(0, 0)
+            assert (await database.read(pid, [b"4"])).get_value(0, 0) == before
             database.close()
 
     def test_migrations_take_them(self, host):

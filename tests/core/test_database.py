@@ -1,8 +1,10 @@
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from crm.core import errors
-from crm.core.database import Database
+from crm.core.capacity import Capacity
+from crm.core.database import Database, retried
 from crm.core.states import translated
 from crm.core.wire import Statement
 
@@ -36,6 +38,77 @@ class TestTranslated:
         with pytest.raises(psycopg.Error) as caught:
             db.execute("INSERT INTO leads (first_name) VALUES ('x')")
         assert translated(caught.value).details == {"field": "last_name"}
+
+
+class TestRefusals:
+    """What an answering server refuses is in the log, and does not fill it."""
+
+    async def test_are_logged_once_a_second_and_state(self, database_url):
+        database = Database(database_url, size=5)
+        full, hungry = (
+            Statement(f"DO $$ BEGIN RAISE EXCEPTION 'no room left' USING ERRCODE = '{state}'; END $$")
+            for state in ("53100", "53200")
+        )
+        with capture_logs() as logs:
+            for statement in (full, hungry) * 100:
+                with pytest.raises(psycopg.Error):
+                    await database.read(statement, ())
+        database.close()
+        told = [line for line in logs if line["event"] == "database.refused"]
+        assert {line["state"] for line in told} == {"53100", "53200"}
+        assert 2 <= len(told) <= 40
+        assert told[0]["error"] == "no room left"
+
+    async def test_of_a_statement_of_ours_are_not_the_servers(self, database_url):
+        database = Database(database_url)
+        with capture_logs() as logs, pytest.raises(psycopg.Error):
+            await database.read(Statement("SELECT 1/0"), ())
+        database.close()
+        assert not [line for line in logs if line["event"] == "database.refused"]
+
+
+class TestRetried:
+    async def test_runs_a_write_once_more_where_a_primary_became_a_standby(self):
+        attempts = []
+
+        async def attempt():
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise psycopg.errors.ReadOnlySqlTransaction
+            return "written"
+
+        assert await retried(attempt) == "written"
+
+    async def test_does_not_insist(self):
+        async def attempt():
+            raise psycopg.errors.ReadOnlySqlTransaction
+
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            await retried(attempt)
+
+
+class TestCapacity:
+    @pytest.fixture
+    def narrow_url(self, database_url):
+        """A user who may open 30 connections."""
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("DROP ROLE IF EXISTS narrow")
+            connection.execute("CREATE ROLE narrow LOGIN CONNECTION LIMIT 30")
+        yield database_url.replace("postgres@", "narrow@")
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("DROP ROLE narrow")
+
+    def test_warns_with_numbers_where_the_pools_may_want_more_than_there_is(self, narrow_url):
+        with capture_logs() as logs:
+            Capacity(pool_size=10, worker_concurrency=10).warn(narrow_url, web=2)
+        (told,) = logs
+        assert (told["wanted"], told["allowed"]) == (2 * 11 + 12 + 7, 30)
+        assert "CRM_POOL_SIZE" in told["message"]
+
+    def test_says_nothing_where_there_is_enough(self, narrow_url):
+        with capture_logs() as logs:
+            Capacity(pool_size=5, worker_concurrency=3).warn(narrow_url)
+        assert logs == []
 
 
 class TestDatabase:

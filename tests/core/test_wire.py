@@ -142,6 +142,26 @@ class TestStatements:
         count = await wire.execute(Statement("SELECT count(*) FROM pg_prepared_statements"))
         assert value(count) == b"3"
 
+    async def test_take_no_more_memory_than_they_may(self, database_url):
+        """Long ones push out many short ones, and one that is longer than all may be is not prepared at all."""
+        wire = await Wire.connect(Address(database_url), Room(500, 1_000_000))
+        short = [Statement(f"SELECT {number}") for number in range(100)]
+        long = [Statement(f"SELECT {number}, {'1+' * 450} 1") for number in range(20)]
+        longest = Statement(f"SELECT {'1+' * 3000} 1")
+        for statement in [*short * 2, *long * 2, longest, longest, longest]:
+            await wire.execute(statement)
+        found = await wire.execute(
+            Statement("SELECT sum(length(statement)), max(length(statement)) FROM pg_prepared_statements")
+        )
+        total, most = (int(found.get_value(0, column)) for column in range(2))
+        assert 0 < total * 200 <= 1_000_000
+        assert most < 2000
+        memory = await wire.execute(
+            Statement("SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%'")
+        )
+        assert int(value(memory) or 0) < 2_000_000
+        wire.close()
+
     async def test_are_never_prepared_when_that_is_off(self, connect):
         wire = await connect(prepared_max=0)
         for _ in range(4):

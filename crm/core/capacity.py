@@ -1,0 +1,71 @@
+"""How many connections the processes may open, all together, and whether PostgreSQL has as many."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+import structlog
+
+from crm.core.address import conninfo
+
+log = structlog.get_logger()
+
+# In each process: one that listens for what is written elsewhere.
+LISTENERS: Final = 1
+# In a worker, beside those of the jobs: for the followers, for the chores, and procrastinate's own.
+FOLLOWERS: Final = 2
+CHORES: Final = 2
+QUEUE: Final = 4
+# Superusers' and others' reserves are not for us, unless we are such a user: rather warn too early.
+_ALLOWED: Final = """
+SELECT least(
+  current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+    - coalesce(current_setting('reserved_connections', true)::integer, 0),
+  (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
+  (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The connections that processes open at most."""
+
+    pool_size: int
+    worker_concurrency: int
+
+    @property
+    def web(self) -> int:
+        """Of one process of the API."""
+        return self.pool_size + LISTENERS
+
+    @property
+    def worker_pool(self) -> int:
+        """Of a worker's jobs and followers."""
+        return max(self.pool_size, self.worker_concurrency + FOLLOWERS)
+
+    @property
+    def worker(self) -> int:
+        """Of one worker."""
+        return self.worker_pool + CHORES + QUEUE + LISTENERS
+
+    def warn(self, url: str, web: int = 1, workers: int = 1) -> None:
+        """Say so if these processes may want more than PostgreSQL gives."""
+        wanted, allowed = web * self.web + workers * self.worker, _allowed(url)
+        if wanted <= allowed:
+            return
+        log.warning(
+            "database.connections_short",
+            wanted=wanted,
+            allowed=allowed,
+            message=f"{web} process(es) of the API may open {web * self.web} connections and {workers} worker(s) "
+            f"{workers * self.worker}, but PostgreSQL allows this user {allowed}: some will be refused under load. "
+            "Lower CRM_POOL_SIZE, raise max_connections, or put a pooler between.",
+        )
+
+
+def _allowed(url: str) -> int:
+    with psycopg.connect(conninfo(url)) as connection:
+        found: tuple[Any, ...] | None = connection.execute(_ALLOWED).fetchone()
+    assert found is not None
+    return int(found[0])
