@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 # In each process: one that listens for what is written elsewhere.
 LISTENERS: Final = 1
-# In a worker, beside those of the jobs: for the followers, for the chores, and procrastinate's own.
+# In a worker, beside those of the jobs: for the followers, for the chores, and procrastinate's own, with its listener.
 FOLLOWERS: Final = 2
 CHORES: Final = 2
 QUEUE: Final = 4
@@ -47,7 +47,7 @@ class Capacity:
     @property
     def worker(self) -> int:
         """Of one worker."""
-        return self.worker_pool + CHORES + QUEUE + LISTENERS
+        return self.worker_pool + CHORES + QUEUE + 2 * LISTENERS
 
     def warn(self, url: str, web: int = 1, workers: int = 1) -> None:
         """Say so if these processes may want more than PostgreSQL gives."""

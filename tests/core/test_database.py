@@ -102,7 +102,7 @@ class TestCapacity:
         with capture_logs() as logs:
             Capacity(pool_size=10, worker_concurrency=10).warn(narrow_url, web=2)
         (told,) = logs
-        assert (told["wanted"], told["allowed"]) == (2 * 11 + 12 + 7, 30)
+        assert (told["wanted"], told["allowed"]) == (2 * 11 + 12 + 8, 30)
         assert "CRM_POOL_SIZE" in told["message"]
 
     def test_says_nothing_where_there_is_enough(self, narrow_url):
