@@ -160,6 +160,20 @@ class TestSideThread:
         assert side.given == 1
 
 
+class TestThreads:
+    async def test_do_not_disturb_each_other(self, spacious, viewers):
+        """The loop compiles what is short while the side thread compiles what is long."""
+        asked = [case(size) for case in GROWING.values() for size in range(2, 7)]
+
+        def compile_all() -> list[bytes]:
+            parts = [shaped(spacious, viewers["viewer"], *one) for one in asked]
+            return [part.step(variables, viewers["viewer"])[0].text for part, variables in parts]
+
+        alone = compile_all()
+        together = await asyncio.gather(*(asyncio.to_thread(compile_all) for _ in range(4)))
+        assert together == [alone] * 4
+
+
 class TestBounds:
     @pytest.mark.parametrize(
         ("query", "where"),
