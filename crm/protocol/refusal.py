@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 def log_refusal(refusal: Refusal, client: object) -> None:
-    """One line; the log lets few of them through (crm/logs.py)."""
+    """Log it; few such lines get through (crm/logs.py)."""
     _log.warning("connection refused", extra={"status": int(refusal.status), "why": refusal.message, "client": client})
 
 

@@ -4,15 +4,18 @@ The size of a message (`ws_max_size`) is checked by the websockets library befor
 """
 
 import asyncio
-from typing import Any, Final
+import logging
+from typing import Any, Final, cast
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, WebSocketReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
 
 from crm.protocol.config import Config
 from crm.protocol.patience import Stall, Stopwatch
 from crm.protocol.state import State
+
+_log = logging.getLogger(__name__)
 
 # What is parsed at a time: some hundred of the smallest frames, or a part of a large message.
 _PIECE: Final = 4096
@@ -91,6 +94,21 @@ class WebSocket(WebSocketsSansIOProtocol):
         else:
             super().handle_cont(event)
 
+    def send_receive_event_to_app(self) -> None:
+        """A message is complete."""
+        data, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        try:
+            message = {"text": data.decode()} if self.curr_msg_data_type == "text" else {"bytes": data}
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "text is UTF-8")
+            return
+        self.queue.put_nowait(cast("WebSocketReceiveEvent", {"type": "websocket.receive", **message}))
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
     def handle_ping(self) -> None:
         """A ping is answered if the client reads; the library has the pong ready."""
         pong = b"".join(self.conn.data_to_send())
@@ -102,6 +120,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def _fail(self, code: CloseCode, reason: str) -> None:
         if not self.close_sent:
+            _log.warning("websocket refused", extra={"code": int(code), "why": reason, "client": self.client})
             self.conn.fail(code, reason)
             self.handle_parser_exception()
 
