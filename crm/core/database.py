@@ -108,7 +108,7 @@ async def _read(pool: Pool, statement: Statement, params: Params, owner: int, at
     """Run one read. A connection that turns out to be dead is replaced, once."""
     while True:
         read = statement if owner else None
-        wire = pool.take(owner, read) or await pool.acquire(owner, read)
+        wire = pool.take(owner, read) or await pool.wait(owner, read)
         try:
             return await wire.execute(statement, params)
         except MadeRoom:

@@ -101,11 +101,21 @@ class Lanes:
         self.waiting -= left
         return left
 
+    def expired(self, now: float) -> list[Waiter]:
+        """Those who have waited for too long, and wait no more."""
+        found = self._fast_queue.expired(now) + self._slow_queue.expired(now)
+        self.waiting -= len(found)
+        return [waiter for waiter in found if not waiter.future.done()]
+
     def next(self) -> Waiter | None:
         """Whose turn it is to get a connection that is free: first those who have few."""
-        waiter = self._next()
-        self.waiting -= waiter is not None
-        return waiter
+        while True:
+            waiter = self._next()
+            if waiter is None:
+                return None
+            self.waiting -= 1
+            if not waiter.future.done():  # it was cancelled just now
+                return waiter
 
     def _next(self) -> Waiter | None:
         if not self.strict and (waiter := self._fast_queue.next_of_one()) is not None:

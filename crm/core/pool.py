@@ -96,9 +96,10 @@ class Pool:
 
     async def acquire(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire:
         """A connection, until `release`: idle, new, or another's who gives it back."""
-        wire = self.take(owner, read)
-        if wire is not None:
-            return wire
+        return self.take(owner, read) or await self.wait(owner, read)
+
+    async def wait(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire:
+        """The same, for those who found none idle."""
         if self._closed:
             raise errors.Unavailable
         slow = read is not None and read.slow_for == owner
@@ -110,8 +111,7 @@ class Pool:
     def _begin(self, wire: Wire, owner: int, read: Statement | None, *, slow: bool) -> None:
         self.lanes.begin(wire, owner, read, self._loop.time(), slow=slow)
         if not self._looking:
-            self._looking = True
-            self._loop.call_later(STOP_AFTER_SECONDS, self._look)
+            self._keep_looking()
 
     @asynccontextmanager
     async def spare(self) -> AsyncIterator[Wire]:
@@ -131,12 +131,11 @@ class Pool:
         self.lanes.end(wire, self._loop)
         if wire.broken or wire.closing or wire.generation != self._generation:
             self._drop(wire)
-        else:
+            self._serve()
+        elif not (self.lanes.waiting and self._hand_over(wire)):
             self._idle.append(wire)
             if not self._trimming:
                 self._trim_later()
-        if self.lanes.waiting:
-            self._serve()
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
@@ -153,16 +152,16 @@ class Pool:
 
     async def _handed_over(self, owner: int, read: Statement | None, *, slow: bool) -> Wire:
         """Wait for another's connection, or for the right to open one."""
-        waiter = Waiter(self._loop, owner, read, slow=slow)
-        self.lanes.wait(waiter, self._loop.time())
+        now = self._loop.time()
+        seconds = max(self._timeout, self._limits.read_seconds) if slow else self._timeout
+        waiter = Waiter(self._loop.create_future(), owner, read, now + seconds, slow=slow)
+        self.lanes.wait(waiter, now)
+        self._keep_looking()
         try:
-            async with asyncio.timeout(max(self._timeout, self._limits.read_seconds) if slow else self._timeout):
-                wire = await waiter.future
-        except BaseException as error:
+            wire = await waiter.future
+        except asyncio.CancelledError:
             self._pass_on(waiter)
-            if not isinstance(error, TimeoutError):
-                raise
-            raise (SlowBusy if slow else Busy) from None
+            raise
         return wire or await self._connect(owner, read, slow=slow)
 
     def _may_open(self) -> bool:
@@ -201,29 +200,34 @@ class Pool:
 
     # Handing on
 
+    def _hand_over(self, wire: Wire) -> bool:
+        """Give a connection to whom it is due; false if it is nobody's turn."""
+        waiter = self.lanes.next()
+        if waiter is None:
+            return False
+        self._begin(wire, waiter.owner, waiter.read, slow=waiter.slow)
+        waiter.future.set_result(wire)
+        return True
+
     def _serve(self) -> None:
-        """Hand what is free to those whose turn it is."""
-        while self.lanes.waiting:
-            while self._idle and (self._idle[-1].broken or self._idle[-1].generation != self._generation):
-                self._forget(self._idle.pop())
-            if not self._idle and not self._may_open():
+        """Give what is free, or may be opened, to those whose turn it is."""
+        while self.lanes.waiting and self._idle:
+            wire = self._idle.pop()
+            if wire.broken or wire.generation != self._generation:
+                self._forget(wire)
+            elif not self._hand_over(wire):
+                self._idle.append(wire)
                 return
+        while self.lanes.waiting and self._may_open():
             waiter = self.lanes.next()
             if waiter is None:
                 return
-            if waiter.future.done():  # it has given up just now
-                continue
-            if self._idle:
-                wire = self._idle.pop()
-                self._begin(wire, waiter.owner, waiter.read, slow=waiter.slow)
-                waiter.future.set_result(wire)
-            else:
-                self._grant(waiter.owner, slow=waiter.slow)
-                waiter.future.set_result(None)
+            self._grant(waiter.owner, slow=waiter.slow)
+            waiter.future.set_result(None)
 
     def _pass_on(self, waiter: Waiter) -> None:
         """What was handed to somebody who gave up in that very moment is for the next."""
-        if self.lanes.leave(waiter) or waiter.future.cancelled():
+        if self.lanes.leave(waiter) or waiter.future.cancelled() or waiter.future.exception() is not None:
             return
         wire = waiter.future.result()
         if wire is None:
@@ -256,14 +260,20 @@ class Pool:
 
     # Looking after them
 
+    def _keep_looking(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(STOP_AFTER_SECONDS, self._look)
+
     def _look(self) -> None:
         """While any is in use: what takes long, who waits, whether there is an answer at all."""
         now, lanes = self._loop.time(), self.lanes
-        if not lanes.busy and not lanes.waiting and not lanes.strict:
-            self._looking = False
-            return
-        self._loop.call_later(STOP_AFTER_SECONDS, self._look)
+        self._looking = False
+        if lanes.busy or lanes.waiting or lanes.strict:
+            self._keep_looking()
         lanes.look(now)
+        for waiter in lanes.expired(now):
+            waiter.future.set_exception(SlowBusy() if waiter.slow else Busy())
         self._serve()
         if self.on_doubt is not None and any(now - wire.since > _DOUBT_SECONDS for wire in lanes.busy):
             self.on_doubt()

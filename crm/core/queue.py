@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,12 +13,21 @@ if TYPE_CHECKING:
 class Waiter:
     """Somebody who waits: gets a connection handed over, or None: the right to open one."""
 
-    __slots__ = ("future", "owner", "read", "slow")
+    __slots__ = ("future", "owner", "read", "slow", "until")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, owner: int, read: "Statement | None", *, slow: bool) -> None:
-        self.future: asyncio.Future[Wire | None] = loop.create_future()
+    def __init__(
+        self,
+        future: "asyncio.Future[Wire | None]",
+        owner: int,
+        read: "Statement | None",
+        until: float,
+        *,
+        slow: bool,
+    ) -> None:
+        self.future = future
         self.owner = owner
         self.read = read
+        self.until = until
         self.slow = slow
 
 
@@ -36,7 +46,11 @@ class FairQueue:
 
     def add(self, waiter: Waiter) -> None:
         """Wait behind one's own, and after the others' turn."""
-        self._owners.setdefault(waiter.owner, deque()).append(waiter)
+        mine = self._owners.get(waiter.owner)
+        if mine is None:
+            self._owners[waiter.owner] = deque((waiter,))
+        else:
+            mine.append(waiter)
 
     def remove(self, waiter: Waiter) -> bool:
         """Wait no more; false if the waiter has had its turn already."""
@@ -47,6 +61,15 @@ class FairQueue:
         if not mine:
             del self._owners[waiter.owner]
         return True
+
+    def expired(self, now: float) -> list[Waiter]:
+        """Those whose time is up; they wait no more."""
+        return [
+            waiter
+            for mine in list(self._owners.values())
+            for waiter in list(takewhile(lambda one: one.until <= now, mine))
+            if self.remove(waiter)
+        ]
 
     def next_of_one(self) -> Waiter | None:
         """The first, if all are the same owner's: nobody else's turn has to be found."""
