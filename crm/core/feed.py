@@ -18,6 +18,7 @@ from crm.core import errors
 from crm.core.address import conninfo
 from crm.core.database import Database
 from crm.core.epoch import EPOCH, RENEW
+from crm.core.lanes import PROGRAM
 from crm.core.wire import Params, Statement, encode
 
 if TYPE_CHECKING:
@@ -187,11 +188,11 @@ class Feed:
             log.error("feed.ahead", seen=position.xid, next=state.next)
         raise errors.CursorExpired(_LOST)
 
-    async def read(self, statement: Statement, params: Params) -> "pq.abc.PGresult":
-        """Read for a subscriber, within some time."""
+    async def read(self, statement: Statement, params: Params, owner: int = PROGRAM) -> "pq.abc.PGresult":
+        """Read, within some time; what a viewer has chosen to be shown counts as that viewer's (`owner`)."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await self.database.read(statement, params)
+                return await self.database.read(statement, params, owner=owner)
         except TimeoutError:
             raise errors.Unavailable from None
 

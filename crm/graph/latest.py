@@ -13,6 +13,7 @@ from crm.core import errors
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
+from crm.core.turns import Turns
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.selection import Selected
 from crm.graph.statements import Shaped
@@ -33,7 +34,7 @@ class Pulse:
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
-    reads: asyncio.Semaphore
+    reads: Turns
     followers: int = 0
     latest: Item | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,9 +73,9 @@ class Pulse:
         while True:
             self.due.clear()
             try:
-                async with self.reads:
+                async with self.reads.turn():
                     bound = await self._shaped.bound(self.variables, self.viewer, self.side)
-                    result = await self.feed.read(*bound.step())
+                    result = await self.feed.read(*bound.step(), self.viewer.owner)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
             else:

@@ -85,7 +85,7 @@ class Stream:
         """The next events, and how far the stream has been read with them; or Forked."""
         bound = await self._shaped.bound(variables, viewer, self._side)
         statement, params = bound.step([position.xid, position.id])
-        result = await feed.read(statement, params)
+        result = await feed.read(statement, params, viewer.owner)
         mark = Mark.of(result, 3, position)
         items = []
         for row in range(result.ntuples):
@@ -136,7 +136,8 @@ class First:
 
     async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
         """The row as it is now; None if the arguments name none."""
-        result = await feed.read(*(await self._shaped.bound(variables, viewer, self._side)).step())
+        bound = await self._shaped.bound(variables, viewer, self._side)
+        result = await feed.read(*bound.step(), viewer.owner)
         if not result.ntuples:
             return None
         found = result.get_value(0, 0)

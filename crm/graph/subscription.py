@@ -18,6 +18,7 @@ from crm.core.epoch import EPOCH
 from crm.core.feed import LOOK_SECONDS, Feed, Forked, Position
 from crm.core.identity import Role, Viewer
 from crm.core.side_thread import SideThread
+from crm.core.turns import Turns
 from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
@@ -64,7 +65,7 @@ class Channel:
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
-    reads: asyncio.Semaphore
+    reads: Turns
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
@@ -116,7 +117,7 @@ class Channel:
         while True:
             self.due.clear()
             try:
-                async with self.reads:
+                async with self.reads.turn():
                     batch = await self._read(self.seen)
             except errors.CursorExpired as error:
                 self._expire(error)
@@ -191,7 +192,7 @@ class Subscriptions:
         self._feed = feed
         self._side = side
         self._channels: dict[object, Channel | Pulse] = {}
-        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self._reads = Turns(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
 
     async def follow(  # noqa: PLR0913, PLR0917

@@ -1,13 +1,16 @@
 """One user's slow reads take nothing from the others: connections, or time."""
 
 import asyncio
+import itertools
+import json
 import statistics
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
 from http_client import AsyncClient
+from websockets.asyncio.client import connect
 
 ONE = "query One($id: Int!) { lead(id: $id) { id firstName tasks { id title } } }"
 
@@ -80,6 +83,54 @@ async def test_others_are_answered_meanwhile(start_server, own_database, lead, r
     assert p95 < 1
     assert flood.codes
     assert set(flood.codes) <= {"TIMEOUT", "UNAVAILABLE"}
+
+
+async def test_those_of_subscriptions_leave_others_theirs(start_server, own_database, lead):
+    """Twelve subscriptions of one user, each of which begins in the past with what takes long to read."""
+    server = start_server(CRM_READ_TIMEOUT_SECONDS="3")
+    headers = {"Authorization": f"Bearer {server.token('member')}"}
+    created = f'mutation {{ createTask(input: {{leadId: {lead}, title: "t"}}) {{ id }} }}'
+    took = []
+    async with subscriber(server) as subscribe, AsyncClient(base_url=server.url, headers=headers, timeout=60) as client:
+        change = await subscribe(
+            "subscription { changes { cursor } }", then=client.post("/graphql", json={"query": created})
+        )
+        await client.post("/graphql", json={"query": created})
+        with locked(own_database, "interactions"):
+            for number in range(12):
+                shown = (
+                    f'a{number}: changes(after: "{change["cursor"]}") {{ lead {{ interactions(limit: 1) {{ id }} }} }}'
+                )
+                await subscribe(f"subscription {{ {shown} }}")
+            await asyncio.sleep(0.7)
+            for _ in range(20):
+                started = time.monotonic()
+                answer = (await client.post("/graphql", json={"query": ONE, "variables": {"id": lead}})).json()
+                took.append(time.monotonic() - started)
+                assert answer["data"]["lead"]["id"] == str(lead), answer
+                await asyncio.sleep(0.1)
+    assert statistics.quantiles(took, n=20)[-1] < 1
+
+
+@asynccontextmanager
+async def subscriber(server):
+    """An admin's socket: a function that subscribes, and returns the first change if something is to bring it about."""
+    keys = itertools.count(1)
+    url = server.url.replace("http", "ws") + "/graphql"
+    async with connect(url, subprotocols=["graphql-transport-ws"]) as socket:
+
+        async def subscribe(query, then=None):
+            await socket.send(json.dumps({"id": str(next(keys)), "type": "subscribe", "payload": {"query": query}}))
+            if then is None:
+                return None
+            await asyncio.sleep(0.5)
+            await then
+            return json.loads(await asyncio.wait_for(socket.recv(), 10))["payload"]["data"]["changes"]
+
+        token = f"Bearer {server.token()}"
+        await socket.send(json.dumps({"type": "connection_init", "payload": {"Authorization": token}}))
+        assert json.loads(await socket.recv())["type"] == "connection_ack"
+        yield subscribe
 
 
 async def test_a_read_ends_at_its_time_limit_with_an_error_that_says_what_to_do(start_server, own_database, lead):
