@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 from crm.access import LocalGate, TokenGate
 from crm.ai.build import build as build_ai
 from crm.ai_tasks.runner import Sweeper
+from crm.ai_tasks.work import limit_echo
 from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
@@ -65,6 +66,7 @@ class App:
             limits=_limits(config),
             most_lag=config.read_max_lag_seconds,
         )
+        limit_echo(config.ai_task_echo_seconds)
         tokens = Tokens(secret, self.database)
         self.ai = build_ai(config, self.database)
         self.engine = Engine(schema, self.database, config, self.ai)

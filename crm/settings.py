@@ -217,6 +217,9 @@ class Settings(BaseSettings):
     ai_task_aging_seconds: float = Field(
         default=600, ge=1, le=86400, description="No AI task waits longer than this behind more urgent ones."
     )
+    ai_task_echo_seconds: float = Field(
+        default=5, ge=0, le=3600, description="The longest `echo`: it holds a worker's slot; `crm dev` allows an hour."
+    )
     ai_task_retention_days: int = Field(
         default=7, ge=1, le=3650, description="Finished AI tasks go after this; their totals stay, day by day."
     )

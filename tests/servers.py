@@ -21,6 +21,13 @@ from crm.core.identity import Role, make_token
 
 SECRET = "a secret for the tests, 32 characters at least"
 
+_FOR_TESTS = {
+    # Connections that a test left idle are not waited for when it stops its server.
+    "CRM_DRAIN_SECONDS": "0",
+    # What tests do for longer, or more often, than anybody should.
+    "CRM_AI_TASK_ECHO_SECONDS": "3600",
+}
+
 
 def free_port() -> int:
     with closing(socket.socket()) as listener:
@@ -49,8 +56,7 @@ class Server:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OPENROUTER_"))
         }
-        # Connections that a test left idle are not waited for when it stops its server.
-        own = {"DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, "CRM_DRAIN_SECONDS": "0"}
+        own = {"DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **_FOR_TESTS}
         self._environment = {**inherited, **own, **settings}
         self._process: subprocess.Popen[bytes] | None = None
 

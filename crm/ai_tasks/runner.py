@@ -4,13 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
+from pydantic import ValidationError
 
 from crm.ai.calls import for_attempt, new_id
 from crm.ai_tasks import lease as leases
@@ -18,6 +19,7 @@ from crm.ai_tasks.age import Fairness
 from crm.ai_tasks.kinds import KINDS, Failure, OutOfTime, Run
 from crm.ai_tasks.lease import End, Key, Lease
 from crm.ai_tasks.model import AiTaskOutcome
+from crm.ai_tasks.turns import Turns
 from crm.core import errors
 from crm.core.wire import ConnectionLost
 from crm.jobs import RunLater, Shop
@@ -72,6 +74,7 @@ class Runner:
         # No more at once than jobs: those that outlived theirs count as well.
         self._slots = asyncio.Semaphore(shop.settings.worker_concurrency)
         self._stray: set[asyncio.Task[Any]] = set()
+        self._turns = Turns(shop.settings.worker_concurrency)
         self._sweeper = Sweeper(shop)
 
     async def run(self, shop: Shop, *, task: str) -> None:
@@ -82,8 +85,14 @@ class Runner:
     async def _run(self, shop: Shop, key: Key) -> None:
         attempt = self._attempts[key.token] = _Attempt(key)
         ended = End(AiTaskOutcome.RELEASED)
+        lease: Lease | None = None
+
+        async def claim(task_id: UUID) -> Lease | None:
+            attempt.key = replace(key, task_id=task_id)
+            return await leases.claim(shop, attempt.key, self._name, shop.settings.ai_task_lease_seconds)
+
         try:
-            lease = await leases.claim(shop, key, self._name, shop.settings.ai_task_lease_seconds)
+            lease = await self._turns.take(shop, key.task_id, claim)
             if lease is not None:
                 self._fairness.started(aged=lease.aged)
                 ended = await self._attempted(attempt, lease)
@@ -97,6 +106,8 @@ class Runner:
             await self._end(attempt, ended, shop.settings.ai_task_lease_seconds)
         finally:
             del self._attempts[key.token]
+            if lease is not None:
+                self._turns.free(lease)
 
     async def _attempted(self, attempt: _Attempt, lease: Lease) -> End:
         """Run the code of the task's type, within its time."""
@@ -244,7 +255,12 @@ def _completed(result: Any, kind: Any) -> End:
 
 
 async def _called(kind: Any, run: Run, given: Any) -> Any:
-    return await kind.run(run, kind.input.model_validate(given))
+    try:
+        fitting = kind.input.model_validate(given)
+    except ValidationError:
+        message = f"This version does not take such an input for the task type {kind.name}."
+        raise Failure(message, code=errors.BadUserInput.code, again=False) from None
+    return await kind.run(run, fitting)
 
 
 def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:

@@ -1,13 +1,13 @@
 """What AI tasks do, type by type."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from crm.ai.provider import Outcome
-from crm.ai_tasks.kinds import Failure, Input, Kind, OutOfTime, Result, Run, known
+from crm.ai_tasks.kinds import KINDS, Failure, Input, Kind, OutOfTime, Result, Run, known
 from crm.core import errors
 from crm.core.conversation import Conversation, held, time_to_save
 from crm.core.lease import Taken
@@ -20,6 +20,7 @@ from crm.tasks.model import Task
 
 _STEP_SECONDS: Final = 0.1
 _LONGEST_PAUSE: Final = 30
+_LONGEST_ECHO: Final = 3600
 # So little time left is none: a question is given up a moment before its deadline.
 _NO_SECONDS: Final = 0.1
 
@@ -28,7 +29,7 @@ class EchoInput(Input):
     """For trying things out: how long it takes, and how often it fails first."""
 
     message: Annotated[str, Field(max_length=10_000)] = ""
-    seconds: Annotated[float, Field(ge=0, le=3600)] = 0
+    seconds: Annotated[float, Field(ge=0, le=_LONGEST_ECHO)] = 0
     failures: Annotated[int, Field(ge=0, le=20)] = 0
 
 
@@ -131,3 +132,9 @@ known(
     Kind("lead_summary", "Writes a lead's summary.", SummaryInput, _summarise, needs_lead=True),
     Kind("score_recalculation", "Calculates a lead's score anew, or all leads'.", ScoresInput, _score),
 )
+
+
+def limit_echo(seconds: float) -> None:
+    """Take no echo that lasts longer: it does nothing all that time, and holds a slot that others' work waits for."""
+    limited = create_model("EchoInput", __base__=EchoInput, seconds=(Annotated[float, Field(ge=0, le=seconds)], 0))
+    known(replace(KINDS["echo"], input=limited))

@@ -75,3 +75,9 @@ class TestAddresses:
         assert "DATABASE_URL" in done.stderr
         assert "%40" in done.stderr
         assert not [part for part in PARTS if part in done.stdout + done.stderr]
+
+
+class TestDefaults:
+    def test_let_no_echo_hold_a_slot_for_long(self, monkeypatch):
+        monkeypatch.delenv("CRM_AI_TASK_ECHO_SECONDS", raising=False)
+        assert Settings().ai_task_echo_seconds <= 5
