@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID
 
+import children
 import psycopg
 
 from crm.core.identity import Role, make_token
@@ -26,6 +27,7 @@ _FOR_TESTS = {
     "CRM_DRAIN_SECONDS": "0",
     # What tests do for longer, or more often, than anybody should.
     "CRM_AI_TASK_ECHO_SECONDS": "3600",
+    "CRM_RECALCULATION_PAUSE_SECONDS": "0",
 }
 
 
@@ -61,13 +63,8 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "crm", *self._command, "--port", str(self.port)],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
+        command = [sys.executable, "-W", "ignore", "-m", "crm", *self._command, "--port", str(self.port)]
+        self._process = children.start(command, self._log, self._environment)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             try:
@@ -78,6 +75,7 @@ class Server:
                 if self._process.poll() is not None:
                     break
                 time.sleep(0.05)
+        self.kill()
         msg = f"the server did not start:\n{self._log.read_text()[-3000:]}"
         raise RuntimeError(msg)
 

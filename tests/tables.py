@@ -36,7 +36,9 @@ def empty(connection: psycopg.Connection, *tables: str, restart_identity: bool =
 def _statement(dsn: str, tables: tuple[str, ...], *, restart_identity: bool) -> str:
     with psycopg.connect(dsn, autocommit=True) as connection:
         found = connection.execute(_REFERRING, [list(tables)]).fetchall()
-    lines = ["LOCK TABLE " + ", ".join(name for name, _, _ in found) + " IN ACCESS EXCLUSIVE MODE;"]
+    # As TRUNCATE would: in the caller's order. Workers that are still at it take AI tasks before their jobs.
+    locked = dict.fromkeys([*tables, *(name for name, _, _ in found)])
+    lines = [f"LOCK TABLE {', '.join(locked)} IN ACCESS EXCLUSIVE MODE;"]
     for name, referring, _ in found:
         lines.append(
             f"IF pg_relation_size('{name}') > {_PAGE} THEN TRUNCATE {', '.join(referring)};"

@@ -4,12 +4,12 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import children
 import pytest
 from tables import empty
 from websockets.asyncio.client import connect
@@ -39,11 +39,17 @@ class Worker:
             "CRM_WORKER_HEARTBEAT_SECONDS": "0.5",
             "CRM_WORKER_STALLED_SECONDS": "2",
             "CRM_WORKER_GRACE_SECONDS": "5",
+            "CRM_RECALCULATION_PAUSE_SECONDS": "0",
             **settings,
         }
-        with log.open("ab") as out:
-            command = [sys.executable, "-W", "ignore", str(CREW)]
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        self.process = children.start([sys.executable, "-W", "ignore", str(CREW)], log, environment)
+        try:
+            self._wait()
+        except AssertionError:
+            self.kill()
+            raise
+
+    def _wait(self):
         deadline = time.monotonic() + 20
         while '"worker.started"' not in self.log():
             assert self.process.poll() is None, self.log()

@@ -4,13 +4,13 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import children
 import psycopg
 from http_client import AsyncClient
 from psycopg.rows import dict_row
@@ -36,13 +36,8 @@ class Crew:
     def __init__(self, url: str, folder: Path, number: int, settings: dict[str, str]) -> None:
         self._log = folder / f"worker{number}.log"
         given = {"DATABASE_URL": url, "FAULT_JOURNAL": str(folder / "journal")}
-        with self._log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", str(CREW)],
-                env={**os.environ, **_SETTINGS, **settings, **given},
-                stdout=out,
-                stderr=out,
-            )
+        environment = {**os.environ, **_SETTINGS, **settings, **given}
+        self.process = children.start([sys.executable, "-W", "ignore", str(CREW)], self._log, environment)
 
     async def started(self) -> "Crew":
         deadline = time.monotonic() + 20

@@ -4,12 +4,12 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import children
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -38,10 +38,13 @@ class Crew:
             "CRM_WORKER_GRACE_SECONDS": "5",
             **settings,
         }
-        with log.open("ab") as out:
-            command = [sys.executable, "-W", "ignore", str(CREW), json.dumps(options)]
-            self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
-        self.wait_for('"worker.started"')
+        command = [sys.executable, "-W", "ignore", str(CREW), json.dumps(options)]
+        self.process = children.start(command, log, environment)
+        try:
+            self.wait_for('"worker.started"')
+        except AssertionError:
+            self.kill()
+            raise
 
     def wait_for(self, text, seconds=20):
         deadline = time.monotonic() + seconds
