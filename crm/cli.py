@@ -26,7 +26,8 @@ from crm.core import errors, migrations
 from crm.core.address import conninfo
 from crm.core.capacity import Capacity
 from crm.core.embedded import EmbeddedPostgres
-from crm.core.identity import Role, make_token
+from crm.core.identity import Role, claims_of, make_token
+from crm.core.revocation import revoke as revoke_token
 from crm.logs import configure as configure_logs
 from crm.settings import Settings
 
@@ -39,6 +40,8 @@ app = typer.Typer(
 console = Console(stderr=True)
 _MIN_SECRET = 32
 _LONGEST_TOKEN = 10 * 365 * 24 * 3600
+_USUAL_TOKEN = timedelta(days=30)
+_ADMINS_TOKEN = timedelta(days=1)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
 _GRACE_SECONDS = 30
@@ -179,26 +182,56 @@ def token(
         Role | None,
         typer.Option(help="What the token may do, at most what its user may. [default: that; member without --user]"),
     ] = None,
-    ttl: Annotated[str, typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d.")] = "30d",
+    ttl: Annotated[
+        str | None,
+        typer.Option(help="How long it lasts: 90s, 30m, 12h, 30d. [default: 30d; 1d for an admin's]"),
+    ] = None,
+    revoke: Annotated[
+        str | None, typer.Option(help="Make none: revoke this token, or the one with this id; `-` reads it from stdin.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Of `crm dev`, if no DATABASE_URL is set.")] = None,
 ) -> None:
-    """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`).
+    """Print a token for `Authorization: Bearer ...` (WebSockets: in `connection_init`), or revoke one.
 
-    Whose it is, and until when it is valid, goes to stderr. Without `DATABASE_URL` it is a token for `crm dev`, to try
-    what other roles may do.
+    Whose it is, until when it is valid, and the id by which it can be revoked go to stderr. Without `DATABASE_URL` it
+    is a token for `crm dev`, to try what other roles may do. A revoked token is refused everywhere within 5 seconds.
     """
     config = _settings()
-    lifetime = _lifetime(ttl)
+    lifetime = None if ttl is None else _lifetime(ttl)
+    if revoke == "-":
+        revoke = sys.stdin.readline().strip()
+
+    def act(url: str, secret: str) -> None:
+        if revoke is None:
+            _print_token(url, secret, user, role, lifetime)
+        else:
+            _revoke_token(url, secret, revoke)
+
     if config.database_url:
-        _print_token(config.database_url, _secret(config), user, role, lifetime)
+        act(config.database_url, _secret(config))
         return
     directory = data_dir or config.data_dir
     _refuse_no_database(directory)
     with _embedded_database(directory) as url:
-        _print_token(url, _development_secret(directory), user, role, lifetime)
+        act(url, _development_secret(directory))
 
 
-def _print_token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta) -> None:
+def _revoke_token(url: str, secret: str, text: str) -> None:
+    try:
+        key, expires_at = UUID(text), datetime.now(UTC) + timedelta(seconds=_LONGEST_TOKEN)
+    except ValueError:
+        try:
+            claims = claims_of(text, secret)
+        except errors.Unauthenticated:
+            _fail("--revoke takes a token that is still valid, or the id of one (as `crm token` printed it).")
+        key, expires_at = claims["jti"], datetime.fromtimestamp(claims["exp"], UTC)
+    _refuse_old(url)
+    with _connect(url) as connection:
+        revoke_token(connection, key, expires_at)
+    typer.echo(f"{key} is revoked.", err=True)
+
+
+def _print_token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta | None) -> None:
     address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
     try:
         with _connect(url) as connection:
@@ -215,9 +248,12 @@ def _print_token(url: str, secret: str, user: str | None, role: Role | None, lif
     if role is not None and not Role(own).includes(role):
         _fail(f"{address} is a {own}: a token cannot make it more.")
     granted = role or Role(own)
-    typer.echo(make_token(secret, key, granted, lifetime))
+    lifetime = lifetime or (_ADMINS_TOKEN if granted is Role.ADMIN else _USUAL_TOKEN)
+    made = make_token(secret, key, granted, lifetime)
+    typer.echo(made)
     until = datetime.now(UTC) + lifetime
-    typer.echo(f"{address}, role {granted.value}, until {until:%Y-%m-%d %H:%M} UTC", err=True)
+    name = claims_of(made, secret)["jti"]
+    typer.echo(f"{address}, role {granted.value}, until {until:%Y-%m-%d %H:%M} UTC, id {name}", err=True)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.events import Event, StreamEpoch, StreamFork
 from crm.core.lease import Lease
 from crm.core.model import Model
+from crm.core.revocation import RevokedToken
 from crm.generations.model import Generation
 from crm.interactions.model import Interaction
 from crm.jobs.model import EventFollower
@@ -24,6 +25,7 @@ __all__ = [
     "Lead",
     "Lease",
     "Model",
+    "RevokedToken",
     "StreamEpoch",
     "StreamFork",
     "Task",

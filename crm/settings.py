@@ -224,6 +224,12 @@ class Settings(BaseSettings):
         default=7, ge=1, le=3650, description="Finished AI tasks go after this; their totals stay, day by day."
     )
 
+    recalculation_pause_seconds: float = Field(
+        default=60,
+        ge=0,
+        le=86400,
+        description="Between two recalculations of all scores that users ask for; scores follow what happens anyhow.",
+    )
     event_retention_days: int = Field(default=400, ge=1, description="Older events are removed.")
     websocket_init_seconds: float = Field(
         default=10,
@@ -267,7 +273,10 @@ class Settings(BaseSettings):
     )
     ai_max_output_tokens: int = Field(default=2000, ge=16, le=100_000, description="The longest reply, in tokens.")
     ai_daily_budget_usd: Decimal | None = Field(
-        default=None, ge=0, le=1_000_000, description="What models may cost in a day (UTC), all processes together."
+        default=Decimal(5),
+        ge=0,
+        le=1_000_000,
+        description="What models may cost in a day (UTC), all processes together; set but empty, whatever they cost.",
     )
     ai_fallback: AiFallback = Field(
         default=AiFallback.NONE, description="`playbook`: it answers, labelled, when the provider cannot."

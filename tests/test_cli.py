@@ -184,7 +184,7 @@ class TestToken:
         for role in ("admin", "member", "viewer"):
             done = token("--role", role, check=crm)
             claims = jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"], audience="crm-api", issuer="crm")
-            assert set(claims) == {"sub", "role", "iss", "aud", "iat", "exp"}
+            assert set(claims) == {"sub", "role", "iss", "aud", "jti", "iat", "exp"}
             row = db.execute("SELECT email FROM users WHERE id = %s", (claims["sub"],)).fetchone()
             assert row["email"] == f"service-{role}@crm.invalid"
             assert claims["role"] == role
@@ -198,7 +198,13 @@ class TestToken:
         done = token("--ttl", "1d", check=crm)
         claims = jwt.decode(done.stdout.strip(), options={"verify_signature": False})
         ends = {f"{datetime.fromtimestamp(claims['exp'] + late, UTC):%Y-%m-%d %H:%M}" for late in (0, 1)}
-        assert done.stderr in {f"service-member@crm.invalid, role member, until {end} UTC\n" for end in ends}
+        whose = "service-member@crm.invalid, role member"
+        assert done.stderr in {f"{whose}, until {end} UTC, id {claims['jti']}\n" for end in ends}
+
+    @pytest.mark.parametrize(("role", "days"), [("admin", 1), ("member", 30), ("viewer", 30)])
+    def test_of_an_admin_lasts_a_day_unless_asked_otherwise(self, token, role, days):
+        claims = jwt.decode(token("--role", role, check=crm).stdout.strip(), options={"verify_signature": False})
+        assert claims["exp"] - claims["iat"] == days * 86400
 
     @pytest.mark.parametrize("ttl", ["", "0d", "30", "-1d", "1w", "²d", "1.5h", "999999999999d", "36500d"])
     def test_refuses_a_time_that_makes_no_sense(self, token, ttl):

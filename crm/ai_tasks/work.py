@@ -87,6 +87,7 @@ async def _score(run: Run, _: ScoresInput) -> Result:
         shop.feed.announce,
         lambda count, total: run.progress(count / max(total, 1)),
         holder=run.task_id,
+        pause=shop.settings.recalculation_pause_seconds,
         fence=shop.fence,
     )
     try:

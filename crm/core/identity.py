@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import jwt
 
 from crm.core import errors
 from crm.core.database import Database
+from crm.core.revocation import token_id
 from crm.core.wire import Statement, encode
 
 
@@ -51,7 +52,12 @@ ISSUER: Final = "crm"
 AUDIENCE: Final = "crm-api"
 _RECHECK_SECONDS: Final = 5.0
 _REMEMBERED: Final = 10_000
-_USER: Final = Statement("SELECT role, disabled_at IS NULL AS active FROM users WHERE id = $1::uuid")
+_USER: Final = Statement(
+    """
+    SELECT role, disabled_at IS NULL AS active, EXISTS (SELECT FROM revoked_tokens WHERE id = $2::uuid) AS revoked
+    FROM users WHERE id = $1::uuid
+    """
+)
 
 
 class Tokens:
@@ -81,31 +87,36 @@ class Tokens:
         return viewer
 
     async def _check(self, token: str) -> Viewer:
-        claims = self._claims(token)
+        claims = claims_of(token, self._secret)
         user, role = claims["sub"], Role(claims["role"])
-        result = await self._database.read(_USER, [encode(user)])
+        result = await self._database.read(_USER, [encode(user), encode(claims["jti"])])
         if not result.ntuples or result.get_value(0, 1) != b"t":
             message = "The token's user does not exist or is disabled."
+            raise errors.Unauthenticated(message)
+        if result.get_value(0, 2) == b"t":
+            message = "The token was revoked; get a new one."
             raise errors.Unauthenticated(message)
         granted = Role((result.get_value(0, 0) or b"").decode())
         return Viewer(user, role if granted.includes(role) else granted, float(claims["exp"]))
 
-    def _claims(self, token: str) -> dict[str, Any]:
-        try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=["HS256"],
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                options={"require": ["exp", "iat", "aud", "iss", "sub", "role"]},
-            )
-            return {**claims, "sub": UUID(claims["sub"]), "role": Role(claims["role"])}
-        except jwt.ExpiredSignatureError:
-            message = "The token has expired; get a new one."
-            raise errors.Unauthenticated(message) from None
-        except (jwt.InvalidTokenError, ValueError, TypeError):
-            raise errors.Unauthenticated from None
+
+def claims_of(token: str, secret: str) -> dict[str, Any]:
+    """What a token says, if it is one of ours and still valid."""
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=["HS256"],
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            options={"require": ["exp", "iat", "aud", "iss", "sub", "role"]},
+        )
+        return {**claims, "sub": UUID(claims["sub"]), "role": Role(claims["role"]), "jti": token_id(token, claims)}
+    except jwt.ExpiredSignatureError:
+        message = "The token has expired; get a new one."
+        raise errors.Unauthenticated(message) from None
+    except (jwt.InvalidTokenError, ValueError, TypeError):
+        raise errors.Unauthenticated from None
 
 
 def make_token(secret: str, user: UUID, role: Role, lifetime: timedelta) -> str:
@@ -116,6 +127,7 @@ def make_token(secret: str, user: UUID, role: Role, lifetime: timedelta) -> str:
         "role": role.value,
         "iss": ISSUER,
         "aud": AUDIENCE,
+        "jti": str(uuid4()),
         "iat": now,
         "exp": now + lifetime,
     }

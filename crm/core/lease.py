@@ -38,6 +38,12 @@ _TAKE: Final = Statement(
     RETURNING 1
     """
 )
+_LEFT: Final = Statement(
+    """
+    SELECT greatest(ceil(extract(epoch FROM expires_at - clock_timestamp())), 1)::text
+    FROM leases WHERE name = $1::text
+    """
+)
 _GIVE_BACK: Final = Statement("DELETE FROM leases WHERE name = $1::text AND holder = $2::uuid")
 
 
@@ -63,6 +69,11 @@ class Held:
         if not (await self._database.write(_TAKE, params)).ntuples:
             message = f"{self._name} is under way already; try again when that is done."
             raise Taken(message)
+
+    async def seconds_left(self) -> int:
+        """When whoever has it loses it, unless it is renewed."""
+        result = await self._database.write(_LEFT, [encode(self._name)])
+        return int(result.get_value(0, 0) or b"1") if result.ntuples else 1
 
     async def give_back(self) -> None:
         """Let others have it at once. If that fails it expires."""

@@ -50,8 +50,14 @@ class ScoreMutation:
         """Calculate the score of every lead anew, as of now.
 
         In batches, each saved by itself: a lead that fails does not stop the others, and nobody waits. CONFLICT while
-        another recalculation is under way. With more leads than a request has time for, use `crm recalculate`.
+        another recalculation is under way; RATE_LIMITED in the minute after one, with `retryAfterSeconds`. With more
+        leads than a request has time for, use `crm recalculate`.
         """
         engine = info.context.engine
-        run = recalculation.Recalculation(engine.database, info.context.viewer.id, engine.feed.announce)
+        run = recalculation.Recalculation(
+            engine.database,
+            info.context.viewer.id,
+            engine.feed.announce,
+            pause=engine.settings.recalculation_pause_seconds,
+        )
         return await run.run()

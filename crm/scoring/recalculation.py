@@ -28,6 +28,7 @@ from crm.scoring.weights import WEIGHTS
 log = structlog.get_logger()
 
 LEASE: Final = "The recalculation of all scores"
+_PAUSE: Final = "The pause after a recalculation of all scores"
 BATCH: Final = 1000
 _LEASE_SECONDS: Final = 30.0
 _BATCH_SECONDS: Final = 20.0  # less than the lease, which is renewed before each
@@ -61,6 +62,8 @@ class Recalculation:
     patience: float = _LOCKED_SECONDS
     # As whom it keeps others out. The next try of the same work need not wait for what a dead one held.
     holder: UUID | None = None
+    # So long nobody else who keeps a pause may begin another one.
+    pause: float = 0.0
     # Asked in each batch's transaction, before the leads are locked.
     fence: Fence | None = None
     result: RecalculateScoresResult = field(default_factory=RecalculateScoresResult)
@@ -68,15 +71,29 @@ class Recalculation:
     _locked: list[int] = field(default_factory=list)
 
     async def run(self) -> RecalculateScoresResult:
-        """Do it; a conflict while another process does."""
+        """Do it; a conflict while another process does, a refusal in the pause after one."""
         started = time.perf_counter()
         async with lease(self.database, LEASE, seconds=_LEASE_SECONDS, holder=self.holder) as held:
+            paused = await self._paused() if self.pause else None
             try:
                 await self._all(held)
             finally:
+                if paused is not None:
+                    await paused.renew()
                 self.result.duration_ms = round((time.perf_counter() - started) * 1000)
                 log.info("scores.recalculated", run=str(self._id), **vars(self.result))
         return self.result
+
+    async def _paused(self) -> Held:
+        """The pause, unless another run's is not over. The next try of the same work need not wait for its own."""
+        paused = Held(self.database, _PAUSE, self.pause, self.holder)
+        try:
+            await paused.renew()
+        except Taken:
+            left = await paused.seconds_left()
+            message = f"All scores were calculated anew a moment ago; that is possible again in {left} seconds."
+            raise errors.RateLimited(message, retryAfterSeconds=left) from None
+        return paused
 
     async def _all(self, held: Held) -> None:
         total = int(await self._value(statements.LIVING))

@@ -117,9 +117,9 @@ class TestAiStatus:
             "healthy": True,
             "circuit": "CLOSED",
             "fallsBackToPlaybook": False,
-            "dailyBudgetUsd": None,
+            "dailyBudgetUsd": "5",
             "spentTodayUsd": "0",
-            "budgetLeftUsd": None,
+            "budgetLeftUsd": "5",
         }
 
     async def test_is_not_for_viewers(self, refused):

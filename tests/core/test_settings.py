@@ -81,3 +81,13 @@ class TestDefaults:
     def test_let_no_echo_hold_a_slot_for_long(self, monkeypatch):
         monkeypatch.delenv("CRM_AI_TASK_ECHO_SECONDS", raising=False)
         assert Settings().ai_task_echo_seconds <= 5
+
+    def test_bound_what_models_may_cost_in_a_day(self, monkeypatch):
+        monkeypatch.delenv("CRM_AI_DAILY_BUDGET_USD", raising=False)
+        assert Settings().ai_daily_budget_usd == 5
+        monkeypatch.setenv("CRM_AI_DAILY_BUDGET_USD", "")
+        assert Settings().ai_daily_budget_usd is None
+
+    def test_leave_a_pause_between_recalculations(self, monkeypatch):
+        monkeypatch.delenv("CRM_RECALCULATION_PAUSE_SECONDS", raising=False)
+        assert Settings().recalculation_pause_seconds == 60
