@@ -70,6 +70,7 @@ class Http(HttpToolsProtocol):
         self._last_words: Refusal | None = None
         self._ending = False
         self._stopwatch = Stopwatch()
+        self._silence = Stopwatch()
         self._stall = Stall()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -156,7 +157,7 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self._progress += 1
         self._requests += 1
-        self._fruitless = self._dropped = 0
+        self._fruitless = 0
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
             return
@@ -168,10 +169,7 @@ class Http(HttpToolsProtocol):
         """A piece of the body."""
         self._progress += 1
         self._fruitless = 0
-        if self.cycle.response_complete:
-            self._drop(len(body))
-        else:
-            super().on_body(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
@@ -311,7 +309,7 @@ class Http(HttpToolsProtocol):
         if stage is Stage.HEAD:
             self._check_waiting_for_head(now, seconds)
         elif stage is Stage.BODY:
-            self._check_waiting_for_body(seconds)
+            self._check_waiting_for_body(now, seconds)
         elif stage is Stage.NEXT and (seconds > self.timeout_keep_alive or self.server_state.drained(now)):
             self.transport.close()
         elif stage is Stage.END and seconds > _LINGER_SECONDS:
@@ -332,11 +330,11 @@ class Http(HttpToolsProtocol):
         elif seconds > self._limits.head_seconds or self.server_state.drained(now):
             self.transport.close()
 
-    def _check_waiting_for_body(self, seconds: float) -> None:
+    def _check_waiting_for_body(self, now: float, seconds: float) -> None:
         if seconds > self._limits.body_seconds:
             self._refuse(refusals.BODY_TOO_LATE)
-        elif self.cycle.response_complete and seconds > self.timeout_keep_alive:
-            self.transport.close()
+        elif self.cycle.response_complete and self._silence.lasts(now, self._progress) > self.timeout_keep_alive:
+            self.transport.close()  # an answer was all it wanted
 
     def shutdown(self) -> None:
         """The server stops: this request's answer is the last; an idle client may still send one while it drains."""

@@ -88,6 +88,23 @@ class TestBodies:
             assert said.count(b"HTTP/1.1 ") == 1
             writer.close()
 
+    async def test_that_nobody_wants_are_read_while_they_come(self, serve):
+        """A client may read only when it has sent everything."""
+
+        async def hasty(_scope, _receive, send):
+            await answer(send, b"no")
+
+        async with serve(hasty, Limits(drain_seconds=0)) as server:
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 20000000\r\n\r\n")
+            for _ in range(20):
+                writer.write(bytes(1_000_000))
+                await writer.drain()
+            writer.write(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            said, _ = await ended(reader)
+            assert said.count(b"HTTP/1.1 200 ") == 2
+            writer.close()
+
     async def test_behind_an_answer_that_takes_long_have_their_own_time(self, quick, echo):
         """While one request is worked on, the next one's body is not read: that is not its client's fault."""
         reader, writer = await asyncio.open_connection(*quick.address)
