@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults clean
+.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-tasks: setup ## AI tasks: calls with 1,000 queued, order, latency of event
 
 faults: setup tools ## The long form of the fault rounds
 	CRM_FAULT_ROUNDS=20 $(BIN)/python -W ignore -m pytest --capture=no tests/faults
+
+attacks: setup ## Half an hour of searching for requests that cost too much, per size of request
+	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, the development database too
 	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules

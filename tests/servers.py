@@ -40,6 +40,8 @@ def free_port() -> int:
 class Server:
     """`crm serve` (or another command), started and stopped as an operator would."""
 
+    module = "crm"
+
     def __init__(
         self,
         database_url: str,
@@ -63,7 +65,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
-        command = [sys.executable, "-W", "ignore", "-m", "crm", *self._command, "--port", str(self.port)]
+        command = [sys.executable, "-W", "ignore", "-m", self.module, *self._command, "--port", str(self.port)]
         self._process = children.start(command, self._log, self._environment)
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
