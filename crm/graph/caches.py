@@ -1,7 +1,7 @@
 """A cache that a flood of one-off keys leaves untouched."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -56,3 +56,23 @@ class SecondUseCache(Generic[K, V]):
         while self.bytes > self._max_bytes:
             _, (_, freed) = self._entries.popitem(last=False)
             self.bytes -= freed
+
+
+class Share:
+    """The bytes of one of several things that are kept under a key: counted with the key, until it is dropped."""
+
+    def __init__(self, grow: Callable[[int], None]) -> None:
+        self._grow = grow
+        self._bytes = 0
+        self._dropped = False
+
+    def __call__(self, size: int) -> None:
+        """Count so many bytes more (or less)."""
+        if not self._dropped:
+            self._bytes += size
+            self._grow(size)
+
+    def drop(self) -> None:
+        """Count its bytes no more; a request that still uses the thing may let it grow."""
+        self._grow(-self._bytes)
+        self._dropped = True

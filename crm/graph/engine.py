@@ -21,7 +21,7 @@ from crm.core.wire import Params, Statement, TookTooLong
 from crm.graph import answer
 from crm.graph.answer import Answer
 from crm.graph.arguments import plain
-from crm.graph.caches import SecondUseCache
+from crm.graph.caches import SecondUseCache, Share
 from crm.graph.documents import Document, Operation, aware_of_one_of
 from crm.graph.introspection import Introspection
 from crm.graph.plan import Plan
@@ -227,10 +227,11 @@ class Engine:
         )
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
-            weigh = partial(self.documents.grow, operation.document.text)
+            weigh = Share(partial(self.documents.grow, operation.document.text))
             plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh)
             if len(operation.plans) > _MAX_PLANS:
-                operation.plans.popitem(last=False)
+                _, oldest = operation.plans.popitem(last=False)
+                oldest.weigh.drop()
         return plan
 
     async def _query(

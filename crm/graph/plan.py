@@ -4,12 +4,13 @@ A document is parsed, validated and measured once. A plan adds what @skip and @i
 statement adds the shape of the arguments. A request then coerces variables, looks the statement up, and runs it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from crm.core import errors
 from crm.core.identity import Role
+from crm.graph.caches import Share
 from crm.graph.prices import Price
 from crm.graph.selection import Selected
 from crm.graph.shape import allowed
@@ -35,13 +36,13 @@ class Plan:
     singles: dict[str, Shaped] = field(default_factory=dict)  # root by root, for when the whole fails
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
     large: bool = False  # the last answer was: the next one queues for a slot
-    weigh: Callable[[int], None] | None = None  # hears by how many bytes its statements grow
+    weigh: Share | None = None  # hears by how many bytes its statements grow
 
     def __post_init__(self) -> None:
         self.price = Price(self.roots)
 
     @classmethod
-    def of(cls, roots: Sequence[Selected], role: Role, weigh: Callable[[int], None] | None = None) -> "Plan":
+    def of(cls, roots: Sequence[Selected], role: Role, weigh: Share | None = None) -> "Plan":
         """Plan a query's roots for a role."""
         rejected = {root.key: error for root in roots if (error := forbidden(root, role)) is not None}
         reads = [

@@ -86,6 +86,22 @@ class TestPlans:
         assert plan_of(twice, viewers["viewer"], self.QUERY, {"s": True}) is not one
         assert plan_of(twice, viewers["admin"], self.QUERY, {"n": 1}) is not one
 
+    async def test_what_is_dropped_counts_no_more(self, engine, viewers, db):  # noqa: ARG002  (over empty tables)
+        flags = [f"f{number}" for number in range(6)]  # twice as many plans as are kept
+        defined, parts = (
+            " ".join(pattern % ((flag,) * pattern.count("%s")) for flag in flags)
+            for pattern in ("$%s: Boolean!", "%s: version @include(if: $%s)")
+        )
+        query = f"query({defined}) {{ leads {{ id {parts} }} }}"
+        sizes = []
+        for _ in range(3):
+            for number in range(64):
+                chosen = {flag: bool(number >> place & 1) for place, flag in enumerate(flags)}
+                for _ in range(2):
+                    await data(engine, viewers["viewer"], query, chosen)
+            sizes.append(engine.documents.bytes)
+        assert sizes[2] == sizes[1] == sizes[0]
+
     async def test_values_share_a_statement_and_shapes_do_not(self, twice, viewers):
         shaped = plan_of(twice, viewers["viewer"], self.QUERY, {}).shaped
         texts = [
