@@ -34,6 +34,8 @@ COPY_TASKS = f"COPY tasks ({TASK_COLUMNS}) FROM STDIN"
 ANALYZE_HISTORIES = """
 ANALYZE (SKIP_LOCKED) leads (id, status, deleted_at), interactions (lead_id, type), tasks (lead_id, source, deleted_at)
 """
+# Full-text indexes put new rows in order by the tens of thousands rather than by the thousand: a tenth less work.
+PATIENT_INDEXES = "SET LOCAL gin_pending_list_limit = '64MB'; SET LOCAL work_mem = '64MB'"
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ def load(
     now = now or datetime.now(UTC)
     loaded = Loaded()
     with connection.transaction():
+        connection.execute(PATIENT_INDEXES)
         sellers = _add_team(connection, now, loaded)
         historian = Historian(seed, WorkTime(now), sellers)
         analyzed = 0

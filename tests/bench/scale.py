@@ -7,6 +7,7 @@ beside it shows the growth. What belongs into docs/performance.md is written to 
 import argparse
 import asyncio
 import json
+import logging
 import random
 import tempfile
 import time
@@ -18,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 import psycopg
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -262,6 +264,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(".data"), help="where the databases are kept")
     parser.add_argument("--page", type=Path, help="where to write what docs/performance.md says")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     options.data.mkdir(parents=True, exist_ok=True)
     found = measured(options.leads, options.small, options.seconds, options.data)
     for name, text in found.plans.items():
