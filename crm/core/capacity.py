@@ -51,7 +51,11 @@ class Capacity:
 
     def warn(self, url: str, web: int = 1, workers: int = 1) -> None:
         """Say so if these processes may want more than PostgreSQL gives."""
-        wanted, allowed = web * self.web + workers * self.worker, _allowed(url)
+        try:
+            allowed = _allowed(url)
+        except psycopg.OperationalError:
+            return  # so full that not even this gets in, or gone: the log will say so
+        wanted = web * self.web + workers * self.worker
         if wanted <= allowed:
             return
         log.warning(

@@ -44,7 +44,9 @@ class Lanes:
         self.busy: set[Wire] = set()
         self.waiting = 0
         self.strict = False  # whether the limits hold though there may be connections left
+        self._size = size
         self._each = min(limits.each, size - 1) or size
+        self._reserve = size // 3  # left free, while strict, by those who have what they may have
         self._slots = min(limits.slow, size - 1) or size
         self._strict_until = 0.0
         self._granted: defaultdict[int, int] = defaultdict(int)  # not in use yet
@@ -56,7 +58,7 @@ class Lanes:
 
     def allows(self, owner: int, *, slow: bool) -> bool:
         """Whether an owner may have one more, though others may come."""
-        return self._few()(owner) and (not slow or self._slot_for(owner))
+        return self._may_have_more()(owner) and (not slow or self._slot_for(owner))
 
     def grant(self, owner: int, *, slow: bool) -> None:
         """Count a connection as this owner's."""
@@ -120,14 +122,11 @@ class Lanes:
     def _next(self) -> Waiter | None:
         if not self.strict and (waiter := self._fast_queue.next_of_one()) is not None:
             return waiter
-        few = self._few()
-        waiter = self._fast_queue.next(few)
-        if waiter is None and not self.strict:
+        waiter = self._fast_queue.next(self._has_few())
+        if waiter is None and (not self.strict or self._free() > self._reserve):
             waiter = self._fast_queue.next(_anybody)
         if waiter is None:
-            waiter = self._slow_queue.next(
-                (lambda owner: few(owner) and self._slot_for(owner)) if self.strict else _anybody
-            )
+            waiter = self._slow_queue.next(self._slot_for if self.strict else _anybody)
         return waiter
 
     # Looking after what runs
@@ -150,26 +149,27 @@ class Lanes:
             self.strict = False
 
     def _make_room(self, now: float) -> None:
-        """Stop what runs beyond the limits, for those who have few and wait; what came last goes first."""
-        waiting = self._fast_queue.counts(self._few())
+        """Stop reads beyond the limits, as many as others wait who have few; what came last goes first.
+
+        Writes are not stopped, but nobody gets more of them now.
+        """
+        waiting = self._fast_queue.counts(self._has_few())
         total = sum(waiting.values())
-        beyond = self._beyond(now) if total else []
-        if not beyond:
-            return
-        for wire in beyond:
-            if total > waiting.get(wire.owner, 0):  # others wait, too
+        going = sum(wire.stopped is not None for wire in self.busy)
+        for wire in self._beyond(now) if total else ():
+            others = total - waiting.get(wire.owner, 0)
+            if others:
                 self.strict, self._strict_until = True, now + _STRICT_SECONDS
+            if wire.read is not None and others > going:
                 wire.stop(MadeRoom)
+                going += 1
 
     def _beyond(self, now: float) -> "list[Wire]":
-        """The reads that are more than their owner may have, or more than there are slots for slow ones."""
+        """What is more than its owner may have, or more than there are slots for slow reads."""
         held, slow, found = self._held(), self._slow, []
         for wire in sorted(self.busy, key=lambda one: one.since, reverse=True):
-            if wire.stopped is not None:
-                going = True
-            elif wire.read is None or not (wire.slow or now - wire.since >= STOP_AFTER_SECONDS):
-                continue
-            else:
+            going = wire.stopped is not None
+            if not going and (wire.slow or now - wire.since >= STOP_AFTER_SECONDS):
                 going = (wire.owner != PROGRAM and held[wire.owner] > self._each) or (wire.slow and slow > self._slots)
                 if going:
                     found.append(wire)
@@ -178,6 +178,10 @@ class Lanes:
                 slow -= wire.slow
         return found
 
+    def _free(self) -> int:
+        """How many connections nobody has."""
+        return self._size - len(self.busy) - sum(self._granted.values())
+
     def _held(self) -> defaultdict[int, int]:
         """How many connections each owner has."""
         held = self._granted.copy()
@@ -185,10 +189,14 @@ class Lanes:
             held[wire.owner] += 1
         return held
 
-    def _few(self) -> Callable[[int], bool]:
-        """Tells of an owner whether it has fewer than it may have."""
+    def _has_few(self) -> Callable[[int], bool]:
+        """Tells of an owner whether it has fewer than anybody may have."""
         held = self._held()
         return lambda owner: owner == PROGRAM or held[owner] < self._each
+
+    def _may_have_more(self) -> Callable[[int], bool]:
+        """The same, while some connections are left for others."""
+        return _anybody if self._free() > self._reserve else self._has_few()
 
     def _slot_for(self, owner: int) -> bool:
         """A slow slot is free, and not the last one for somebody who has all others."""

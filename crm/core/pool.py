@@ -21,6 +21,8 @@ log = structlog.get_logger()
 
 # Without an answer for so long, a server that has a substitute is asked whether it lives.
 _DOUBT_SECONDS: Final = 0.5
+# A server that stays read-only must not cost everybody's connections at each write.
+_RENEW_SECONDS: Final = 1.0
 # The server's own words: what it refuses before it lets us in carries no SQLSTATE.
 _FULL: Final = ("too many clients", "too many connections", "remaining connection slots")
 _FULL_SECONDS: Final = 5.0
@@ -58,6 +60,7 @@ class Pool:
         self._idle: list[Wire] = []
         self.open = 0
         self._generation = 0
+        self._renewable_at = 0.0
         self._closed = False
         self._full_until = 0.0
         self._limits = limits or Limits()
@@ -246,7 +249,13 @@ class Pool:
         """Close a connection that is of no use any more, and others with it if they are like it."""
         if wire.mixed_up:
             self._prepare_no_more()
-        if wire.stale and wire.generation == self._generation:
+        if wire.demoted and not wire.broken and self._loop.time() < self._renewable_at:
+            wire.demoted = wire.closing = False  # the new connections led to the same server
+            self._idle.append(wire)
+            return
+        if wire.demoted:
+            self._renewable_at = self._loop.time() + _RENEW_SECONDS
+        if (wire.stale or wire.demoted) and wire.generation == self._generation:
             self._end_generation()
         self._forget(wire)
 

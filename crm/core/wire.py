@@ -108,6 +108,7 @@ class Wire:
         self.broken = False
         self.closing = False  # it still answers, but must not be used again
         self.stale = False  # nor must any other of its generation
+        self.demoted = False  # the server takes no writes, where it did: nor may any other, unless it stays so
         self.mixed_up = False  # a pooler gives us one server's session after another
         self.stopped: type[TookTooLong | MadeRoom] | None = None
         # Who has it, since when, and what may be stopped: the pool's own notes.
@@ -242,7 +243,7 @@ class Wire:
         if error.sqlstate == _CANCELLED and self.stopped is not None:
             return self.stopped(str(error))
         if error.sqlstate == _READ_ONLY:
-            self.stale = self.closing = True
+            self.demoted = self.closing = True
         log_refusal(error)
         if error.sqlstate in _CLOSING or error.sqlstate is None:  # without one it is libpq's own: the socket broke
             self.closing = True
@@ -330,7 +331,6 @@ class Wire:
     def lose(self) -> None:
         """The server says nothing: whoever waits for this connection is told that it broke."""
         self.broken = True
-        self.stale = True
         self._stop_reading()
         if self._waiter is not None:
             _finish(self._waiter)

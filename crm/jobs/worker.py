@@ -24,6 +24,7 @@ from crm.core import errors
 from crm.core.address import conninfo
 from crm.core.capacity import CHORES, QUEUE
 from crm.core.database import Database
+from crm.core.lanes import Limits
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
 from crm.jobs.roster import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
@@ -110,6 +111,8 @@ class Worker:
             self._shop.database.url,
             size=CHORES,
             prepared_max=settings.prepared_max,
+            prepared_bytes=settings.prepared_bytes,
+            limits=Limits(idle_seconds=settings.pool_idle_seconds),
             timeout=settings.connect_timeout_seconds,
         )
         return replace(self._shop, database=database)

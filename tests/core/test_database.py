@@ -1,5 +1,8 @@
+import asyncio
+
 import psycopg
 import pytest
+from proxy import Proxy
 from structlog.testing import capture_logs
 
 from crm.core import errors
@@ -65,6 +68,20 @@ class TestRefusals:
             await database.read(Statement("SELECT 1/0"), ())
         database.close()
         assert not [line for line in logs if line["event"] == "database.refused"]
+
+
+class TestAServerThatStaysReadOnly:
+    async def test_costs_nobody_the_connections_at_each_write(self, database_url):
+        async with Proxy(database_url) as proxy:
+            url = f"postgresql://postgres@{proxy.host}/crm?options=-c%20default_transaction_read_only%3Don"
+            database = Database(url, size=5)
+            await asyncio.gather(*(database.read(Statement("SELECT pg_sleep(0.1)"), ()) for _ in range(5)))
+            insert = Statement("INSERT INTO leads (first_name, last_name) VALUES ('a', 'b')")
+            for _ in range(50):
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    await database.write(insert)
+            assert proxy.connections < 20
+            database.close()
 
 
 class TestRetried:
