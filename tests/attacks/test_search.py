@@ -1,4 +1,4 @@
-"""The short form of `make attacks`: a quarter of a minute of searching finds no request that costs far more than it may."""
+"""The short form of `make attacks`: a quarter of a minute of searching finds no request that costs far too much."""
 
 import time
 
