@@ -66,12 +66,21 @@ class Database:
             self.replica = Replica(replica, self.primary, most_lag)
 
     async def read(
-        self, statement: Statement, params: Params, *, owner: int = PROGRAM, stale: bool = False
+        self,
+        statement: Statement,
+        params: Params,
+        *,
+        owner: int = PROGRAM,
+        stale: bool = False,
+        limited: bool = False,
     ) -> "pq.abc.PGresult":
-        """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT."""
+        """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT.
+
+        So does one of the program's that is `limited`: it is what viewers have chosen to be shown.
+        """
         if stale and self.replica is not None and self.replica.usable():
             try:
-                return await _read(self.replica.pool, statement, params, owner, attempts=1)
+                return await _read(self.replica.pool, statement, params, owner, limited=limited, attempts=1)
             except Busy:
                 raise
             except (errors.Unavailable, psycopg.Error) as error:
@@ -79,7 +88,7 @@ class Database:
                     self.replica.leave_alone("it cannot be reached")
                 elif getattr(error, "sqlstate", None) != _CONFLICT_WITH_REPLAY:
                     raise
-        return await _read(self.primary, statement, params, owner)
+        return await _read(self.primary, statement, params, owner, limited=limited)
 
     async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement that changes something by itself."""
@@ -104,10 +113,12 @@ class Database:
         self.primary.address.skip()
 
 
-async def _read(pool: Pool, statement: Statement, params: Params, owner: int, attempts: int = 2) -> "pq.abc.PGresult":
+async def _read(  # noqa: PLR0913
+    pool: Pool, statement: Statement, params: Params, owner: int, *, limited: bool, attempts: int = 2
+) -> "pq.abc.PGresult":
     """Run one read. A connection that turns out to be dead is replaced, once."""
     while True:
-        read = statement if owner else None
+        read = statement if owner or limited else None
         wire = pool.take(owner, read) or await pool.wait(owner, read)
         try:
             return await wire.execute(statement, params)

@@ -188,11 +188,16 @@ class Feed:
             log.error("feed.ahead", seen=position.xid, next=state.next)
         raise errors.CursorExpired(_LOST)
 
-    async def read(self, statement: Statement, params: Params, owner: int = PROGRAM) -> "pq.abc.PGresult":
-        """Read, within some time; what a viewer has chosen to be shown counts as that viewer's (`owner`)."""
+    async def read(
+        self, statement: Statement, params: Params, owner: int = PROGRAM, *, limited: bool = False
+    ) -> "pq.abc.PGresult":
+        """Read, within some time; what a viewer has chosen to be shown counts as that viewer's (`owner`).
+
+        What several viewers share is the program's, but has a viewer's time (`limited`).
+        """
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await self.database.read(statement, params, owner=owner)
+                return await self.database.read(statement, params, owner=owner, limited=limited)
         except TimeoutError:
             raise errors.Unavailable from None
 
@@ -207,16 +212,24 @@ class Feed:
             epoch, timeline, kept = ((result.get_value(0, column) or b"").decode() for column in range(3))
             log.warning("feed.forked", epoch=epoch, timeline=int(timeline), kept_xid=int(kept))
 
-    async def _state(self, epoch: str = "") -> _State:
-        """The stream as it is now; and how far another epoch agrees with it."""
+    async def renewed(self, statement: Statement, params: Params) -> "tuple[pq.abc.PGresult, str | None]":
+        """Read a row that begins with the epoch, once the server has one; without an epoch if there is no row."""
         for _ in range(_RENEWALS):
-            result = await self.read(_STATE, [epoch.encode() or None])
-            current = result.get_value(0, 0)
-            if current is not None:
-                numbers = [int(result.get_value(0, column) or b"0") for column in range(1, 6)]
-                return _State(current.decode(), *numbers)
+            result = await self.read(statement, params)
+            if not result.ntuples:
+                return result, None
+            epoch = result.get_value(0, 0)
+            if epoch is not None:
+                return result, epoch.decode()
             await self.renew()
         raise errors.Unavailable
+
+    async def _state(self, epoch: str = "") -> _State:
+        """The stream as it is now; and how far another epoch agrees with it."""
+        result, current = await self.renewed(_STATE, [epoch.encode() or None])
+        if current is None:
+            raise errors.Unavailable
+        return _State(current, *(int(result.get_value(0, column) or b"0") for column in range(1, 6)))
 
     def _notify(self) -> None:
         self._notifying = None

@@ -1,4 +1,4 @@
-"""So many at once, and who takes long keeps nobody from passing."""
+"""So many at once, and who takes long keeps nobody from passing who is quick."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,22 +9,33 @@ _LONG_SECONDS: Final = 0.5
 
 
 class Turns:
-    """A semaphore whose places come free again after half a second at the latest."""
+    """Places that come free again after half a second at the latest; who took longer before has others, to the end."""
 
     def __init__(self, most: int) -> None:
-        self._places = asyncio.Semaphore(most)
+        self._quick = asyncio.Semaphore(most)
+        self._long = asyncio.Semaphore(most)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def turn(self, who: "Taker") -> AsyncIterator[None]:
         """Wait for a place, and have it for a while."""
-        await self._places.acquire()
-        place = _Place(self._places)
-        timer = asyncio.get_running_loop().call_later(_LONG_SECONDS, place.leave)
+        clock = asyncio.get_running_loop().time
+        places = self._long if who.is_long else self._quick
+        await places.acquire()
+        began, place = clock(), _Place(places)
+        timer = None if who.is_long else asyncio.get_running_loop().call_later(_LONG_SECONDS, place.leave)
         try:
             yield
         finally:
-            timer.cancel()
+            who.is_long = clock() - began >= _LONG_SECONDS
+            if timer is not None:
+                timer.cancel()
             place.leave()
+
+
+class Taker:
+    """Somebody who takes turns, and whether the last one took long."""
+
+    is_long = False
 
 
 class _Place:

@@ -13,10 +13,11 @@ from crm.core import errors
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
-from crm.core.turns import Turns
+from crm.core.turns import Taker, Turns
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.selection import Selected
 from crm.graph.statements import Shaped
+from crm.graph.streaming import problem_of
 
 log = structlog.get_logger()
 
@@ -40,12 +41,12 @@ class Pulse:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    expired: None = None  # it has no place in the stream
+    ended: errors.CrmError | None = None
 
     def __post_init__(self) -> None:
         self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)])
 
-    async def follow(self, _: Position) -> AsyncIterator[Item]:
+    async def follow(self, _: Position, __: Viewer) -> AsyncIterator[Item]:
         """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""
         seen = None
         if self.task is None:
@@ -54,10 +55,16 @@ class Pulse:
         while True:
             news = self.news
             if self.latest is None or self.latest is seen:
+                if self.ended is not None:
+                    raise type(self.ended)(self.ended.message, **self.ended.details)
                 await news.wait()
                 continue
             seen = self.latest
             yield seen
+
+    def forget(self) -> None:
+        """It remembers nothing that was deleted: it shows how the row is."""
+        self.due.set()
 
     def hear(self, heads: Sequence[Head], _since: Position, _until: Position) -> None:
         """Something happened that may concern it."""
@@ -69,26 +76,33 @@ class Pulse:
         assert self.root.shape.declaration is not None
         seconds = self.root.shape.declaration.pulse_seconds
         clock = asyncio.get_running_loop().time
-        shown = -seconds
+        shown, taker = -seconds, Taker()
         while True:
             self.due.clear()
             try:
-                async with self.reads.turn():
+                async with self.reads.turn(taker):
                     bound = await self._shaped.bound(self.variables, self.viewer, self.side)
-                    result = await self.feed.read(*bound.step(), self.viewer.owner)
+                    result = await self.feed.read(*bound.step(), limited=True)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
+                self.ended = problem_of(error) if isinstance(error, psycopg.Error) else None
+                if self.ended is not None:
+                    self._tell()
+                    return
             else:
                 json = result.get_value(0, 0) or b"null"
                 if self.latest is None or json != self.latest.json or clock() - shown >= seconds:
                     shown = clock()
                     self.latest = Item(Position(0, 0), json)
-                    self.news.set()
-                    self.news = asyncio.Event()
+                    self._tell()
             await asyncio.sleep(_BREATH_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, shown + seconds - clock())):
                     await self.due.wait()
+
+    def _tell(self) -> None:
+        self.news.set()
+        self.news = asyncio.Event()
 
     def end(self) -> None:
         """Nobody follows any more."""

@@ -1,9 +1,12 @@
 """A subscription's field, compiled: reads projected events after a position, and the row that it begins with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import psycopg
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -21,7 +24,11 @@ from crm.core import errors
 from crm.core.events import Event, StreamEpoch, Xid8
 from crm.core.feed import Feed, Forked, Position
 from crm.core.identity import Viewer
+from crm.core.lanes import PROGRAM
 from crm.core.side_thread import SideThread
+from crm.core.states import translated
+from crm.core.turns import Taker, Turns
+from crm.core.wire import TookTooLong
 from crm.graph.interest import Item
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
     from psycopg import pq
 
 BATCH: Final = 200
+# Where that many events are more than one read may bring, or takes longer than it may, so many times fewer are read.
+_SHRINK: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class Batch:
     items: Sequence[Item]
     seen: Position
     stalled: bool
+    is_full: bool = False  # more may follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +89,34 @@ class Stream:
     def __init__(self, root: Selected, side: SideThread) -> None:
         self.root = root
         self._side = side
-        self._shaped = Shaped([root], self._build, extra=("xid", "id"))
+        self._shaped: dict[int, Shaped] = {}
 
-    async def read(self, feed: Feed, position: Position, variables: Mapping[str, Any], viewer: Viewer) -> Batch:
-        """The next events, and how far the stream has been read with them; or Forked."""
-        bound = await self._shaped.bound(variables, viewer, self._side)
+    async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> Batch:
+        """The next events, so many at most, and how far the stream has been read with them; or Forked."""
+        bound = await self._of(size).bound(ask.variables, ask.viewer, self._side)
         statement, params = bound.step([position.xid, position.id])
-        result = await feed.read(statement, params, viewer.owner)
+        result = await ask.feed.read(statement, params, ask.owner, limited=True)
         mark = Mark.of(result, 3, position)
         items = []
         for row in range(result.ntuples):
             shown = result.get_value(row, 2)
             if shown is not None:
                 items.append(Item(mark.place(result, row), shown))
-        if len(items) == BATCH:
-            return Batch(items, items[-1].position, stalled=False)
+        if len(items) == size:
+            return Batch(items, items[-1].position, stalled=False, is_full=True)
         return Batch(items, max(position, mark.end), mark.stalled)
 
-    def _build(self, compiler: Compiler) -> Select[Any]:
+    def _of(self, size: int) -> Shaped:
+        if size not in self._shaped:
+            self._shaped[size] = Shaped([self.root], partial(self._build, size), extra=("xid", "id"))
+        return self._shaped[size]
+
+    def _build(self, size: int, compiler: Compiler) -> Select[Any]:
         """Always at least one row, so that the watermark comes along when nothing happened."""
         safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
         after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
         events = compiler.statement(self.root, *after, safe)
-        rows = events.limit(literal_column(str(BATCH))).subquery("q0")
+        rows = events.limit(literal_column(str(size))).subquery("q0")
         other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
         place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
         xid, key = place[0].label("xid"), place[1].label("id")
@@ -124,6 +139,59 @@ class Stream:
     def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
         assert self.root.kind is not None
         return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a stream, and on whose account it is read."""
+
+    feed: Feed
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    owner: int = PROGRAM
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads a stream in batches: fewer events at once as long as so many are more than one read may bring."""
+
+    stream: Stream
+    ask: Ask
+    turns: Turns | None = None
+    size: int = BATCH
+    taker: Taker = field(default_factory=Taker)
+
+    async def read(self, position: Position) -> Batch:
+        """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place.
+
+        Where one event alone is too much, that error is raised: it would be too much the next time as well.
+        """
+        while True:
+            try:
+                async with self.turns.turn(self.taker) if self.turns is not None else nullcontext():
+                    batch = await self.stream.read(self.ask, position, self.size)
+            except Forked:
+                position = await self.ask.feed.carried(position)
+            except psycopg.Error as error:
+                problem = problem_of(error)
+                if problem is None:
+                    raise
+                if self.size == 1:
+                    raise problem from error
+                self.size = max(1, self.size // _SHRINK)
+            else:
+                if not batch.is_full:
+                    self.size = BATCH
+                return batch
+
+
+def problem_of(error: psycopg.Error) -> errors.CrmError | None:
+    """What is wrong with a read that would fail again; None if it may work in a moment."""
+    if isinstance(error, TookTooLong):
+        message = "To read one change of this subscription takes longer than a read may. Select less of it."
+        return errors.Timeout(message)
+    found = translated(error)
+    return None if isinstance(found, errors.Unavailable | errors.Conflict) else found
 
 
 class First:

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from crm.core.wire import Statement, encode
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.latest import Pulse
 from crm.graph.selection import Selected
-from crm.graph.streaming import BATCH, Batch, First, Mark, Stream
+from crm.graph.streaming import Ask, Batch, First, Mark, Reader, Stream
 
 log = structlog.get_logger()
 
@@ -69,21 +69,22 @@ class Channel:
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
-    deleted: Position = field(default_factory=lambda: Position(0, 0))  # the last deletion that was heard of
+    left: Position | None = None  # how far it had read when the stream forked
     items: deque[Item] = field(default_factory=deque)
     held: int = 0
+    outdated: int = 0  # how often what was read until then may not be remembered
     news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    expired: errors.CursorExpired | None = None
+    ended: errors.CrmError | None = None
 
-    async def follow(self, position: Position) -> AsyncIterator[Item]:
+    async def follow(self, position: Position, viewer: Viewer) -> AsyncIterator[Item]:
         """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is."""
+        behind = Reader(self.stream, Ask(self.feed, self.variables, viewer, viewer.owner))
         while True:
-            if self.expired is not None:
-                raise errors.CursorExpired(self.expired.message)
+            position = self._carried(position)
             if position < self.start or self.task is None or position.epoch != self.seen.epoch:
-                batch = await self._read(position)
+                batch = await behind.read(position)
                 found, position = batch.items, batch.seen
                 if self.task is None:
                     self.start = self.seen = position
@@ -96,46 +97,48 @@ class Channel:
                 found = self._after(position)
                 position = max(position, self.seen)
                 if not found:
+                    if self.ended is not None:
+                        raise type(self.ended)(self.ended.message, **self.ended.details)
                     await news.wait()
                     continue
             for item in found:
                 yield item
 
-    async def _read(self, position: Position) -> Batch:
-        """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place."""
-        while True:
-            try:
-                return await self.stream.read(self.feed, position, self.variables, self.viewer)
-            except Forked:
-                position = await self.feed.carried(position)
+    def _carried(self, position: Position) -> Position:
+        """The same place in the stream as it is now, where the channel found out for all places before its own."""
+        if self.left is not None and position.epoch == self.left.epoch and position <= self.left:
+            return replace(position, epoch=self.seen.epoch)
+        return position
 
-    def _after(self, position: Position) -> list[Item]:
+    def _after(self, position: Position) -> Sequence[Item]:
         newer = list(takewhile(lambda item: item.position > position, reversed(self.items)))
         return newer[::-1]
 
     async def _pump(self) -> None:
+        """Read for all followers: on nobody's account, but within the time that a viewer's read has."""
+        reader = Reader(self.stream, Ask(self.feed, self.variables, self.viewer), self.reads)
         while True:
             self.due.clear()
+            outdated = self.outdated
             try:
-                async with self.reads.turn():
-                    batch = await self._read(self.seen)
-            except errors.CursorExpired as error:
-                self._expire(error)
-                return
-            except (psycopg.Error, errors.CrmError) as error:
+                batch = await reader.read(self.seen)
+            except (psycopg.Error, errors.Unavailable) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
                 await self.feed.wait(self.feed.woken)
                 continue
+            except errors.CrmError as error:
+                self._end_with(error)
+                return
             self._take(batch)
-            if len(batch.items) < BATCH:
+            if outdated != self.outdated:  # for those who wait for it, and for nobody who comes later
+                self._drop_soon()
+            if not batch.is_full:
                 await self.due.wait()
 
     def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
         """These are all events between two places: read them if one is asked for, or else pass them over."""
-        deletions = [head.position for head in heads if head.type.endswith(_DELETED)]
-        if deletions:
-            self.deleted = deletions[-1]
-            self._forget()
+        if any(head.type.endswith(_DELETED) for head in heads):
+            self.forget()
         if since.epoch != self.seen.epoch:
             self.due.set()
             return
@@ -146,30 +149,46 @@ class Channel:
         elif not self.due.is_set():
             self.seen = until
 
-    def _forget(self) -> None:
-        """Forget the oldest: what is too much, and what may show a record that was deleted since.
+    def forget(self) -> None:
+        """Forget what was read up to now, and is being read: it may show a record that was deleted since.
 
-        Followers behind them, and those who come back, read anew: what still shows.
+        What is read from now on shows it as deleted. Followers behind it, and those who come back, read anew.
         """
-        while self.items and (
-            self.items[0].position < self.deleted or len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES
-        ):
-            oldest = self.items.popleft()
-            self.start = oldest.position
-            self.held -= len(oldest.json)
+        self.outdated += 1
+        self._drop_soon()
+
+    def _drop_soon(self) -> None:
+        """Those who are being woken take theirs first, or each of them would have to read."""
+        asyncio.get_running_loop().call_soon(self._drop, self.seen)
+
+    def _drop(self, until: Position) -> None:
+        while self.items and self.items[0].position <= until:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        oldest = self.items.popleft()
+        self.start = oldest.position
+        self.held -= len(oldest.json)
 
     def _take(self, batch: Batch) -> None:
+        if batch.seen.epoch != self.seen.epoch:  # the stream forked, and nothing was lost of what had been read
+            self._drop(self.seen)
+            self.left, self.start = self.seen, replace(self.seen, epoch=batch.seen.epoch)
         self.seen = batch.seen
         if not batch.items:
             return
         self.items.extend(batch.items)
         self.held += sum(len(item.json) for item in batch.items)
-        self._forget()
+        while self.items and (len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES):
+            self._forget_oldest()
         self._tell()
 
-    def _expire(self, error: errors.CursorExpired) -> None:
-        """Some of what was shown is gone: everybody who follows has to begin anew."""
-        self.expired = error
+    def _end_with(self, error: errors.CrmError) -> None:
+        """Nobody can follow any further; who is behind gets there first, unless some of it is gone."""
+        log.warning("subscription.ended", error=str(error.__cause__ or error)[:200])
+        self.ended = error
+        if isinstance(error, errors.CursorExpired):
+            self.items.clear()
         self._tell()
 
     def _tell(self) -> None:
@@ -209,7 +228,7 @@ class Subscriptions:
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
-        if channel is None or channel.expired is not None:
+        if channel is None or channel.ended is not None:
             channel = self._channels[key] = self._channel(root, variables, viewer)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -219,7 +238,7 @@ class Subscriptions:
             first = await self._first(root, variables, viewer)  # after `position`, so that nothing is missed between
             if first is not None:
                 yield prefix + first + b"}}"
-            async for item in channel.follow(position):
+            async for item in channel.follow(position, viewer):
                 yield prefix + item.json + b"}}"
         finally:
             channel.followers -= 1
@@ -261,6 +280,8 @@ class Subscriptions:
                 log.info("subscription.waiting", error=str(error)[:200])
             else:
                 for channel in list(self._channels.values()):
+                    if seen is None:  # deletions before `since` were not heard of
+                        channel.forget()
                     channel.hear(heads, since, until)
                 seen = until
                 if len(heads) == _LOOKED_AT:

@@ -205,16 +205,12 @@ class Following:
         await self._shop.database.write(_ADVANCE, [*at, *where])
 
     async def _state(self) -> _State:
-        result = await self._shop.feed.read(_STATE, [self._name, encode(self._follower.batch)])
-        if not result.ntuples:
+        result, epoch = await self._shop.feed.renewed(_STATE, [self._name, encode(self._follower.batch)])
+        if epoch is None:
             self._joined = False
             raise errors.Unavailable
-        epoch = result.get_value(0, 0)
-        if epoch is None:
-            await self._shop.feed.renew()
-            return await self._state()
         xid, key, batch, rest, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
-        return _State(Position(int(xid), int(key), epoch.decode()), int(batch), float(rest), *map(int, marks))
+        return _State(Position(int(xid), int(key), epoch), int(batch), float(rest), *map(int, marks))
 
     async def _events(self, after: Position, state: _State) -> list[Followed]:
         types = encode(list(self._follower.types))

@@ -12,6 +12,7 @@ from crm.core import errors, migrations
 from crm.core.database import Database
 from crm.core.embedded import create_database
 from crm.core.feed import Feed
+from crm.core.wire import Statement
 
 _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.noted', 'lead', '0', 0) RETURNING id"
 
@@ -136,6 +137,11 @@ class TestFork:
         assert await _is_good(feed, cursor)
         connection.execute("UPDATE event_epoch SET epoch = gen_random_uuid()")
         assert not await _is_good(feed, cursor)
+
+    async def test_that_nothing_can_renew_is_no_endless_search(self, feed):
+        """As where `event_epoch` is empty."""
+        with pytest.raises(errors.Unavailable):
+            await feed.renewed(Statement("SELECT NULL::text"), ())
 
     async def test_of_an_empty_stream(self, feed):
         start = await feed.now()

@@ -19,6 +19,11 @@ from crm.core.embedded import create_database
 from crm.demo.load import load
 
 SCRIPTS = Path(migrations.__file__).resolve().parents[2] / "alembic"
+_SECRETS = """
+INSERT INTO events (type, entity, entity_id, lead_id, fields)
+SELECT %s, 'interaction', n::text, n / 10, '[{"name": "notes", "before": null, "after": "Secret"}]'
+FROM generate_series(1, %s) AS n
+"""
 REVISIONS = sorted(SCRIPTS.glob("versions/*.py"))
 
 
@@ -104,6 +109,21 @@ class TestMigrations:
         upgrade, downgrade = revision.read_text().split("def downgrade")
         assert "SET LOCAL lock_timeout = '1s'" in upgrade.split("def upgrade")[1]
         assert "SET LOCAL lock_timeout = '1s'" in downgrade
+
+    def test_blank_what_was_deleted_before_in_short_transactions(self, empty_database):
+        """Whoever follows the events waits while one that writes them is open."""
+        migrations.upgrade(empty_database)
+        migrations.downgrade(empty_database, "0012_blank_deleted_texts")
+        with psycopg.connect(empty_database) as connection:
+            for kind in ("created", "deleted"):
+                connection.execute(_SECRETS, [f"interaction.{kind}", 2500])
+            connection.execute(_SECRETS, ["interaction.updated", 2501])
+        migrations.upgrade(empty_database)
+        with psycopg.connect(empty_database) as connection:
+            left = connection.execute("SELECT entity_id FROM events WHERE fields::text ~ 'Secret'").fetchall()
+            written = connection.execute("SELECT max(n) FROM (SELECT count(*) n FROM events GROUP BY xmin) AS _")
+            assert written.fetchone()[0] < 4000
+        assert left == [("2501",)]
 
     def test_leave_no_table_without_statistics(self, empty_database):
         head = _in_order()[-1]

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from crm.core.turns import Turns
+from crm.core.turns import Taker, Turns
 
 
-async def enter(turns, entered, seconds=60.0):
-    async with turns.turn():
+async def enter(turns, entered, seconds=60.0, taker=None):
+    async with turns.turn(taker or Taker()):
         entered.append(seconds)
         await asyncio.sleep(seconds)
 
@@ -36,3 +36,16 @@ class TestTurns:
         await asyncio.sleep(0.1)
         assert len(entered) == 2
         await asyncio.gather(*tasks)
+
+    async def test_keep_those_who_took_long_among_themselves(self):
+        turns, entered, slow = Turns(1), [], [Taker() for _ in range(3)]
+        await asyncio.gather(*(enter(turns, entered, 0.6, taker) for taker in slow))
+        assert [taker.is_long for taker in slow] == [True] * 3
+        entered.clear()
+        tasks = [asyncio.create_task(enter(turns, entered, taker=taker)) for taker in slow]
+        await asyncio.sleep(1.2)  # longer than others keep a place
+        assert len(entered) == 1
+        await asyncio.wait_for(enter(turns, entered, 0), 5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
