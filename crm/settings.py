@@ -140,7 +140,11 @@ class Settings(BaseSettings):
     plan_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0, description="Memory for compiled operations.")
     request_timeout_seconds: float = Field(default=30, gt=0, le=3600, description="A request's deadline.")
     connect_timeout_seconds: float = Field(default=5, gt=0, le=60, description="How long to wait for a connection.")
-    max_answer_bytes: int = Field(default=16 * 1024 * 1024, ge=1024, description="The largest answer.")
+    max_answer_bytes: int = Field(
+        default=8 * 1024 * 1024,
+        ge=1024,
+        description="The largest answer. While it is made, PostgreSQL holds it up to eight times, and a process four.",
+    )
     large_answer_bytes: int = Field(
         default=1024 * 1024,
         ge=1024,

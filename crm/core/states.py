@@ -17,12 +17,20 @@ Translation = Callable[[psycopg.Error], errors.CrmError]
 
 UNIQUE_VIOLATION: Final = "23505"
 READ_ONLY: Final = "25006"
+# A statement gathered more than the whole operation may return.
+BEYOND_BUDGET: Final = frozenset({"CRM03", "CRM04"})
+# A list is longer than its share: the statement is to be run as one that counts.
+BEYOND_ALLOTMENT: Final = "CRM05"
 # PostgreSQL itself asks to run the transaction again; and a primary that became a standby has changed nothing.
 RUN_AGAIN: Final = frozenset({"40001", "40P01", READ_ONLY})
 
 
 def _column(error: psycopg.Error) -> dict[str, object]:
     return {"field": error.diag.column_name} if error.diag.column_name else {}
+
+
+def _most(error: psycopg.Error) -> dict[str, object]:
+    return {"limit": int(error.diag.message_detail)} if error.diag.message_detail else {}
 
 
 def _bad_value(error: psycopg.Error) -> errors.CrmError:
@@ -53,6 +61,8 @@ def _timeout(_: psycopg.Error) -> errors.CrmError:
 STATES: Final[dict[str, Translation]] = {
     # Ours, raised by the statements themselves.
     "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
+    "CRM03": lambda error: errors.TooComplex(error.diag.message_primary, what="rows", **_most(error)),
+    "CRM04": lambda error: errors.TooLarge(error.diag.message_primary, what="bytes", **_most(error)),
     "CRM02": lambda error: errors.CursorExpired(None, **_column(error)),
     "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
     READ_ONLY: _unavailable,  # a standby, where a primary was

@@ -16,9 +16,11 @@ from crm.core.database import Database
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
+from crm.core.states import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
 from crm.core.unit import Unit
-from crm.core.wire import Params, Statement, TookTooLong
+from crm.core.wire import TookTooLong
 from crm.graph import answer
+from crm.graph.allotment import Budget
 from crm.graph.answer import Answer
 from crm.graph.arguments import plain
 from crm.graph.caches import SecondUseCache, Share
@@ -27,6 +29,7 @@ from crm.graph.introspection import Introspection
 from crm.graph.plan import Plan
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
+from crm.graph.statements import Bound, Shaped
 from crm.graph.subscription import Subscriptions
 from crm.graph.write import Shown
 from crm.settings import Settings
@@ -145,7 +148,8 @@ class Engine:
         self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
         self.side = SideThread()
         self._introspection = Introspection(self.schema, self.side)
-        self.subscriptions = Subscriptions(self.feed, self.side)
+        self.budget = Budget(settings.max_cost, settings.max_answer_bytes)
+        self.subscriptions = Subscriptions(self.feed, self.side, self.budget)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
 
@@ -228,7 +232,7 @@ class Engine:
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
             weigh = Share(partial(self.documents.grow, operation.document.text))
-            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh)
+            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh, self.budget)
             if len(operation.plans) > _MAX_PLANS:
                 _, oldest = operation.plans.popitem(last=False)
                 oldest.weigh.drop()
@@ -247,13 +251,8 @@ class Engine:
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
-        statement, params = (await shaped.bound(variables, viewer, self.side)).step()
         try:
-            if plan.large:
-                async with self._large:
-                    cells = await self._read(plan, statement, params, viewer, stale=stale)
-            else:
-                cells = await self._read(plan, statement, params, viewer, stale=stale)
+            cells = await self._cells(plan, shaped, variables, viewer, stale=stale)
         except TookTooLong as error:
             message = (
                 f"A read takes {self.settings.read_timeout_seconds:g} s at most, and this one was cancelled. "
@@ -261,25 +260,43 @@ class Engine:
             )
             raise errors.Timeout(message) from error
         except psycopg.Error as error:
+            if error.sqlstate in BEYOND_BUDGET:
+                raise translated(error) from error
             return await self._one_by_one(operation, plan, variables, viewer, error)
         if len(plan.reads) == len(plan.roots):
             return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
         found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
         return await self._mixed(operation, plan, found, [], variables, viewer)
 
-    async def _read(
-        self, plan: Plan, statement: Statement, params: Params, viewer: Viewer, *, stale: bool
+    async def _cells(
+        self, plan: Plan, shaped: Shaped, variables: Mapping[str, Any], viewer: Viewer, *, stale: bool = False
     ) -> list[bytes]:
-        result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+        """The JSON of each root that a statement reads."""
+        bound = await shaped.bound(variables, viewer, self.side)
+        try:
+            return await self._read(plan, bound, viewer, stale=stale)
+        except psycopg.Error as error:
+            if error.sqlstate != BEYOND_ALLOTMENT:
+                raise
+        shaped.count(bound)
+        return await self._read(plan, await shaped.bound(variables, viewer, self.side), viewer, stale=stale)
+
+    async def _read(self, plan: Plan, bound: Bound, viewer: Viewer, *, stale: bool) -> list[bytes]:
+        statement, params = bound.step()
+        if plan.large:
+            async with self._large:
+                result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+        else:
+            result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
         cells = [result.get_value(0, index) or b"null" for index in range(result.nfields)]
         size = sum(map(len, cells))
         plan.large = size > self.settings.large_answer_bytes
-        if size > self.settings.max_answer_bytes:
+        if size > self.budget.bytes:
             message = (
-                f"The answer is {size:,} bytes; at most {self.settings.max_answer_bytes:,} are allowed. "
+                f"The answer is {size:,} bytes; at most {self.budget.bytes:,} are allowed. "
                 "Ask for fewer rows or fields."
             )
-            raise errors.TooLarge(message)
+            raise errors.TooLarge(message, what="bytes", limit=self.budget.bytes)
         return cells
 
     async def _one_by_one(
@@ -297,8 +314,7 @@ class Engine:
             failure: Exception = error
             if len(plan.reads) > 1:
                 try:
-                    statement, params = (await plan.single(root).bound(variables, viewer, self.side)).step()
-                    found[root.key] = (await self._read(plan, statement, params, viewer, stale=False))[0]
+                    found[root.key] = (await self._cells(plan, plan.single(root), variables, viewer))[0]
                     continue
                 except (psycopg.Error, errors.CrmError) as one:
                     failure = one
@@ -419,7 +435,7 @@ class Engine:
     @staticmethod
     def _shown(root: Selected, plan: Plan) -> Shown:
         if root.shown is None:
-            root.shown = Shown(root, plan.weigh)
+            root.shown = Shown(root, plan.weigh, plan.budget)
         shown: Shown = root.shown
         return shown
 

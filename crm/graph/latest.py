@@ -14,6 +14,7 @@ from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
 from crm.core.turns import Taker, Turns
+from crm.graph.allotment import Allotments, Budget
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.selection import Selected
 from crm.graph.statements import Shaped
@@ -32,6 +33,7 @@ class Pulse:
     root: Selected
     feed: Feed
     side: SideThread
+    budget: Budget
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
@@ -44,7 +46,8 @@ class Pulse:
     ended: errors.CrmError | None = None
 
     def __post_init__(self) -> None:
-        self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)])
+        allotments = Allotments([self.root], self.budget, guess=False)
+        self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)], allotments=allotments)
 
     async def follow(self, _: Position, __: Viewer) -> AsyncIterator[Item]:
         """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""

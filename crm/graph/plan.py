@@ -10,6 +10,7 @@ from typing import Any
 
 from crm.core import errors
 from crm.core.identity import Role
+from crm.graph.allotment import Allotments, Budget
 from crm.graph.caches import Share
 from crm.graph.prices import Price
 from crm.graph.selection import Selected
@@ -37,12 +38,19 @@ class Plan:
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
     large: bool = False  # the last answer was: the next one queues for a slot
     weigh: Share | None = None  # hears by how many bytes its statements grow
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         self.price = Price(self.roots)
 
     @classmethod
-    def of(cls, roots: Sequence[Selected], role: Role, weigh: Share | None = None) -> "Plan":
+    def of(
+        cls,
+        roots: Sequence[Selected],
+        role: Role,
+        weigh: Share | None = None,
+        budget: Budget | None = None,
+    ) -> "Plan":
         """Plan a query's roots for a role."""
         rejected = {root.key: error for root in roots if (error := forbidden(root, role)) is not None}
         reads = [
@@ -50,16 +58,25 @@ class Plan:
             for root in roots
             if root.shape is not None and root.shape.kind != "python" and root.key not in rejected
         ]
-        shaped = Shaped(reads, lambda compiler: [compiler.root(root) for root in reads], weigh=weigh) if reads else None
-        return cls(roots, reads, shaped, {}, rejected, weigh=weigh)
+        plan = cls(roots, reads, None, {}, rejected, weigh=weigh, budget=budget)
+        plan.shaped = plan.reading(reads, budget) if reads else None
+        return plan
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """About how many records the operation touches."""
         return self.price.of(variables)
 
     def single(self, root: Selected) -> Shaped:
-        """One root alone."""
+        """One root alone, with its part of the budget."""
         found = self.singles.get(root.key)
         if found is None:
-            found = self.singles[root.key] = Shaped([root], lambda compiler: [compiler.root(root)], weigh=self.weigh)
+            budget = self.budget.divided(len(self.reads)) if self.budget is not None else None
+            found = self.singles[root.key] = self.reading([root], budget)
         return found
+
+    def reading(self, roots: Sequence[Selected], budget: Budget | None) -> Shaped:
+        """The statement that reads some roots."""
+        allotments = Allotments(roots, budget) if budget is not None else None
+        return Shaped(
+            roots, lambda compiler: [compiler.root(root) for root in roots], weigh=self.weigh, allotments=allotments
+        )

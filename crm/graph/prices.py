@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 
 from crm.core import errors
-from crm.graph.arguments import Argument, python_name
+from crm.graph.arguments import MAX_OFFSET, Argument, python_name
 from crm.graph.declare import DEFAULT_PAGE
 from crm.graph.filters import Condition, Where
 from crm.graph.selection import Selected
@@ -141,7 +141,7 @@ class _Parts:
         self.add(times * TOTAL_COUNT * (passes - 1), "totalCount of", path)
         offset = given.get("offset")
         if isinstance(offset, int) and offset > 0:
-            self.add(times * (offset // _OFFSET), "offset of", path)
+            self.add(times * (min(offset, MAX_OFFSET) // _OFFSET), "offset of", path)
         for argument in field.arguments:
             kind = _input_of(argument.kind)
             if kind is not None and issubclass(_origin(kind), Where):

@@ -54,6 +54,7 @@ class FieldShape:
     checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
     member: TypeEngine[Any] | None = None  # of a document: what its JSON becomes
     most_bytes: int = 0  # of a plain value: how long it may be
+    is_text: bool = False  # a column of text
     is_total: bool = False  # a connection's count of all rows
 
     @property
@@ -150,6 +151,7 @@ def _field_shape(name: str, one: GraphQLField, large: Mapping[str, int]) -> Fiel
         resolver=declaration.function if declaration and declaration.kind == "python" else None,
         checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
         member=_member(named, many=isinstance(bare, GraphQLList)),
+        is_text=named.name == "String" and declaration is None and not isinstance(bare, GraphQLList),
         most_bytes=large.get(definition.python_name, _most_bytes(named, many=isinstance(bare, GraphQLList))),
     )
 

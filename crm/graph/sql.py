@@ -26,13 +26,17 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
+from crm.graph.allotment import Share
 from crm.graph.declare import MAX_ROWS
 from crm.graph.ordering import Key, beyond, cursor, keys_of, not_a_cursor
 from crm.graph.selection import Selected
 from crm.graph.shape import FieldShape
 
 _LONGEST_KEY: Final = 63
-_EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
+EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
+# One more than a list may have, so that it shows.
+MOST_ROWS: Final = MAX_ROWS + 1
+_ANY: Final = Share()
 _NULL: Final[ColumnElement[Any]] = literal_column("'null'")
 
 
@@ -60,9 +64,23 @@ class Given:
 class Compiler:
     """Compiles root fields; one instance a statement."""
 
-    def __init__(self, given: Mapping[Selected, Given]) -> None:
+    def __init__(self, given: Mapping[Selected, Given], shares: Mapping[Selected, Share] | None = None) -> None:
         self._given = given
+        self._shares = shares or {}
         self._count = 0
+
+    def whole(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """The statement of some roots."""
+        return select(*(column.label(f"k{number}") for number, column in enumerate(columns)))
+
+    def source(self, rows: FromClause) -> FromClause:
+        """Where to select from what `record` made of these rows."""
+        return rows
+
+    def listed(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
+        """All rows as one JSON array."""
+        shown = self.record(children, type_name, rows)
+        return select(func.json_agg(shown)).select_from(rows).scalar_subquery()
 
     def root(self, field: Selected) -> ColumnElement[Any]:
         """A root field as one JSON value."""
@@ -103,14 +121,17 @@ class Compiler:
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
         shape, given = field.shape, self._given[field]
         assert shape is not None
-        statement = self.statement(field) if row is None else self.statement(field, row)
-        if outer is not None:
-            statement = statement.correlate(outer)
+        statement = self._found(field, row, outer)
         if shape.kind in ("one", "pulse"):
             return self._one(field, statement)
         if shape.kind == "many":
             return self._many(field, statement, given)
-        return self._connection(field, statement, given)
+        return self._connection(field, statement, given).scalar_subquery()
+
+    def _found(self, field: Selected, row: Any, outer: FromClause | None) -> Any:
+        """The rows that a field leads to."""
+        statement = self.statement(field) if row is None else self.statement(field, row)
+        return statement if outer is None else statement.correlate(outer)
 
     def _one(self, field: Selected, statement: Select[Any]) -> ColumnElement[Any]:
         rows = statement.subquery(self._name("q"))
@@ -118,25 +139,32 @@ class Compiler:
         return self._records(fields, rows, many=False).scalar_subquery()
 
     def _many(self, field: Selected, statement: Any, given: Given) -> ColumnElement[Any]:
-        assert field.shape is not None
-        if given.offset is not None:
-            statement = statement.offset(given.offset)
-        unlimited = given.limit is None and "limit" in field.shape.arguments
-        most = literal_column(str(MAX_ROWS + 1)) if unlimited else given.limit
-        statement = statement if most is None else statement.limit(most)
-        rows = statement.subquery(self._name("q"))
+        share = self._shares.get(field, _ANY)
+        most: Any = MOST_ROWS if share.rows is None else share.rows + 1
+        if given.limit is not None:
+            most = given.limit if share.rows is None else func.least(given.limit, literal_column(str(most)))
+        rows = self._limited(statement, given, most)
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         found = self._records(fields, rows, many=True)
-        value: ColumnElement[Any] = func.coalesce(found.selected_columns[0], _EMPTY)
-        if unlimited:
-            value = case(
-                (
-                    func.count() > MAX_ROWS,
-                    func.crm_too_large(literal_column(f"'{_too_many(field)}'")),
-                ),
-                else_=value,
-            )
+        listed = found.selected_columns[0]
+        problems: list[tuple[Any, Any]] = []
+        if share.rows is not None:
+            problems.append((func.count() > literal_column(str(share.rows)), func.crm_beyond_allotment()))
+        elif given.limit is None:
+            problems.append((func.count() > literal_column(str(MAX_ROWS)), too_many(field)))
+        if share.bytes is not None:
+            size = func.pg_column_size(listed)
+            problems.append((size > literal_column(str(share.bytes)), func.crm_beyond_allotment()))
+        value: ColumnElement[Any] = func.coalesce(listed, EMPTY)
+        value = case(*problems, else_=value) if problems else value
         return found.with_only_columns(value).scalar_subquery()
+
+    def _limited(self, statement: Any, given: Given, most: Any) -> FromClause:
+        if given.offset is not None:
+            statement = statement.offset(given.offset)
+        most = literal_column(str(most)) if isinstance(most, int) else most
+        rows: FromClause = statement.limit(most).subquery(self._name("q"))
+        return rows
 
     # Documents
 
@@ -151,7 +179,7 @@ class Compiler:
             numbered = each.render_derived()
             items = select(numbered.c.item).order_by(numbered.c.place).correlate(rows).subquery(self._name("q"))
             found = self._records(self._members(field, items.c.item, items), items, many=True)
-            shown: Any = func.coalesce(found.scalar_subquery(), _EMPTY)
+            shown: Any = func.coalesce(found.scalar_subquery(), EMPTY)
         else:
             shown = self._object(self._members(field, value, rows), rows)
         return case((func.jsonb_typeof(value) == kind, shown))
@@ -182,7 +210,7 @@ class Compiler:
         field: Selected,
         statement: Select[Any],
         given: Given,
-    ) -> ColumnElement[Any]:
+    ) -> Select[Any]:
         paging = given.paging
         assert paging is not None
         keys = keys_of(statement)
@@ -200,10 +228,13 @@ class Compiler:
         rows = page.subquery(self._name("q"))
         shown = self._page(field, rows)
         total = select(func.count()).select_from(statement.order_by(None).subquery(self._name("q")))
-        return self._page_object(field, shown, paging, total).scalar_subquery()
+        return self._page_object(field, shown, paging, total)
 
     def _page(self, field: Selected, rows: FromClause) -> FromClause:
         """The rows of a page, numbered, each node selected once for edges and once for nodes as they ask."""
+        return select(*self._page_columns(field, rows)).select_from(rows).subquery(self._name("p"))
+
+    def _page_columns(self, field: Selected, rows: FromClause) -> list[ColumnElement[Any]]:
         columns: list[ColumnElement[Any]] = [
             func.row_number().over().label("__n"),
             rows.c["__cursor"],
@@ -215,7 +246,7 @@ class Compiler:
                 columns.append(self._edge_object(part, rows).label(f"__{len(columns)}"))
             elif part.kind.part is None:
                 columns.append(self.record(part.children, part.kind.name, rows).label(f"__{len(columns)}"))
-        return select(*columns).select_from(rows).subquery(self._name("p"))
+        return columns
 
     def _edge_object(self, part: Selected, rows: FromClause) -> ColumnElement[Any]:
         values = []
@@ -235,13 +266,8 @@ class Compiler:
         more: ColumnElement[Any] = func.count() > paging.size
         ahead = paging.before is not None or (not paging.backwards and more)
         behind = paging.after is not None or (paging.backwards and more)
-        first, last = (
-            func.array_agg(aggregate_order_by(shown.c["__cursor"], direction)).filter(within)[1]
-            for direction in (
-                order,
-                number.asc() if paging.backwards else number.desc(),
-            )
-        )
+        reverse = number.asc() if paging.backwards else number.desc()
+        first, last = self._ends(shown.c["__cursor"], order, reverse, within)
         info = {
             "has_next_page": _flag(ahead),
             "has_previous_page": _flag(behind),
@@ -267,24 +293,33 @@ class Compiler:
                     aggregated=True,
                 )
             else:
-                listed = func.json_agg(aggregate_order_by(shown.c[f"__{column}"], order)).filter(within)
-                value = func.coalesce(listed, _EMPTY)
+                listed = func.json_agg(self._in_order(shown.c[f"__{column}"], order)).filter(within)
+                value = func.coalesce(listed, EMPTY)
                 column += 1
             values.append((part.key, value))
         page = select(self._object(values, aggregated=True))
-        if all(part.kind is None or part.shape is None for part in field.children):
+        if not shows_rows(field):
             return page
         # HAVING makes it one group, so one row, even where nothing selected is an aggregate.
         return page.select_from(shown).having(literal_column("true"))
+
+    def _ends(self, cursor: Any, order: Any, reverse: Any, within: Any) -> Sequence[ColumnElement[Any]]:
+        """The first and the last cursor of a page."""
+        return [func.array_agg(aggregate_order_by(cursor, one)).filter(within)[1] for one in (order, reverse)]
+
+    def _in_order(self, value: ColumnElement[Any], order: ColumnElement[Any]) -> ColumnElement[Any]:
+        """A value that an aggregate is to take in this order."""
+        return aggregate_order_by(value, order)
 
     # Objects
 
     def _records(self, fields: Sequence[tuple[str, Any]], rows: FromClause, *, many: bool) -> Select[Any]:
         """One JSON object for each row; `many` makes them one list."""
-        if not fields or _has_long_key(fields):
-            shown = _text_object(fields)
-            return select(func.json_agg(shown) if many else shown).select_from(rows)
-        composite = select(*(value.label(key) for key, value in fields)).select_from(rows).subquery(self._name("r"))
+        if not fields or has_long_key(fields):
+            shown = text_object(fields)
+            return select(func.json_agg(shown) if many else shown).select_from(self.source(rows))
+        labelled = select(*(value.label(key) for key, value in fields)).select_from(self.source(rows))
+        composite = labelled.subquery(self._name("r"))
         whole: ColumnElement[Any] = literal_column(f"{composite.name}.*")
         return select(func.json_agg(whole) if many else func.row_to_json(whole)).select_from(composite)
 
@@ -292,13 +327,18 @@ class Compiler:
         self, fields: Sequence[tuple[str, Any]], rows: FromClause | None = None, *, aggregated: bool = False
     ) -> ColumnElement[Any]:
         """One JSON object from expressions over the row at hand (or over aggregates of many)."""
-        if not fields or _has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
-            return _text_object(fields)
+        if not fields or has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
+            return text_object(fields)
         if aggregated:
             return func.json_build_object(*(part for key, value in fields for part in (_quoted(key), value)))
-        labelled = select(*(value.label(key) for key, value in fields)).correlate(rows)
+        labelled = select(*(value.label(key) for key, value in fields))
+        labelled = labelled.correlate(*self._within(rows)) if rows is not None else labelled
         composite = labelled.subquery(self._name("r"))
         return select(func.row_to_json(literal_column(f"{composite.name}.*"))).select_from(composite).scalar_subquery()
+
+    def _within(self, rows: FromClause) -> tuple[FromClause, ...]:
+        """What an expression over a row may refer to."""
+        return (rows,)
 
     def _name(self, letter: str) -> str:
         self._count += 1
@@ -318,11 +358,18 @@ def _correlated(expression: ColumnElement[Any], rows: FromClause) -> ColumnEleme
     return found
 
 
-def _has_long_key(fields: Sequence[tuple[str, Any]]) -> bool:
+def shows_rows(connection: Selected) -> bool:
+    """Whether anything of its rows is selected, rather than `totalCount` alone."""
+    return any(part.kind is not None and part.shape is not None for part in connection.children)
+
+
+def has_long_key(fields: Sequence[tuple[str, Any]]) -> bool:
+    """Whether a key is longer than an identifier may be."""
     return any(len(key) > _LONGEST_KEY for key, _ in fields)
 
 
-def _text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
+def text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
+    """A JSON object put together as text."""
     if not fields:  # @skip and @include left nothing
         return literal_column("'{}'::json")
     pairs = [
@@ -369,8 +416,10 @@ def _name(field: Selected) -> str:
     return field.kind.name
 
 
-def _too_many(field: Selected) -> str:
+def too_many(field: Selected) -> ColumnElement[Any]:
+    """Raises the error of a list without a limit that has too many rows."""
     assert field.shape is not None
     name = field.shape.name
     hint = f" or page with `{name}Connection`" if name in ("leads", "tasks", "interactions") else ""
-    return f"`{name}` has more than 1,000 rows here: pass `limit`{hint}."
+    message = f"`{name}` has more than 1,000 rows here: pass `limit`{hint}."
+    return func.crm_too_large(literal_column(f"'{message}'"))

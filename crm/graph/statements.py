@@ -1,19 +1,22 @@
 """Statements: what some fields of an operation compile to, once for each shape of their arguments."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from graphql import Undefined
-from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, select
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam
 
 from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.core.side_thread import SideThread
 from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN, compiled
 from crm.core.wire import Params, Statement, encode
+from crm.graph.allotment import Allotment, Allotments
 from crm.graph.arguments import SQL_TYPES, Argument, Binds, Values, placed, shape_of
 from crm.graph.caches import SecondUseCache
+from crm.graph.counting import CountingCompiler
 from crm.graph.declare import DEFAULT_PAGE
 from crm.graph.ordering import decode, fingerprint, payload
 from crm.graph.selection import Selected
@@ -24,6 +27,8 @@ _PAGING: Final = ("first", "after", "last", "before")
 _FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
 # What the statements of some fields may take, for all shapes of their arguments together.
 _MAX_BYTES: Final = 256 * 1024
+# After a list was longer than its share, so many runs count from the start.
+_COUNTED_RUNS: Final = 100
 _REMEMBERED_SHAPES: Final = 200
 # What a statement takes in memory, with its key: measured, and rounded up.
 _BYTES_PER_CHARACTER: Final = 3
@@ -48,6 +53,7 @@ class Bound:
 
     prepared: Prepared
     values: Sequence[object]
+    key: Hashable
 
     def step(self, extra: Sequence[object] = ()) -> tuple[Statement, Params]:
         """The statement and its parameters."""
@@ -68,7 +74,8 @@ Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
 class Shaped:
     """Some fields of an operation that become one statement, for each shape of their arguments.
 
-    `weigh` hears by how many bytes the statements kept here grow or shrink.
+    `weigh` hears by how many bytes the statements kept here grow or shrink. Without `allotments` nothing that a
+    statement gathers is limited.
     """
 
     def __init__(
@@ -77,12 +84,15 @@ class Shaped:
         build: Build,
         extra: Sequence[str] = (),
         weigh: Callable[[int], None] | None = None,
+        allotments: Allotments | None = None,
     ) -> None:
         self._fields = [one for root in fields for one in root.walk() if one.shape is not None]
         self._with_arguments = [one for one in self._fields if one.arguments]
         self._build = build
         self._extra = tuple(extra)
         self._weigh = weigh
+        self._allotments = allotments
+        self._longer: OrderedDict[Hashable, int] = OrderedDict()
         self._work = sum(_work(one) for one in self._fields)
         self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(_MAX_BYTES, _REMEMBERED_SHAPES)
 
@@ -90,26 +100,43 @@ class Shaped:
         self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
     ) -> tuple[Statement, Params]:
         """The statement for these variables, and its parameters; compiled here and now if it has to be."""
-        key, values = self._shape(variables, viewer)
-        prepared = self._prepared.get(key) or self._keep(key, self._compile(variables))
-        return Bound(prepared, values).step(extra)
+        key, values, allotment = self._shape(variables, viewer)
+        prepared = self._prepared.get(key) or self._keep(key, self._compile(variables, allotment))
+        return Bound(prepared, values, key).step(extra)
+
+    def count(self, bound: Bound) -> None:
+        """Count from the start, for a while, where a list was longer than its share."""
+        self._longer[bound.key] = _COUNTED_RUNS
+        if len(self._longer) > _REMEMBERED_SHAPES:
+            self._longer.popitem(last=False)
 
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> Bound:
         """The statement for these variables; compiled in a thread if that takes long."""
-        key, values = self._shape(variables, viewer)
+        key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
         if prepared is None:
             is_long = self._work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
             run = side.run if is_long else side.run_short
-            prepared = self._keep(key, await run(viewer.id, self._compile, variables))
-        return Bound(prepared, values)
+            prepared = self._keep(key, await run(viewer.id, self._compile, variables, allotment))
+        return Bound(prepared, values, key)
 
-    def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values]:
+    def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values, Allotment | None]:
         """What the statement depends on, and the values of its parameters."""
         values = Values()
-        key = tuple([_shape(one, variables, values, viewer) for one in self._with_arguments])
+        shape = tuple([_shape(one, variables, values, viewer) for one in self._with_arguments])
         values += (viewer.role is Role.ADMIN, viewer.id)
-        return key, values
+        allotment = self._allotments.of(variables) if self._allotments is not None else None
+        key = (allotment, shape)
+        if self._longer and self._is_longer(key):
+            allotment, key = None, (None, shape)
+        return key, values, allotment
+
+    def _is_longer(self, key: Hashable) -> bool:
+        """Whether a list of this statement was longer than its share lately; data change, so it is tried again."""
+        left = self._longer.get(key, 0)
+        if left:
+            self._longer[key] = left - 1
+        return left > 0
 
     def _keep(self, key: Hashable, prepared: Prepared) -> Prepared:
         """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice."""
@@ -119,17 +146,23 @@ class Shaped:
             self._weigh(self._prepared.bytes - before)
         return prepared
 
-    def _compile(self, variables: Mapping[str, Any]) -> Prepared:
+    def _compile(self, variables: Mapping[str, Any], allotment: Allotment | None) -> Prepared:
         binds = Binds()
         for _ in self._extra:
             binds.leaf(None, None)
         given = {one: _given(one, variables, binds) for one in self._fields}
-        built = self._build(Compiler(given))
+        compiler = self._compiler(given, allotment)
+        built = self._build(compiler)
         if not isinstance(built, Select):
-            built = select(*(column.label(f"k{number}") for number, column in enumerate(built)))
+            built = compiler.whole(built)
         found = compiled(built, constants_inline=True)
         order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
         return Prepared(Statement(str(found)), order)
+
+    def _compiler(self, given: Mapping[Selected, Given], allotment: Allotment | None) -> Compiler:
+        if allotment is not None:
+            return Compiler(given, allotment.shares)
+        return Compiler(given) if self._allotments is None else CountingCompiler(given, self._allotments.budget)
 
 
 def _work(one: Selected) -> int:

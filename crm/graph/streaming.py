@@ -29,6 +29,7 @@ from crm.core.side_thread import SideThread
 from crm.core.states import translated
 from crm.core.turns import Taker, Turns
 from crm.core.wire import TookTooLong
+from crm.graph.allotment import Allotments, Budget
 from crm.graph.interest import Item
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
@@ -86,9 +87,10 @@ class Mark:
 class Stream:
     """One subscription field, compiled: reads projected events after a position."""
 
-    def __init__(self, root: Selected, side: SideThread) -> None:
+    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
         self.root = root
         self._side = side
+        self._budget = budget
         self._shaped: dict[int, Shaped] = {}
 
     async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> Batch:
@@ -108,7 +110,10 @@ class Stream:
 
     def _of(self, size: int) -> Shaped:
         if size not in self._shaped:
-            self._shaped[size] = Shaped([self.root], partial(self._build, size), extra=("xid", "id"))
+            # One event of so many has that part of the budget; where that is too little, fewer are read.
+            allotments = Allotments([self.root], self._budget.divided(size), guess=False)
+            build = partial(self._build, size)
+            self._shaped[size] = Shaped([self.root], build, extra=("xid", "id"), allotments=allotments)
         return self._shaped[size]
 
     def _build(self, size: int, compiler: Compiler) -> Select[Any]:
@@ -120,7 +125,8 @@ class Stream:
         other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
         place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
         xid, key = place[0].label("xid"), place[1].label("id")
-        found = select(xid, key, self._shown(compiler, rows)).select_from(rows).subquery("found")
+        shown = self._shown(compiler, rows)
+        found = select(xid, key, shown).select_from(compiler.source(rows)).subquery("found")
         newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
         epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
         mark = select(
@@ -197,10 +203,10 @@ def problem_of(error: psycopg.Error) -> errors.CrmError | None:
 class First:
     """The row that a stream begins with."""
 
-    def __init__(self, root: Selected, side: SideThread) -> None:
+    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
         self._root = root
         self._side = side
-        self._shaped = Shaped([root], self._build)
+        self._shaped = Shaped([root], self._build, allotments=Allotments([root], budget, guess=False))
 
     async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
         """The row as it is now; None if the arguments name none."""

@@ -21,6 +21,7 @@ from crm.core.side_thread import SideThread
 from crm.core.turns import Turns
 from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
+from crm.graph.allotment import Budget
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.latest import Pulse
 from crm.graph.selection import Selected
@@ -207,9 +208,10 @@ class Channel:
 class Subscriptions:
     """The channels of this process."""
 
-    def __init__(self, feed: Feed, side: SideThread) -> None:
+    def __init__(self, feed: Feed, side: SideThread, budget: Budget) -> None:
         self._feed = feed
         self._side = side
+        self._budget = budget
         self._channels: dict[object, Channel | Pulse] = {}
         self._reads = Turns(_READS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
@@ -255,14 +257,15 @@ class Subscriptions:
         assert root.shape.declaration is not None
         if root.shape.declaration.first is None:
             return None
-        return await First(root, self._side).read(self._feed, variables, viewer)
+        return await First(root, self._side, self._budget).read(self._feed, variables, viewer)
 
     def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
         interest = Interest.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return Pulse(root, self._feed, self._side, variables, viewer, interest, self._reads)
-        return Channel(Stream(root, self._side), self._feed, variables, viewer, interest, self._reads)
+            return Pulse(root, self._feed, self._side, self._budget, variables, viewer, interest, self._reads)
+        stream = Stream(root, self._side, self._budget)
+        return Channel(stream, self._feed, variables, viewer, interest, self._reads)
 
     async def _look(self) -> None:
         """Look at what is new once for all channels, and have those read it who asked for it."""

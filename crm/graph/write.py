@@ -16,6 +16,8 @@ from crm.core.model import Model
 from crm.core.side_thread import SideThread
 from crm.core.unit import Step
 from crm.core.visibility import with_deleted
+from crm.graph.allotment import Allotments, Budget
+from crm.graph.declare import MAX_ROWS
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
 from crm.graph.statements import Bound, Shaped
@@ -24,11 +26,20 @@ from crm.graph.statements import Bound, Shaped
 class Shown:
     """A mutation field's selection, compiled for records of its type (or for the records inside a plain result)."""
 
-    def __init__(self, field: Selected, weigh: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, field: Selected, weigh: Callable[[int], None] | None = None, budget: Budget | None = None
+    ) -> None:
         self.field = field
         self.slots = list(_slots(field))
         self.row = _row(field)
-        self._shaped = [Shaped(slot.children, _by_ids(slot), ("ids",), weigh) for slot in self.slots]
+        self._shaped = [
+            Shaped(slot.children, _by_ids(slot), ("ids",), weigh, self._allotments(slot, budget)) for slot in self.slots
+        ]
+
+    def _allotments(self, slot: Selected, budget: Budget | None) -> Allotments | None:
+        many = any(one.shape is not None and one.shape.many for one in (self.field, slot))
+        times = MAX_ROWS if many else 1
+        return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
 
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
         """For one request: compiled now, so that no transaction waits for it."""
@@ -130,8 +141,7 @@ def _by_ids(slot: Selected) -> Any:
             func.array_position(ids, key)
         )
         rows = statement.subquery("q0")
-        shown = compiler.record(children, name, rows)
-        return [select(func.json_agg(shown)).select_from(rows).scalar_subquery()]
+        return [compiler.listed(children, name, rows)]
 
     return build
 
