@@ -171,6 +171,12 @@ class Settings(BaseSettings):
     stalled_reader_seconds: float = Field(
         default=60, gt=0, le=3600, description="A client that takes nothing of its answer for so long is dropped."
     )
+    max_unread_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="What a process keeps of answers that their clients do not read; beyond it the client that has not "
+        "read for the longest time is dropped.",
+    )
     max_connections: int = Field(
         default=5000,
         ge=10,

@@ -360,10 +360,6 @@ class Engine:
 
     # Subscriptions
 
-    async def is_subscription(self, request: Request, viewer: Viewer) -> bool:
-        """Whether a request is to be followed rather than answered."""
-        return (await self.opened(request, viewer)).kind is OperationType.SUBSCRIPTION
-
     async def subscribe(
         self, request: Request, viewer: Viewer, *, since: Position | None = None
     ) -> AsyncIterator[bytes]:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 import orjson
+from graphql import OperationType
+from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -28,6 +30,9 @@ _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
 _TOO_LARGE: Final = 1009
 _MAX_REASON: Final = 120
+# Queries under way, until the client has taken their answers: else it could let as many wait as it may ask.
+_READS_AT_ONCE: Final = 4
+_UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes: crm/protocol/websocket.py
 _MAX_ID: Final = 200  # it is repeated in every answer
 
 
@@ -62,15 +67,13 @@ class GraphQLWebSocket:
         if accepted is None:
             await send(_close(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}")))
             return
-        await _Session(self._engine, self._gate, headers, receive, send).run()
+        await _Session(self._engine, self._gate, scope, receive, send).run()
 
 
 class _Session:
     """One connection."""
 
-    def __init__(
-        self, engine: Engine, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send
-    ) -> None:
+    def __init__(self, engine: Engine, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine = engine
         self._guest = Guest(
             gate,
@@ -78,10 +81,12 @@ class _Session:
             lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
             lambda: bool(self._operations),
         )
-        self._headers = headers
+        self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self._takes_utf8 = _UTF8 in scope.get("extensions", {})
         self._receive = receive
         self._raw_send = send
         self._operations: dict[str, asyncio.Task[None]] = {}
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
         self._closing: Closed | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -179,6 +184,8 @@ class _Session:
             await self._answer(key, request, viewer)
         except asyncio.CancelledError:
             raise
+        except ClientDisconnected:
+            return  # the client is gone; whoever reads will notice
         except Exception as error:  # noqa: BLE001
             await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
         finally:
@@ -197,27 +204,42 @@ class _Session:
             raise errors.TooLarge(message, limit=most)
 
     async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
-        if await self._engine.is_subscription(request, viewer):
+        kind = (await self._engine.opened(request, viewer)).kind
+        if kind is OperationType.SUBSCRIPTION:
             async for data in self._engine.subscribe(request, viewer):
-                await self._send_next(key, data)
+                await self._send_text(_next(key, data))
+            await self._send({"id": key, "type": "complete"})
+        elif kind is OperationType.QUERY:
+            async with self._reads:
+                await self._answer_once(key, request, viewer)
         else:
-            async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
-                found = await self._engine.run(request, viewer)
-            if found.refused:
-                await self._send_errors(key, orjson.loads(found.body)["errors"])
-                return
-            await self._send_next(key, found.body)
-        await self._send({"id": key, "type": "complete"})
+            await self._answer_once(key, request, viewer)
 
-    async def _send_next(self, key: str, payload: bytes) -> None:
-        text = b'{"id":%s,"type":"next","payload":%s}' % (orjson.dumps(key), payload)
-        await self._raw_send({"type": "websocket.send", "text": text.decode()})
+    async def _answer_once(self, key: str, request: Request, viewer: Viewer) -> None:
+        """Returns when the client has taken most of the answer: not before can it be told that this was all."""
+        text = await self._answer_to(key, request, viewer)
+        if text is not None:
+            await self._send_text(text)
+            del text
+            await self._send({"id": key, "type": "complete"})
+
+    async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
+        """The message with the answer; None when it was refused, which the client is told."""
+        async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
+            found = await self._engine.run(request, viewer)
+        if not found.refused:
+            return _next(key, found.body)
+        await self._send_errors(key, orjson.loads(found.body)["errors"])
+        return None
+
+    async def _send_text(self, text: bytes) -> None:
+        await self._raw_send({"type": "websocket.send", "text": text if self._takes_utf8 else text.decode()})
 
     async def _send_errors(self, key: str, problems: list[dict[str, Any]]) -> None:
         await self._send({"id": key, "type": "error", "payload": problems})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._raw_send({"type": "websocket.send", "text": orjson.dumps(message).decode()})
+        await self._send_text(orjson.dumps(message))
 
     def _close_unless_ready(self) -> None:
         if self._guest.viewer is None:
@@ -227,6 +249,10 @@ class _Session:
         if self._reading is not None and not self._reading.done():
             self._closing = closed
             self._reading.cancel()
+
+
+def _next(key: str, payload: bytes) -> bytes:
+    return b'{"id":%s,"type":"next","payload":%s}' % (orjson.dumps(key), payload)
 
 
 def _parsed(message: Any) -> dict[str, Any]:

@@ -14,12 +14,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from crm.protocol import refusal as refusals
 from crm.protocol.config import Config
+from crm.protocol.intake import Intake, work
 from crm.protocol.patience import Stall, Stopwatch
 from crm.protocol.refusal import Refusal, Refused, log_refusal
 from crm.protocol.state import State
 from crm.protocol.writes import PairedWrites
 
 _MOST_HEADERS: Final = 128
+# What is parsed at once: any usual request, or a thousand of the smallest pieces of a body.
+_AT_ONCE: Final = 8 * 1024
+# Of a body whose request was answered before it came; of small pieces each counts as if it were larger.
+_MOST_UNWANTED: Final = 32 * 1024 * 1024
+_SMALLEST_PIECE: Final = 4096
 # Requests that wait for the answer to one before them, on one connection.
 _MOST_IN_LINE: Final = 32
 # The websockets library takes no longer line.
@@ -66,6 +72,8 @@ class Http(HttpToolsProtocol):
         self._feeding = 0
         self._active: RequestResponseCycle | None = None
         self._deaf = False  # what comes is thrown away
+        self._unfed = bytearray()  # what came and waits to be parsed
+        self._unwanted = 0
         self._dropped = 0
         self._last_words: Refusal | None = None
         self._ending = False
@@ -76,6 +84,7 @@ class Http(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connected."""
         super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop)))
+        self.flow = self._intake = Intake(self.transport)
         over = len(self.connections) - self._limits.connections
         if over > _FULL_ANSWERS:
             transport.abort()
@@ -88,6 +97,8 @@ class Http(HttpToolsProtocol):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
+        self._unfed.clear()
+        self.server_state.unread.over(self)
         super().connection_lost(exc)
 
     # What comes in
@@ -96,18 +107,32 @@ class Http(HttpToolsProtocol):
         """Bytes came, as many as the system had."""
         if self._deaf:
             self._drop(len(data))
-        elif len(data) <= self._limits.head_bytes:
+        elif len(data) <= _AT_ONCE and not self._unfed:
             self._feed(data, b"")
         else:
-            self._feed_in_pieces(data)
+            if not self._unfed:
+                self._intake.hold()
+                self.server_state.turns.take(self)
+            self._unfed += data
 
-    def _feed_in_pieces(self, data: bytes) -> None:
-        """So that a head that is too large is noticed before all of it is parsed."""
-        size = self._limits.head_bytes
-        for start in range(0, len(data), size):
-            if self._deaf or self.transport.is_closing():
-                return
-            self._feed(data[start : start + size], data[start + size : start + size + 1])
+    def feed_on(self) -> int:
+        """Parse some of what waits, and say how much work that was."""
+        if self.transport.is_closing():
+            self._unfed.clear()
+            return 0
+        piece, before = bytes(self._unfed[:_AT_ONCE]), self._progress
+        del self._unfed[:_AT_ONCE]
+        self._feed(piece, bytes(self._unfed[:1]))
+        if self._deaf or self.transport.is_closing():
+            self._drop(len(self._unfed))
+            self._unfed.clear()
+        if not self._unfed:
+            self._intake.release()
+        return work(self._progress - before, len(piece))
+
+    def waits(self) -> bool:
+        """Whether something waits to be parsed."""
+        return bool(self._unfed)
 
     def _feed(self, data: bytes, after: bytes) -> None:
         before, self._feeding = self._progress, len(data)
@@ -157,7 +182,7 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self._progress += 1
         self._requests += 1
-        self._fruitless = 0
+        self._fruitless = self._unwanted = 0
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
             return
@@ -169,7 +194,15 @@ class Http(HttpToolsProtocol):
         """A piece of the body."""
         self._progress += 1
         self._fruitless = 0
+        if self.cycle.response_complete:
+            self._throw_away(body)
         super().on_body(body)
+
+    def _throw_away(self, body: bytes) -> None:
+        """Nobody waits for this: the request was answered. Many clients read only when they have sent everything."""
+        self._unwanted += max(len(body), _SMALLEST_PIECE)
+        if self._unwanted > _MOST_UNWANTED:
+            raise Refused(refusals.UNWANTED)
 
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
@@ -205,7 +238,7 @@ class Http(HttpToolsProtocol):
         if self._should_upgrade():
             if self._has_body():
                 raise Refused(refusals.EARLY_FRAMES)
-            if self._active is not None and not self._active.response_complete:
+            if self._is_busy():
                 raise Refused(refusals.HANDSHAKE_IN_LINE)
             if max(len(self.url), *(len(name) + len(value) for name, value in self.headers)) > _LONGEST_HANDSHAKE_LINE:
                 raise Refused(refusals.HEAD_TOO_LARGE)
@@ -236,14 +269,23 @@ class Http(HttpToolsProtocol):
         """From here on it is no HTTP, and messages go out one by one."""
         paired = cast("PairedWrites", self.transport)
         paired.flush()
+        self._intake.release()
         self.transport = paired.transport
         super().handle_websocket_upgrade()
 
     # What goes out
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._active = cycle
-        super()._start_asgi_task(cycle, app)
+        """Call the application; while much of the answer before is unread, that waits."""
+        if self.flow.write_paused:
+            self.pipeline.append((cycle, app))
+        else:
+            self._active = cycle
+            super()._start_asgi_task(cycle, app)
+
+    def _is_busy(self) -> bool:
+        """Whether a request waits for its answer, or for the application."""
+        return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
 
     def on_response_complete(self) -> None:
         """An answer is written: on with the next request that came already, or with the end."""
@@ -264,15 +306,16 @@ class Http(HttpToolsProtocol):
         self._in_head = True
         active = self._active
         if broken is not None and broken.response_complete:
-            self.transport.close()
-        elif active is None or active.response_complete:
-            self._end(refusal)
-        elif broken is active:
+            self._hang_up()
+        elif active is not None and broken is active:
             self._give_up(active, refusal)
         else:
-            self._last_words = refusal
             if broken is not None:
                 self.pipeline.popleft()
+            if self._is_busy():
+                self._last_words = refusal
+            else:
+                self._end(refusal)
 
     def _give_up(self, cycle: RequestResponseCycle, refusal: Refusal) -> None:
         """The application is told that the client is gone; the client is told why, if it was told nothing yet."""
@@ -284,25 +327,49 @@ class Http(HttpToolsProtocol):
             self._end(refusal)
 
     def _end(self, refusal: Refusal) -> None:
-        """Write the last answer, and go on reading for a moment: a reset would take it from the client."""
-        self._ending = True
+        """Write the last answer. What comes is read for a moment: a reset would take that answer from the client."""
         self.transport.write(refusal.written(self.server_state.default_headers))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._ending = True
         self.transport.write_eof()
         self.flow.resume_reading()
 
     # Time
 
+    def pause_writing(self) -> None:
+        """The client does not keep up with what is written."""
+        super().pause_writing()
+        self.server_state.unread.grew(self)
+
     def resume_writing(self) -> None:
-        """The client has taken most of what was written."""
+        """The client has taken most of what was written: on with what it asked meanwhile."""
         self._stall.over()
+        self.server_state.unread.over(self)
         super().resume_writing()
+        active = self._active
+        if self.pipeline and active is not None and active.response_complete and not self.transport.is_closing():
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def unread(self) -> int:
+        """Bytes that wait for the client."""
+        return self.transport.get_write_buffer_size()
+
+    def stands(self, now: float) -> float:
+        """Seconds that the client has taken nothing."""
+        return self._stall.lasts(now, self.unread())
+
+    def drop(self) -> None:
+        """Close at once: others need the memory."""
+        self.transport.abort()
 
     def check(self, now: float) -> None:
         """Close, when the client has taken longer than it may. The server calls this a few times a second."""
-        if self._stall.lasts(now, self.transport.get_write_buffer_size()) > self._limits.stalled_seconds:
+        if self.stands(now) > self._limits.stalled_seconds:
             self.transport.abort()
             return
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._unfed:
             return
         stage = self._stage()
         seconds = self._stopwatch.lasts(now, (stage, self._requests))
@@ -320,7 +387,7 @@ class Http(HttpToolsProtocol):
             return Stage.END
         if not self._in_head and self.cycle is self._active and not self.flow.read_paused:
             return Stage.BODY
-        if not self._in_head or (self._active is not None and not self._active.response_complete):
+        if not self._in_head or self._is_busy():
             return Stage.ANSWER
         return Stage.HEAD if self._head_begun or self._fruitless or not self._requests else Stage.NEXT
 

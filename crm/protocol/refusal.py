@@ -79,6 +79,9 @@ HEAD_TOO_LARGE = Refusal(
 )
 HEAD_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's head did not come in time.")
 BODY_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's body did not come in time.")
+UNWANTED = Refusal(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _LARGE, "The request was answered, and yet its body goes on: send less."
+)
 FULL = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable.code,

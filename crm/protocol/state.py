@@ -2,12 +2,17 @@
 
 from uvicorn.server import ServerState
 
+from crm.protocol.intake import Turns
+from crm.protocol.unread import DEFAULT_MOST, Unread
+
 
 class State(ServerState):
-    """uvicorn's, and whether the server is about to stop."""
+    """uvicorn's, what waits to be parsed or read, and whether the server is about to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_unread: int = DEFAULT_MOST) -> None:
         super().__init__()
+        self.turns = Turns()
+        self.unread = Unread(most_unread)
         self._drained_at: float | None = None
 
     def drain(self, until: float) -> None:

@@ -5,11 +5,14 @@ The size of a message (`ws_max_size`) is checked by the websockets library befor
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any, Final, cast
 
-from uvicorn._types import ASGIReceiveEvent, WebSocketReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketReceiveEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 
 from crm.protocol.config import Config
 from crm.protocol.patience import Stall, Stopwatch
@@ -17,6 +20,8 @@ from crm.protocol.state import State
 
 _log = logging.getLogger(__name__)
 
+# An extension of ASGI: the text of `websocket.send` may be bytes.
+UTF8: Final = "crm.utf8"
 # What is parsed at a time: some hundred of the smallest frames, or a part of a large message.
 _PIECE: Final = 4096
 _FRAMES_A_TURN: Final = 64
@@ -39,6 +44,9 @@ class WebSocket(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = config.limits
+        self._unread = server_state.unread
+        self._sending = asyncio.Lock()
+        self._waiting = 0  # bytes that are to be sent when the client has taken what there is
         self._unparsed = bytearray()
         self._turn: asyncio.Handle | None = None
         self._frames_seen = 0
@@ -77,6 +85,12 @@ class WebSocket(WebSocketsSansIOProtocol):
         """Frames were read."""
         self._frames_seen += len(self.conn.events)
         super().handle_events()
+
+    def handle_connect(self, event: Request) -> None:
+        """The opening came. The application may send its texts as they are in UTF-8."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            cast("dict[str, Any]", self.scope["extensions"])[UTF8] = {}
 
     async def receive(self) -> ASGIReceiveEvent:
         """The application takes a message."""
@@ -118,6 +132,36 @@ class WebSocket(WebSocketsSansIOProtocol):
         elif self.writable.is_set() and not self.transport.is_closing():
             self.transport.write(pong)
 
+    # What goes out
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message, when the client has taken most of what was sent before: one after the other."""
+        if self.disconnected or (self.writable.is_set() and not self._sending.locked()):
+            await self._send(message)
+            return
+        size = len(cast("dict[str, Any]", message).get("text") or "")
+        self._waiting += size
+        self._unread.grew(self)
+        try:
+            async with self._sending:
+                await self._send(message)
+        finally:
+            self._waiting -= size
+            if self.writable.is_set():
+                self._unread.over(self)
+
+    async def _send(self, message: ASGISendEvent) -> None:
+        """uvicorn's, which would encode as UTF-8 what was decoded for it alone."""
+        text: object = cast("dict[str, Any]", message).get("text")
+        if not isinstance(text, bytes):
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        self.conn.send_text(text)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
     def _fail(self, code: CloseCode, reason: str) -> None:
         if not self.close_sent:
             _log.warning("websocket refused", extra={"code": int(code), "why": reason, "client": self.client})
@@ -154,16 +198,39 @@ class WebSocket(WebSocketsSansIOProtocol):
         else:
             self.transport.abort()
 
+    def pause_writing(self) -> None:
+        """The client does not keep up with what is written."""
+        super().pause_writing()
+        self._unread.grew(self)
+
     def resume_writing(self) -> None:
         """The client has taken most of what was written."""
         self._stall.over()
+        self._unread.over(self)
         super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._unread.over(self)
+        super().connection_lost(exc)
+
+    def unread(self) -> int:
+        """Bytes that wait for the client."""
+        return self.transport.get_write_buffer_size() + self._waiting
+
+    def stands(self, now: float) -> float:
+        """Seconds that the client has taken nothing."""
+        return self._stall.lasts(now, self.transport.get_write_buffer_size())
+
+    def drop(self) -> None:
+        """Close at once: others need the memory."""
+        self.transport.abort()
 
     def check(self, now: float) -> None:
         """Drop a client that does not read. The server calls this a few times a second."""
         self._pings = 0
         closing = self.transport.is_closing()
-        stalled = self._stall.lasts(now, self.transport.get_write_buffer_size()) > self._limits.stalled_seconds
+        stalled = self.stands(now) > self._limits.stalled_seconds
         if stalled or (self._stopwatch.lasts(now, closing) > _LINGER_SECONDS and closing):
             self.transport.abort()
 
