@@ -114,9 +114,9 @@ class CountingCompiler(Compiler):
         """A list whose rows can be told to be short, but for their lists and these texts: these alone are added up."""
         listed, source = self._made(field.children, _type(field), rows, func.json_agg, func.json_agg)
         beside = self._beside.get(rows, [])
-        count = func.count() * self._length(field.children, rows)
+        count = func.count() * self.length(field.children, rows)
         if beside:
-            count = self._added_rows(self._length(field.children, rows), start, field.key)
+            count = self._added_rows(self.length(field.children, rows), start, field.key)
         totals = start.rows + count, start.bytes + func.coalesce(func.pg_column_size(listed), _ZERO)
         value = case((self._within_budget(totals, field.key), self._list_value(field, listed)))
         names = [one.shape.python_name for one in texts if one.shape is not None]
@@ -170,7 +170,7 @@ class CountingCompiler(Compiler):
         number = placed.c[_NUMBER]
         _, *columns = self._page_columns(field, placed)
         # The row that tells whether more follow is none of the page's.
-        length = case((number <= paging.size, self._length(field.children, placed)), else_=_ZERO).label("n")
+        length = case((number <= paging.size, self.length(field.children, placed)), else_=_ZERO).label("n")
         page = select(number, *columns, length).select_from(self.source(placed)).offset(_ZERO)
         self._pages[field] = page.subquery(self._name("p"))
         return self._pages[field]
@@ -185,7 +185,7 @@ class CountingCompiler(Compiler):
     def _rows(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> FromClause:
         """Each row as JSON, with how many rows it comes to. OFFSET 0: made once, though it is looked at twice."""
         shown, source = self._made(children, type_name, rows, func.row_to_json)
-        length = self._length(children, rows).label("n")
+        length = self.length(children, rows).label("n")
         return select(shown.label("j"), length).select_from(source).offset(_ZERO).subquery(self._name("g"))
 
     def _made(
@@ -205,7 +205,7 @@ class CountingCompiler(Compiler):
         whole = labelled.lateral(self._name("r"))
         return of_composite(literal_column(f"{whole.name}.*")), source.join(whole, _TRUE)
 
-    def _length(self, children: Sequence[Selected], rows: FromClause) -> ColumnElement[int]:
+    def length(self, children: Sequence[Selected], rows: FromClause) -> ColumnElement[int]:
         """How many rows a row comes to with what is below it."""
         fixed = _number(1 + sum(map(_fixed, children)))
         beside = self._beside.get(rows, [])
@@ -233,16 +233,10 @@ class CountingCompiler(Compiler):
         return _number(self._budget.bytes)
 
     def _too_many_rows(self, place: str) -> ColumnElement[str]:
-        return literal_column(
-            f"'The operation returns more than {self._budget.rows:,} rows; they ran out in `{place}`. "
-            "Pass smaller limits, or select fewer lists inside lists.'"
-        )
+        return _too_many_rows(self._budget, place)
 
     def _too_large(self, place: str) -> ColumnElement[str]:
-        return literal_column(
-            f"'The answer has more than {self._budget.bytes:,} bytes; they ran out in `{place}`. "
-            "Ask for fewer rows, or for fewer long texts.'"
-        )
+        return _too_large(self._budget, place)
 
     _MADE: ClassVar[Mapping[str, Callable[..., Any]]] = {
         "one": _record_counted,
@@ -250,6 +244,32 @@ class CountingCompiler(Compiler):
         "many": _list_counted,
         "connection": _page_counted,
     }
+
+
+def batch_fits(found: FromClause, budget: Budget, place: str) -> ColumnElement[bool]:
+    """True where rows (`shown`, each of which comes to `n` rows) are within a budget together, or else an error.
+
+    Rows that are a CTE's are gathered as they are added up: none after the one that is too much.
+    """
+    most_rows, most_bytes = _number(budget.rows), _number(budget.bytes)
+    rows = func.crm_count_rows(found.c.n, most_rows, most_rows, _too_many_rows(budget, place))
+    sizes = _sum([func.pg_column_size(found.c.shown)])
+    size = func.crm_count_bytes(sizes, most_bytes, most_bytes, _too_large(budget, place))
+    return select(and_(rows >= _ZERO, size >= _ZERO)).select_from(found).scalar_subquery()
+
+
+def _too_many_rows(budget: Budget, place: str) -> ColumnElement[str]:
+    return literal_column(
+        f"'The operation returns more than {budget.rows:,} rows; they ran out in `{place}`. "
+        "Pass smaller limits, or select fewer lists inside lists.'"
+    )
+
+
+def _too_large(budget: Budget, place: str) -> ColumnElement[str]:
+    return literal_column(
+        f"'The answer has more than {budget.bytes:,} bytes; they ran out in `{place}`. "
+        "Ask for fewer rows, or for fewer long texts.'"
+    )
 
 
 def _joined(first: FromClause, others: Sequence[FromClause]) -> FromClause:

@@ -77,6 +77,10 @@ class Compiler:
         """Where to select from what `record` made of these rows."""
         return rows
 
+    def length(self, children: Sequence[Selected], rows: FromClause) -> ColumnElement[int]:  # noqa: ARG002
+        """How many rows each row comes to with what is below it, where that may be too many; or else 0."""
+        return literal_column("0", Integer)
+
     def listed(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
         """All rows as one JSON array."""
         shown = self.record(children, type_name, rows)

@@ -30,6 +30,7 @@ from crm.core.states import translated
 from crm.core.turns import Taker, Turns
 from crm.core.wire import TookTooLong
 from crm.graph.allotment import Allotments, Budget
+from crm.graph.counting import batch_fits
 from crm.graph.interest import Item
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler
@@ -110,8 +111,7 @@ class Stream:
 
     def _of(self, size: int) -> Shaped:
         if size not in self._shaped:
-            # One event of so many has that part of the budget; where that is too little, fewer are read.
-            allotments = Allotments([self.root], self._budget.divided(size), guess=False)
+            allotments = Allotments([self.root], self._budget, times=size, guess=False)
             build = partial(self._build, size)
             self._shaped[size] = Shaped([self.root], build, extra=("xid", "id"), allotments=allotments)
         return self._shaped[size]
@@ -125,8 +125,8 @@ class Stream:
         other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
         place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
         xid, key = place[0].label("xid"), place[1].label("id")
-        shown = self._shown(compiler, rows)
-        found = select(xid, key, shown).select_from(compiler.source(rows)).subquery("found")
+        shown, length = self._shown(compiler, rows), compiler.length(self.root.children, rows)
+        found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
         newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
         epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
         mark = select(
@@ -135,7 +135,7 @@ class Stream:
             epoch.scalar_subquery().label("epoch"),
             cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
         ).subquery("mark")
-        joined = mark.outerjoin(found, literal_column("true"))
+        joined = mark.outerjoin(found, batch_fits(found, self._budget, self.root.key))
         return (
             select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
             .select_from(joined)

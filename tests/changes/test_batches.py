@@ -20,26 +20,39 @@ EVENT = (
     "INSERT INTO events (type, entity, entity_id, lead_id) SELECT %s, 'lead', %s::text, %s FROM generate_series(1, %s)"
 )
 TASKS = "INSERT INTO tasks (title, lead_id) SELECT 'T', %s FROM generate_series(1, %s)"
+NOTES = """
+INSERT INTO interactions (type, lead_id, notes) SELECT 'note', %s, repeat('x', 9000) FROM generate_series(1, %s)
+"""
+LONG_EVENT = """
+INSERT INTO events (type, entity, entity_id, lead_id, fields)
+SELECT 'lead.updated', 'lead', %s::text, %s,
+  jsonb_build_array(jsonb_build_object('name', 'summary', 'before', NULL, 'after', repeat('x', 20000)))
+FROM generate_series(1, %s)
+"""
 FOLLOWERS = 50
 
 
 class Counting(Database):
     """Counts the reads of events that are shown."""
 
-    reads = 0
+    reads = most_bytes = 0
 
     async def read(self, statement, params, **options):
-        self.reads += b"AS shown" in statement.text
-        return await super().read(statement, params, **options)
+        result = await super().read(statement, params, **options)
+        if b"AS shown" in statement.text:
+            self.reads += 1
+            sizes = (len(result.get_value(row, 2) or b"") for row in range(result.ntuples))
+            self.most_bytes = max(self.most_bytes, sum(sizes))
+        return result
 
 
 @pytest.fixture
 async def engine(database_url, db):  # noqa: ARG001
     made = []
 
-    def make(url=database_url, limits=None):
+    def make(url=database_url, limits=None, **settings):
         database = Counting(url, size=4, limits=limits or Limits())
-        made.append(Engine(schema, database, Settings()))
+        made.append(Engine(schema, database, Settings(**settings)))
         return made[-1]
 
     yield make
@@ -136,6 +149,45 @@ class TestTooMuch:
                 db.execute(EVENT, ["lead.updated", other, other, 1])
                 await later.have(1)
         assert later.found == [[{"entityId": str(other), "lead": {"tasks": []}}]]
+
+
+class TestBudget:
+    """That of one operation is that of all changes that are read at once."""
+
+    async def test_of_bytes(self, engine, follow, db, make_lead):
+        """200 changes of 3 MB each were one read of 640 MB."""
+        lead, running = make_lead()["id"], engine(max_answer_bytes=1_000_000)
+        db.execute(NOTES, [lead, 40])
+        async with follow(running, "subscription { changes { lead { interactions { notes } } } }") as followers:
+            db.execute(EVENT, ["lead.updated", lead, lead, 25])
+            await followers.have(25)
+        assert {len(change["lead"]["interactions"]) for change in followers.found[0]} == {40}
+        assert 350_000 < running.database.most_bytes < 1_000_000
+
+    async def test_of_bytes_without_any_list(self, engine, follow, db, make_lead):
+        lead, running = make_lead()["id"], engine(max_answer_bytes=1_000_000)
+        async with follow(running, "subscription { changes { fields { after } } }") as followers:
+            db.execute(LONG_EVENT, [lead, lead, 60])
+            await followers.have(60)
+        assert running.database.most_bytes < 1_000_000
+
+    async def test_of_rows(self, engine, follow, db, make_lead):
+        lead, running = make_lead()["id"], engine(max_cost=1000)
+        db.execute(TASKS, [lead, 90])
+        async with follow(running, "subscription { changes { lead { tasks { id } } } }") as followers:
+            db.execute(EVENT, ["lead.updated", lead, lead, 25])
+            await followers.have(25)
+        assert {len(change["lead"]["tasks"]) for change in followers.found[0]} == {90}
+        assert running.database.reads >= 13  # two at once are within it
+
+    async def test_one_change_beyond_it_ends_the_stream(self, engine, follow, db, make_lead):
+        lead, running = make_lead()["id"], engine(max_cost=1000)
+        db.execute(TASKS, [lead, 600])
+        query = "subscription { changes { lead { a: tasks { id } b: tasks { id } } } }"
+        async with follow(running, query) as followers:
+            db.execute(EVENT, ["lead.updated", lead, lead, 3])
+            (problem,) = await followers.ended()
+        assert (problem.code, problem.details) == ("TOO_COMPLEX", {"what": "rows", "limit": 1000})
 
 
 class TestOneReadForAll:
