@@ -18,6 +18,7 @@ from crm.core import errors
 from crm.core.address import conninfo
 from crm.core.database import Database
 from crm.core.epoch import EPOCH, RENEW
+from crm.core.impatient import Connection, impatient
 from crm.core.lanes import PROGRAM
 from crm.core.wire import Params, Statement, encode
 
@@ -248,19 +249,25 @@ class Feed:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     await self._settle()
                     self.wake()
-                    async for _ in connection.notifies():
-                        self.wake()
+                    await self._wake_on(connection)
             except (psycopg.Error, OSError) as error:
                 log.info("feed.reconnecting", error=str(error).strip().splitlines()[:1])
             await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _wake_on(self, connection: Connection) -> None:
+        """Wake everybody at each notification; now and then see whether the server is still there."""
+        while True:
+            async for _ in connection.notifies(timeout=_PATIENCE_SECONDS):
+                self.wake()
+            await connection.execute("SELECT 1")
 
     async def _settle(self) -> None:
         """Notice a new timeline at once, though nobody reads: cursors given out before that are of no use."""
         with suppress(errors.CrmError, psycopg.Error):
             await self._state()
 
-    async def _connected(self) -> "psycopg.AsyncConnection[tuple[object, ...]]":
-        return await psycopg.AsyncConnection.connect(
+    async def _connected(self) -> Connection:
+        return await impatient(_PATIENCE_SECONDS).connect(
             conninfo(self._listen_url, timeout=_PATIENCE_SECONDS), autocommit=True
         )
 

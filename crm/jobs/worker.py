@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import procrastinate
@@ -24,6 +25,7 @@ from crm.core import errors
 from crm.core.address import conninfo
 from crm.core.capacity import CHORES, QUEUE
 from crm.core.database import Database
+from crm.core.impatient import impatient
 from crm.core.lanes import Limits
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
@@ -35,6 +37,8 @@ _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
 # A driver that ends sooner than that ends for the same reason again, and is not started again at once.
 _LONG_ENOUGH_SECONDS: Final = 1.0
+# Procrastinate's statements take milliseconds: a server that does not answer them for so long is frozen.
+_PATIENCE_SECONDS: Final = 5.0
 _REST: Final = 50
 # After the grace: for putting back what did not end.
 _FAREWELL_SECONDS: Final = 10.0
@@ -192,7 +196,7 @@ class Worker:
             min_size=1,
             max_size=QUEUE,
             timeout=settings.connect_timeout_seconds,
-            pool_factory=worker_pool,
+            pool_factory=partial(worker_pool, max(_PATIENCE_SECONDS, settings.connect_timeout_seconds)),
         )
         app = procrastinate.App(connector=connector)
         for handler in self._roster.handlers:
@@ -299,11 +303,17 @@ class Worker:
             await asyncio.sleep(max(chore.seconds, min((clock() - began) * _REST, _LONGEST_PAUSE)))
 
 
-def worker_pool(**options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":
-    """A pool that replaces all its connections when one of them turns out to be dead.
+def worker_pool(patience: float, **options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":
+    """A pool that replaces all its connections when one of them turns out to be dead, or gets no answer.
 
     Mostly they died together; tried one by one, each dead one makes the pool wait twice as long as the one before.
     """
+    replacing: set[asyncio.Task[None]] = set()
+
+    def replace_all() -> None:
+        task = asyncio.create_task(pool.drain())
+        replacing.add(task)
+        task.add_done_callback(replacing.discard)
 
     async def check(connection: "psycopg.AsyncConnection[Any]") -> None:
         try:
@@ -312,7 +322,8 @@ def worker_pool(**options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":
             await pool.drain()
             raise
 
-    pool: psycopg_pool.AsyncConnectionPool[Any] = psycopg_pool.AsyncConnectionPool(**{**options, "check": check})
+    ours = {"check": check, "connection_class": impatient(patience, replace_all)}
+    pool: psycopg_pool.AsyncConnectionPool[Any] = psycopg_pool.AsyncConnectionPool(**{**options, **ours})
     return pool
 
 

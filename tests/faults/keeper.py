@@ -20,11 +20,11 @@ Known = tuple[str, str, str]
 class Keeper:
     """Its copy must be what the table holds, in the end: no event too few, none too many."""
 
-    def __init__(self, server, database_url: str) -> None:
+    def __init__(self, server, pair) -> None:
         self.copy: list[Known] = []
         self.codes: list[str] = []
         self.loads = 0
-        self._server, self._url = server, database_url
+        self._server, self._pair = server, pair
         self._token = server.token()
         self._cursor = ""
         self._task: asyncio.Task[None] | None = None
@@ -40,7 +40,7 @@ class Keeper:
             await self._task
 
     def _load(self) -> None:
-        rows = table(self._url)
+        rows = table(self._pair.primary.url)
         self._cursor, self.copy = rows[-1][0], [_known(*row) for row in rows]
         self.loads += 1
 
@@ -67,7 +67,7 @@ class Keeper:
     async def differences(self, seconds: float = 5) -> tuple[int, int]:
         """How many events of the table it does not have, and how many it has that are not in the table."""
         for _ in range(round(seconds / 0.1)):
-            wanted = [_known(*row) for row in await asyncio.to_thread(table, self._url)]
+            wanted = [_known(*row) for row in await asyncio.to_thread(table, self._pair.primary.url)]
             if self.copy == wanted:
                 return 0, 0
             await asyncio.sleep(0.1)

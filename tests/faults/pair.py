@@ -122,13 +122,15 @@ class Pair:
         self._root.chmod(0o755)
         self.primary, self.standby = (Node(self._root / name, binaries) for name in "ab")
         hosts = f"{self.primary.folder},{self.standby.folder}"
-        self.url = f"postgresql://postgres@/crm?host={hosts}&target_session_attrs=read-write"
+        self.url = f"postgresql://postgres@/crm?host={hosts}"
+        self._whole = False
 
     def start(self) -> None:
         self.primary.init()
         migrations.upgrade(self.primary.url)
         self.standby.copy_of(self.primary)
         self.wait_in_step()
+        self._whole = True
 
     def wait_in_step(self) -> None:
         """Until the standby has received everything."""
@@ -152,17 +154,21 @@ class Pair:
 
     def fail_over(self, way: str) -> None:
         """Lose the primary (crash, freeze); the standby takes over."""
+        self._whole = False
         getattr(self.primary, way)()
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
 
-    def mend(self) -> None:
-        """Make the lost one anew, as a standby."""
+    def be_whole(self) -> None:
+        """Make the lost one anew, as a standby, if one was lost."""
+        if self._whole:
+            return
         self.standby.end()
         self.be_synchronous(on=False)
         self.standby.copy_of(self.primary)
         self.standby.set("primary_conninfo", f"host={self.primary.folder} user=postgres")
         self.wait_in_step()
+        self._whole = True
 
     def remove(self) -> None:
         for node in (self.primary, self.standby):

@@ -46,7 +46,7 @@ class House:
     async def opened(cls, pair, folder):
         server = await asyncio.to_thread(Server(pair.url, folder / "log", **_SETTINGS).start)
         crew = await Crew(pair.url, folder, 0, _SETTINGS).started()
-        return cls(pair, server, crew, Ledger(pair.url, folder))
+        return cls(pair, server, crew, Ledger(pair.primary.url, folder))
 
     def close(self):
         self.server.kill()
@@ -54,8 +54,8 @@ class House:
 
     async def round(self, way: str, *, lost: bool) -> dict:
         """One failover under writers; returns what came of it."""
-        async with Keeper(self.server, self.pair.url) as keeper:
-            writers = Writers(self.server.url, self.server.token(), self.pair.url, count=6)
+        async with Keeper(self.server, self.pair) as keeper:
+            writers = self._writers()
             async with writers:
                 await asyncio.sleep(1)
                 if lost:
@@ -63,7 +63,8 @@ class House:
                     await asyncio.sleep(_LOST_SECONDS)
                 await asyncio.to_thread(self.pair.fail_over, way)
                 promoted = time.monotonic()
-            later = Writers(self.server.url, self.server.token(), self.pair.url, count=6)
+            self.ledger.url = self.pair.primary.url
+            later = self._writers()
             async with later:
                 await until(lambda: _written(later), _BACK_SECONDS)
                 going_on = time.monotonic() - promoted
@@ -87,6 +88,9 @@ class House:
                 "writes_again_s": going_on,
                 "task_done_s": task_done,
             }
+
+    def _writers(self):
+        return Writers(self.server.url, self.server.token(), self.pair.primary.url, count=6)
 
     async def _task_done(self):
         """An AI task is created, and done."""
@@ -139,21 +143,21 @@ async def house(pair, tmp_path):
 class TestFailover:
     async def test_asynchronous_with_lost_writes(self, pair, house, rounds, report):
         for number in range(max(1, rounds // 4)):
+            await asyncio.to_thread(pair.be_whole)
             figures = await house.round(_way(number), lost=True)
             report(f"asynchronous failover ({_way(number)})", **figures)
             assert figures["lost"] > 0
             _assert_whole(figures)
             assert figures["expired"] >= 1
-            await asyncio.to_thread(pair.mend)
 
     async def test_synchronous(self, pair, house, rounds, report):
         for number in range(max(1, rounds // 4)):
+            await asyncio.to_thread(pair.be_whole)
             await asyncio.to_thread(lambda: pair.be_synchronous(on=True))
             figures = await house.round(_way(number), lost=False)
             report(f"synchronous failover ({_way(number)})", **figures)
             _assert_whole(figures)
             assert (figures["lost"], figures["expired"]) == (0, 0)
-            await asyncio.to_thread(pair.mend)
 
 
 def _way(number: int) -> str:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import procrastinate
 import pytest
@@ -131,7 +132,8 @@ class TestWorker:
 
     async def test_does_not_wait_for_each_dead_connection_of_its_pool(self, jobs_url, jobs_db):
         """As procrastinate makes it, four of them cost seven seconds."""
-        connector = procrastinate.PsycopgConnector(conninfo=jobs_url, min_size=4, max_size=4, pool_factory=worker_pool)
+        pool = partial(worker_pool, 5)
+        connector = procrastinate.PsycopgConnector(conninfo=jobs_url, min_size=4, max_size=4, pool_factory=pool)
         app = procrastinate.App(connector=connector)
         async with app.open_async():
             _end_connections(jobs_db)
