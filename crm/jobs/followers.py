@@ -32,6 +32,7 @@ _TAKEN_SECONDS: Final = 0.2
 _BREATH_SECONDS: Final = 0.05
 _REMEMBER_SECONDS: Final = 60.0
 _MOST_ERROR: Final = 2000
+_TELL_SECONDS: Final = 60.0
 _NOWHERE: Final = Position(0, -1)
 
 _JOIN: Final = Statement(
@@ -116,6 +117,7 @@ class Following:
         # No event of ours up to here, though the place that is saved may be behind.
         self._looked = _NOWHERE
         self._remembered = 0.0
+        self._told = -_TELL_SECONDS
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -165,7 +167,9 @@ class Following:
         The saved place travels with the database, so it is never ahead of what the database holds.
         """
         ahead = self._looked.xid >= state.next
-        if ahead:
+        now = asyncio.get_running_loop().time()
+        if ahead and now - self._told > _TELL_SECONDS:  # a dump of another cluster stays so until somebody mends it
+            self._told = now
             about = {"seen": self._looked.xid, "saved": state.place.xid, "next": state.next}
             log.error("follower.ahead", follower=self._follower.name, **about)
         if ahead or self._looked.epoch != state.place.epoch:

@@ -4,6 +4,8 @@ The fork is made up: events and epoch say that they are of timeline 0, and the s
 """
 
 import asyncio
+import re
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from crm.core.embedded import create_database
 from crm.core.feed import Feed
 from crm.core.wire import Statement
 
+_FAULTS = Path(__file__).resolve().parents[2] / "docs" / "operations" / "faults.md"
 _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.noted', 'lead', '0', 0) RETURNING id"
 
 
@@ -153,3 +156,26 @@ class TestFork:
         now = await feed.now()
         with pytest.raises(errors.CursorExpired):
             await feed.carried(type(now)(now.xid + 1000, 1, now.epoch))
+
+
+class TestDumpInAnotherCluster:
+    """There transactions are numbered anew, from far below those of the dump."""
+
+    async def test_goes_on_after_the_statements_of_the_guide(self, feed, write, connection):
+        seen, unseen = [write() for _ in range(3)], [write() for _ in range(2)]
+        connection.execute("UPDATE events SET xid = (xid::text::bigint + 1000000)::text::xid8")
+        connection.execute("TRUNCATE event_followers")
+        connection.execute(
+            "INSERT INTO event_followers (name, xid, id) "
+            "SELECT 'scores', xid, id FROM events ORDER BY id OFFSET 2 LIMIT 1"
+        )
+        (statements,) = re.findall(r"```sql\n(BEGIN;.*?)```", _FAULTS.read_text(), re.DOTALL)
+        connection.execute(statements)
+        new = write()
+        left = connection.execute(
+            "SELECT events.id FROM events, event_followers AS place "
+            "WHERE (events.xid, events.id) > (place.xid, place.id) ORDER BY events.xid, events.id"
+        ).fetchall()
+        assert [str(row[0]) for row in left] == [one.rpartition(".")[2] for one in (*unseen, new)]
+        assert not await _is_good(feed, seen[0])
+        assert (await feed.now()).xid == int(new.split(".")[1])
