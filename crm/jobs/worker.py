@@ -77,9 +77,9 @@ class Worker:
         self._driver: Driver | None = None
         # What goes on though its job went back: `Handler.outlives`.
         self._outliving: set[asyncio.Future[None]] = set()
-        # The jobs that run, and those of this worker that did not at the latest looks: since when.
+        # The jobs that run, and those of this worker that did not run at the latest look.
         self._running: set[int] = set()
-        self._forgotten: dict[int, float] = {}
+        self._forgotten: set[int] = set()
 
     def stop(self) -> None:
         """Take no more work, give what runs its time, put the rest back, and end."""
@@ -273,19 +273,15 @@ class Worker:
         return Chore("rescue", min(1.0, seconds / 2), rescue)
 
     async def _not_running(self, shop: Shop) -> list[int]:
-        """The jobs that this worker has, and has not run at any look for as long as a worker may be silent.
-
-        One that begins or ends is missing, too; while all connections are busy that takes a while.
-        """
-        key = self._driver.worker_id if self._driver is not None else None
-        if key is None:
+        """The jobs that this worker has, and did not run at two looks: one that is just handed over is missing once."""
+        if self._driver is None or self._driver.worker_id is None:
             return []
-        result = await shop.database.read(_OWN, [encode(key)])
-        now = asyncio.get_running_loop().time()
-        idle = {int(result.get_value(row, 0) or b"0") for row in range(result.ntuples)} - self._running
-        self._forgotten = {one: self._forgotten.get(one, now) for one in idle}
-        seconds = shop.settings.worker_stalled_seconds
-        return sorted(one for one, since in self._forgotten.items() if now - since >= seconds)
+        result = await shop.database.read(_OWN, [encode(self._driver.worker_id)])
+        # Until the end of a job is written, too; there is no public name for these.
+        ending = {context.job.id for context in self._driver._running_jobs.values()}  # noqa: SLF001
+        idle = {int(result.get_value(row, 0) or b"0") for row in range(result.ntuples)} - self._running - ending
+        found, self._forgotten = sorted(idle & self._forgotten), idle
+        return found
 
     # Chores
 

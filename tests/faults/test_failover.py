@@ -45,7 +45,11 @@ class House:
     @classmethod
     async def opened(cls, pair, folder):
         server = await asyncio.to_thread(Server(pair.url, folder / "log", **_SETTINGS).start)
-        crew = await Crew(pair.url, folder, 0, _SETTINGS).started()
+        try:
+            crew = await Crew(pair.url, folder, 0, _SETTINGS).started()
+        except BaseException:
+            server.kill()
+            raise
         return cls(pair, server, crew, Ledger(pair.primary.url, folder))
 
     def close(self):
