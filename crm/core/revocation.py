@@ -29,8 +29,11 @@ class RevokedToken(Model):
 
 
 def token_id(token: str, claims: dict[str, Any]) -> UUID:
-    """What a token is revoked by; ValueError if its `jti` is no UUID."""
-    return UUID(str(claims["jti"])) if "jti" in claims else uuid5(_OF_TEXT, token)
+    """What a token is revoked by; ValueError if its `jti` is no UUID.
+
+    One without is known by what its signature covers: the signature itself can be spelled in several ways.
+    """
+    return UUID(str(claims["jti"])) if "jti" in claims else uuid5(_OF_TEXT, token.rpartition(".")[0])
 
 
 def revoke(connection: psycopg.Connection[Any], key: UUID, expires_at: datetime) -> None:

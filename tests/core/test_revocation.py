@@ -106,6 +106,7 @@ class TestRevoke:
         assert (await asked(server, old)).status_code == 200
         revoke(old)
         assert "revoked" in await refused(server, old)
+        assert (await asked(server, f"{old}=")).status_code == 401  # the same, spelled otherwise
 
     def test_forgets_what_has_expired(self, server, db, revoke):
         db.execute("DELETE FROM revoked_tokens")
