@@ -52,6 +52,7 @@ ISSUER: Final = "crm"
 AUDIENCE: Final = "crm-api"
 _RECHECK_SECONDS: Final = 5.0
 _REMEMBERED: Final = 10_000
+_END_OF_TIME: Final = 253_402_300_800.0  # the year 10,000
 _USER: Final = Statement(
     """
     SELECT role, disabled_at IS NULL AS active, EXISTS (SELECT FROM revoked_tokens WHERE id = $2::uuid) AS revoked
@@ -111,12 +112,19 @@ def claims_of(token: str, secret: str) -> dict[str, Any]:
             audience=AUDIENCE,
             options={"require": ["exp", "iat", "aud", "iss", "sub", "role"]},
         )
+        _check_moment(claims["exp"])
         return {**claims, "sub": UUID(claims["sub"]), "role": Role(claims["role"]), "jti": token_id(token, claims)}
     except jwt.ExpiredSignatureError:
         message = "The token has expired; get a new one."
         raise errors.Unauthenticated(message) from None
     except (jwt.InvalidTokenError, ValueError, TypeError):
         raise errors.Unauthenticated from None
+
+
+def _check_moment(seconds: object) -> None:
+    """Refuse an end that is no number, or that no calendar has."""
+    if not isinstance(seconds, int | float) or not 0 < seconds < _END_OF_TIME:
+        raise ValueError
 
 
 def make_token(secret: str, user: UUID, role: Role, lifetime: timedelta) -> str:

@@ -143,6 +143,8 @@ class TestTokens:
             {"exp": datetime.now(UTC) - timedelta(seconds=1)},
             {"exp": ...},
             {"exp": "soon"},
+            {"exp": 10**400},
+            {"exp": "99999999999"},
             {"iat": ...},
             {"iat": datetime.now(UTC) + timedelta(hours=1)},
             {"nbf": datetime.now(UTC) + timedelta(hours=1)},
