@@ -35,6 +35,7 @@ _MOST_DROPPED: Final = 8 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
 _FULL_ANSWERS: Final = 200
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
+_CLOSING: Final = frozenset({b"connection", b"proxy-connection"})
 _SINGLE: Final = frozenset({b"host", b"authorization", b"origin", b"content-type"})
 
 
@@ -165,6 +166,7 @@ class Http(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header; after the head it is a trailer, and nobody asked for one."""
         if not self._in_head:
+            self._see_trailer(name.lower())
             return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
@@ -172,6 +174,13 @@ class Http(HttpToolsProtocol):
         self.headers.append((name, value))
         if len(self.headers) > _MOST_HEADERS:
             raise Refused(refusals.HEAD_TOO_LARGE)
+
+    def _see_trailer(self, name: bytes) -> None:
+        """The parser obeys these, and hears nothing that comes after: so the answer must be the last."""
+        if name in _CLOSING:
+            if self.cycle.response_complete:
+                raise Refused(refusals.NOT_HTTP)
+            self.cycle.keep_alive = False
 
     def on_headers_complete(self) -> None:
         """The head is there: unless it is refused, the application is called."""

@@ -115,6 +115,10 @@ def framing():
     yield case("an endless extension", request(CHUNKED, body=b"1;" + b"a" * 200_000), 431)
     yield case("an endless trailer", request(CHUNKED, body=b"0\r\nA: " + b"a" * 200_000), 431)
     yield case("many trailers", request(CHUNKED, body=b"0\r\n" + b"a:b\r\n" * 40_000), 431)
+    for name in (b"Connection", b"Proxy-Connection"):
+        ends = request(CHUNKED, body=b"1\r\nx\r\n0\r\n" + name + b": close\r\n\r\n")
+        yield case(f"{name!r} as a trailer", ends, 200)
+        yield case(f"{name!r} as a trailer, and a request", [ends, SMUGGLED], 200)
     yield case("trailers", request(CHUNKED, body=b"1\r\nx\r\n0\r\nHost: there\r\nA: b\r\n\r\n"), 200, **OPEN)
 
 
