@@ -21,6 +21,8 @@ _LARGEST_STEP: Final = 6
 _LEAST_BYTES: Final = 1024
 # A text that is no longer cannot make much of a list, which has a thousand rows at most.
 LONG_ROW: Final = 8192
+# The rows of a report, like totals day by day.
+_LONGEST_REPORT: Final = 5 * MAX_ROWS
 _KEY_BYTES: Final = 6  # quotes, colon, comma and the like
 
 
@@ -102,7 +104,8 @@ class _Lengths:
         limit = self._limits[field]
         if limit is not None:
             return min(limit, MAX_ROWS)
-        return MAX_ROWS if self._step is None else min(MAX_ROWS, _usual(field) << self._step)
+        most = longest(field)
+        return most if self._step is None else min(most, _usual(field) << self._step)
 
     def usual(self, field: Selected) -> int:
         """How many rows a list has, as far as one can tell."""
@@ -111,7 +114,7 @@ class _Lengths:
 
     def is_cut(self, field: Selected) -> bool:
         """Whether the list may be longer than that."""
-        return self._limits[field] is None and self.of(field) < MAX_ROWS
+        return self._limits[field] is None and self.of(field) < longest(field)
 
     def rows(self, field: Selected) -> int:
         """The most rows that a field and all below it bring."""
@@ -159,6 +162,12 @@ class _Shares:
 def is_list(field: Selected) -> bool:
     """Whether a field leads to many rows."""
     return field.shape is not None and field.shape.kind in ("many", "connection")
+
+
+def longest(field: Selected) -> int:
+    """How many rows a list may have without a limit; one that takes none is a report, and may be longer."""
+    assert field.shape is not None
+    return MAX_ROWS if "limit" in field.shape.arguments else _LONGEST_REPORT
 
 
 def is_record(field: Selected) -> bool:

@@ -27,10 +27,9 @@ from sqlalchemy import (
     select,
 )
 
-from crm.graph.allotment import LONG_ROW, Budget, is_list, is_record, long_texts
-from crm.graph.declare import MAX_ROWS
+from crm.graph.allotment import LONG_ROW, Budget, is_list, is_record, long_texts, longest
 from crm.graph.selection import Selected
-from crm.graph.sql import EMPTY, MOST_ROWS, Compiler, Given, has_long_key, shows_rows, text_object, too_many
+from crm.graph.sql import EMPTY, Compiler, Given, has_long_key, shows_rows, text_object, too_many
 
 _TRUE: Final[ColumnElement[Any]] = literal_column("true")
 _ZERO: Final[ColumnElement[int]] = literal_column("0", Integer)
@@ -101,7 +100,7 @@ class CountingCompiler(Compiler):
 
     def _list_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
         given = self._given[field]
-        limited = self._limited(statement, given, MOST_ROWS if given.limit is None else given.limit)
+        limited = self._limited(statement, given, longest(field) + 1 if given.limit is None else given.limit)
         texts = long_texts(field, self._budget)
         if texts is not None:
             return self._list_measured(field, limited, start, texts)
@@ -143,7 +142,7 @@ class CountingCompiler(Compiler):
         value: ColumnElement[Any] = func.coalesce(listed, EMPTY)
         if self._given[field].limit is not None:
             return value
-        return case((func.count() > _number(MAX_ROWS), too_many(field)), else_=value)
+        return case((func.count() > _number(longest(field)), too_many(field)), else_=value)
 
     def _page_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
         page: Any = self._connection(field, statement, self._given[field])

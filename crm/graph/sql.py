@@ -26,8 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
-from crm.graph.allotment import Share
-from crm.graph.declare import MAX_ROWS
+from crm.graph.allotment import Share, longest
 from crm.graph.ordering import Key, beyond, cursor, keys_of, not_a_cursor
 from crm.graph.selection import Selected
 from crm.graph.shape import FieldShape
@@ -35,7 +34,6 @@ from crm.graph.shape import FieldShape
 _LONGEST_KEY: Final = 63
 EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
 # One more than a list may have, so that it shows.
-MOST_ROWS: Final = MAX_ROWS + 1
 _ANY: Final = Share()
 _NULL: Final[ColumnElement[Any]] = literal_column("'null'")
 
@@ -144,7 +142,7 @@ class Compiler:
 
     def _many(self, field: Selected, statement: Any, given: Given) -> ColumnElement[Any]:
         share = self._shares.get(field, _ANY)
-        most: Any = MOST_ROWS if share.rows is None else share.rows + 1
+        most: Any = (longest(field) if share.rows is None else share.rows) + 1
         if given.limit is not None:
             most = given.limit if share.rows is None else func.least(given.limit, literal_column(str(most)))
         rows = self._limited(statement, given, most)
@@ -155,7 +153,7 @@ class Compiler:
         if share.rows is not None:
             problems.append((func.count() > literal_column(str(share.rows)), func.crm_beyond_allotment()))
         elif given.limit is None:
-            problems.append((func.count() > literal_column(str(MAX_ROWS)), too_many(field)))
+            problems.append((func.count() > literal_column(str(longest(field))), too_many(field)))
         if share.bytes is not None:
             size = func.pg_column_size(listed)
             problems.append((size > literal_column(str(share.bytes)), func.crm_beyond_allotment()))
@@ -425,5 +423,6 @@ def too_many(field: Selected) -> ColumnElement[Any]:
     assert field.shape is not None
     name = field.shape.name
     hint = f" or page with `{name}Connection`" if name in ("leads", "tasks", "interactions") else ""
-    message = f"`{name}` has more than 1,000 rows here: pass `limit`{hint}."
+    advice = f": pass `limit`{hint}" if "limit" in field.shape.arguments else ""
+    message = f"`{name}` has more than {longest(field):,} rows here{advice}."
     return func.crm_too_large(literal_column(f"'{message}'"))

@@ -119,7 +119,7 @@ class TestBudget:
 
     async def test_counts_nothing_for_what_could_not_be_sent(self, make_ai, calls):
         endpoint = openai_or_compatible(KEY, f"http://127.0.0.1:{free_port()}/v1")
-        assert await reason(make_ai(endpoint=endpoint, timeout=0.3).ask(question())) == "UNREACHABLE"
+        assert await reason(make_ai(endpoint=endpoint, timeout=2).ask(question())) == "UNREACHABLE"
         assert {(call["cost_usd"], call["cost_source"]) for call in calls()} == {(0, "provider")}
 
     async def test_that_is_spent_is_so_until_midnight(self, make_ai, model_server):
@@ -487,7 +487,7 @@ class TestTheKey:
         said = "".join(f"{one!r} {one} {one.extensions} {one.__cause__!r}" for one in failures)
         rows = str(db.execute("SELECT ai_calls::text FROM ai_calls").fetchall())
         out = capfd.readouterr()
-        assert "[key]" in rows
+        assert "401" in rows
         for shown in (said, rows, out.out, out.err, repr(openai_or_compatible(KEY, "http://x"))):
             assert KEY not in shown
 
