@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID
 
-import children
 import psycopg
 
 from crm.core.identity import Role, make_token
+from tests import children
 
 SECRET = "a secret for the tests, 32 characters at least"
 
