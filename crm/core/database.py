@@ -9,6 +9,7 @@ import psycopg
 import structlog
 
 from crm.core import errors
+from crm.core.address import conninfo
 from crm.core.commits import SharedCommits
 from crm.core.lanes import PROGRAM, Limits
 from crm.core.liveness import Liveness
@@ -98,6 +99,10 @@ class Database:
         except StatementStale:  # nothing was changed
             async with self.primary.wire() as wire:
                 return await wire.execute(statement, params)
+
+    def conninfo(self, url: str, *, timeout: float = 10) -> str:
+        """What libpq takes for an address; of our own hosts, the one that answered last comes first."""
+        return self.primary.address.conninfo if url == self.url else conninfo(url, timeout=timeout)
 
     def close(self) -> None:
         """Close every connection."""

@@ -15,7 +15,6 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.core.address import conninfo
 from crm.core.database import Database
 from crm.core.epoch import EPOCH, RENEW
 from crm.core.impatient import Connection, impatient
@@ -268,7 +267,7 @@ class Feed:
 
     async def _connected(self) -> Connection:
         return await impatient(_PATIENCE_SECONDS).connect(
-            conninfo(self._listen_url, timeout=_PATIENCE_SECONDS), autocommit=True
+            self.database.conninfo(self._listen_url, timeout=_PATIENCE_SECONDS), autocommit=True
         )
 
     async def _prune(self) -> None:

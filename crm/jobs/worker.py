@@ -22,7 +22,6 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
-from crm.core.address import conninfo
 from crm.core.capacity import CHORES, QUEUE
 from crm.core.database import Database
 from crm.core.impatient import impatient
@@ -190,9 +189,9 @@ class Worker:
         await _ended(list(self._outliving))
 
     def _app(self) -> procrastinate.App:
-        settings = self._shop.settings
+        settings, database = self._shop.settings, self._shop.database
         connector = procrastinate.PsycopgConnector(
-            conninfo=conninfo(settings.database_listen_url or self._shop.database.url),
+            conninfo=partial(database.conninfo, settings.database_listen_url or database.url),
             min_size=1,
             max_size=QUEUE,
             timeout=settings.connect_timeout_seconds,

@@ -98,7 +98,8 @@ class Node:
                 with suppress(ProcessLookupError):
                     os.kill(one, signal.SIGKILL)
             _wait_gone(pid)
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            for lock in (self._data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*")):
+                lock.unlink(missing_ok=True)  # they name a process that may be there until its parent collects it
 
     def _pid(self) -> int:
         return int((self._data / "postmaster.pid").read_text().split()[0])
