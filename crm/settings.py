@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     max_answer_bytes: int = Field(
         default=8 * 1024 * 1024,
         ge=1024,
-        description="The largest answer. While it is made, PostgreSQL holds it up to eight times, and a process four.",
+        description="The largest answer. While it is made, PostgreSQL holds it up to seven times, a process four.",
     )
     large_answer_bytes: int = Field(
         default=1024 * 1024,

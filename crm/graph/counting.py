@@ -33,6 +33,7 @@ from crm.graph.sql import EMPTY, Compiler, Given, has_long_key, shows_rows, text
 
 _TRUE: Final[ColumnElement[Any]] = literal_column("true")
 _ZERO: Final[ColumnElement[int]] = literal_column("0", Integer)
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
 _NUMBER: Final = "__n"
 
 Pair = tuple[ColumnElement[Any], ColumnElement[Any]]
@@ -40,16 +41,18 @@ Pair = tuple[ColumnElement[Any], ColumnElement[Any]]
 
 @dataclass(frozen=True)
 class Totals:
-    """What a row has come to before a list; `beside` is the list that says so."""
+    """What a row has come to before a list; `beside` are the lists that say so."""
 
-    rows: ColumnElement[int] = _ZERO
-    bytes: ColumnElement[int] = _ZERO
-    beside: FromClause | None = None
+    rows: ColumnElement[Any] = _ZERO
+    bytes: ColumnElement[Any] = _ZERO
+    beside: tuple[FromClause, ...] = ()
 
-    @classmethod
-    def after(cls, lists: Sequence[Any]) -> "Totals":
-        """What a row has come to with these lists."""
-        return cls(lists[-1].c.n, lists[-1].c.b, lists[-1]) if lists else cls()
+    def after(self, beside: Any, *, optional: bool) -> "Totals":
+        """What it has come to with one more; with a record that is not there, as much as before."""
+        if not optional:
+            return Totals(beside.c.n, beside.c.b, (beside,))
+        rows, size = func.coalesce(beside.c.n, self.rows), func.coalesce(beside.c.b, self.bytes)
+        return Totals(rows, size, (*self.beside, beside))
 
 
 class CountingCompiler(Compiler):
@@ -58,14 +61,17 @@ class CountingCompiler(Compiler):
     def __init__(self, given: Mapping[Selected, Given], budget: Budget) -> None:
         super().__init__(given)
         self._budget = budget
-        self._beside: dict[FromClause | None, list[Any]] = {}
+        # What hangs beside each row (None: beside no row, the roots), and whether it may be missing.
+        self._beside: dict[FromClause | None, list[tuple[Any, bool]]] = {}
+        self._totals: dict[FromClause | None, Totals] = {}
         self._pages: dict[Selected, FromClause] = {}
+        self._depth = 0
 
     def whole(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """The statement of some roots; each goes on counting where the one before it ended."""
         statement = super().whole(columns)
         roots = self._beside.get(None, [])
-        return statement.select_from(_joined(roots[0], roots[1:])) if roots else statement
+        return statement.select_from(_joined(select(_ONE).subquery("once"), roots)) if roots else statement
 
     def source(self, rows: FromClause) -> FromClause:
         """The rows, and beside each its lists."""
@@ -78,25 +84,31 @@ class CountingCompiler(Compiler):
         return select(_counted(func.json_agg(found.c.j), totals)).select_from(found).scalar_subquery()
 
     def _within(self, rows: FromClause) -> tuple[FromClause, ...]:
-        return (rows, *self._beside.get(rows, []))
+        return (rows, *(lateral for lateral, _ in self._beside.get(rows, [])))
 
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
         if not any(is_list(one) for one in field.walk()):
             return super()._edge(field, row, outer)
-        before = self._beside.setdefault(outer, [])
-        start = Totals.after(before)
+        start = self._totals.get(outer, Totals())
         assert field.shape is not None
+        self._depth += is_list(field)
         found = self._MADE[field.shape.kind](self, field, self._found(field, row, outer), start)
-        lateral = (found if start.beside is None else found.correlate(start.beside)).lateral(self._name("l"))
-        before.append(lateral)
+        self._depth -= is_list(field)
+        lateral = (found.correlate(*start.beside) if start.beside else found).lateral(self._name("l"))
+        optional = is_record(field)
+        self._beside.setdefault(outer, []).append((lateral, optional))
+        self._totals[outer] = start.after(lateral, optional=optional)
         value: ColumnElement[Any] = lateral.c.j
         return value
 
     def _record_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
-        rows = self._rows(field.children, _type(field), statement.subquery(self._name("q")))
-        totals = self._added(rows.c.n, [rows.c.j], start, field.key)
-        value = func.array_agg(rows.c.j)[1]
-        return select(_counted(value, totals).label("j"), *_labelled(totals)).select_from(rows)
+        """A record with lists, which have been counted: none of them is copied once more to be measured."""
+        rows = statement.subquery(self._name("q"))
+        shown, source = self._made(field.children, _type(field), rows, func.row_to_json)
+        within = self._totals[rows]
+        totals = start.rows + self.length(field.children, rows), start.bytes + within.bytes
+        value = case((self._within_budget(totals, field.key), shown))
+        return select(value.label("j"), *_labelled(totals)).select_from(source)
 
     def _list_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
         given = self._given[field]
@@ -112,7 +124,7 @@ class CountingCompiler(Compiler):
     def _list_measured(self, field: Selected, rows: FromClause, start: Totals, texts: Sequence[Selected]) -> Any:
         """A list whose rows can be told to be short, but for their lists and these texts: these alone are added up."""
         listed, source = self._made(field.children, _type(field), rows, func.json_agg, func.json_agg)
-        beside = self._beside.get(rows, [])
+        beside = [lateral for lateral, _ in self._beside.get(rows, [])]
         count = func.count() * self.length(field.children, rows)
         if beside:
             count = self._added_rows(self.length(field.children, rows), start, field.key)
@@ -207,8 +219,7 @@ class CountingCompiler(Compiler):
     def length(self, children: Sequence[Selected], rows: FromClause) -> ColumnElement[int]:
         """How many rows a row comes to with what is below it."""
         fixed = _number(1 + sum(map(_fixed, children)))
-        beside = self._beside.get(rows, [])
-        return fixed + beside[-1].c.n if beside else fixed
+        return fixed + self._totals[rows].rows if rows in self._totals else fixed
 
     def _added(self, rows: Any, parts: Sequence[Any], start: Totals, place: str) -> Pair:
         """What there is with the rows of a list."""
@@ -229,13 +240,13 @@ class CountingCompiler(Compiler):
 
     @property
     def _most_bytes(self) -> ColumnElement[int]:
-        return _number(self._budget.bytes)
+        return _number(self._budget.bytes // max(1, self._depth))
 
     def _too_many_rows(self, place: str) -> ColumnElement[str]:
         return _too_many_rows(self._budget, place)
 
     def _too_large(self, place: str) -> ColumnElement[str]:
-        return _too_large(self._budget, place)
+        return _too_large(self._budget, place, max(1, self._depth))
 
     _MADE: ClassVar[Mapping[str, Callable[..., Any]]] = {
         "one": _record_counted,
@@ -264,16 +275,18 @@ def _too_many_rows(budget: Budget, place: str) -> ColumnElement[str]:
     )
 
 
-def _too_large(budget: Budget, place: str) -> ColumnElement[str]:
+def _too_large(budget: Budget, place: str, depth: int = 1) -> ColumnElement[str]:
+    """While a list within lists is made, so is what is around it: the deeper, the smaller it has to be."""
+    what = "The answer" if depth == 1 else f"A list at level {depth}"
     return literal_column(
-        f"'The answer has more than {budget.bytes:,} bytes; they ran out in `{place}`. "
+        f"'{what} has more than {budget.bytes // depth:,} bytes; they ran out in `{place}`. "
         "Ask for fewer rows, or for fewer long texts.'"
     )
 
 
-def _joined(first: FromClause, others: Sequence[FromClause]) -> FromClause:
-    for other in others:
-        first = first.join(other, _TRUE)
+def _joined(first: FromClause, others: Sequence[tuple[FromClause, bool]]) -> FromClause:
+    for other, optional in others:
+        first = first.join(other, _TRUE, isouter=optional)
     return first
 
 
