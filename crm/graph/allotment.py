@@ -72,12 +72,14 @@ class Allotments:
 
     def of(self, variables: Mapping[str, Any]) -> Allotment | None:
         """The allotment for these variables: the same object for the same shares."""
-        key = tuple([variables.get(name) for name in self._names])
-        if key not in self._kept:
+        key = tuple([variables.get(name) for name in self._names]) if self._names else ()
+        try:
+            return self._kept[key]
+        except KeyError:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            self._kept[key] = self._shared(variables)
-        return self._kept[key]
+            found = self._kept[key] = self._shared(variables)
+            return found
 
     def _shared(self, variables: Mapping[str, Any]) -> Allotment | None:
         limits = {one: limit_of(one, variables) for one in self._lists}

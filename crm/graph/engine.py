@@ -29,12 +29,14 @@ from crm.graph.introspection import Introspection
 from crm.graph.plan import Plan
 from crm.graph.selection import Collector, Selected
 from crm.graph.shape import SchemaShape
-from crm.graph.statements import Bound, Shaped
+from crm.graph.statements import Shaped
 from crm.graph.subscription import Subscriptions
 from crm.graph.write import Shown
 from crm.settings import Settings
 
 if TYPE_CHECKING:
+    from psycopg import pq
+
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
 
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
@@ -247,7 +249,7 @@ class Engine:
         stale: bool,
     ) -> Answer:
         plan = self.plan(operation, variables, viewer)
-        self.check_cost(plan, variables)
+        plan.price.check(variables, self.settings.max_cost)
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
@@ -272,22 +274,23 @@ class Engine:
         self, plan: Plan, shaped: Shaped, variables: Mapping[str, Any], viewer: Viewer, *, stale: bool = False
     ) -> list[bytes]:
         """The JSON of each root that a statement reads."""
-        bound = await shaped.bound(variables, viewer, self.side)
-        try:
-            return await self._read(plan, bound, viewer, stale=stale)
-        except psycopg.Error as error:
-            if error.sqlstate != BEYOND_ALLOTMENT:
-                raise
-        shaped.count(bound)
-        return await self._read(plan, await shaped.bound(variables, viewer, self.side), viewer, stale=stale)
+        while True:
+            bound = await shaped.bound(variables, viewer, self.side)
+            statement, params = bound.step()
+            try:
+                if plan.large:
+                    async with self._large:
+                        result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+                else:
+                    result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+            except psycopg.Error as error:
+                if error.sqlstate != BEYOND_ALLOTMENT:
+                    raise
+                shaped.count(bound)
+            else:
+                return self._checked(plan, result)
 
-    async def _read(self, plan: Plan, bound: Bound, viewer: Viewer, *, stale: bool) -> list[bytes]:
-        statement, params = bound.step()
-        if plan.large:
-            async with self._large:
-                result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
-        else:
-            result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+    def _checked(self, plan: Plan, result: "pq.abc.PGresult") -> list[bytes]:
         cells = [result.get_value(0, index) or b"null" for index in range(result.nfields)]
         size = sum(map(len, cells))
         plan.large = size > self.settings.large_answer_bytes

@@ -41,7 +41,6 @@ _LIMITS: Final = ("limit", "first", "last")
 _MANY_INPUTS: Final = "inputs"
 _SHOWN_PARTS: Final = 3
 _MAX_KEPT: Final = 64
-_KEPT_KINDS: Final = (int, str, type(None))
 _LONGEST_KEY: Final = 64
 
 
@@ -55,10 +54,11 @@ class Price:
 
     def of(self, variables: Mapping[str, Any]) -> int:
         """How many points."""
-        key = tuple([variables.get(name) for name in self._names])
-        if not all(isinstance(value, _KEPT_KINDS) for value in key):
+        key = tuple([variables.get(name) for name in self._names]) if self._names else ()
+        try:
+            found = self._kept.get(key)
+        except TypeError:  # a filter, which cannot be a key
             return self._parts(variables).total
-        found = self._kept.get(key)
         if found is None:
             found = self._parts(variables).total
             if len(self._kept) < _MAX_KEPT and all(len(str(value)) <= _LONGEST_KEY for value in key):
