@@ -19,6 +19,8 @@ LEAST = 2
 MOST = 200
 # Each kind ranks a few hundred candidates.
 _COST_OF_A_KIND = 200
+# The whole text is parsed once more.
+_COST_OF_A_SNIPPET = 2
 
 
 def check_text(text: str, label: str) -> None:
@@ -74,7 +76,7 @@ class SearchHit:
         """Of what kind it is."""
         return func.upper(hit.kind)
 
-    @graph.computed(never_null=True)
+    @graph.computed(never_null=True, extra_cost=lambda _: _COST_OF_A_SNIPPET)
     def snippet(hit: Row) -> str:
         """The text around the match: plain text without markup, so escape it like any other text."""
         return SearchService.snippet(hit)
