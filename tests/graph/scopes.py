@@ -125,13 +125,21 @@ def _is_owned(select: Part, condition: str, part: Part, reference: str, owner: s
     return reference in sides and other.endswith(".id") and _are_of(select, other.removesuffix(".id"), owner)
 
 
+def _leads_to(select: Part, table: str) -> bool:
+    """Whether a SELECT is of a table's rows, or of a subquery's that is."""
+    return any(
+        source == table or (isinstance(source, Part) and all(_leads_to(one, table) for one in source.selects))
+        for source in select.sources().values()
+    )
+
+
 def _are_of(select: Part | None, name: str, table: str) -> bool:
     """Whether a name stands for rows of a table, in a SELECT or in those around it."""
     while select is not None:
         source = select.sources().get(name)
         if source is not None:
             return table == source or (
-                isinstance(source, Part) and all(table in one.sources().values() for one in source.selects)
+                isinstance(source, Part) and all(_leads_to(one, table) for one in source.selects)
             )
         select = select.outer
     return False

@@ -68,7 +68,7 @@ def statements(engine, text: str, name: str | None, variables, viewer) -> list[s
     if root.shape.kind == "pulse":
         return []  # as a query of the same
     kinds = [Stream, *([First] if root.shape.declaration.first else [])]
-    shaped = [kind(root, engine.side)._shaped for kind in kinds]  # noqa: SLF001
+    shaped = [_shaped_of(kind(root, engine.side, engine.budget)) for kind in kinds]
     return [one.step(coerced, viewer, [0, 0][: len(one._extra)])[0].text.decode() for one in shaped]  # noqa: SLF001
 
 
@@ -139,3 +139,7 @@ class TestTheReader:
 
     def test_finds_what_is_exempt(self):
         assert len(unguarded(str(compiled(with_deleted(select(Lead)))))) == 1
+
+
+def _shaped_of(stream):
+    return stream._of(1) if hasattr(stream, "_of") else stream._shaped  # noqa: SLF001

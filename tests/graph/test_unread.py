@@ -55,6 +55,6 @@ async def test_many_queries_on_one_socket(server, large):  # noqa: ARG001
                 [rows] = message["payload"]["data"].values()
                 assert len(rows) == 40
             else:
-                assert message["type"] == "complete"
+                assert message["type"] == "complete", message
                 ended.add(message["id"])
     await socket.close()
