@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 
 MIB = 1024 * 1024
 OPERATIONS = 20
-ONE = 8 * MIB
+ONE = 7 * MIB
 QUERY = '{{ a{number}: interactions(filter: {{notes: {{startsWith: "unread "}}}}, limit: 40) {{ notes }} }}'
 
 
