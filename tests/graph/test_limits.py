@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import psycopg
+import httpx2
 import pytest
 from graphql import parse
 from hypothesis import HealthCheck, given, settings
@@ -276,17 +277,22 @@ class TestBoundaries:
                     response = await client.post("/graphql", json={"query": make(most + 1)})
                     assert response.json()["errors"], response.text
 
-    async def test_a_chunked_flood_does_not_fill_memory(self, server, client):
+    @pytest.mark.parametrize("chunks", [400, 1600])
+    async def test_a_chunked_flood_does_not_fill_memory(self, server, client, chunks):
         def resident() -> int:
             return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * 4096
 
         async def flood():
-            for _ in range(1600):
+            for _ in range(chunks):
                 yield b" " * 64 * KIB
 
         before = resident()
-        response = await client.post("/graphql", content=flood(), headers={"Content-Type": "application/json"})
-        assert response.status_code == 413
+        try:
+            response = await client.post("/graphql", content=flood(), headers={"Content-Type": "application/json"})
+        except httpx2.TransportError:
+            assert chunks == 1600  # what goes on beyond 32 MiB after it was refused is cut off
+        else:
+            assert response.status_code == 413
         assert resident() - before < 10 * KIB * KIB
 
 
