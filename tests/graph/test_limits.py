@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
-import psycopg
 import httpx2
+import psycopg
 import pytest
 from graphql import parse
 from hypothesis import HealthCheck, given, settings
