@@ -32,6 +32,8 @@ class Unread:
 
     def grew(self, one: Reader) -> None:
         """A connection has more to send than before, and its client does not keep up."""
+        if one not in self._readers:
+            one.stands(asyncio.get_running_loop().time())  # it is from now on that its client is looked at
         size = one.unread()
         self._total += size - self._readers.get(one, 0)
         self._readers[one] = size

@@ -12,7 +12,7 @@ from crm.protocol import Limits
 MIB = 1024 * 1024
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 # The systems on both sides keep some of it themselves.
-ONE = 12 * MIB
+ONE = 24 * MIB
 
 
 class Generous:
