@@ -55,11 +55,12 @@ class Live:
         assert message["channel"] == channel
         assert message.get("id") == key
 
-    async def closed(self, timeout=10):
-        """The code and the reason that the server closes with, whatever it sends before."""
+    async def closed(self, timeout=10, kinds=None):
+        """The code and the reason that the server closes with, whatever it sends before; of what kinds that is."""
+        kinds = [] if kinds is None else kinds
         async with asyncio.timeout(timeout):
             try:
                 while True:
-                    await self.raw.recv()
+                    kinds.append(json.loads(await self.raw.recv())["type"])
             except ConnectionClosed as closed:
                 return closed.rcvd.code, closed.rcvd.reason

@@ -13,6 +13,7 @@ from crm.core.identity import Viewer
 from crm.graph.exchange import Gate, Headers
 
 _RECHECK_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.5
 _LONGEST_TIMER: Final = 10**7
 
 
@@ -55,6 +56,21 @@ class Guest:
             raise errors.Forbidden
         self.viewer = found
         return found
+
+    async def confirm(self) -> None:
+        """Before something is shown of what runs for long: raises if the viewer may see it no more.
+
+        Mostly it is known from within the last seconds. While the database cannot tell, nothing is shown.
+        """
+        while True:
+            try:
+                await self.current()
+            except (errors.Unauthenticated, errors.Forbidden):
+                raise
+            except (errors.CrmError, psycopg.Error, TimeoutError):
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
 
     async def leave(self) -> None:
         """They are gone."""

@@ -207,6 +207,7 @@ class _Session:
         kind = (await self._engine.opened(request, viewer)).kind
         if kind is OperationType.SUBSCRIPTION:
             async for data in self._engine.subscribe(request, viewer):
+                await self._guest.confirm()
                 await self._send_text(_next(key, data))
             await self._send({"id": key, "type": "complete"})
         elif kind is OperationType.QUERY:

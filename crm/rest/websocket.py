@@ -211,6 +211,7 @@ class _Session:
         feed = self._feeds.queue
         self._put({"type": "subscribed", **topic.named})
         async for shown in self._feeds.engine.subscribe(feed.named.request(), viewer):
+            await self._guest.confirm()
             self._outbox.put(topic.message("queue.status", "queue", feed.payload(shown)))
 
     async def _follow_tasks(self, topic: Topic, viewer: Viewer) -> None:
@@ -222,12 +223,14 @@ class _Session:
             return
         self._put({"type": "subscribed", **topic.named})
         async for one in shown:
+            await self._guest.confirm()
             self._outbox.put(topic.message("task.updated", "task", feed.payload(one)))
 
     async def _follow_one(self, topic: Topic, shown: AsyncIterator[bytes]) -> None:
         """It is shown at once, as it is now: so it is there, and may be followed. No state is shown twice."""
         seen = -1
         async for one in shown:
+            await self._guest.confirm()
             task = self._feeds.tasks.payload(one)
             if seen < 0:
                 self._put({"type": "subscribed", **topic.named})

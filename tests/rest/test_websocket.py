@@ -329,6 +329,28 @@ class TestWhoseUserChanges:
             db.execute("UPDATE users SET role = 'viewer' WHERE id = %s", (user["id"],))
             assert await client.closed(timeout=13) == (4401, "Your role has changed")
 
+    async def test_and_sees_nothing_more_from_when_the_server_knows(self, live, working, busy, make_user, db):
+        """A user is looked at every 5 s. Here a request finds out 3 s before the socket's own look would."""
+        token = working.token("admin", email=make_user(role="admin")["email"])
+        mine = {"headers": {"Authorization": f"Bearer {token}"}}
+
+        async def may():
+            answer = await busy.post("/graphql", json={"query": "{ aiStatus { model } }"}, **mine)
+            return "errors" not in answer.json()
+
+        assert await may()
+        await asyncio.sleep(3)
+        async with live(token=token) as client:
+            await client.subscribe("all")
+            db.execute("UPDATE users SET role = 'viewer' WHERE email LIKE 'user%'")
+            async with asyncio.timeout(15):
+                while await may():
+                    await asyncio.sleep(0.05)
+            await create(busy)
+            kinds = []
+            assert (await client.closed(13, kinds))[0] == 4401
+        assert "task.updated" not in kinds
+
 
 class TestASlowReader:
     async def test_is_dropped_with_a_code_and_others_are_not(self, live, busy, working, db):
