@@ -92,7 +92,8 @@ class Change:
             .table_valued(column("name", Text), column("before", JSONB), column("after", JSONB), name="field")
             .render_derived(with_types=True)
         )
-        return select(each.c.name, each.c.before, each.c.after).where(or_(viewer_is_admin(), _record_shows(event)))
+        public = select(each.c.name, each.c.before, each.c.after).where(ChangeService.is_public(each.c.name))
+        return public.where(or_(viewer_is_admin(), _record_shows(event)))
 
     @graph.edge
     def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:

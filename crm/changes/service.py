@@ -29,6 +29,8 @@ from crm.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")
 _DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
+# Of models whose changes are shown; events of earlier versions hold them.
+_INTERNAL: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.internal))}]")
 # What happens to records of these kinds is everybody's business; AI tasks are their owners', and shown as such.
 SHOWN: Final = ("lead", "task", "interaction", "user")
 TYPES: Final = (
@@ -85,6 +87,11 @@ class ChangeService:
         )
         newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, _SHOWN, counts)
         return newer.correlate_except(Event).exists()
+
+    @staticmethod
+    def is_public(name: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether a change's field is one that the API has."""
+        return name != func.all(_INTERNAL)
 
     @staticmethod
     def cursor(event: Any) -> ColumnElement[str]:

@@ -119,5 +119,7 @@ class Model(DeclarativeBase):
     derived: ClassVar[frozenset[str]] = frozenset()
     # Columns whose values are in no event.
     unlogged: ClassVar[frozenset[str]] = frozenset()
+    # Columns that the API does not have: in no event either, and a change of nothing else writes none.
+    internal: ClassVar[frozenset[str]] = frozenset()
     # Columns that may be long, and how many bytes they take at most.
     large: ClassVar[Mapping[str, int]] = {}

@@ -314,7 +314,7 @@ def _insert(
         living = compiled(select(_table(within).c.id))
         key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
-    fields = [_field(table, name, before=False, after=True) for name in names if name not in model.unlogged]
+    fields = [_field(table, name, before=False, after=True) for name in names if name not in _unlogged(model)]
     return _written(
         model,
         f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
@@ -330,18 +330,19 @@ def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | N
     if "version" in table.c and not model.derived.issuperset(names):
         sets += ["version = version + 1", "updated_at = now()"]
     key = _parameter(table, "id", len(names) + 2)
-    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | model.unlogged]
+    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | _unlogged(model)]
     update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
     old = f"SELECT * FROM {table.name} WHERE id = {key}"
     verb = "updated"
     if "deleted_at" in names:
         verb = "' || CASE WHEN written.deleted_at IS NULL THEN 'restored' ELSE 'deleted' END || '"
-    return _written(model, update, fields, f"{model.entity}.{verb}", row, old=old)
+    event = None if model.internal.issuperset(names) else f"{model.entity}.{verb}"
+    return _written(model, update, fields, event, row, old=old)
 
 
 def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
     table = _table(model)
-    logged = [column.name for column in table.c if column.name not in _KEPT | model.unlogged]
+    logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
     fields = [_field(table, name, before=True, after=False) for name in logged]
     delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
     old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
@@ -355,7 +356,7 @@ def _written(  # noqa: PLR0913, PLR0917
     model: type[Model],
     change: str,
     fields: list[str],
-    event: str,
+    event: str | None,
     row: str | None,
     old: str | None = None,
 ) -> str:
@@ -363,7 +364,7 @@ def _written(  # noqa: PLR0913, PLR0917
     parts = [f"written AS ({change})"]
     if old is not None:
         parts.insert(0, f"old AS ({old})")
-    if model.entity is None:
+    if model.entity is None or event is None:
         parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
     else:
         lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
@@ -374,6 +375,10 @@ def _written(  # noqa: PLR0913, PLR0917
             f"jsonb_build_array({', '.join(fields)}) FROM {source})"
         )
     return f"WITH {', '.join(parts)} SELECT {row or '*'} FROM written"
+
+
+def _unlogged(model: type[Model]) -> frozenset[str]:
+    return model.unlogged | model.internal
 
 
 def _field(table: Table, name: str, *, before: bool, after: bool) -> str:

@@ -51,6 +51,7 @@ class Lead(Model):
             "score_factors",
         }
     )
+    internal = frozenset({"summary_hash", "summary_facts_at"})
 
     large: ClassVar[Mapping[str, int]] = {"summary": 16_000, "tags": 20_000}
 

@@ -1,4 +1,11 @@
 import pytest
+from graphql import build_schema
+
+from crm.changes.service import SHOWN
+from crm.core.json import camel
+from crm.core.model import Model
+from crm.graph.sdl import sdl
+from crm.schema import schema
 
 TIMELINE = """query($id: Int!, $limit: Int, $before: String) {
   lead(id: $id) { timeline(limit: $limit, before: $before) { id cursor type entity entityId occurredAt leadId } }
@@ -51,6 +58,32 @@ class TestTimeline:
         }
         assert created["task"] == {"title": "Call"}
         assert created["actor"] == {"email": "service-admin@crm.invalid"}
+
+    async def test_shows_no_field_that_the_api_does_not_have(self, graphql, make_lead, db):
+        """Not even of events that an earlier version wrote."""
+        lead = make_lead()["id"]
+        db.execute(
+            "INSERT INTO events (type, entity, entity_id, lead_id, fields) SELECT 'lead.updated', 'lead', %s, %s, "
+            "jsonb_agg(jsonb_build_object('name', name, 'before', null, 'after', 'x')) "
+            "FROM unnest(ARRAY['summary', 'summaryHash', 'summaryFactsAt']) AS name",
+            (str(lead), lead),
+        )
+        await graphql("mutation($id: Int!) { regenerateSummary(leadId: $id) { summary } }", id=lead)
+        data = await graphql("query($id: Int!) { lead(id: $id) { timeline { fields { name } } } }", id=lead)
+        names = [{field["name"] for field in change["fields"]} for change in data["lead"]["timeline"]]
+        assert names[-1] == {"summary"}
+        assert "summaryGeneratedAt" in names[0]
+        assert not {"summaryHash", "summaryFactsAt"} & set().union(*names)
+        written = db.execute("SELECT fields::text FROM events ORDER BY id DESC LIMIT 1").fetchone()["fields"]
+        assert "summaryHash" not in written
+
+    @pytest.mark.parametrize("entity", SHOWN)
+    def test_has_no_column_to_show_that_the_api_does_not_have(self, entity):
+        model = next(one for one in Model.__subclasses__() if one.__dict__.get("entity") == entity)
+        logged = {camel(column.name) for column in model.__table__.c} - {"version", "updatedAt"}
+        internal = {camel(name) for name in model.internal | model.unlogged}
+        fields = build_schema(sdl(schema)).type_map[entity.capitalize()].fields
+        assert logged - internal <= set(fields)
 
     @pytest.mark.parametrize("size", [1, 3, 7, 100])
     async def test_pages_without_a_gap_or_a_repetition(self, graphql, make_lead, timeline, size):
