@@ -94,17 +94,21 @@ class App:
             await self._pages(scope, receive, send)
 
     def _starlette(self) -> Starlette:
-        return Starlette(
+        pages = Starlette(
             routes=[
                 Route("/", _start, methods=["GET"]),
                 Route("/healthz", _alive, methods=["GET"]),
                 Route("/readyz", _ready, methods=["GET"]),
                 Route("/graphql", _page, methods=["GET"]),
+                Route("/graphql/", _without_slash, methods=["GET", "POST"]),
                 *asset_routes(),
                 *self._console.routes(),
             ],
             lifespan=self._lifespan,
         )
+        # It would name a scheme and a host in `Location`: those that the client named.
+        pages.router.redirect_slashes = False
+        return pages
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -205,6 +209,11 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
 
 async def _start(_: Request) -> object:
     return RedirectResponse("/graphql")
+
+
+async def _without_slash(request: Request) -> object:
+    """To the right address, by its path alone; the client repeats its method and body."""
+    return RedirectResponse(f"/graphql?{request.url.query}".rstrip("?"), status_code=308, headers=_UNCACHED)
 
 
 async def _alive(_: Request) -> object:

@@ -121,6 +121,23 @@ class TestMediaTypes:
             assert response.json()["errors"][0]["extensions"]["code"] == "NOT_FOUND"
 
 
+class TestASlashTooMany:
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    async def test_leads_to_the_right_address_on_the_same_host(self, client, method):
+        response = await client.request(method, "/graphql/?a=b%0d%0a", headers={"Host": "evil.example"})
+        assert (response.status_code, response.headers["location"]) == (308, "/graphql?a=b%0d%0a")
+
+    async def test_a_client_that_follows_gets_its_answer(self, client, db):  # noqa: ARG002
+        response = await client.post("/graphql/", json=GOOD, follow_redirects=True)
+        assert response.json() == {"data": {"leads": []}}
+
+    @pytest.mark.parametrize("path", ["/healthz/", "/console/ai-tasks/", "/graphiql/", "/nothing/", "//evil.example/"])
+    async def test_nothing_leads_to_another_host(self, client, path):
+        response = await client.get(path, headers={"Host": "evil.example"})
+        assert "evil" not in response.headers.get("location", "")
+        assert response.status_code in {307, 404}
+
+
 class TestDeadline:
     async def test_a_statement_that_takes_too_long_is_cancelled(self, hasty, client, locked, db):  # noqa: ARG002
         for accept in (MODERN, PLAIN):
