@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -46,6 +47,22 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
 _GRACE_SECONDS = 30
 _READY = "\n  GraphiQL and the API: [bold]{url}/graphql[/bold]   (ctrl-C stops)\n  AI tasks: {url}/console/ai-tasks\n"
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001  (Typer calls it with the option's value)
+    if wanted:
+        typer.echo(f"crm {version('crm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -111,7 +128,8 @@ def serve(
     _refuse_old(url)
     _refuse_taken_port(host, port)
     configure_logs(config)
-    Capacity(config.pool_size, config.worker_concurrency).warn(url, web=workers)
+    inside = workers if config.worker_inside else 0
+    Capacity(config.pool_size, config.worker_concurrency).warn(url, web=workers, new_workers=inside)
     _run_server(host, port, workers=workers)
 
 
@@ -133,7 +151,8 @@ def worker(
     if concurrency is not None:
         config = config.model_copy(update={"worker_concurrency": concurrency})
     configure_logs(config)
-    Capacity(config.pool_size, config.worker_concurrency).warn(config.database_listen_url or _database_url(config))
+    url = config.database_listen_url or _database_url(config)
+    Capacity(config.pool_size, config.worker_concurrency).warn(url, new_workers=1)
     work(config)
 
 
@@ -292,7 +311,7 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
     if workers > 1:
         configure_logs(settings)
         structlog.get_logger().info("server.starting", host=host, port=port, processes=workers)
-        started = serve_with_processes(config)
+        started = serve_with_processes(config, lambda name, bound: _say_where(name, bound, ready, processes=workers))
     else:
         server = Server(config, on_started=lambda name, bound: _say_where(name, bound, ready))
         server.run()
@@ -301,13 +320,13 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         _fail(f"The server could not start on {host}:{port}.")
 
 
-def _say_where(host: str, port: int, ready: str) -> None:
+def _say_where(host: str, port: int, ready: str, **details: int) -> None:
     """To people in `ready`'s words, to whoever reads the log in one line."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if ready:
         console.print(ready.format(url=url), highlight=False)
     else:
-        structlog.get_logger().info("server.started", url=f"{url}/graphql")
+        structlog.get_logger().info("server.started", url=f"{url}/graphql", **details)
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -79,6 +80,10 @@ class TestHelp:
 
     def test_comes_without_a_command(self):
         assert "Commands" in crm().stdout
+
+    def test_says_which_version_it_is(self):
+        done = crm("--version")
+        assert (done.returncode, done.stdout) == (0, f"crm {version('crm')}\n")
 
     def test_refuses_what_it_does_not_know(self):
         assert crm("nonsense").returncode == 2

@@ -1,7 +1,7 @@
 """How many connections the processes may open, all together, and whether PostgreSQL has as many."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 import structlog
@@ -24,6 +24,9 @@ SELECT least(
   (SELECT nullif(rolconnlimit, -1) FROM pg_roles WHERE rolname = current_user),
   (SELECT nullif(datconnlimit, -1) FROM pg_database WHERE datname = current_database())
 )
+"""
+_WORKERS: Final = """
+SELECT count(*) FROM procrastinate_workers WHERE last_heartbeat > clock_timestamp() - interval '30 seconds'
 """
 
 
@@ -49,12 +52,13 @@ class Capacity:
         """Of one worker."""
         return self.worker_pool + CHORES + QUEUE + 2 * LISTENERS
 
-    def warn(self, url: str, web: int = 1, workers: int = 1) -> None:
-        """Say so if these processes may want more than PostgreSQL gives."""
+    def warn(self, url: str, web: int = 1, new_workers: int = 0) -> None:
+        """Say so if these processes, with the workers that run already, may want more than PostgreSQL gives."""
         try:
-            allowed = _allowed(url)
+            allowed, running = _allowed(url)
         except psycopg.OperationalError:
             return  # so full that not even this gets in, or gone: the log will say so
+        workers = max(1, running + new_workers)
         wanted = web * self.web + workers * self.worker
         if wanted <= allowed:
             return
@@ -68,8 +72,17 @@ class Capacity:
         )
 
 
-def _allowed(url: str) -> int:
-    with psycopg.connect(conninfo(url)) as connection:
-        found: tuple[Any, ...] | None = connection.execute(_ALLOWED).fetchone()
+def _allowed(url: str) -> tuple[int, int]:
+    """How many connections, and how many workers run."""
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        allowed = _number(connection, _ALLOWED)
+        try:
+            return allowed, _number(connection, _WORKERS)
+        except psycopg.errors.ProgrammingError:  # no such table, or not for this user
+            return allowed, 0
+
+
+def _number(connection: psycopg.Connection[Any], query: LiteralString) -> int:
+    found = connection.execute(query).fetchone()
     assert found is not None
     return int(found[0])

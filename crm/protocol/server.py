@@ -7,11 +7,13 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 import uvicorn
 
 from crm.protocol.config import Config
 from crm.protocol.state import State
 
+log = structlog.get_logger()
 _log = logging.getLogger(__name__)
 _MOST_WAITING: Final = 4096
 # To close one takes 30 µs.
@@ -52,6 +54,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, answer what comes on those there are, close idle ones after a while, and end."""
         seconds = self.config.limits.drain_seconds
+        self._say("server.stopping")
         self.server_state.drain(asyncio.get_running_loop().time() + seconds)
         self.lifespan.state["draining"] = True  # /readyz shows it
         waiting = self.accepted()
@@ -60,6 +63,12 @@ class Server(uvicorn.Server):
         for one in waiting:
             await self._serve_connection(one)
         await super().shutdown(sockets)
+        self._say("server.stopped")
+
+    def _say(self, event: str) -> None:
+        """In the log, unless a supervisor does."""
+        if self.parent is None:
+            log.info(event)
 
     def accepted(self) -> list[socket.socket]:
         """Clients that the system has connected and that we have not heard of: closing the listener resets them."""

@@ -113,6 +113,7 @@ class TestCapacity:
             connection.execute("CREATE ROLE narrow LOGIN CONNECTION LIMIT 30")
         yield database_url.replace("postgres@", "narrow@")
         with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY narrow")
             connection.execute("DROP ROLE narrow")
 
     def test_warns_with_numbers_where_the_pools_may_want_more_than_there_is(self, narrow_url):
@@ -121,6 +122,21 @@ class TestCapacity:
         (told,) = logs
         assert (told["wanted"], told["allowed"]) == (2 * 11 + 12 + 8, 30)
         assert "CRM_POOL_SIZE" in told["message"]
+
+    def test_counts_the_workers_that_run_and_those_in_the_processes(self, narrow_url, database_url):
+        capacity = Capacity(pool_size=10, worker_concurrency=10)
+        with psycopg.connect(database_url, autocommit=True) as connection, capture_logs() as logs:
+            connection.execute("GRANT SELECT ON procrastinate_workers TO narrow")
+            connection.execute("DELETE FROM procrastinate_workers")
+            connection.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+            connection.execute(
+                "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '5 minutes'), (now())"
+            )
+            capacity.warn(narrow_url, web=2)
+            capacity.warn(narrow_url, web=2, new_workers=2)
+            connection.execute("DELETE FROM procrastinate_workers")
+            capacity.warn(narrow_url, web=2, new_workers=2)
+        assert [told["wanted"] for told in logs] == [2 * 11 + count * 20 for count in (2, 4, 2)]
 
     def test_says_nothing_where_there_is_enough(self, narrow_url):
         with capture_logs() as logs:

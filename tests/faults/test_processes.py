@@ -1,6 +1,7 @@
 """`crm serve --workers 2`: what becomes of its processes when one is killed."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -53,6 +54,11 @@ def children_of(pid):
     return [int(line.split()[0]) for line in shown.stdout.splitlines() if "spawn_main" in line]
 
 
+def looks_after_its_parent(pid):
+    """Whether it has come as far as its own threads."""
+    return len(list(Path(f"/proc/{pid}/task").glob("*"))) >= 3
+
+
 @pytest.mark.timeout(300)
 class TestTwoProcesses:
     async def test_end_with_their_parent_and_a_restart_works_at_once(self, two, rounds, report):
@@ -73,10 +79,20 @@ class TestTwoProcesses:
         starting = asyncio.create_task(asyncio.to_thread(server.start))
         await until(lambda: server.pid and len(children_of(server.pid)) == 2, 60)
         children = children_of(server.pid)
+        await until(lambda: all(map(looks_after_its_parent, children)) or "server.started" in server.log(), 60)
         server.kill()
-        await ended(children)
+        await until(lambda: not any(map(running, children)), 5)  # on a busy machine the imports take longer
         with pytest.raises(RuntimeError, match="did not start"):
             await starting
+
+    async def test_say_when_they_serve_and_when_they_stop(self, two):
+        server = two()
+        await until(lambda: "server.started" in server.log(), 30)
+        assert server.stop() == 0
+        events = [line for line in map(json.loads, server.log().splitlines()) if line["event"].startswith("server.")]
+        names = ["server.starting", "server.started", "server.stopping", "server.stopped"]
+        assert [line["event"] for line in events] == names
+        assert (events[1]["url"], events[1]["processes"]) == (f"{server.url}/graphql", 2)
 
     async def test_one_that_dies_is_replaced(self, two):
         server = two()
