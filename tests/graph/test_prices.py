@@ -1,5 +1,7 @@
 """What an operation is priced at before it runs: conditions, long texts, passes over a table, introspection."""
 
+import re
+
 import pytest
 
 CONTAINS = '{company: {contains: "a"}} '
@@ -72,9 +74,9 @@ class TestConditions:
 
 class TestOtherWork:
     async def test_totals_have_a_price(self, cost):
-        query = "".join(f"a{number}: leadsConnection(first: 1) {{ totalCount }} " for number in range(10))
+        query = "".join(f"a{number}: leadsConnection(first: 1) {{ totalCount }} " for number in range(20))
         error = await cost(f"{{ {query} }}")
-        assert error["extensions"]["cost"] == 10_010
+        assert error["extensions"]["cost"] == 10_020
         assert "totalCount of `a0`" in error["message"]
 
     async def test_rows_that_are_skipped_have_a_price(self, cost):
@@ -106,6 +108,44 @@ class TestOtherWork:
         error = await cost("{ leads(limit: 1000) { id tasks(limit: 5) { id } interactions(limit: 20) { id } } }")
         assert error["message"] == (
             "The operation may cost 26,000 points; at most 10,000 are allowed. Most of it: rows of "
-            "`leads.interactions` 20,000, rows of `leads.tasks` 5,000, rows of `leads` 1,000. Lists multiply: pass "
-            "smaller limits, or select fewer lists inside lists."
+            "`leads.interactions` 20,000, rows of `leads.tasks` 5,000, rows of `leads` 1,000. Lists multiply: lower "
+            "the limit of `leads` from 1,000 to 384, give the lists inside it smaller limits, or select fewer of them."
         )
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "{ me { id } leads(limit: %d) { id tasks { id } interactions { id } } }",
+            "{ leads(limit: %d, orderBy: [{field: LOCATION}], filter: {id: {gt: 0}}) { tasks { title } } }",
+            "{ page: leadsConnection(first: %d) { totalCount nodes { tasks { id } interactions { notes } } } }",
+            "{ me { id } interactions(limit: %d) { lead { tasks { lead { tasks(limit: 5) { id } } } } } }",
+        ],
+    )
+    async def test_the_error_names_the_largest_limit_that_is_allowed(self, cost, query):
+        error = await cost(query % 1000)
+        fitting = int(re.search(r"from 1,000 to ([0-9,]+), give", error["message"])[1].replace(",", ""))
+        assert await cost(query % fitting) is None
+        assert await cost(query % (fitting + 1)) is not None
+
+    async def test_the_error_of_lists_without_limits_names_none(self, cost):
+        error = await cost("{ leads { tasks { lead { tasks { lead { tasks { id } } } } } } }")
+        assert error["message"].endswith("Lists multiply: give smaller limits, or select less at once.")
+
+    async def test_a_kanban_fits(self, cost):
+        """Six columns, each with its count, its first 50 cards, their owners, open tasks and last contact."""
+        columns = " ".join(
+            f"{status.lower()}: leadsConnection(first: 50, filter: {{status: {{eq: {status}}}}}, "
+            "orderBy: [{field: ACTIVITY_SCORE, direction: DESC}]) { totalCount pageInfo { hasNextPage endCursor } "
+            "edges { node { id fullName company budget owner { name } tasks { title } "
+            "interactions(limit: 1) { occurredAt type } } } }"
+            for status in ("NEW", "CONTACTED", "QUALIFIED", "PROPOSAL", "WON", "LOST")
+        )
+        assert await cost(f"{{ {columns} }}") is None
+
+    async def test_counts_for_a_screen_of_saved_views_fit(self, cost):
+        views = " ".join(
+            f"a{number}: leadsConnection(first: 0, filter: {{status: {{eq: NEW}}, budget: {{gt: {number}}}}}) "
+            "{ totalCount }"
+            for number in range(12)
+        )
+        assert await cost(f"{{ {views} }}") is None
