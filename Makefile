@@ -17,6 +17,7 @@ setup: $(VENV)/.installed graphiql ## A virtual environment with everything in i
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the Python packages into $(VENV): usually a minute, once."
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -25,6 +26,7 @@ graphiql: crm/graphiql/dist/.built ## The GraphiQL page (needs Node.js; without 
 
 crm/graphiql/dist/.built: crm/graphiql/package-lock.json crm/graphiql/build.mjs $(wildcard crm/graphiql/src/*)
 ifdef NPM
+	@echo "Fetching and building the GraphiQL page with npm: usually half a minute, once."
 	cd crm/graphiql && npm ci --silent --no-audit --no-fund && node build.mjs
 	@touch $@
 else
