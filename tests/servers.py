@@ -67,7 +67,7 @@ class Server:
     def start(self) -> "Server":
         command = [sys.executable, "-W", "ignore", "-m", self.module, *self._command, "--port", str(self.port)]
         self._process = children.start(command, self._log, self._environment)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90  # ended earlier by a server that gives up
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.url}/graphql", timeout=2)

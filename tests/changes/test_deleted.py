@@ -37,7 +37,12 @@ def follow(server):
             assert json.loads(await raw.recv())["type"] == "connection_ack"
             payload = {"query": CHANGES, "variables": {"after": after}}
             await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
-            await asyncio.sleep(0.15)
+            if after is None:  # until it has its place in the stream: a query that came later is answered
+                later = {"id": "later", "type": "subscribe", "payload": {"query": "{ me { id } }"}}
+                await raw.send(json.dumps(later))
+                answers = [json.loads(await asyncio.wait_for(raw.recv(), 30)) for _ in range(2)]
+                assert [one["id"] for one in answers] == ["later", "later"]
+                await asyncio.sleep(0.15)
 
             async def following():
                 message = json.loads(await asyncio.wait_for(raw.recv(), 10))

@@ -12,14 +12,15 @@ from crm.protocol import Config, Limits, Server
 sys.path.insert(0, str(Path(__file__).parent))
 
 from echo import Echo
+from waiting import eventually
 
 
 @asynccontextmanager
 async def serving(app, limits=None):
     server = Server(Config(app, port=0, lifespan="off", limits=limits, timeout_graceful_shutdown=10))
     running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started or running.done(), 30)
+    assert server.started
     server.address = server.servers[0].sockets[0].getsockname()[:2]
     server.running = running
     try:

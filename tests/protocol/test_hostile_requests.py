@@ -43,6 +43,8 @@ async def said_to(address, case):
         for packet in (*case.packets, *(() if case.closes else (LAST,))):
             writer.write(packet)
             await asyncio.sleep(0.05 if len(case.packets) > 1 else 0)
+            for _ in range(3):  # what is answered is read before more is sent: a reset would discard it
+                await asyncio.sleep(0)
         async with asyncio.timeout(4):  # less than the 5 s after which an idle connection is closed anyway
             return answers(await everything(reader))
     except (TimeoutError, AssertionError) as error:
