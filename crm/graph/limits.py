@@ -97,10 +97,16 @@ def _check(size: Size, limits: Settings) -> None:
         refuse("levels of input", size.input_depth, limits.max_depth)
 
 
+_INSTEAD: Final = {
+    "aliases": " To load many records, ask for a list: `leads(filter: {id: {in: [1, 2]}})`.",
+    "levels": " Ask for what is deeper in an operation of its own.",
+}
+
+
 def refuse(what: str, found: int, most: int, within: str = "operation") -> NoReturn:
     """There are too many of something."""
     shown = f"{found:,}" if found < _COUNTLESS else "far too many"
-    message = f"The {within} has {shown} {what}; at most {most:,} are allowed."
+    message = f"The {within} has {shown} {what}; at most {most:,} are allowed.{_INSTEAD.get(what, '')}"
     raise errors.TooComplex(message, limit=most, what=what)
 
 
