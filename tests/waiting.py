@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 5.0) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
     """Until it is so; an error if it takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():

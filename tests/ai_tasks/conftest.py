@@ -50,7 +50,7 @@ class Worker:
             raise
 
     def _wait(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while '"worker.started"' not in self.log():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -120,7 +120,7 @@ def show(graphql):
 def reaches(show):
     """Wait until a task has one of these statuses."""
 
-    async def wait(key, *statuses, seconds=15):
+    async def wait(key, *statuses, seconds=45):
         deadline = time.monotonic() + seconds
         while (task := await show(key))["status"] not in statuses:
             assert time.monotonic() < deadline, task

@@ -58,7 +58,7 @@ class TestRetries:
     async def test_come_after_one_two_and_four_seconds(self, create, reaches, start_worker):
         start_worker()
         task = await create(input={"failures": 3})
-        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        done = await reaches(task["id"], "COMPLETED", seconds=45)
         assert [one["outcome"] for one in done["attempts"]] == ["FAILED"] * 3 + ["COMPLETED"]
         for found, expected in zip(pauses(done), (1, 2, 4), strict=True):
             assert expected <= found < expected + 1
@@ -95,7 +95,7 @@ class TestRetries:
 class TestTime:
     async def test_ends_an_attempt_that_takes_too_long(self, put, reaches, start_worker):
         start_worker()
-        task = await reaches(put("hang", timeout=1, max_retries=1), "TIMED_OUT", seconds=20)
+        task = await reaches(put("hang", timeout=1, max_retries=1), "TIMED_OUT", seconds=45)
         assert [one["outcome"] for one in task["attempts"]] == ["TIMED_OUT"] * 2
         assert task["errorCode"] == "TIMEOUT"
         assert 1 <= task["runMs"] / 1000 < 2
@@ -218,7 +218,7 @@ class TestDeadWorker:
         worker.kill()
         killed = time.monotonic()
         start_worker(CRM_AI_TASK_LEASE_SECONDS="10")
-        await reaches(task["id"], "RETRYING", "COMPLETED", seconds=20)
+        await reaches(task["id"], "RETRYING", "COMPLETED", seconds=45)
         assert time.monotonic() - killed < 15
 
     async def test_is_no_failure_of_its_tasks(self, create, reaches, start_worker):
@@ -236,12 +236,12 @@ class TestDeadWorker:
         await asyncio.to_thread(worker.process.wait, 20)
         db.execute("UPDATE ai_tasks SET losses = 4")  # the fifth is this one; it is given up with the sixth
         worker = start_worker()
-        assert (await reaches(key, "RETRYING", seconds=20))["attempts"][0]["outcome"] == "LOST"
+        assert (await reaches(key, "RETRYING", seconds=45))["attempts"][0]["outcome"] == "LOST"
         db.execute("UPDATE ai_tasks SET due_at = now()")
         db.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
         await asyncio.to_thread(worker.process.wait, 20)
         start_worker()
-        failed = await reaches(key, "FAILED", seconds=20)
+        failed = await reaches(key, "FAILED", seconds=45)
         assert [one["outcome"] for one in failed["attempts"]] == ["LOST", "LOST"]
         assert failed["errorCode"] == "WORKER_LOST"
 
@@ -269,7 +269,7 @@ class TestDeadWorker:
         await reaches(task["id"], "RUNNING")
         os.kill(first.pid, signal.SIGSTOP)
         second = start_worker()
-        done = await reaches(task["id"], "COMPLETED", seconds=20)
+        done = await reaches(task["id"], "COMPLETED", seconds=45)
         assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
         os.kill(first.pid, signal.SIGCONT)
         await asyncio.sleep(2)
@@ -310,7 +310,7 @@ class TestDeadWorker:
         db.execute("UPDATE ai_tasks SET losses = 5")
         await reaches(key, "RUNNING")
         start_worker()
-        failed = await reaches(key, "FAILED", "COMPLETED", seconds=20)
+        failed = await reaches(key, "FAILED", "COMPLETED", seconds=45)
         assert (failed["status"], failed["result"]) == ("FAILED", None)
         task = await create()
         await reaches(task["id"], "COMPLETED")
@@ -360,7 +360,7 @@ class TestStop:
         assert jobs == named  # one each, which can be cancelled and moved
         start_worker()
         for task in tasks:
-            await reaches(task["id"], "COMPLETED", seconds=20)
+            await reaches(task["id"], "COMPLETED", seconds=45)
 
     async def test_says_meanwhile_that_it_lives(self, create, reaches, start_worker):
         """Whoever takes long to stop is not dead: nobody else takes its jobs."""

@@ -46,7 +46,7 @@ class Crew:
             self.kill()
             raise
 
-    def wait_for(self, text, seconds=20):
+    def wait_for(self, text, seconds=90):
         deadline = time.monotonic() + seconds
         while text not in self.log():
             assert self.process.poll() is None, self.log()
@@ -161,7 +161,7 @@ def journal(jobs_db):
 def eventually():
     """Wait until something is true."""
 
-    def wait(condition, seconds=15):
+    def wait(condition, seconds=45):
         deadline = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < deadline, "it did not happen"

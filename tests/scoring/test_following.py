@@ -27,7 +27,7 @@ def worker(database_url, tmp_path, db):  # noqa: ARG001
             stdout=out,
             stderr=out,
         )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "worker.started" not in log.read_text():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline
