@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
 )
 
+from crm.core import errors
 from crm.graph.allotment import LONG_ROW, Budget, is_list, is_record, long_texts, longest
 from crm.graph.selection import Selected
 from crm.graph.sql import EMPTY, Compiler, Given, has_long_key, shows_rows, text_object, too_many
@@ -66,6 +67,18 @@ class CountingCompiler(Compiler):
         self._totals: dict[FromClause | None, Totals] = {}
         self._pages: dict[Selected, FromClause] = {}
         self._depth = 0
+
+    def roots(self, fields: Sequence[Selected]) -> list[ColumnElement[Any]]:
+        """The records that come without a list are as many whatever the data: counted before all lists."""
+        fixed = sum(map(_fixed, fields))
+        if fixed > self._budget.rows:
+            message = (
+                f"The operation returns up to {fixed:,} records beside its lists; at most {self._budget.rows:,} are "
+                "allowed. Select fewer."
+            )
+            raise errors.TooComplex(message, what="rows", limit=self._budget.rows)
+        self._totals[None] = Totals(rows=_number(fixed))
+        return super().roots(fields)
 
     def whole(self, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
         """The statement of some roots; each goes on counting where the one before it ended."""

@@ -47,7 +47,7 @@ class Pulse:
 
     def __post_init__(self) -> None:
         allotments = Allotments([self.root], self.budget, guess=False)
-        self._shaped = Shaped([self.root], lambda compiler: [compiler.root(self.root)], allotments=allotments)
+        self._shaped = Shaped([self.root], lambda compiler: compiler.roots([self.root]), allotments=allotments)
 
     async def follow(self, _: Position, __: Viewer) -> AsyncIterator[Item]:
         """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""

@@ -77,6 +77,4 @@ class Plan:
     def reading(self, roots: Sequence[Selected], budget: Budget | None) -> Shaped:
         """The statement that reads some roots."""
         allotments = Allotments(roots, budget) if budget is not None else None
-        return Shaped(
-            roots, lambda compiler: [compiler.root(root) for root in roots], weigh=self.weigh, allotments=allotments
-        )
+        return Shaped(roots, lambda compiler: compiler.roots(roots), weigh=self.weigh, allotments=allotments)

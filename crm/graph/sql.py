@@ -84,9 +84,9 @@ class Compiler:
         shown = self.record(children, type_name, rows)
         return select(func.json_agg(shown)).select_from(rows).scalar_subquery()
 
-    def root(self, field: Selected) -> ColumnElement[Any]:
-        """A root field as one JSON value."""
-        return self._edge(field, None, None)
+    def roots(self, fields: Sequence[Selected]) -> list[ColumnElement[Any]]:
+        """Each root field as one JSON value."""
+        return [self._edge(field, None, None) for field in fields]
 
     def first(self, field: Selected) -> ColumnElement[Any] | None:
         """The row that a stream begins with, if its arguments name one."""

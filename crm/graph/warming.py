@@ -17,7 +17,7 @@ def warm_up(engine: Engine) -> None:
     text = " ".join(one for one in selected if one is not None)
     with suppress(errors.CrmError):  # an operator may allow less than this
         for root in engine.roots(engine.operation(Request(f"{{ {text} }}")), {}):
-            Shaped([root], lambda compiler, root=root: [compiler.root(root)]).step({}, PROGRAM)  # type: ignore[misc]
+            Shaped([root], lambda compiler, root=root: compiler.roots([root])).step({}, PROGRAM)  # type: ignore[misc]
 
 
 def _selected(engine: Engine, one: FieldShape) -> str | None:

@@ -109,6 +109,17 @@ class TestRows:
             assert "errors" not in await ask(query, budget=Budget(wanted, MIB))
             assert refusal(await ask(query, budget=Budget(wanted - 1, MIB)))["what"] == "rows"
 
+    async def test_records_beside_lists_count_too(self, ask, db):
+        db.execute(LEADS, [3])
+        db.execute(TASKS, [1, 2])
+        for query, wanted in (
+            ("{ leads { id tasks { id } } one: lead(id: 1) { id } }", 6),
+            ("{ one: task(id: 1) { id lead { id } } leads { id } }", 5),
+            ("{ one: task(id: 1) { lead { id } } lead(id: 99) { tasks { id } } }", 2),
+        ):
+            assert "errors" not in await ask(query, budget=Budget(wanted, MIB))
+            assert refusal(await ask(query, budget=Budget(wanted - 1, MIB)))["what"] == "rows"
+
     async def test_a_list_of_more_than_a_thousand_is_told_as_before(self, graphql, db):
         db.execute(LEADS, [1])
         db.execute(TASKS, [1, 1001])
@@ -252,7 +263,7 @@ def below(field, value, *, most: bool) -> int:
     return sum(counted(child, (value or {}).get(child.key), most=most) for child in field.children)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 2 * EXAMPLES)
 class TestLaw:
     def test_rows(self, law):
         outcomes = {False: 0, True: 0}
