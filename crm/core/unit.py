@@ -5,8 +5,10 @@ SQLAlchemy's ORM session costs 1.2 ms of Python for one insert with its event; t
 and a mutation that only adds one row is that one statement and nothing else.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -23,7 +25,7 @@ from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
 from crm.core.pacing import paced
 from crm.core.visibility import compiled, viewer_values, with_deleted
-from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, Wire, encode
+from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, TookTooLong, Wire, encode
 
 M = TypeVar("M", bound=Model)
 
@@ -149,14 +151,13 @@ class Unit:
             return await self._commit_one(changes[0], projection.row)
         self._changes = changes
         if any(change.kind == "delete" for change in changes):
-            rows = [_cell(found) for found in await self._run(projection.steps(result))]
+            rows = await self._shown(projection.steps(result))
             await self.flush()
-            await self._run([(COMMIT, ())])
-            return projection.answer(result, rows)
-        await self.flush()
-        steps = list(projection.steps(result))
-        found = await self._run([*steps, (COMMIT, ())])
-        return projection.answer(result, [_cell(row) for row in found[: len(steps)]])
+        else:
+            await self.flush()
+            rows = await self._shown(projection.steps(result))
+        await self._run([(COMMIT, ())])
+        return projection.answer(result, rows)
 
     async def save(self) -> None:
         """Save everything, and show nothing."""
@@ -184,6 +185,20 @@ class Unit:
         if not found.ntuples:
             raise _nothing_written(change)
         return _cell(found) or b"null"
+
+    async def _shown(self, steps: Sequence[Step]) -> list[bytes | None]:
+        """What the caller selected, within the time limit of a read: then TookTooLong, and nothing is written.
+
+        Not in one go with the commit. A cancellation that met that would leave open whether anything was written, or
+        take the commit's word that a standby has it.
+        """
+        if not steps:
+            return []
+        if self._wire is None:
+            await self._run([])
+        assert self._wire is not None
+        with _time_limit(self._wire, self._database.primary.lanes.limits.read_seconds):
+            return [_cell(found) for found in await self._wire.run(steps)]
 
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
         """Run steps in the transaction, which begins with the first."""
@@ -222,6 +237,17 @@ class Unit:
             setattr(change.instance, name, value)
         if change.kind != "delete":
             self._loaded[id(change.instance)] = (change.instance, row)
+
+
+@contextmanager
+def _time_limit(wire: Wire, seconds: float) -> Iterator[None]:
+    """Stop what runs on a connection after so long; 0: never."""
+    timer = asyncio.get_running_loop().call_later(seconds, wire.stop, TookTooLong) if seconds else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def missing(model: type[Model], key: object, *, deleted: bool = False) -> errors.NotFound:

@@ -114,7 +114,14 @@ class Context:
 
     async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
         projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
-        return Projected(await writer.shown(call, projection))
+        try:
+            return Projected(await writer.shown(call, projection))
+        except TookTooLong as error:
+            message = (
+                f"What this mutation shows takes more than {self.engine.settings.read_timeout_seconds:g} s to read, so "
+                "nothing was changed. Select less of it (fewer lists, rows and orders), and read the rest by a query."
+            )
+            raise errors.Timeout(message) from error
 
 
 @dataclass(frozen=True, slots=True)
