@@ -175,8 +175,12 @@ class CountingCompiler(Compiler):
         if not shows_rows(field):
             return page.with_only_columns(value.label("j"), *_labelled((start.rows, start.bytes)))
         parts = [column for column in shown.c if column.key not in (_NUMBER, "__cursor", "n")]
-        # Whatever an aggregate adds up must be of these rows, or it is taken for one of the query around.
-        sizes = [shown.c[_NUMBER] * _ZERO, *map(func.pg_column_size, parts)]
+        # Whatever an aggregate adds up must be of these rows, or it is taken for one of the query around. The row that
+        # tells whether more follow is not shown.
+        number, paging = shown.c[_NUMBER], self._given[field].paging
+        assert paging is not None
+        size = case((number <= paging.size, _sum(list(map(func.pg_column_size, parts)))), else_=_ZERO)
+        sizes = [number * _ZERO, size]
         totals = (
             start.rows + self._added_rows(shown.c.n, start, field.key),
             start.bytes + self._added_bytes(sizes, start, field.key),

@@ -173,6 +173,14 @@ class TestBytes:
         db.execute(NOTES, [1, long_text(20_000), 250])
         assert refusal(await ask(query)) == {"code": "TOO_LARGE", "what": "bytes", "limit": most}
 
+    @pytest.mark.parametrize("page", ["first: 1", "first: 0", "last: 0"])
+    async def test_the_row_that_tells_whether_more_follow_is_not_of_the_answer(self, ask, db, page):
+        db.execute(LEADS, [1])
+        db.execute(NOTES, [1, long_text(20_000), 1])
+        db.execute(NOTES, [1, "short", int(page[-1])])
+        answer = await ask(f"{{ interactionsConnection({page}) {{ nodes {{ notes }} }} }}", budget=Budget(100, 5000))
+        assert [one["notes"] for one in answer["data"]["interactionsConnection"]["nodes"]] == ["short"][: int(page[-1])]
+
     async def test_long_notes_that_fit_are_shown(self, graphql, db):
         db.execute(LEADS, [1])
         text = long_text(20_000)
