@@ -25,7 +25,6 @@ from crm.ai_tasks.work import limit_echo
 from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Tokens, Viewer
-from crm.core.lanes import Limits
 from crm.graph.engine import Engine
 from crm.graph.exchange import Receive, Scope, Send
 from crm.graph.http import GraphQLHTTP
@@ -56,16 +55,7 @@ class App:
         secret = config.secret_key.get_secret_value() if config.secret_key else ""
         origins = _origins(config)
         self._config = config
-        self.database = Database(
-            config.database_url,
-            config.database_read_url,
-            size=config.pool_size,
-            prepared_max=config.prepared_max,
-            prepared_bytes=config.prepared_bytes,
-            timeout=config.connect_timeout_seconds,
-            limits=_limits(config),
-            most_lag=config.read_max_lag_seconds,
-        )
+        self.database = Database.for_viewers(config)
         limit_echo(config.ai_task_echo_seconds)
         tokens = Tokens(secret, self.database)
         self.ai = build_ai(config, self.database)
@@ -183,11 +173,6 @@ def create() -> ASGIApp:
     config = settings()
     configure_logs(config)
     return _with_cors(App(config, local_admin=config.local_admin), _origins(config))
-
-
-def _limits(config: Settings) -> Limits:
-    """What one user may take while others wait."""
-    return Limits(config.viewer_connections, config.slow_reads, config.read_timeout_seconds, config.pool_idle_seconds)
 
 
 def _origins(config: Settings) -> frozenset[str]:

@@ -434,10 +434,11 @@ def _recalculate(url: str) -> None:
     from crm.core.database import Database  # noqa: PLC0415
     from crm.scoring.recalculation import RecalculateScoresResult, Recalculation  # noqa: PLC0415
 
-    configure_logs(_settings())
+    config = _settings()
+    configure_logs(config)
 
     async def run(on_progress: Callable[[int, int], None]) -> RecalculateScoresResult:
-        database = Database(url, size=1)
+        database = Database.for_program(config, url, size=1)
         try:
             return await Recalculation(database, on_progress=on_progress).run()
         finally:

@@ -16,7 +16,6 @@ from crm.ai_tasks import jobs as ai_tasks
 from crm.core.capacity import Capacity
 from crm.core.database import Database
 from crm.core.feed import Feed
-from crm.core.lanes import Limits
 from crm.jobs import statistics
 from crm.jobs.roster import Roster, Shop
 from crm.jobs.worker import Worker
@@ -48,14 +47,8 @@ def work(config: Settings, assemble: Assemble = roster) -> None:
 async def _work(config: Settings, assemble: Assemble) -> None:
     assert config.database_url is not None
     url = config.database_listen_url or config.database_url
-    database = Database(
-        url,
-        size=Capacity(config.pool_size, config.worker_concurrency).worker_pool,
-        prepared_max=config.prepared_max,
-        prepared_bytes=config.prepared_bytes,
-        timeout=config.connect_timeout_seconds,
-        limits=Limits(idle_seconds=config.pool_idle_seconds),
-    )
+    size = Capacity(config.pool_size, config.worker_concurrency).worker_pool
+    database = Database.for_program(config, url, size=size)
     feed = Feed(database, url, config.event_retention_days)
     ai = build_ai(config, database)
     shop = Shop(database, feed, config, ai)

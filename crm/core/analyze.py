@@ -8,7 +8,6 @@ docs/decisions/0023-statistics.md has the measurements.
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from crm.core.address import conninfo
 
@@ -23,8 +22,16 @@ NEVER_ANALYZED: Final = f"""{_OURS}
   AND (c.reltuples = -1 OR c.reltuples > 0
     AND NOT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = c.relname))
 ORDER BY 1"""
-# Where somebody is at it already, that will do.
-ANALYZE: Final = "ANALYZE (SKIP_LOCKED) {}"
+
+
+def analysis(table: str) -> str:
+    """The statement for one table. Where somebody is at it already, that will do."""
+    return f"ANALYZE (SKIP_LOCKED) {quoted(table)}"
+
+
+def quoted(name: str) -> str:
+    """A name as PostgreSQL takes it in a statement, whatever is in it: its `quote_ident`, always with quotes."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def analyze_all(url: str) -> None:
@@ -39,7 +46,7 @@ def analyze_all(url: str) -> None:
 def analyze(connection: psycopg.Connection[Any], *tables: str) -> None:
     """Gather statistics of these tables, of what the transaction has not committed yet too."""
     for table in tables:
-        connection.execute(sql.SQL(ANALYZE).format(sql.Identifier(table)))
+        connection.execute(analysis(table).encode())
 
 
 def names(connection: psycopg.Connection[Any], query: str) -> list[str]:

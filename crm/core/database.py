@@ -17,6 +17,7 @@ from crm.core.pool import Busy, Pool
 from crm.core.replica import Replica
 from crm.core.states import READ_ONLY, RUN_AGAIN, UNIQUE_VIOLATION, is_away
 from crm.core.wire import ConnectionLost, MadeRoom, Params, Room, Statement, StatementStale, TookTooLong
+from crm.settings import Settings
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -65,6 +66,36 @@ class Database:
                 writes=False,
             )
             self.replica = Replica(replica, self.primary, most_lag)
+
+    @classmethod
+    def for_viewers(cls, config: Settings) -> "Database":
+        """What requests are answered from: nobody takes what everybody needs."""
+        assert config.database_url is not None
+        limits = Limits(
+            config.viewer_connections, config.slow_reads, config.read_timeout_seconds, config.pool_idle_seconds
+        )
+        return cls(
+            config.database_url,
+            config.database_read_url,
+            size=config.pool_size,
+            prepared_max=config.prepared_max,
+            prepared_bytes=config.prepared_bytes,
+            timeout=config.connect_timeout_seconds,
+            limits=limits,
+            most_lag=config.read_max_lag_seconds,
+        )
+
+    @classmethod
+    def for_program(cls, config: Settings, url: str, *, size: int) -> "Database":
+        """For work that no viewer waits for: as long as it takes."""
+        return cls(
+            url,
+            size=size,
+            prepared_max=config.prepared_max,
+            prepared_bytes=config.prepared_bytes,
+            timeout=config.connect_timeout_seconds,
+            limits=Limits(idle_seconds=config.pool_idle_seconds),
+        )
 
     async def read(
         self,

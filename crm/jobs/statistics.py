@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from crm.core.analyze import ANALYZE, NEVER_ANALYZED
+from crm.core.analyze import NEVER_ANALYZED, analysis
 from crm.core.wire import Statement
 from crm.jobs.roster import Chore, Shop
 
@@ -17,8 +17,7 @@ async def _analyze(shop: Shop) -> None:
     found = await shop.database.write(_FIND)
     for row in range(found.ntuples):
         name = (found.get_value(row, 0) or b"").decode()
-        quoted = '"' + name.replace('"', '""') + '"'
-        await shop.database.write(Statement(ANALYZE.format(quoted)))
+        await shop.database.write(Statement(analysis(name)))
         log.info("table.analyzed", table=name)
 
 

@@ -25,7 +25,6 @@ from crm.core import errors
 from crm.core.capacity import CHORES, QUEUE
 from crm.core.database import Database
 from crm.core.impatient import impatient
-from crm.core.lanes import Limits
 from crm.core.wire import ConnectionLost, Statement, encode
 from crm.jobs.followers import Following
 from crm.jobs.roster import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
@@ -109,15 +108,7 @@ class Worker:
 
     def _aside(self) -> Shop:
         """For chores: leases must be kept even when the jobs use up all other connections."""
-        settings = self._shop.settings
-        database = Database(
-            self._shop.database.url,
-            size=CHORES,
-            prepared_max=settings.prepared_max,
-            prepared_bytes=settings.prepared_bytes,
-            limits=Limits(idle_seconds=settings.pool_idle_seconds),
-            timeout=settings.connect_timeout_seconds,
-        )
+        database = Database.for_program(self._shop.settings, self._shop.database.url, size=CHORES)
         return replace(self._shop, database=database)
 
     # Jobs

@@ -1,4 +1,6 @@
+import ast
 import asyncio
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -8,8 +10,10 @@ from structlog.testing import capture_logs
 from crm.core import errors
 from crm.core.capacity import Capacity
 from crm.core.database import Database, retried
+from crm.core.lanes import Limits
 from crm.core.states import translated
 from crm.core.wire import Statement
+from crm.settings import Settings
 
 
 class TestTranslated:
@@ -150,3 +154,50 @@ class TestDatabase:
         database.close()
         with pytest.raises(errors.Unavailable):
             await database.read(Statement("SELECT 1"), ())
+
+
+KEPT_BY_ALL = {"prepared_max": 11, "prepared_bytes": 13, "timeout": 8}
+
+
+class Given(Database):
+    """Notes what it is made from."""
+
+    def __init__(self, *urls, **options):
+        self.urls, self.options = urls, options
+
+
+class TestSettings:
+    CONFIG = Settings(
+        database_url="postgresql:///a",
+        database_read_url="postgresql:///b",
+        pool_size=7,
+        prepared_max=11,
+        prepared_bytes=13,
+        viewer_connections=2,
+        slow_reads=4,
+        read_timeout_seconds=5,
+        pool_idle_seconds=6,
+        connect_timeout_seconds=8,
+        read_max_lag_seconds=9,
+    )
+
+    def test_hold_for_what_viewers_ask(self):
+        limits = Limits(each=2, slow=4, read_seconds=5, idle_seconds=6)
+        made = Given.for_viewers(self.CONFIG)
+        assert made.urls == ("postgresql:///a", "postgresql:///b")
+        assert made.options == {**KEPT_BY_ALL, "size": 7, "most_lag": 9, "limits": limits}
+
+    def test_hold_for_the_programs_own_work_but_for_viewers_limits(self):
+        made = Given.for_program(self.CONFIG, "postgresql:///c", size=3)
+        assert made.urls == ("postgresql:///c",)
+        assert made.options == {**KEPT_BY_ALL, "size": 3, "limits": Limits(idle_seconds=6)}
+
+    def test_are_never_left_out(self):
+        """Whoever makes a database by hand forgets one of them."""
+        made = [
+            f"{path}:{node.lineno}"
+            for path in (Path(__file__).parents[2] / "crm").rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Database"
+        ]
+        assert made == []
