@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 import structlog
@@ -97,7 +97,7 @@ class Database:
             limits=Limits(idle_seconds=config.pool_idle_seconds),
         )
 
-    async def read(
+    def read(
         self,
         statement: Statement,
         params: Params,
@@ -105,21 +105,27 @@ class Database:
         owner: int = PROGRAM,
         stale: bool = False,
         limited: bool = False,
-    ) -> "pq.abc.PGresult":
+    ) -> "Coroutine[Any, Any, pq.abc.PGresult]":
         """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT.
 
         So does one of the program's that is `limited`: it is what viewers have chosen to be shown.
         """
         if stale and self.replica is not None and self.replica.usable():
-            try:
-                return await _read(self.replica.pool, statement, params, owner, limited=limited, attempts=1)
-            except Busy:
+            return self._read_stale(self.replica, statement, params, owner, limited=limited)
+        return _read(self.primary, statement, params, owner, limited=limited)
+
+    async def _read_stale(
+        self, replica: Replica, statement: Statement, params: Params, owner: int, *, limited: bool
+    ) -> "pq.abc.PGresult":
+        try:
+            return await _read(replica.pool, statement, params, owner, limited=limited, attempts=1)
+        except Busy:
+            raise
+        except (errors.Unavailable, psycopg.Error) as error:
+            if is_away(error):
+                replica.leave_alone("it cannot be reached")
+            elif getattr(error, "sqlstate", None) != _CONFLICT_WITH_REPLAY:
                 raise
-            except (errors.Unavailable, psycopg.Error) as error:
-                if is_away(error):
-                    self.replica.leave_alone("it cannot be reached")
-                elif getattr(error, "sqlstate", None) != _CONFLICT_WITH_REPLAY:
-                    raise
         return await _read(self.primary, statement, params, owner, limited=limited)
 
     async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":

@@ -16,7 +16,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
@@ -43,6 +43,7 @@ _WEIGHT: Final = 200
 _LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
 _STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
 
+T = TypeVar("T")
 Params = Sequence["bytes | None"]
 Undo = Callable[[], object]
 
@@ -129,7 +130,6 @@ class Wire:
         self._ended.register(self._socket, 0)  # errors and hang-ups are always told
         self._reading = True
         self._leaving = False
-        self._losing = _Losing(self)
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
@@ -143,8 +143,7 @@ class Wire:
         """Run one statement."""
         if statement.name not in self._prepared and statement.uses and self._fits(statement):
             return (await self.run([(statement, params)]))[0]
-        with self._losing:
-            self._send(statement, params)
+        self._sending(self._send, statement, params)
         result = await self._next_result()
         while (await self._next_result()) is not None:
             pass
@@ -158,8 +157,7 @@ class Wire:
 
     async def run(self, batch: "Iterable[tuple[Statement, Params]]") -> "list[pq.abc.PGresult]":
         """Run several statements in one round trip; the first that fails is raised, and those after it do not run."""
-        with self._losing:
-            steps = self._send_batch(list(batch))
+        steps = self._sending(self._send_batch, list(batch))
         results: list[pq.abc.PGresult] = []
         failure: psycopg.Error | None = None
         undone: list[Undo] = []
@@ -183,6 +181,15 @@ class Wire:
         if failure is not None:
             raise failure
         return results
+
+    def _sending(self, send: Callable[..., T], *what: Any) -> T:
+        """Send something; a connection that breaks meanwhile is lost."""
+        if self.broken:
+            raise ConnectionLost
+        try:
+            return send(*what)
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
 
     def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> "list[Undo | None]":
         """Send everything; returns, for each result to come, None, or (not the caller's) what to do if it fails."""
@@ -259,11 +266,15 @@ class Wire:
                 await self._readable()
             return pg.get_result()
         except psycopg.OperationalError as error:
-            self.close()
-            raise ConnectionLost(str(error)) from error
+            raise self._lost(error) from error
         except asyncio.CancelledError:
             self.abandon()
             raise
+
+    def _lost(self, error: psycopg.OperationalError) -> ConnectionLost:
+        """The connection broke: close it."""
+        self.close()
+        return ConnectionLost(str(error))
 
     def _on_readable(self) -> None:
         try:
@@ -361,22 +372,6 @@ class Wire:
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._socket)
-
-
-class _Losing:
-    """A connection that breaks in here is lost."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def __enter__(self) -> None:
-        if self._wire.broken:
-            raise ConnectionLost
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, psycopg.OperationalError):
-            self._wire.close()
-            raise ConnectionLost(str(error)) from error
 
 
 def _finish(waiter: "asyncio.Future[None]") -> None:

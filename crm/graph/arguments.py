@@ -61,11 +61,12 @@ Leaf = Callable[[object, Any], Any]
 class Values(list[object]):
     """The values that a statement binds; counts the conditions that they belong to."""
 
-    __slots__ = ("conditions",)
+    conditions = 0
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.conditions = 0
+    def add(self, more: "Values") -> None:
+        """Those of another part of the statement."""
+        self += more
+        self.add_conditions(more.conditions)
 
     def add_conditions(self, conditions: int) -> None:
         """Count conditions of a filter, or values of a list. A variable counts as often as it is used."""

@@ -19,6 +19,7 @@ from crm.graph.engine import Engine, Request
 from crm.graph.exchange import (
     JSON,
     SAFE_HEADERS,
+    SMALL_BODY,
     Gate,
     Receive,
     Scope,
@@ -86,7 +87,10 @@ class GraphQLHTTP:
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))
                     body = await body_of(headers, receive, self._settings.max_bulk_body_bytes)
-                    request = await self._posted(body, viewer)
+                    if len(body) <= min(SMALL_BODY, self._settings.max_body_bytes):
+                        request = _request(loaded(body, "The body"))
+                    else:
+                        request = await self._posted(body, viewer)
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"

@@ -1,8 +1,9 @@
 """Statements: what some fields of an operation compile to, once for each shape of their arguments."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from graphql import Undefined
@@ -22,6 +23,7 @@ from crm.graph.ordering import decode, fingerprint, payload
 from crm.graph.selection import Selected
 from crm.graph.sql import Compiler, Given, Paging
 
+_INCLUDE_DELETED: Final = "include_deleted"
 _PAGING: Final = ("first", "after", "last", "before")
 # Where a statement's parameters come from that are nobody's arguments.
 _FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
@@ -87,7 +89,7 @@ class Shaped:
         allotments: Allotments | None = None,
     ) -> None:
         self._fields = [one for root in fields for one in root.walk() if one.shape is not None]
-        self._with_arguments = [one for one in self._fields if one.arguments]
+        self._parts: Sequence[_Part] | None = None
         self._build = build
         self._extra = tuple(extra)
         self._weigh = weigh
@@ -110,6 +112,12 @@ class Shaped:
         if len(self._longer) > _REMEMBERED_SHAPES:
             self._longer.popitem(last=False)
 
+    def ready(self, variables: Mapping[str, Any], viewer: Viewer) -> Bound | None:
+        """The statement for these variables, if it has been compiled."""
+        key, values, _ = self._shape(variables, viewer)
+        prepared = self._prepared.get(key)
+        return Bound(prepared, values, key) if prepared is not None else None
+
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> Bound:
         """The statement for these variables; compiled in a thread if that takes long."""
         key, values, allotment = self._shape(variables, viewer)
@@ -122,8 +130,10 @@ class Shaped:
 
     def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values, Allotment | None]:
         """What the statement depends on, and the values of its parameters."""
+        if self._parts is None:
+            self._parts = _parts(self._fields, viewer)
         values = Values()
-        shape = tuple([_shape(one, variables, values, viewer) for one in self._with_arguments])
+        shape = tuple([part(variables, values, viewer) for part in self._parts])
         values += (viewer.role is Role.ADMIN, viewer.id)
         allotment = self._allotments.of(variables) if self._allotments is not None else None
         key = (allotment, shape)
@@ -175,6 +185,43 @@ def _work(one: Selected) -> int:
     return _WORK.get(shape.kind, _WORK_OF_OTHERS)
 
 
+# Adds some values of a statement, and returns the shape of the arguments that they come from.
+_Part = Callable[[Mapping[str, Any], Values, Viewer], Hashable]
+
+
+def _parts(fields: Sequence[Selected], viewer: Viewer) -> Sequence[_Part]:
+    """The arguments of some fields. What no variable decides is looked at once: most arguments are not even given."""
+    found: list[_Part] = []
+    for is_fixed, part in (each for one in fields if one.arguments for each in _parts_of(one)):
+        if not is_fixed:
+            found.append(part)
+            continue
+        values = Values()
+        part({}, values, viewer)
+        if values or values.conditions:
+            found.append(partial(_repeat, values))
+    return found
+
+
+def _parts_of(one: Selected) -> Iterator[tuple[bool, _Part]]:
+    """A field's arguments, those of a page all together, and whether they are the same in each request."""
+    if one.shape is not None and one.shape.kind == "connection":
+        yield all(map(_is_fixed, one.arguments)), partial(_page_shape, one, _arguments(one))
+    else:
+        for argument in _arguments(one):
+            yield _is_fixed(argument), partial(_argument_shape, one, argument)
+
+
+def _is_fixed(argument: Argument) -> bool:
+    """Whether no variable decides an argument; and whether the viewer may see what is deleted is asked each time."""
+    return not argument.names and (argument.name != _INCLUDE_DELETED or argument.given({}) is not True)
+
+
+def _repeat(fixed: Values, _variables: Mapping[str, Any], values: Values, _viewer: Viewer) -> Hashable:
+    values.add(fixed)
+    return None
+
+
 def _arguments(one: Selected) -> list[Argument]:
     return [argument for argument in one.arguments if not _is_position(one, argument)]
 
@@ -185,22 +232,28 @@ def _is_position(one: Selected, argument: Argument) -> bool:
     return (kind == "connection" and argument.name in _PAGING) or (kind == "stream" and argument.name == "after")
 
 
-def _shape(one: Selected, variables: Mapping[str, Any], values: Values, viewer: Viewer) -> Hashable:
-    """The shape of a field's arguments; their values go to `values`."""
+def _argument_shape(
+    one: Selected, argument: Argument, variables: Mapping[str, Any], values: Values, viewer: Viewer
+) -> Hashable:
+    """The shape of an argument; its values go to `values`."""
+    value = argument.given(variables)
+    shape = shape_of(argument.kind, value, argument.name, argument.label, values)
+    if one.shape is not None:
+        one.shape.check(argument.name, argument.label, value)
+    if argument.name == _INCLUDE_DELETED and value is True and viewer.role is not Role.ADMIN:
+        message = "Only admins may ask for deleted records."
+        raise errors.Forbidden(message, field=argument.label)
+    return shape
+
+
+def _page_shape(
+    one: Selected, arguments: Sequence[Argument], variables: Mapping[str, Any], values: Values, viewer: Viewer
+) -> Hashable:
+    """The shape of a page's arguments, and of where it begins."""
     start = len(values)
-    shape = []
-    for argument in _arguments(one):
-        value = argument.given(variables)
-        shape.append(shape_of(argument.kind, value, argument.name, argument.label, values))
-        if one.shape is not None:
-            one.shape.check(argument.name, argument.label, value)
-        if argument.name == "include_deleted" and value is True and viewer.role is not Role.ADMIN:
-            message = "Only admins may ask for deleted records."
-            raise errors.Forbidden(message, field=argument.label)
-    if one.shape is not None and one.shape.kind == "connection":
-        bound_to = fingerprint(shape, values[start:])
-        return (*shape, _paging_shape(one, variables, values, bound_to))
-    return tuple(shape)
+    shape = [_argument_shape(one, argument, variables, values, viewer) for argument in arguments]
+    bound_to = fingerprint(shape, values[start:])
+    return (*shape, _paging_shape(one, variables, values, bound_to))
 
 
 def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:

@@ -43,7 +43,10 @@ class Shown:
 
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
         """For one request: compiled now, so that no transaction waits for it."""
-        return BoundProjection(self, [await shaped.bound(variables, viewer, side) for shaped in self._shaped])
+        statements = [
+            shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, side) for shaped in self._shaped
+        ]
+        return BoundProjection(self, statements)
 
     def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""

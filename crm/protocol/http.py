@@ -226,7 +226,7 @@ class Http(HttpToolsProtocol):
             raise Refused(refusals.HEAD_TOO_LARGE)
         if len(self.pipeline) >= _MOST_IN_LINE:
             raise Refused(refusals.TOO_MANY_IN_LINE)
-        names = {name for name, _ in headers}
+        names = dict(headers)
         if len(names) != len(headers) and any(_count(headers, name) > 1 for name in _SINGLE):
             raise Refused(refusals.TWICE)
         version = self.parser.get_http_version()

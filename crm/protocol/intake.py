@@ -68,7 +68,7 @@ class Intake(FlowControl):
 
     def resume_reading(self) -> None:
         """The application has taken what there was."""
-        if self.held:
+        if self.read_paused:
             self.read_paused = False
-        else:
-            super().resume_reading()
+            if not self.held:
+                self._transport.resume_reading()

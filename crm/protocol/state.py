@@ -13,16 +13,13 @@ class State(ServerState):
         super().__init__()
         self.turns = Turns()
         self.unread = Unread(most_unread)
+        self.draining = False  # whether the server is about to stop
         self._drained_at: float | None = None
 
     def drain(self, until: float) -> None:
         """From now on each answer is its connection's last; at this time of the loop's clock idle ones are closed."""
+        self.draining = True
         self._drained_at = until
-
-    @property
-    def draining(self) -> bool:
-        """Whether the server is about to stop."""
-        return self._drained_at is not None
 
     def drained(self, now: float) -> bool:
         """Whether idle connections have had their time to send another request."""

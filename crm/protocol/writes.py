@@ -16,6 +16,7 @@ class PairedWrites:
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self.transport = transport
+        self.is_closing = transport.is_closing  # asked for each answer: not by way of `__getattr__`
         self._loop = loop
         self._kept: bytes | None = None
         self._turn: asyncio.Handle | None = None
@@ -58,5 +59,5 @@ class PairedWrites:
         return kept
 
     def _send(self, parts: "Iterable[bytes]") -> None:
-        if not self.transport.is_closing():  # else the client is gone
+        if not self.is_closing():  # else the client is gone
             self.transport.writelines(parts)
