@@ -93,7 +93,7 @@ def known_error(error: BaseException) -> errors.CrmError:
     if isinstance(error, TimeoutError):
         return errors.Timeout()
     if isinstance(error, RecursionError):
-        return errors.TooComplex()
+        return errors.TooComplex("The operation nests too deeply; select fewer levels of fields, or of filters.")
     request_id = uuid4().hex
     log.error("request.failed", request_id=request_id, exc_info=error)
     return errors.Internal(requestId=request_id)

@@ -13,6 +13,7 @@ from test_statements import ROOTS
 from crm.core import errors
 from crm.core.database import Database
 from crm.core.side_thread import SideThread
+from crm.graph.allotment import Budget
 from crm.graph.arguments import MAX_CONDITIONS
 from crm.graph.engine import Engine, Request
 from crm.schema import schema
@@ -102,6 +103,72 @@ class TestGrowth:
             compiling[0].step(compiling[1], viewers["admin"])
             again, coerced = shaped(spacious, viewers["viewer"], query, variables)
             assert calls(lambda a=again, c=coerced: a.step(c, viewers["viewer"])) < most
+
+
+def within(depth: int) -> str:
+    """All lists of a lead, within each other."""
+    if not depth:
+        return "id fullName openTaskCount"
+    return " ".join(f"{name} {{ id lead {{ {within(depth - 1)} }} }}" for name in ("tasks", "interactions"))
+
+
+def updated(lead: int, selection: str) -> str:
+    return f'mutation {{ updateLead(id: {lead}, input: {{company: "X"}}) {{ {selection} }} }}'
+
+
+class TestDepth:
+    """Python has a limit to how deep functions may be within each other; SQLAlchemy needs many for each level."""
+
+    @pytest.fixture
+    async def counting(self, database_url):
+        """An engine whose statements count, and whose operations may be as deep as usual, or deeper."""
+        databases = []
+
+        def make(**limits):
+            databases.append(Database(database_url, size=1))
+            engine = Engine(schema, databases[-1], Settings(max_cost=10**15, **limits))
+            engine.budget = Budget(1000, 1024 * 1024)
+            engine.side = Counted()
+            return engine
+
+        yield make
+        for database in databases:
+            database.close()
+
+    async def test_the_deepest_and_widest_that_may_be_asked_for_is_compiled(
+        self, counting, viewers, make_lead, make_task
+    ):
+        engine, lead = counting(), make_lead()["id"]
+        make_task(lead_id=lead)
+        for number, query in enumerate((f"{{ leads {{ {within(5)} }} }}", updated(lead, within(5))), 1):
+            found = await data(engine, viewers["admin"], query)
+            assert "tasks" in str(found)
+            assert engine.side.given >= number
+        shape, variables = shaped(engine, viewers["admin"], f"{{ leads {{ {within(5)} }} }}")
+        assert b"crm_count_rows" in shape.step(variables, viewers["admin"])[0].text
+        refused = await answer(engine, viewers["admin"], f"{{ leads {{ {within(6)} }} }}")
+        assert refused["errors"][0]["extensions"]["what"] == "levels"
+
+    async def test_twice_as_deep_is_compiled_too(self, counting, viewers, make_lead):
+        engine, lead = counting(max_depth=24), make_lead()["id"]
+        for query in (f"{{ leads {{ {lists_of(11)} }} }}", updated(lead, lists_of(11))):
+            await data(engine, viewers["admin"], query)
+
+    @pytest.mark.parametrize("depth", [80, 400])
+    async def test_what_is_too_deep_for_python_is_refused_and_changes_nothing(
+        self, counting, viewers, make_lead, db, depth
+    ):
+        engine, lead = counting(max_depth=1000, max_fields=5000), make_lead()["id"]
+        for query in (f"{{ leads {{ {lists_of(depth)} }} }}", updated(lead, lists_of(depth))):
+            error = (await answer(engine, viewers["admin"], query))["errors"][0]
+            assert error["extensions"]["code"] == "TOO_COMPLEX"
+            assert "nests too deeply" in error["message"]
+        assert db.execute("SELECT company FROM leads").fetchone() == {"company": None}
+        assert await data(engine, viewers["admin"], "{ leads { id } }") == {"leads": [{"id": str(lead)}]}
+
+
+def lists_of(depth: int) -> str:
+    return "tasks(limit: 1) { lead { " * depth + "id" + " } }" * depth
 
 
 class Counted(SideThread):
