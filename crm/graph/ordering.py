@@ -4,14 +4,16 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
 from sqlalchemy import (
+    Column,
     ColumnElement,
     DateTime,
+    Index,
     Integer,
     Select,
     Text,
@@ -140,8 +142,42 @@ def keys_of(statement: Select[Any]) -> list[Key]:
     return [Key.of(clause) for clause in statement._order_by_clauses]  # noqa: SLF001  (no public way to read them)
 
 
+def ranges(
+    keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, reverse: bool
+) -> list[ColumnElement[bool]]:
+    """What `beyond` says, as ranges one after another: rows with a value, and rows without or the other way round.
+
+    An index is read from where one range starts, but not from where either of two does: to an order by a column that
+    may be null, `beyond` is a filter over all rows before the cursor.
+    """
+    first, value = keys[0], values[0]
+    nulls_come_later = first.nulls_first == reverse
+    known = all(isinstance(key.column, Column) for key in keys)
+    if not known or not first.nullable or not _is_indexed(first.column) or nulls_come_later == (value is None):
+        return [beyond(keys, values, reverse=reverse)]
+    if value is None:
+        return [and_(first.column.is_(None), beyond(keys[1:], values[1:], reverse=reverse)), first.column.is_not(None)]
+    valued = [replace(first, nullable=False), *keys[1:]]
+    return [beyond(valued, values, reverse=reverse), first.column.is_(None)]
+
+
+def _is_indexed(column: ColumnElement[Any]) -> bool:
+    """Whether an index of the column's table begins with it."""
+    table = getattr(column, "table", None)
+    indexes = getattr(getattr(table, "element", table), "indexes", ())
+    return any(_first_name(index) == getattr(column, "key", None) for index in indexes)
+
+
+def _first_name(index: Index) -> str:
+    """The column that an index begins with; one that is given as text says its direction too."""
+    first = index.expressions[0]
+    return str(getattr(first, "key", None) or str(first).split()[0])
+
+
 def beyond(keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, reverse: bool) -> ColumnElement[bool]:
     """The rows that come after these values (before them, in reverse). A value of None is a null."""
+    if values[0] is not None and keys[0].nulls_first != reverse:  # rows without a value came before this one
+        keys = [replace(keys[0], nullable=False), *keys[1:]]
     if all(not key.nullable for key in keys) and len({key.descending for key in keys}) == 1:
         left = tuple_(*(key.column for key in keys))
         right = tuple_(*(value for value in values if value is not None))

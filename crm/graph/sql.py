@@ -27,7 +27,8 @@ from sqlalchemy.sql import visitors
 
 from crm.core.json import json_value
 from crm.graph.allotment import Share, longest
-from crm.graph.ordering import Key, beyond, cursor, keys_of, not_a_cursor
+from crm.graph.ordering import keys_of
+from crm.graph.paging import Paging, page_of
 from crm.graph.selection import Selected
 from crm.graph.shape import FieldShape
 
@@ -36,17 +37,6 @@ EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
 # One more than a list may have, so that it shows.
 _ANY: Final = Share()
 _NULL: Final[ColumnElement[Any]] = literal_column("'null'")
-
-
-@dataclass(frozen=True)
-class Paging:
-    """A connection's placeholders."""
-
-    size: Any
-    backwards: bool
-    bound_to: Any
-    after: Sequence[Any | None] | None
-    before: Sequence[Any | None] | None
 
 
 @dataclass(frozen=True)
@@ -216,18 +206,7 @@ class Compiler:
         paging = given.paging
         assert paging is not None
         keys = keys_of(statement)
-        page = statement
-        if paging.after is not None:
-            page = page.where(beyond(keys, _key_values(keys, paging.after, "after"), reverse=False))
-        if paging.before is not None:
-            page = page.where(beyond(keys, _key_values(keys, paging.before, "before"), reverse=True))
-        page = (
-            page.order_by(None)
-            .order_by(*(key.clause(reverse=paging.backwards) for key in keys))
-            .limit(paging.size + literal_column("1", Integer))
-            .add_columns(cursor(keys, paging.bound_to).label("__cursor"))
-        )
-        rows = page.subquery(self._name("q"))
+        rows = page_of(statement, keys, paging, self._name)
         shown = self._page(field, rows)
         total = select(func.count()).select_from(statement.order_by(None).subquery(self._name("q")))
         return self._page_object(field, shown, paging, total)
@@ -404,13 +383,6 @@ def _type_name(name: str) -> ColumnElement[Any]:
 
 def _flag(value: Any) -> ColumnElement[Any]:
     return literal_column("true" if value else "false") if isinstance(value, bool) else value
-
-
-def _key_values(keys: Sequence[Key], values: Sequence[Any | None], field: str) -> list[Any]:
-    fits = len(keys) == len(values)
-    if not fits or any(value is None and not key.nullable for key, value in zip(keys, values, strict=True)):
-        raise not_a_cursor(field)
-    return [None if value is None else cast(value, key.column.type) for key, value in zip(keys, values, strict=True)]
 
 
 def _name(field: Selected) -> str:

@@ -20,8 +20,9 @@ from crm.graph.caches import SecondUseCache
 from crm.graph.counting import CountingCompiler
 from crm.graph.declare import DEFAULT_PAGE
 from crm.graph.ordering import decode, fingerprint, payload
+from crm.graph.paging import Paging
 from crm.graph.selection import Selected
-from crm.graph.sql import Compiler, Given, Paging
+from crm.graph.sql import Compiler, Given
 
 _INCLUDE_DELETED: Final = "include_deleted"
 _PAGING: Final = ("first", "after", "last", "before")

@@ -3,11 +3,14 @@
 import base64
 import json
 import random
+import re
 
+import psycopg
 import pytest
 from asking import answer, data
 from data import fill
 from generate import literal
+from plans import plan, statement
 from reference import EnumName, cursor_parts
 
 FIELDS = {
@@ -97,6 +100,65 @@ class TestWalking:
         page = (await data(engine, viewers["viewer"], f"{{ leadsConnection(first: 0) {PAGE} }}"))["leadsConnection"]
         info = {"hasNextPage": True, "hasPreviousPage": False, "startCursor": None, "endCursor": None}
         assert page == {"nodes": [], "pageInfo": info}
+
+
+SCORED = [
+    f"{{field: ACTIVITY_SCORE{direction}{nulls}}}"
+    for direction in ("", ", direction: DESC")
+    for nulls in ("", ", nulls: FIRST")
+]
+
+
+class TestAnOrderWithNulls:
+    """By a column that may be null, which an index serves: a page is read from where the cursor is."""
+
+    @pytest.mark.parametrize("key", SCORED)
+    @pytest.mark.parametrize("then", ["", ", {field: ID, direction: DESC}", ", {field: BUDGET}", ", {field: STATUS}"])
+    async def test_gives_the_plain_list_both_ways(self, engine, viewers, database_url, key, then):
+        fill(database_url, seed=7)
+        arguments = f"orderBy: [{key}{then}]"
+        plain = (await data(engine, viewers["admin"], f"{{ leads({arguments}) {{ id }} }}"))["leads"]
+        walk = Walk(engine, viewers["admin"], "leads", arguments)
+        for size in (1, 4):
+            for backwards in (False, True):
+                assert await walk.all(size, backwards=backwards) == [one["id"] for one in plain]
+
+    @pytest.mark.parametrize("depth", [4000, 8000])
+    @pytest.mark.parametrize("backwards", [False, True])
+    async def test_reads_no_row_before_the_cursor(self, database_url, db, engine, viewers, depth, backwards):
+        """Of 9,000 leads 6,000 have a score, a hundred or so each of them."""
+        db.execute(
+            "INSERT INTO leads (first_name, last_name, activity_score) "
+            "SELECT 'A', 'B', CASE WHEN n % 3 > 0 THEN n % 101 END FROM generate_series(1, 9000) AS n"
+        )
+        db.execute("VACUUM ANALYZE leads")
+        arguments = "orderBy: [{field: ACTIVITY_SCORE, direction: DESC}]"
+        walk = Walk(engine, viewers["admin"], "leads", arguments)
+        place = "ASC NULLS FIRST, id ASC" if backwards else "DESC NULLS LAST, id DESC"
+        wanted = f"SELECT id FROM leads ORDER BY activity_score {place} OFFSET %s LIMIT 51"
+        before, *following = [str(row["id"]) for row in db.execute(wanted, [depth]).fetchall()]
+        cursor = await self._cursor(engine, viewers, before, arguments)
+        page = await walk.page(50, cursor, backwards=backwards)
+        ids = [one["id"] for one in page["nodes"]]
+        assert (ids[::-1] if backwards else ids) == following
+        count, end = ("last", "before") if backwards else ("first", "after")
+        query = f'{{ leadsConnection({arguments}, {count}: 50, {end}: "{cursor}") {{ nodes {{ id }} }} }}'
+        text, params = await statement(database_url, query, {})
+        with psycopg.connect(database_url) as connection:
+            told = plan(connection, text, params)
+        assert "Seq Scan" not in told
+        assert sum(int(rows) for rows in re.findall(r"Rows Removed by Filter: (\d+)", told)) < 10, told
+
+    @staticmethod
+    async def _cursor(engine, viewers, lead, arguments):
+        """The cursor of a lead, wherever it stands."""
+        query = f"{{ leadsConnection({arguments}, first: 1) {{ edges {{ cursor }} }} }}"
+        first = (await data(engine, viewers["admin"], query))["leadsConnection"]["edges"][0]["cursor"]
+        found = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+        query = f"{{ lead(id: {lead}) {{ activityScore }} }}"
+        score = (await data(engine, viewers["admin"], query))["lead"]["activityScore"]
+        parts = [*found[:2], None if score is None else str(score), lead]
+        return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
 class TestWhileOthersWrite:
