@@ -32,6 +32,8 @@ from crm.people.service import UserService
 
 # Whole groups of tasks are read.
 _COST = 200
+# As `leadStats`: all finished AI tasks are counted and added up.
+_STATISTICS_COST = 1000
 # The whole queue is read for it, if only once a statement.
 _PLACE_COST = 4
 # A new task is work to be done.
@@ -291,7 +293,7 @@ class AiTaskQuery:
         """The queue as it is."""
         return AiTaskReport.queue()
 
-    @graph.rows(extra_cost=lambda _: _COST)
+    @graph.rows(extra_cost=lambda _: _STATISTICS_COST)
     def ai_task_statistics(
         from_: Annotated[
             datetime | None, strawberry.argument(name="from", description="Ended at or after this moment.")

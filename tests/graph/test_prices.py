@@ -104,6 +104,11 @@ class TestOtherWork:
         assert (await cost(query, i=[names] * 1000))["extensions"]["cost"] == 11_000
         assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 10
 
+    async def test_statistics_cost_the_same_of_whatever(self, cost):
+        for report in ("leadStats { count }", "aiTaskStatistics { total }"):
+            query = "".join(f"a{number}: {report} " for number in range(12))
+            assert (await cost(f"{{ {query} }}"))["extensions"]["cost"] >= 12_000, report
+
     async def test_the_error_says_what_costs_most(self, cost):
         error = await cost("{ leads(limit: 1000) { id tasks(limit: 5) { id } interactions(limit: 20) { id } } }")
         assert error["message"] == (
