@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
@@ -30,6 +31,13 @@ _TAKEN_ATTEMPTS: Final = 3  # each time it may be another one who takes one of m
 _SILENCE_SECONDS: Final = 2.0
 _REPLICA_SECONDS: Final = 1.0  # the primary answers sooner than a replica that cannot be reached by then
 _CONFLICT_WITH_REPLAY: Final = "40001"
+
+
+@dataclass(slots=True)
+class ReadTime:
+    """For how long the statements of one operation have kept PostgreSQL: together they have the time of one read."""
+
+    seconds: float = 0.0
 
 
 class Database:
@@ -105,20 +113,28 @@ class Database:
         owner: int = PROGRAM,
         stale: bool = False,
         limited: bool = False,
+        time: ReadTime | None = None,
     ) -> "Coroutine[Any, Any, pq.abc.PGresult]":
         """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT.
 
         So does one of the program's that is `limited`: it is what viewers have chosen to be shown.
         """
         if stale and self.replica is not None and self.replica.usable():
-            return self._read_stale(self.replica, statement, params, owner, limited=limited)
-        return _read(self.primary, statement, params, owner, limited=limited)
+            return self._read_stale(self.replica, statement, params, owner, limited=limited, time=time)
+        return _read(self.primary, statement, params, owner, limited=limited, time=time)
 
-    async def _read_stale(
-        self, replica: Replica, statement: Statement, params: Params, owner: int, *, limited: bool
+    async def _read_stale(  # noqa: PLR0913
+        self,
+        replica: Replica,
+        statement: Statement,
+        params: Params,
+        owner: int,
+        *,
+        limited: bool,
+        time: ReadTime | None,
     ) -> "pq.abc.PGresult":
         try:
-            return await _read(replica.pool, statement, params, owner, limited=limited, attempts=1)
+            return await _read(replica.pool, statement, params, owner, limited=limited, attempts=1, time=time)
         except Busy:
             raise
         except (errors.Unavailable, psycopg.Error) as error:
@@ -126,7 +142,7 @@ class Database:
                 replica.leave_alone("it cannot be reached")
             elif getattr(error, "sqlstate", None) != _CONFLICT_WITH_REPLAY:
                 raise
-        return await _read(self.primary, statement, params, owner, limited=limited)
+        return await _read(self.primary, statement, params, owner, limited=limited, time=time)
 
     async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement that changes something by itself."""
@@ -156,12 +172,23 @@ class Database:
 
 
 async def _read(  # noqa: PLR0913
-    pool: Pool, statement: Statement, params: Params, owner: int, *, limited: bool, attempts: int = 2
+    pool: Pool,
+    statement: Statement,
+    params: Params,
+    owner: int,
+    *,
+    limited: bool,
+    attempts: int = 2,
+    time: ReadTime | None = None,
 ) -> "pq.abc.PGresult":
     """Run one read. A connection that turns out to be dead is replaced, once."""
     while True:
+        if time is not None and time.seconds and pool.time_is_up(time.seconds):
+            raise TookTooLong
         read = statement if owner or limited else None
         wire = pool.take(owner, read) or await pool.wait(owner, read)
+        if time is not None:
+            wire.since -= time.seconds
         try:
             return await wire.execute(statement, params)
         except MadeRoom:
@@ -173,6 +200,8 @@ async def _read(  # noqa: PLR0913
             if not attempts:
                 raise errors.Unavailable from error
         finally:
+            if time is not None and wire.stopped is not MadeRoom:
+                time.seconds = pool.seconds_of(wire)
             pool.release(wire)
 
 

@@ -140,6 +140,14 @@ class Pool:
             if not self._trimming:
                 self._trim_later()
 
+    def seconds_of(self, wire: Wire) -> float:
+        """For how long a connection has been in use."""
+        return self._loop.time() - wire.since
+
+    def time_is_up(self, seconds: float) -> bool:
+        """Whether a viewer's read may take no longer than this."""
+        return 0 < self._limits.read_seconds <= seconds
+
     def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
         self._closed = True

@@ -12,7 +12,7 @@ from graphql import OperationType, Undefined
 
 from crm.core import errors
 from crm.core.conversation import Conversation, Writer, service_of, time_to_save
-from crm.core.database import Database
+from crm.core.database import Database, ReadTime
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
@@ -49,6 +49,8 @@ _LITTLE_WORK: Final = 200
 _MUCH_WORK: Final = 3000
 _MANY_RECORDS: Final = 50
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
+# An operation of more reads fails as a whole, rather than being compiled and run once more, root by root.
+_MOST_RUN_SINGLY: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +271,9 @@ class Engine:
         shaped = plan.shaped
         if shaped is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
+        time = ReadTime()
         try:
-            cells = await self._cells(plan, shaped, variables, viewer, stale=stale)
+            cells = await self._cells(plan, shaped, variables, viewer, time, stale=stale)
         except TookTooLong as error:
             message = (
                 f"A read takes {self.settings.read_timeout_seconds:g} s at most, and this one was cancelled. "
@@ -280,25 +283,33 @@ class Engine:
         except psycopg.Error as error:
             if error.sqlstate in BEYOND_BUDGET:
                 raise translated(error) from error
-            return await self._one_by_one(operation, plan, variables, viewer, error)
+            return await self._one_by_one(operation, plan, variables, viewer, error, time)
         if len(plan.reads) == len(plan.roots):
             return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
         found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
         return await self._mixed(operation, plan, found, [], variables, viewer)
 
-    async def _cells(
-        self, plan: Plan, shaped: Shaped, variables: Mapping[str, Any], viewer: Viewer, *, stale: bool = False
+    async def _cells(  # noqa: PLR0913
+        self,
+        plan: Plan,
+        shaped: Shaped,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        time: ReadTime,
+        *,
+        stale: bool = False,
+        aside: bool = False,
     ) -> list[bytes]:
         """The JSON of each root that a statement reads."""
         while True:
-            bound = shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, self.side)
+            bound = shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, self.side, aside=aside)
             statement, params = bound.step()
             try:
                 if plan.large:
                     async with self._large:
-                        result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+                        result = await self.database.read(statement, params, owner=viewer.owner, stale=stale, time=time)
                 else:
-                    result = await self.database.read(statement, params, owner=viewer.owner, stale=stale)
+                    result = await self.database.read(statement, params, owner=viewer.owner, stale=stale, time=time)
             except psycopg.Error as error:
                 if error.sqlstate != BEYOND_ALLOTMENT:
                     raise
@@ -318,26 +329,35 @@ class Engine:
             raise errors.TooLarge(message, what="bytes", limit=self.budget.bytes)
         return cells
 
-    async def _one_by_one(
+    async def _one_by_one(  # noqa: PLR0913, PLR0917
         self,
         operation: Operation,
         plan: Plan,
         variables: Mapping[str, Any],
         viewer: Viewer,
         error: psycopg.Error,
+        time: ReadTime,
     ) -> Answer:
-        """The statement failed: run each root by itself, so that the error has its path and the others their data."""
+        """The statement failed: run each root by itself, so that the error has its path and the others their data.
+
+        Lists come first: without one of them there is no data at all.
+        """
+        if len(plan.reads) > _MOST_RUN_SINGLY:
+            raise error
         found: dict[str, bytes] = {}
-        problems = []
-        for root in plan.reads:
+        problems: list[tuple[Selected, Exception]] = []
+        for root in sorted(plan.reads, key=_may_be_null):
             failure: Exception = error
             if len(plan.reads) > 1:
                 try:
-                    found[root.key] = (await self._cells(plan, plan.single(root), variables, viewer))[0]
+                    single = plan.single(root)
+                    found[root.key] = (await self._cells(plan, single, variables, viewer, time, aside=True))[0]
                     continue
                 except (psycopg.Error, errors.CrmError) as one:
                     failure = one
             problems.append((root, failure))
+            if not _may_be_null(root):
+                return answer.nothing([_problem(root, failure)])
         return await self._mixed(operation, plan, found, problems, variables, viewer)
 
     async def _mixed(  # noqa: PLR0913, PLR0917
@@ -350,7 +370,7 @@ class Engine:
         viewer: Viewer,
     ) -> Answer:
         """Put together what SQL found, introspection, `__typename`, and what failed."""
-        problems = [answer.rendered(answer.known_error(error), [root.key], root.node) for root, error in failures]
+        problems = [_problem(root, error) for root, error in failures]
         run = Run(variables, viewer, self._deadline())
         introspected: Mapping[str, bytes] = {}
         if operation.introspects:
@@ -457,6 +477,15 @@ class Engine:
     def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
         """Refuse an operation that may touch too many records."""
         plan.price.check(variables, self.settings.max_cost)
+
+
+def _may_be_null(root: Selected) -> bool:
+    return root.shape is None or not root.shape.never_null
+
+
+def _problem(root: Selected, error: Exception) -> dict[str, Any]:
+    """An error of a root field, as GraphQL shows it."""
+    return answer.rendered(answer.known_error(error), [root.key], root.node)
 
 
 def _keywords(root: Selected, variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,14 +67,14 @@ class Plan:
         return self.price.of(variables)
 
     def single(self, root: Selected) -> Shaped:
-        """One root alone, with its part of the budget."""
+        """One root alone, with its part of the budget: no third statement is needed after this one."""
         found = self.singles.get(root.key)
         if found is None:
             budget = self.budget.divided(len(self.reads)) if self.budget is not None else None
-            found = self.singles[root.key] = self.reading([root], budget)
+            found = self.singles[root.key] = self.reading([root], budget, guess=False)
         return found
 
-    def reading(self, roots: Sequence[Selected], budget: Budget | None) -> Shaped:
+    def reading(self, roots: Sequence[Selected], budget: Budget | None, *, guess: bool = True) -> Shaped:
         """The statement that reads some roots."""
-        allotments = Allotments(roots, budget) if budget is not None else None
+        allotments = Allotments(roots, budget, guess=guess) if budget is not None else None
         return Shaped(roots, lambda compiler: compiler.roots(roots), weigh=self.weigh, allotments=allotments)

@@ -28,7 +28,8 @@ _INCLUDE_DELETED: Final = "include_deleted"
 _PAGING: Final = ("first", "after", "last", "before")
 # Where a statement's parameters come from that are nobody's arguments.
 _FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
-# What the statements of some fields may take, for all shapes of their arguments together.
+# What the statements of some fields may take, for all shapes of their arguments together; more if the two statements of
+# a single shape, of which one counts, are longer.
 _MAX_BYTES: Final = 256 * 1024
 # After a list was longer than its share, so many runs count from the start.
 _COUNTED_RUNS: Final = 100
@@ -69,7 +70,10 @@ _WORK: Final[Mapping[str, int]] = {"column": 4, "computed": 40, "one": 90, "many
 _WORK_OF_OTHERS: Final = 250
 _WORK_OF_REPORT: Final = 900  # a search, statistics: what has a price of its own, and not for its order
 _WORK_OF_CONDITION: Final = 20
+# A statement that counts takes so many times as long, but for reports, which count either way.
+_COUNTING: Final = 2
 _MAX_WORK_ON_LOOP: Final = 1500
+_BYTES_OF_WORK: Final = 40  # of both statements, for the work of the one that counts: 30 measured
 
 Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
 
@@ -96,8 +100,11 @@ class Shaped:
         self._weigh = weigh
         self._allotments = allotments
         self._longer: OrderedDict[Hashable, int] = OrderedDict()
-        self._work = sum(_work(one) for one in self._fields)
-        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(_MAX_BYTES, _REMEMBERED_SHAPES)
+        works = [_work(one) for one in self._fields]
+        self._work = sum(works)
+        self._counting_work = sum(work if work == _WORK_OF_REPORT else _COUNTING * work for work in works)
+        room = max(_MAX_BYTES, _BYTES_OF_WORK * self._counting_work)
+        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(room, _REMEMBERED_SHAPES)
 
     def step(
         self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
@@ -119,12 +126,16 @@ class Shaped:
         prepared = self._prepared.get(key)
         return Bound(prepared, values, key) if prepared is not None else None
 
-    async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> Bound:
-        """The statement for these variables; compiled in a thread if that takes long."""
+    async def bound(
+        self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, *, aside: bool = False
+    ) -> Bound:
+        """The statement for these variables; compiled in a thread if that takes long, or the caller wants it `aside`."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
         if prepared is None:
-            is_long = self._work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
+            counts = allotment is None and self._allotments is not None
+            work = self._counting_work if counts else self._work
+            is_long = aside or work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
             run = side.run if is_long else side.run_short
             prepared = self._keep(key, await run(viewer.id, self._compile, variables, allotment))
         return Bound(prepared, values, key)
@@ -150,9 +161,13 @@ class Shaped:
         return left > 0
 
     def _keep(self, key: Hashable, prepared: Prepared) -> Prepared:
-        """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice."""
+        """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice.
+
+        Where a list was longer than its share, the first shape has two statements: the second counts.
+        """
         before = self._prepared.bytes
-        self._prepared.offer(key, prepared, prepared.size, at_once=not self._prepared)
+        kept_at_once = 2 if self._longer else 1
+        self._prepared.offer(key, prepared, prepared.size, at_once=len(self._prepared) < kept_at_once)
         if self._weigh is not None:
             self._weigh(self._prepared.bytes - before)
         return prepared

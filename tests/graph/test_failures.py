@@ -2,6 +2,19 @@
 
 import pytest
 from asking import answer
+from tap import Tap
+
+from crm.core.database import Database
+from crm.core.lanes import Limits
+from crm.core.side_thread import SideThread
+from crm.graph.engine import Engine
+from crm.schema import schema
+
+TOO_MANY = "tasks { assignee { id } decidedBy { disabledAt } lead { tasks(limit: 1) { assigneeId } } }"
+# Sorts a thousand rows a million times over.
+SLOW = (
+    "tasks(limit: 1000) { lead { tasks(limit: 1000) { lead { tasks(limit: 1, orderBy: [{field: TITLE}]) { id } } } } }"
+)
 
 
 @pytest.fixture
@@ -66,3 +79,102 @@ async def test_no_list_is_cut_silently(engine, viewers, query):
 )
 async def test_a_thousand_rows_are_fine(engine, viewers, query, count):
     assert len((await answer(engine, viewers["viewer"], query))["data"]["leads"]) == count
+
+
+def roots(count, selection):
+    return f"{{ {' '.join(f'r{number}: {selection}' for number in range(count))} }}"
+
+
+class Counted(SideThread):
+    """Counts what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given = self.given_short = 0
+
+    async def run(self, *arguments):
+        self.given += 1
+        return await super().run(*arguments)
+
+    async def run_short(self, *arguments):
+        self.given_short += 1
+        return await super().run_short(*arguments)
+
+
+@pytest.fixture
+async def tap(database_url):
+    running = await Tap(database_url).start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def tapped(tap, roomy):
+    """An engine whose statements are counted, and whose reads have a second."""
+    database = Database(tap.url, size=2, limits=Limits(read_seconds=1))
+    engine = Engine(schema, database, roomy)
+    engine.side = Counted()
+    yield engine
+    database.close()
+
+
+@pytest.mark.usefixtures("crowd")
+class TestRunningRootsSingly:
+    async def test_ends_where_there_will_be_no_data(self, tapped, tap, viewers):
+        """One statement that does not count, one that does, and one of a root that fails."""
+        found = await answer(tapped, viewers["viewer"], roots(10, TOO_MANY))
+        assert found["data"] is None
+        [error] = found["errors"]
+        assert error["path"] == ["r0"]
+        assert error["extensions"]["code"] == "TOO_LARGE"
+        assert len(tap.executed) <= 3
+
+    async def test_looks_at_lists_first(self, tapped, tap, viewers, crowd):
+        one = f"lead(id: {crowd}) {{ id }}"
+        found = await answer(tapped, viewers["viewer"], f"{{ a: {one} b: {one} c: {one} d: {one} many: {TOO_MANY} }}")
+        assert [error["path"] for error in found["errors"]] == [["many"]]
+        assert len(tap.executed) <= 3
+
+    @pytest.mark.parametrize(("count", "alone"), [(10, True), (11, False)])
+    async def test_is_for_a_few(self, tapped, tap, viewers, crowd, count, alone):
+        query = roots(count - 1, f"lead(id: {crowd}) {{ id }}").removesuffix("}")
+        query += f"many: lead(id: {crowd}) {{ tasks {{ id }} }} }}"
+        found = await answer(tapped, viewers["viewer"], query)
+        [error] = found["errors"]
+        assert error["extensions"]["code"] == "TOO_LARGE"
+        if alone:
+            assert error["path"] == ["many"]
+            assert found["data"] == {**{f"r{one}": {"id": str(crowd)} for one in range(count - 1)}, "many": None}
+        else:
+            assert "data" not in found
+            assert len(tap.executed) <= 2
+
+    @pytest.mark.parametrize(
+        ("count", "selection"), [(4, TOO_MANY), (4, f"lead(id: 1) {{ {TOO_MANY} }}"), (20, TOO_MANY)]
+    )
+    async def test_compiles_what_it_needs_once(self, tapped, viewers, count, selection):
+        for asked in range(4):
+            before = tapped.side.given + tapped.side.given_short
+            found = await answer(tapped, viewers["viewer"], roots(count, selection))
+            assert found["errors"][0]["extensions"]["code"] == "TOO_LARGE"
+            if asked > 1:  # the document itself is kept from its second use on
+                assert tapped.side.given + tapped.side.given_short == before
+
+    async def test_compiles_in_the_side_thread(self, tapped, viewers, crowd):
+        """Short as they are, one after another they are long."""
+        await answer(tapped, viewers["viewer"], roots(4, f"lead(id: {crowd}) {{ tasks {{ id }} }}"))
+        assert tapped.side.given == 4
+
+    async def test_has_the_time_of_one_read(self, tapped, tap, viewers, crowd):
+        slow = f"lead(id: {crowd}) {{ {SLOW} }}"
+        query = f"{{ bad: lead(id: {crowd}) {{ tasks {{ id }} }} a: {slow} b: {slow} c: {slow} d: me {{ id }} }}"
+        found = await answer(tapped, viewers["viewer"], query)
+        codes = {error["path"][0]: error["extensions"]["code"] for error in found["errors"]}
+        assert codes == {"bad": "TOO_LARGE", **dict.fromkeys("abcd", "TIMEOUT")}
+        assert sum("json" in text for text in tap.executed) <= 3
+
+
+async def test_what_counts_is_compiled_in_the_side_thread(tapped, viewers, crowd):  # noqa: ARG001
+    """It takes twice as long as what does not: what is short without is long with it."""
+    await answer(tapped, viewers["viewer"], roots(2, TOO_MANY))
+    assert tapped.side.given >= 1
