@@ -132,6 +132,13 @@ class Settings(BaseSettings):
     read_timeout_seconds: float = Field(
         default=10, gt=0, le=3600, description="How long one read may keep PostgreSQL; then it is cancelled: TIMEOUT."
     )
+    mutation_read_timeout_seconds: float = Field(
+        default=2,
+        gt=0,
+        le=3600,
+        description="How long a mutation may read what it shows; then it is undone: TIMEOUT. Everybody's live changes "
+        "wait for it.",
+    )
     read_max_lag_seconds: float | None = Field(
         default=None,
         gt=0,

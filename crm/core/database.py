@@ -80,7 +80,11 @@ class Database:
         """What requests are answered from: nobody takes what everybody needs."""
         assert config.database_url is not None
         limits = Limits(
-            config.viewer_connections, config.slow_reads, config.read_timeout_seconds, config.pool_idle_seconds
+            each=config.viewer_connections,
+            slow=config.slow_reads,
+            read_seconds=config.read_timeout_seconds,
+            mutation_read_seconds=config.mutation_read_timeout_seconds,
+            idle_seconds=config.pool_idle_seconds,
         )
         return cls(
             config.database_url,
@@ -105,7 +109,7 @@ class Database:
             limits=Limits(idle_seconds=config.pool_idle_seconds),
         )
 
-    def read(
+    def read(  # noqa: PLR0913
         self,
         statement: Statement,
         params: Params,

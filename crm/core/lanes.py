@@ -33,6 +33,7 @@ class Limits:
     each: int = 0  # connections of one viewer
     slow: int = 0  # connections with reads that take long
     read_seconds: float = 0  # one read of a viewer's
+    mutation_read_seconds: float = 0  # what a viewer's mutation shows, which is read within its transaction
     idle_seconds: float = 60  # a connection that nobody uses
 
 

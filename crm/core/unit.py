@@ -197,7 +197,7 @@ class Unit:
         if self._wire is None:
             await self._run([])
         assert self._wire is not None
-        with _time_limit(self._wire, self._database.primary.lanes.limits.read_seconds):
+        with _time_limit(self._wire, self._database.primary.lanes.limits.mutation_read_seconds):
             return [_cell(found) for found in await self._wire.run(steps)]
 
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":

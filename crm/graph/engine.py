@@ -120,8 +120,8 @@ class Context:
             return Projected(await writer.shown(call, projection))
         except TookTooLong as error:
             message = (
-                f"What this mutation shows takes more than {self.engine.settings.read_timeout_seconds:g} s to read, so "
-                "nothing was changed. Select less of it (fewer lists, rows and orders), and read the rest by a query."
+                f"What this mutation shows takes more than {self.engine.settings.mutation_read_timeout_seconds:g} s to "
+                "read, so nothing was changed. Select less of it (`id` will do), and read the rest by a query after it."
             )
             raise errors.Timeout(message) from error
 

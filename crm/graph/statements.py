@@ -129,7 +129,7 @@ class Shaped:
     async def bound(
         self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, *, aside: bool = False
     ) -> Bound:
-        """The statement for these variables; compiled in a thread if that takes long, or the caller wants it `aside`."""
+        """The statement for these variables; compiled in a thread if that takes long, or is one of many (`aside`)."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
         if prepared is None:

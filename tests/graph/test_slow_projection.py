@@ -37,7 +37,9 @@ def served(database_url, folder, **limits):
 @pytest.fixture(scope="module")
 def limited(database_url, tmp_path_factory):
     """A server whose reads have half a second, and that has one connection."""
-    server = served(database_url, tmp_path_factory.mktemp("limited"), CRM_READ_TIMEOUT_SECONDS="0.5", CRM_POOL_SIZE="1")
+    server = served(
+        database_url, tmp_path_factory.mktemp("limited"), CRM_MUTATION_READ_TIMEOUT_SECONDS="0.5", CRM_POOL_SIZE="1"
+    )
     yield server
     server.stop()
 
@@ -46,7 +48,7 @@ def limited(database_url, tmp_path_factory):
 def patient(database_url, tmp_path_factory):
     """A server whose reads have longer than its requests."""
     folder = tmp_path_factory.mktemp("patient")
-    server = served(database_url, folder, CRM_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="3")
+    server = served(database_url, folder, CRM_MUTATION_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="3")
     yield server
     server.stop()
 
@@ -92,7 +94,7 @@ class TestTheTimeLimitOfReads:
         assert found == {"source": "First", "company": None}
 
     async def test_ends_it_before_a_shutdown_would(self, database_url, tmp_path, db, nothing_is_left):
-        server = served(database_url, tmp_path, CRM_READ_TIMEOUT_SECONDS="2")
+        server = served(database_url, tmp_path, CRM_MUTATION_READ_TIMEOUT_SECONDS="2")
         asking = asyncio.create_task(ask(server, UPDATE))
         await eventually(lambda: db.execute(WORKING).fetchone()["count"])
         begun = time.monotonic()
