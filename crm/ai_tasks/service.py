@@ -129,6 +129,8 @@ class AiTaskService(Service):
         )
         for task, job in zip(new.values(), jobs, strict=True):
             task.job_id = job
+        # In the order of their keys: two batches that have some in common must not wait for each other.
+        for task in sorted(new.values(), key=lambda one: one.__dict__.get("idempotency_key") or ""):
             self.unit.add(task)
         return found
 

@@ -16,7 +16,7 @@ from crm.core.lanes import PROGRAM, Limits
 from crm.core.liveness import Liveness
 from crm.core.pool import Busy, Pool
 from crm.core.replica import Replica
-from crm.core.states import READ_ONLY, RUN_AGAIN, UNIQUE_VIOLATION, is_away
+from crm.core.states import DEADLOCK, READ_ONLY, RUN_AGAIN, UNIQUE_VIOLATION, is_away
 from crm.core.wire import ConnectionLost, MadeRoom, Params, Room, Statement, StatementStale, TookTooLong
 from crm.settings import Settings
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _ATTEMPTS: Final = 6
 _TAKEN_ATTEMPTS: Final = 3  # each time it may be another one who takes one of many values
+_AGAIN_SECONDS: Final = 0.01
+_DEADLOCK_SECONDS: Final = 0.1
 _SILENCE_SECONDS: Final = 2.0
 _REPLICA_SECONDS: Final = 1.0  # the primary answers sooner than a replica that cannot be reached by then
 _CONFLICT_WITH_REPLAY: Final = "40001"
@@ -224,6 +226,8 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
                 raise
             if error.sqlstate == READ_ONLY and number:
                 raise  # the new connection leads to no primary either
-            await asyncio.sleep(random.uniform(0, 0.01) * 2**number)  # noqa: S311
+            # Those who locked each other out meet again unless they are back at different times.
+            longest = _DEADLOCK_SECONDS if error.sqlstate == DEADLOCK else _AGAIN_SECONDS
+            await asyncio.sleep(random.uniform(0, longest) * 2**number)  # noqa: S311
     message = "Too many others are changing this record right now; try again."
     raise errors.Conflict(message)

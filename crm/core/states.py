@@ -22,7 +22,8 @@ BEYOND_BUDGET: Final = frozenset({"CRM03", "CRM04"})
 # A list is longer than its share: the statement is to be run as one that counts.
 BEYOND_ALLOTMENT: Final = "CRM05"
 # PostgreSQL itself asks to run the transaction again; and a primary that became a standby has changed nothing.
-RUN_AGAIN: Final = frozenset({"40001", "40P01", READ_ONLY})
+DEADLOCK: Final = "40P01"
+RUN_AGAIN: Final = frozenset({"40001", DEADLOCK, READ_ONLY})
 
 
 def _column(error: psycopg.Error) -> dict[str, object]:

@@ -125,11 +125,9 @@ class LeadService(Service):
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
         results = [self._checked(index, values) async for index, values in paced(enumerate(inputs))]
         await self._refuse_unknown_owners(results)
-        twins = await self._refuse_duplicates(results)
-        for result in results:
-            if result.lead is not None:
-                self.unit.add(result.lead)
-        await self.unit.flush()
+        addresses = await self._addresses([lead.email for result in results if (lead := result.lead) and lead.email])
+        twins = _refuse_duplicates(results, addresses)
+        await self._add([result.lead for result in results if result.lead is not None], addresses)
         for result, first in twins:
             result.duplicate_of_id = first.id
         return results
@@ -142,24 +140,19 @@ class LeadService(Service):
                 error = unknown_user("ownerId")
                 result.refuse(error.message, "ownerId")
 
-    async def _refuse_duplicates(self, results: Sequence[CreateLeadResult]) -> list[tuple[CreateLeadResult, Lead]]:
-        """Refuse addresses that are taken; returns those taken by another of these leads, which has no id yet."""
-        addresses = await self._addresses([lead.email for result in results if (lead := result.lead) and lead.email])
-        first: dict[str, Lead] = {}
-        twins = []
-        for result in results:
-            lead = result.lead
-            if lead is None or lead.email is None:
-                continue
-            address = addresses[lead.email]
-            twin = first.setdefault(address.folded, lead)
-            if address.lead_id is None and twin is lead:
-                continue
-            result.refuse("A lead with this e-mail address exists already.", "email", CreateLeadStatus.DUPLICATE)
-            result.duplicate_of_id = address.lead_id
-            if address.lead_id is None:
-                twins.append((result, twin))
-        return twins
+    async def _add(self, leads: list[Lead], addresses: Mapping[str, _Address]) -> None:
+        """Insert leads in the order of their addresses: two batches that share some must not wait for each other.
+
+        Their ids are in the order they were given in.
+        """
+        in_turn = sorted(leads, key=lambda lead: addresses[lead.email].folded if lead.email else "")
+        if in_turn != leads:
+            numbers = select(func.nextval("leads_id_seq").label("id")).select_from(func.generate_series(1, len(leads)))
+            for lead, row in zip(leads, await self.unit.rows(numbers), strict=True):
+                lead.id = row["id"]
+        for lead in in_turn:
+            self.unit.add(lead)
+        await self.unit.flush()
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Lead:
         """Change a lead."""
@@ -211,6 +204,27 @@ class LeadService(Service):
             field = error.details.get("field")
             return CreateLeadResult(index, CreateLeadStatus.INVALID, None, error.message, str(field) if field else None)
         return CreateLeadResult(index, CreateLeadStatus.CREATED, lead)
+
+
+def _refuse_duplicates(
+    results: Sequence[CreateLeadResult], addresses: Mapping[str, _Address]
+) -> list[tuple[CreateLeadResult, Lead]]:
+    """Refuse addresses that are taken; returns those taken by another of these leads, which has no id yet."""
+    first: dict[str, Lead] = {}
+    twins = []
+    for result in results:
+        lead = result.lead
+        if lead is None or lead.email is None:
+            continue
+        address = addresses[lead.email]
+        twin = first.setdefault(address.folded, lead)
+        if address.lead_id is None and twin is lead:
+            continue
+        result.refuse("A lead with this e-mail address exists already.", "email", CreateLeadStatus.DUPLICATE)
+        result.duplicate_of_id = address.lead_id
+        if address.lead_id is None:
+            twins.append((result, twin))
+    return twins
 
 
 def _order_column(row: Any, name: str) -> ColumnElement[Any]:

@@ -3,8 +3,11 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
+import psycopg
 import pytest
+from waiting import eventually
 
 from .conftest import CREATE
 
@@ -20,6 +23,7 @@ STATISTICS = """query($from: DateTime, $to: DateTime) { aiTaskStatistics(from: $
   total completed failed cancelled timedOut successRate attempts tokens costUsd unpriced averageQuality averageRunMs
   byType { key tasks completed costUsd } byDay { key tasks costUsd } } }"""
 CLEAN = "mutation($days: Int) { cleanupOldAiTasks(olderThanDays: $days) { count more } }"
+WAITING = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
 
 
@@ -137,6 +141,19 @@ class TestCreateMany:
         error = await error_of(MANY, inputs=[{"taskType": "echo"}] * count)
         assert (error["code"], error["limit"]) == ("BAD_USER_INPUT", 100)
         assert not db.execute("SELECT FROM ai_tasks").fetchall()
+
+    async def test_takes_keys_in_one_order_so_that_no_two_batches_lock_each_other_out(self, graphql, database_url, db):
+        given = [{"taskType": "echo", "idempotencyKey": key} for key in "ba"]
+        me = db.execute("SELECT id FROM users WHERE email = 'service-admin@crm.invalid'").fetchone()["id"]
+        insert = "INSERT INTO ai_tasks (id, task_type, created_by, idempotency_key) VALUES (%s, 'echo', %s, %s)"
+        with psycopg.connect(database_url) as other:
+            other.execute("SET lock_timeout = '500ms'")  # less than PostgreSQL takes to find a deadlock
+            other.execute(insert, [UUID(int=1), me, "a"])
+            batch = asyncio.create_task(graphql(MANY, inputs=given))
+            await eventually(lambda: db.execute(WAITING).fetchone()["count"])
+            other.execute(insert, [UUID(int=2), me, "b"])
+        found = (await batch)["createAiTasks"]
+        assert [task["id"] for task in found] == [str(UUID(int=2)), str(UUID(int=1))]
 
     async def test_refuses_the_same_key_twice(self, error_of):
         error = await error_of(MANY, inputs=[{"taskType": "echo", "idempotencyKey": "k"}] * 2)

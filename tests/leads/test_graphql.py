@@ -1,7 +1,9 @@
 import asyncio
 import json
 
+import psycopg
 import pytest
+from waiting import eventually
 
 CREATE = "mutation($input: CreateLeadInput!) { createLead(input: $input) { id email version } }"
 UPDATE = "mutation($id: Int!, $input: UpdateLeadInput!) { updateLead(id: $id, input: $input) { version } }"
@@ -10,6 +12,7 @@ RESTORE = "mutation($id: Int!) { restoreLead(id: $id) { deletedAt version } }"
 CREATE_MANY = """mutation($inputs: [CreateLeadInput!]!) {
   createLeads(inputs: $inputs) { index status message field duplicateOfId lead { id fullName } }
 }"""
+WAITING = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
 
 
@@ -272,6 +275,29 @@ class TestCreateLeads:
         assert sum(found == {"CREATED"} for found in statuses) == 1
         assert sum(found == {"DUPLICATE"} for found in statuses) == 3
         assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 50
+
+    async def test_takes_addresses_in_one_order_so_that_no_two_batches_lock_each_other_out(
+        self, graphql, database_url, db
+    ):
+        given = [named(email="B@example.com"), named(), named(email="a@example.com")]
+        insert = "INSERT INTO leads (first_name, last_name, email) VALUES ('A', 'B', %s)"
+        with psycopg.connect(database_url) as other:
+            other.execute("SET lock_timeout = '500ms'")  # less than PostgreSQL takes to find a deadlock
+            other.execute(insert, ["A@example.com"])
+            batch = asyncio.create_task(graphql(CREATE_MANY, inputs=given))
+            await eventually(lambda: db.execute(WAITING).fetchone()["count"])
+            other.execute(insert, ["b@example.com"])
+        found = (await batch)["createLeads"]
+        assert [result["status"] for result in found] == ["DUPLICATE", "CREATED", "DUPLICATE"]
+
+    async def test_gives_ids_in_the_order_asked(self, graphql, events):
+        addresses = [f"{name}@example.com" for name in "cabBd"]
+        found = (await graphql(CREATE_MANY, inputs=[named(email=one) for one in addresses]))["createLeads"]
+        keys = [result["lead"]["id"] for result in found if result["lead"]]
+        assert keys == sorted(keys, key=int)
+        assert len(keys) == 4
+        assert str(found[3]["duplicateOfId"]) == keys[2]
+        assert all("id" not in {field["name"] for field in event["fields"]} for event in events())
 
     async def test_takes_none(self, graphql):
         assert await graphql(CREATE_MANY, inputs=[]) == {"createLeads": []}
