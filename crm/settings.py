@@ -127,7 +127,7 @@ class Settings(BaseSettings):
         default=3,
         ge=1,
         le=500,
-        description="Connections with reads of more than half a second, while others wait.",
+        description="Connections with reads of over half a second, and as many with such writes, while others wait.",
     )
     read_timeout_seconds: float = Field(
         default=10, gt=0, le=3600, description="How long one read may keep PostgreSQL; then it is cancelled: TIMEOUT."

@@ -17,6 +17,7 @@ from crm.core.database import Database, retried
 from crm.core.identity import Viewer
 from crm.core.states import is_away
 from crm.core.unit import Projection, Unit
+from crm.core.wire import MadeRoom, ViewerWrite
 
 T = TypeVar("T")
 # Looks, in a transaction that is about to be committed, whether it still may be; raises if not.
@@ -45,7 +46,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Runs writes as somebody: each is one transaction, re-run as a whole on 40001 and 40P01."""
+    """Runs writes as somebody: each is one transaction, re-run as a whole on 40001, 40P01 and when it made room."""
 
     database: Database
     viewer: Viewer
@@ -78,15 +79,20 @@ class Writer:
         return result
 
     async def _transaction(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+        write = ViewerWrite()
+
         async def attempt() -> T:
-            unit = Unit(self.database, self.viewer)
-            try:
-                result = await work(unit)
-            finally:
-                await unit.close()
-            if unit.wrote:
-                self.announce()
-            return result
+            while True:
+                unit = Unit(self.database, self.viewer, write)
+                try:
+                    result = await work(unit)
+                except MadeRoom:
+                    continue
+                finally:
+                    await unit.close()
+                if unit.wrote:
+                    self.announce()
+                return result
 
         return await retried(attempt)
 

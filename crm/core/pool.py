@@ -15,7 +15,7 @@ from crm.core.address import Address
 from crm.core.lanes import PROGRAM, STOP_AFTER_SECONDS, Lanes, Limits
 from crm.core.queue import Waiter
 from crm.core.refusals import log_seldom
-from crm.core.wire import Room, Statement, Wire
+from crm.core.wire import Lane, Room, Wire, Work
 
 log = structlog.get_logger()
 
@@ -26,6 +26,7 @@ _RENEW_SECONDS: Final = 1.0
 # The server's own words: what it refuses before it lets us in carries no SQLSTATE.
 _FULL: Final = ("too many clients", "too many connections", "remaining connection slots")
 _FULL_SECONDS: Final = 5.0
+_QUICK: Final = Lane.QUICK
 
 
 class Busy(errors.Unavailable):
@@ -33,7 +34,7 @@ class Busy(errors.Unavailable):
 
 
 class SlowBusy(Busy):
-    """Reads that take long wait for each other, and this one waited for too long; try again, or ask for less."""
+    """Requests that take long wait for each other, and this one waited for too long; try again, or ask for less."""
 
 
 class Pool:
@@ -81,38 +82,38 @@ class Pool:
         finally:
             self.release(wire)
 
-    def take(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire | None:
+    def take(self, owner: int = PROGRAM, work: Work | None = None) -> Wire | None:
         """An idle connection, until `release`, if there is one and the owner may have it.
 
-        A read that is named may be stopped, and has a time limit.
+        A viewer's read or write that is named may be stopped; a read has a time limit.
         """
-        slow = read is not None and read.slow_for == owner
-        if not self.lanes.strict or self.lanes.allows(owner, slow=slow):
+        lane = work.slow_lane if work is not None and work.slow_for == owner else _QUICK
+        if not self.lanes.strict or self.lanes.allows(owner, lane=lane):
             while self._idle:
                 wire = self._idle.pop()
                 if wire.broken or wire.generation != self._generation:
                     self._forget(wire)
                     continue
-                self._begin(wire, owner, read, slow=slow)
+                self._begin(wire, owner, work, lane=lane)
                 return wire
         return None
 
-    async def acquire(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire:
+    async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> Wire:
         """A connection, until `release`: idle, new, or another's who gives it back."""
-        return self.take(owner, read) or await self.wait(owner, read)
+        return self.take(owner, work) or await self.wait(owner, work)
 
-    async def wait(self, owner: int = PROGRAM, read: Statement | None = None) -> Wire:
+    async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> Wire:
         """The same, for those who found none idle."""
         if self._closed:
             raise errors.Unavailable
-        slow = read is not None and read.slow_for == owner
-        if self._may_open() and (not self.lanes.strict or self.lanes.allows(owner, slow=slow)):
-            self._grant(owner, slow=slow)
-            return await self._connect(owner, read, slow=slow)
-        return await self._handed_over(owner, read, slow=slow)
+        lane = work.slow_lane if work is not None and work.slow_for == owner else _QUICK
+        if self._may_open() and (not self.lanes.strict or self.lanes.allows(owner, lane=lane)):
+            self._grant(owner, lane=lane)
+            return await self._connect(owner, work, lane=lane)
+        return await self._handed_over(owner, work, lane=lane)
 
-    def _begin(self, wire: Wire, owner: int, read: Statement | None, *, slow: bool) -> None:
-        self.lanes.begin(wire, owner, read, self._loop.time(), slow=slow)
+    def _begin(self, wire: Wire, owner: int, work: Work | None, *, lane: Lane) -> None:
+        self.lanes.begin(wire, owner, work, self._loop.time(), lane=lane)
         if not self._looking:
             self._keep_looking()
 
@@ -161,11 +162,11 @@ class Pool:
 
     # Getting one
 
-    async def _handed_over(self, owner: int, read: Statement | None, *, slow: bool) -> Wire:
+    async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> Wire:
         """Wait for another's connection, or for the right to open one."""
         now = self._loop.time()
-        seconds = max(self._timeout, self._limits.read_seconds) if slow else self._timeout
-        waiter = Waiter(self._loop.create_future(), owner, read, now + seconds, slow=slow)
+        seconds = max(self._timeout, self._limits.read_seconds) if lane else self._timeout
+        waiter = Waiter(self._loop.create_future(), owner, work, now + seconds, lane=lane)
         self.lanes.wait(waiter, now)
         self._keep_looking()
         try:
@@ -173,24 +174,24 @@ class Pool:
         except asyncio.CancelledError:
             self._pass_on(waiter)
             raise
-        return wire or await self._connect(owner, read, slow=slow)
+        return wire or await self._connect(owner, work, lane=lane)
 
     def _may_open(self) -> bool:
         return self.open < self._size and (not self.open or self._loop.time() >= self._full_until)
 
-    def _grant(self, owner: int, *, slow: bool) -> None:
+    def _grant(self, owner: int, *, lane: Lane) -> None:
         """Count a connection that is to be opened."""
         self.open += 1
-        self.lanes.grant(owner, slow=slow)
+        self.lanes.grant(owner, lane=lane)
 
-    async def _connect(self, owner: int, read: Statement | None, *, slow: bool) -> Wire:
+    async def _connect(self, owner: int, work: Work | None, *, lane: Lane) -> Wire:
         """Open a connection; it is counted already."""
         generation = self._generation
         try:
             async with asyncio.timeout(self.address.seconds):
                 wire = await Wire.connect(self.address, self._room)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
-            self.lanes.revoke(owner, slow=slow)
+            self.lanes.revoke(owner, lane=lane)
             said = " ".join(str(error).split()) or "no answer in time"
             log_seldom("database.unreachable", self.url, error=said[:300])
             full = any(words in said for words in _FULL)
@@ -198,15 +199,15 @@ class Pool:
                 self._full_until = self._loop.time() + _FULL_SECONDS
             self._one_less()
             if full and self.open:  # make do with what there is
-                return await self._handed_over(owner, read, slow=slow)
+                return await self._handed_over(owner, work, lane=lane)
             raise errors.Unavailable from error
         except BaseException:
-            self.lanes.revoke(owner, slow=slow)
+            self.lanes.revoke(owner, lane=lane)
             self._one_less()
             raise
         wire.generation = generation
-        self.lanes.revoke(owner, slow=slow)
-        self._begin(wire, owner, read, slow=slow)
+        self.lanes.revoke(owner, lane=lane)
+        self._begin(wire, owner, work, lane=lane)
         return wire
 
     # Handing on
@@ -216,7 +217,7 @@ class Pool:
         waiter = self.lanes.next()
         if waiter is None:
             return False
-        self._begin(wire, waiter.owner, waiter.read, slow=waiter.slow)
+        self._begin(wire, waiter.owner, waiter.work, lane=waiter.lane)
         waiter.future.set_result(wire)
         return True
 
@@ -233,7 +234,7 @@ class Pool:
             waiter = self.lanes.next()
             if waiter is None:
                 return
-            self._grant(waiter.owner, slow=waiter.slow)
+            self._grant(waiter.owner, lane=waiter.lane)
             waiter.future.set_result(None)
 
     def _pass_on(self, waiter: Waiter) -> None:
@@ -242,7 +243,7 @@ class Pool:
             return
         wire = waiter.future.result()
         if wire is None:
-            self.lanes.revoke(waiter.owner, slow=waiter.slow)
+            self.lanes.revoke(waiter.owner, lane=waiter.lane)
             self._one_less()
         else:
             self.release(wire)
@@ -290,7 +291,7 @@ class Pool:
             self._keep_looking()
         lanes.look(now)
         for waiter in lanes.expired(now):
-            waiter.future.set_exception(SlowBusy() if waiter.slow else Busy())
+            waiter.future.set_exception(SlowBusy() if waiter.lane else Busy())
         self._serve()
         if self.on_doubt is not None and any(now - wire.since > _DOUBT_SECONDS for wire in lanes.busy):
             self.on_doubt()

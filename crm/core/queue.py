@@ -7,28 +7,28 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crm.core.wire import Statement, Wire
+    from crm.core.wire import Lane, Wire, Work
 
 
 class Waiter:
     """Somebody who waits: gets a connection handed over, or None: the right to open one."""
 
-    __slots__ = ("future", "owner", "read", "slow", "until")
+    __slots__ = ("future", "lane", "owner", "until", "work")
 
     def __init__(
         self,
         future: "asyncio.Future[Wire | None]",
         owner: int,
-        read: "Statement | None",
+        work: "Work | None",
         until: float,
         *,
-        slow: bool,
+        lane: "Lane",
     ) -> None:
         self.future = future
         self.owner = owner
-        self.read = read
+        self.work = work
         self.until = until
-        self.slow = slow
+        self.lane = lane
 
 
 class FairQueue:

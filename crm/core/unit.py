@@ -24,8 +24,20 @@ from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
 from crm.core.pacing import paced
+from crm.core.unique import may_wait
 from crm.core.visibility import compiled, viewer_values, with_deleted
-from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Params, Statement, TookTooLong, Wire, encode
+from crm.core.wire import (
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    MadeRoom,
+    Params,
+    Statement,
+    TookTooLong,
+    ViewerWrite,
+    Wire,
+    encode,
+)
 
 M = TypeVar("M", bound=Model)
 
@@ -62,9 +74,11 @@ class _Change:
 class Unit:
     """One write in progress. Services add, get and change records; the edge commits."""
 
-    def __init__(self, database: Database, viewer: Viewer) -> None:
+    def __init__(self, database: Database, viewer: Viewer, write: ViewerWrite | None = None) -> None:
+        """For a viewer's `write`, which may end with MadeRoom while others wait for a connection."""
         self.viewer = viewer
         self._database = database
+        self._write = write if viewer.owner else None
         self._wire: Wire | None = None
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
         self._changes: list[_Change] = []
@@ -178,7 +192,11 @@ class Unit:
 
     async def _commit_one(self, change: _Change, row: str) -> bytes:
         step = _step(change, self.viewer, row)
-        if self._wire is None:
+        if may_wait(type(change.instance), change.values, is_new=change.kind == "insert"):
+            # What commits is never stopped, and this may have to be.
+            (found,) = await self._run([step])
+            await self._run([(COMMIT, ())])
+        elif self._wire is None:
             found = await self._database.commits.execute(*step, self.viewer.owner)
         else:
             found = (await self._run([step, (COMMIT, ())]))[0]
@@ -198,14 +216,26 @@ class Unit:
             await self._run([])
         assert self._wire is not None
         with _time_limit(self._wire, self._database.primary.lanes.limits.mutation_read_seconds):
-            return [_cell(found) for found in await self._wire.run(steps)]
+            return [_cell(found) for found in await self._run(steps)]
 
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
-        """Run steps in the transaction, which begins with the first."""
-        if self._wire is None:
-            self._wire = await self._database.primary.acquire(self.viewer.owner)
-            return (await self._wire.run([(BEGIN, ()), *steps]))[1:]
-        return await self._wire.run(steps)
+        """Run steps in the transaction, which begins with the first.
+
+        Without the commit they may be stopped. With it not: PostgreSQL would take that as its leave to answer before a
+        standby has it.
+        """
+        wire = self._wire
+        begins = wire is None
+        if wire is None:
+            wire = self._wire = await self._database.primary.acquire(self.viewer.owner, self._write)
+        wire.undoable = not steps or steps[-1][0] is not COMMIT
+        try:
+            results = await wire.run([(BEGIN, ()), *steps] if begins else steps)
+        finally:
+            undoable, wire.undoable = wire.undoable, False
+        if undoable and wire.stopped is MadeRoom:  # too late to stop these, but not for the rest
+            raise MadeRoom
+        return results[begins:]
 
     def _track(self, model: type[M], row: dict[str, Any]) -> M:
         loaded = _with_enums(model, row)
@@ -340,7 +370,8 @@ def _insert(
         living = compiled(select(_table(within).c.id))
         key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
-    fields = [_field(table, name, before=False, after=True) for name in names if name not in _unlogged(model)]
+    logged = [name for name in names if name not in _unlogged(model) and not table.c[name].identity]
+    fields = [_field(table, name, before=False, after=True) for name in logged]
     return _written(
         model,
         f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",

@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from uuid import UUID
 
 import orjson
@@ -48,6 +48,17 @@ Params = Sequence["bytes | None"]
 Undo = Callable[[], object]
 
 
+NOBODY: Final = -1
+
+
+class Lane(IntEnum):
+    """Which limit a connection in use counts against while others wait."""
+
+    QUICK = 0
+    SLOW_READS = 1
+    SLOW_WRITES = 2
+
+
 class Statement:
     """SQL text with $1-style parameters; prepared on a connection from its second use on.
 
@@ -56,6 +67,7 @@ class Statement:
     """
 
     __slots__ = ("name", "slow_for", "text", "uses")
+    slow_lane: ClassVar = Lane.SLOW_READS
 
     def __init__(self, text: str) -> None:
         self.text = text.encode()
@@ -67,6 +79,19 @@ class Statement:
     def weight(self) -> int:
         """About how many bytes it takes in PostgreSQL while it is prepared."""
         return len(self.text) * _WEIGHT
+
+
+class ViewerWrite:
+    """A write of a viewer's: it may be stopped before it commits, and is then run again from the start."""
+
+    __slots__ = ("slow_for",)
+    slow_lane: ClassVar = Lane.SLOW_WRITES
+
+    def __init__(self) -> None:
+        self.slow_for = NOBODY  # the viewer, once it has taken long
+
+
+Work = Statement | ViewerWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +141,9 @@ class Wire:
         self.generation = 0
         self.owner = 0
         self.since = 0.0
-        self.read: Statement | None = None
-        self.slow = False
+        self.work: Work | None = None
+        self.lane = Lane.QUICK
+        self.undoable = False  # a write is under way, and not its commit
         self._pg = connection.pgconn
         self._prepared: OrderedDict[bytes, int] = OrderedDict()
         self._prepared_size = 0

@@ -1,0 +1,35 @@
+"""Which writes have to wait if another transaction writes the same values, for an index lets only one have them."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from sqlalchemy import Table
+
+from crm.core.model import Model
+
+
+def may_wait(model: type[Model], names: Iterable[str], *, is_new: bool) -> bool:
+    """Whether a change of these columns may have to wait for another's: a new row, if it has all of a key."""
+    for keys, deciding in _unique_indexes(model):  # mostly none; a generator would cost more than the question
+        if keys.issubset(names) if is_new else not deciding.isdisjoint(names):
+            return True
+    return False
+
+
+@cache
+def _unique_indexes(model: type[Model]) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """For each unique index: the columns of its key, and all columns that decide about what is in it."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    found = []
+    for index in table.indexes:
+        if index.unique:
+            keys = _columns_in(table, *index.expressions)
+            found.append((keys, keys | _columns_in(table, index.dialect_options["postgresql"]["where"])))
+    return tuple(found)
+
+
+def _columns_in(table: Table, *expressions: object) -> frozenset[str]:
+    words = {word for expression in expressions for word in re.findall(r"\w+", str(expression))}
+    return frozenset(words.intersection(table.c.keys()))
