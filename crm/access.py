@@ -5,7 +5,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from crm.core import errors
-from crm.core.identity import Tokens, Viewer
+from crm.core.identity import Viewer
+from crm.core.tokens import Tokens
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BEARER: Final = b"bearer "

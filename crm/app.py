@@ -24,7 +24,8 @@ from crm.ai_tasks.runner import Sweeper
 from crm.ai_tasks.work import limit_echo
 from crm.console.page import Console
 from crm.core.database import Database
-from crm.core.identity import Role, Tokens, Viewer
+from crm.core.identity import Role, Viewer
+from crm.core.tokens import Tokens
 from crm.graph.engine import Engine
 from crm.graph.exchange import Receive, Scope, Send
 from crm.graph.http import GraphQLHTTP

@@ -27,8 +27,9 @@ from crm.core import errors, migrations
 from crm.core.address import conninfo
 from crm.core.capacity import Capacity
 from crm.core.embedded import EmbeddedPostgres
-from crm.core.identity import Role, claims_of, make_token
+from crm.core.identity import Role
 from crm.core.revocation import revoke as revoke_token
+from crm.core.tokens import claims_of, make_token
 from crm.logs import configure as configure_logs
 from crm.settings import Settings
 

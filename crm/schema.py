@@ -2,7 +2,6 @@
 
 import strawberry
 
-from crm import policies  # noqa: F401  (which rows a viewer sees)
 from crm.ai.graphql import AiQuery
 from crm.ai_tasks.graphql import AiTaskMutation, AiTaskQuery, AiTaskSubscription
 from crm.changes.graphql import ChangeSubscription

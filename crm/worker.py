@@ -10,7 +10,6 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from crm import policies  # noqa: F401  (which rows a viewer sees)
 from crm.ai.build import build as build_ai
 from crm.ai_tasks import jobs as ai_tasks
 from crm.core.capacity import Capacity

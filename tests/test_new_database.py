@@ -13,7 +13,8 @@ from crm.core import migrations
 from crm.core.analyze import NEVER_ANALYZED, names
 from crm.core.embedded import create_database
 from crm.core.identity import Role, Viewer
-from crm.core.visibility import compiled, viewer_values
+from crm.core.policy import viewer_values
+from crm.core.visibility import compiled
 from crm.core.wire import Statement, encode
 from crm.leads.facts import facts_statement
 from crm.scoring import statements

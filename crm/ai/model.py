@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.ai.provider import CostSource, Outcome
 from crm.core.model import EnumText, Model, one_of
+from crm.core.policy import INTERNAL
 
 _USD: Final = Numeric(18, 10)
 
@@ -21,6 +22,7 @@ class AiCall(Model):
     """
 
     __tablename__ = "ai_calls"
+    policy = INTERNAL
 
     # Of ours and by time, so that a call can be completed even when nobody heard that it was written.
     id: Mapped[UUID] = mapped_column(primary_key=True)

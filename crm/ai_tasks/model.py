@@ -13,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.ai.provider import CostSource
 from crm.core.model import EnumText, Model, one_of
+from crm.core.policy import ADMINS, Policy, Scope, by_role
 
 _USD: Final = Numeric(18, 10)
 
@@ -60,6 +61,7 @@ class AiTask(Model):
     """Work in the background, as its user sees it."""
 
     __tablename__ = "ai_tasks"
+    policy = Policy(owner="created_by", scopes=by_role(admin=Scope.ALL, member=Scope.OWN, viewer=Scope.OWN))
     entity = "ai_task"
     timeline = "lead_id"
     # Large, or about people: events say that they changed, not what they are.
@@ -143,6 +145,7 @@ class AiTaskAttempt(Model):
     """One run of an AI task."""
 
     __tablename__ = "ai_task_attempts"
+    policy = Policy(belongs_to=AiTask, by="task_id")
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     task_id: Mapped[UUID] = mapped_column(ForeignKey("ai_tasks.id", ondelete="CASCADE"))
@@ -169,6 +172,7 @@ class AiTaskDay(Model):
     """What the tasks that finished on a day (UTC) came to, once they are gone."""
 
     __tablename__ = "ai_task_days"
+    policy = ADMINS
 
     day: Mapped[date] = mapped_column(primary_key=True)
     task_type: Mapped[str] = mapped_column(primary_key=True)

@@ -12,7 +12,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from crm import graph
 from crm.changes.service import SHOWN, ChangeService, check_types
 from crm.core import events
-from crm.core.visibility import viewer_is_admin
+from crm.core.identity import Role
+from crm.core.policy import viewer_is
 from crm.graph.declare import Operand
 from crm.graph.scalars import JSON
 from crm.interactions.service import InteractionService
@@ -93,7 +94,7 @@ class Change:
             .render_derived(with_types=True)
         )
         public = select(each.c.name, each.c.before, each.c.after).where(ChangeService.is_public(each.c.name))
-        return public.where(or_(viewer_is_admin(), _record_shows(event)))
+        return public.where(or_(viewer_is(Role.ADMIN), _record_shows(event)))
 
     @graph.edge
     def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:

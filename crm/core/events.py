@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
 from crm.core.model import Model
+from crm.core.policy import EVERYBODY, INTERNAL
 
 
 class Xid8(UserDefinedType[int]):
@@ -30,6 +31,7 @@ class Event(Model):
     """One change to one record: who, what, which fields, before and after."""
 
     __tablename__ = "events"
+    policy = EVERYBODY
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     xid: Mapped[int] = mapped_column(Xid8, server_default=func.pg_current_xact_id())
@@ -64,6 +66,7 @@ class StreamEpoch(Model):
     """Which life of the stream this is: another timeline of PostgreSQL, or a restore from a backup, renews it."""
 
     __tablename__ = "event_epoch"
+    policy = INTERNAL
 
     epoch: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -77,6 +80,7 @@ class StreamFork(Model):
     """An epoch that is over, and how far it agrees with the present one."""
 
     __tablename__ = "event_forks"
+    policy = INTERNAL
 
     epoch: Mapped[UUID] = mapped_column(primary_key=True)
     # The present epoch, unless that was renewed by hand: then nothing of this one counts any more.

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core import errors
 from crm.core.database import Database
 from crm.core.model import Model
+from crm.core.policy import INTERNAL
 from crm.core.wire import Statement, encode
 
 
@@ -23,6 +24,7 @@ class Lease(Model):
     """Who does something, and until when nobody else may."""
 
     __tablename__ = "leases"
+    policy = INTERNAL
 
     name: Mapped[str] = mapped_column(primary_key=True)
     holder: Mapped[UUID]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Numeric,
+    Table,
     Text,
     Uuid,
 )
@@ -23,8 +24,12 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.sql.elements import KeyedColumnElement
 from sqlalchemy.types import TypeDecorator
 
+from crm.core.policy import Policy
+
 # Our own name for "C.UTF-8, whatever the server calls it": Å and å are one letter in every database.
 CASE_COLLATION = "crm_text"
+# Where a table keeps the policy of its model.
+POLICY: Final = "policy"
 
 
 class EnumText(TypeDecorator[StrEnum]):
@@ -94,7 +99,12 @@ class Model(DeclarativeBase):
         With SQLAlchemy's own attributes each of a statement's SELECTs goes through its ORM, which nothing here needs:
         compiling took twice as long, and saving a record as long again as the INSERT's text.
         """
+        if not isinstance(cls.__dict__.get("policy"), Policy):
+            msg = f"{cls.__name__} names no policy: say which rows a viewer sees, `policy = EVERYBODY` for all of them"
+            raise TypeError(msg)
         super().__init_subclass__(**options)
+        assert isinstance(cls.__table__, Table)
+        cls.__table__.info[POLICY] = cls.policy
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -111,6 +121,8 @@ class Model(DeclarativeBase):
                 raise TypeError(message)
         self.__dict__.update(values)
 
+    # Which rows a viewer sees. Without a default: a model that names none does not import.
+    policy: ClassVar[Policy]
     # What the event stream calls it ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
     # The column with the id of the lead on whose timeline its changes show.

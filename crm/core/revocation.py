@@ -9,6 +9,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.model import Model
+from crm.core.policy import INTERNAL
 
 # Tokens made before they had an id get one of their text.
 _OF_TEXT: Final = UUID("6f1c0f0e-3d0a-5a61-9e0b-7b8f0a4d2c11")
@@ -22,6 +23,7 @@ class RevokedToken(Model):
     """One token, until it would have expired anyhow."""
 
     __tablename__ = "revoked_tokens"
+    policy = INTERNAL
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     expires_at: Mapped[datetime]

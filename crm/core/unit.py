@@ -24,8 +24,9 @@ from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
 from crm.core.model import EnumText, Model
 from crm.core.pacing import paced
+from crm.core.policy import viewer_values
 from crm.core.unique import may_wait
-from crm.core.visibility import compiled, viewer_values, with_deleted
+from crm.core.visibility import compiled, with_deleted
 from crm.core.wire import (
     BEGIN,
     COMMIT,

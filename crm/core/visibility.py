@@ -1,23 +1,21 @@
-"""Which rows exist for a viewer: one policy per model, added wherever the model stands in a statement."""
+"""Statements as SQL, with the policy of each model wherever the model stands in a FROM."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
     Boolean,
+    Column,
     ColumnElement,
     Dialect,
     FromClause,
     Join,
+    MetaData,
     Select,
     Table,
-    Uuid,
-    bindparam,
     exists,
     literal_column,
-    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGCompiler_psycopg, PGDialect_psycopg
@@ -27,63 +25,8 @@ from sqlalchemy.sql.operators import and_ as and_operator
 from sqlalchemy.sql.operators import eq
 from sqlalchemy.sql.selectable import FromClauseAlias, FromGrouping
 
-from crm.core.identity import Role, Viewer
-from crm.core.model import Model
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A row shows when its own predicate holds and the row it belongs to shows."""
-
-    own: Callable[[Any], ColumnElement[bool]] | None = None
-    belongs_to: type[Model] | None = None
-    by: str = ""
-    # The column with the id of the user whose row it is: others do not see it, admins do.
-    owner: str = ""
-    admins_only: bool = False
-
-
-# What stands in a statement for who is asking; whoever runs it binds these.
-VIEWER: Final = "viewer"
-VIEWER_IS_ADMIN: Final = "viewer_is_admin"
-_POLICIES: Final[dict[str, tuple[Table, Policy]]] = {}
-
-
-def policy(  # noqa: PLR0913  (all but the model are alternatives)
-    model: type[Model],
-    *,
-    own: Callable[[Any], ColumnElement[bool]] | None = None,
-    belongs_to: type[Model] | None = None,
-    by: str = "",
-    owner: str = "",
-    admins_only: bool = False,
-) -> None:
-    """Declare a model's policy; `by` is the column that points at the row it belongs to, `owner` at the user."""
-    table = model.__table__
-    assert isinstance(table, Table)
-    _POLICIES[table.name] = (table, Policy(own, belongs_to, by, owner, admins_only))
-    if "WHERE" not in str(compiled(select(table))):
-        msg = "SQLAlchemy renders a SELECT in another way than before: `_Guarded` does not reach it"
-        raise RuntimeError(msg)
-
-
-def viewer_values(viewer: Viewer) -> dict[str, object]:
-    """What stands for who is asking, and its values."""
-    return {VIEWER: viewer.id, VIEWER_IS_ADMIN: viewer.role is Role.ADMIN}
-
-
-def viewer_is_admin() -> ColumnElement[bool]:
-    """Whether the viewer is an admin; bound when the statement runs."""
-    return bindparam(VIEWER_IS_ADMIN, type_=Boolean(), required=True)
-
-
-def is_personal(model: type[Model]) -> bool:
-    """Whether who sees a model's rows depends on more than their role."""
-    found = _POLICIES.get(model.__tablename__)
-    if found is None:
-        return False
-    rule = found[1]
-    return bool(rule.owner) or (rule.belongs_to is not None and is_personal(rule.belongs_to))
+from crm.core.model import POLICY, Model
+from crm.core.policy import Policy
 
 
 def with_deleted(statement: Select[Any]) -> Select[Any]:
@@ -171,22 +114,32 @@ def _table(source: Any) -> Table | None:
 def _conditions(source: FromClause, statement: Select[Any], *, optional: bool) -> Iterator[ColumnElement[bool]]:
     table = _table(source)
     assert table is not None
-    found = _POLICIES.get(table.name)
-    if found is None:
-        return
-    if optional:
+    policy = _policy(table)
+    conditions = list(_own_conditions(policy, source, statement))
+    if conditions and optional:
         msg = f"{table.name}: join it from the other side, or as a scalar subquery; policies do not reach outer joins"
         raise TypeError(msg)
-    _, rule = found
-    if rule.own is not None:
-        yield rule.own(source.c)
-    if rule.admins_only:
-        yield viewer_is_admin()
-    if rule.owner:
-        yield or_(source.c[rule.owner] == bindparam(VIEWER, type_=Uuid(), required=True), viewer_is_admin())
-    if rule.belongs_to is not None and not _joined_to_owner(source, rule, statement):
-        owner = _owners(rule.belongs_to)
-        yield exists(select(literal_column("1")).where(owner.c.id == source.c[rule.by]).correlate(source))
+    yield from conditions
+
+
+def _policy(table: Table) -> Policy:
+    """The policy that the table's model names; a table without a model is closed."""
+    policy = table.info.get(POLICY)
+    if not isinstance(policy, Policy):
+        msg = f"{table.name} belongs to no model with a policy"
+        raise TypeError(msg)
+    return policy
+
+
+def _own_conditions(policy: Policy, source: FromClause, statement: Select[Any]) -> Iterator[ColumnElement[bool]]:
+    if policy.exists is not None:
+        yield policy.exists(source.c)
+    scope = policy.within_scope(source.c)
+    if scope is not None:
+        yield scope
+    if policy.belongs_to is not None and not _joined_to_owner(source, policy, statement):
+        owner = _owners(policy.belongs_to)
+        yield exists(select(literal_column("1")).where(owner.c.id == source.c[policy.by]).correlate(source))
 
 
 @cache
@@ -195,11 +148,11 @@ def _owners(model: type[Model]) -> FromClause:
     return model.__table__.alias()
 
 
-def _joined_to_owner(source: FromClause, rule: Policy, statement: Select[Any]) -> bool:
+def _joined_to_owner(source: FromClause, policy: Policy, statement: Select[Any]) -> bool:
     """Whether the statement already ties the row to its owner, whose own policy stands where the owner does."""
-    assert rule.belongs_to is not None
-    key = rule.belongs_to.__table__.c.id
-    reference = source.c[rule.by]
+    assert policy.belongs_to is not None
+    key = policy.belongs_to.__table__.c.id
+    reference = source.c[policy.by]
     for condition in _all_of(statement.whereclause):
         if isinstance(condition, BinaryExpression) and condition.operator is eq:
             sides = [condition.left, condition.right]
@@ -219,3 +172,14 @@ def _all_of(condition: ColumnElement[bool] | None) -> Iterator[ColumnElement[boo
             yield from _all_of(clause)
     elif condition is not None:
         yield condition
+
+
+def _check_compiler() -> None:
+    """Fail at import if SQLAlchemy renders a SELECT in a way that the policies do not reach."""
+    closed = Table("closed", MetaData(), Column("open", Boolean()), info={POLICY: Policy(exists=lambda row: row.open)})
+    if "WHERE" not in str(compiled(select(closed))):
+        msg = "SQLAlchemy renders a SELECT in another way than before: `_Guarded` does not reach it"
+        raise RuntimeError(msg)
+
+
+_check_compiler()

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.model import EnumText, Model, one_of
+from crm.core.policy import INTERNAL
 
 
 class GenerationPurpose(StrEnum):
@@ -29,6 +30,7 @@ class Generation(Model):
     """One run of a model over one lead: a lease while it thinks, and afterwards where its tasks came from."""
 
     __tablename__ = "generations"
+    policy = INTERNAL
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))

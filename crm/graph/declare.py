@@ -145,6 +145,9 @@ def type(
     model: builtins.type[Model] | None = None, *, name: str | None = None
 ) -> Callable[[builtins.type[T]], builtins.type[T]]:
     """A GraphQL type whose plain fields are columns of `model` (or of the statement that a field returns)."""
+    if model is not None and not model.policy.public:
+        msg = f"{model.__name__} is for the program alone (`policy = INTERNAL`): no type of the API is made of it"
+        raise TypeError(msg)
 
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
         decorated = strawberry.type(cls, name=name, description=_first_paragraph(cls))

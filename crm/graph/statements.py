@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam
 
 from crm.core import errors
 from crm.core.identity import Role, Viewer
+from crm.core.policy import VIEWER, VIEWER_IS
 from crm.core.side_thread import SideThread
-from crm.core.visibility import VIEWER, VIEWER_IS_ADMIN, compiled
+from crm.core.visibility import compiled
 from crm.core.wire import Params, Statement, encode
 from crm.graph.allotment import Allotment, Allotments
 from crm.graph.arguments import SQL_TYPES, Argument, Binds, Values, placed, shape_of
@@ -27,7 +28,9 @@ from crm.graph.sql import Compiler, Given
 _INCLUDE_DELETED: Final = "include_deleted"
 _PAGING: Final = ("first", "after", "last", "before")
 # Where a statement's parameters come from that are nobody's arguments.
-_FROM_VIEWER: Final = {VIEWER: -1, VIEWER_IS_ADMIN: -2}
+_FROM_VIEWER: Final = {VIEWER: -1, **{name: -2 - index for index, name in enumerate(VIEWER_IS.values())}}
+# The values of those parameters but for the viewer's id, by role; read from the end, as `_FROM_VIEWER` counts.
+_ROLE_VALUES: Final = {role: tuple(role is one for one in reversed(list(VIEWER_IS))) for role in Role}
 # What the statements of some fields may take, for all shapes of their arguments together; more if the two statements of
 # a single shape, of which one counts, are longer.
 _MAX_BYTES: Final = 256 * 1024
@@ -43,7 +46,7 @@ class Prepared:
     """A finished statement, and which of the request's values are its parameters, in order."""
 
     statement: Statement
-    order: tuple[int, ...]  # -1 is the viewer's id, -2 whether they are an admin
+    order: tuple[int, ...]  # negative: what `_FROM_VIEWER` says of the viewer
 
     @property
     def size(self) -> int:
@@ -146,7 +149,7 @@ class Shaped:
             self._parts = _parts(self._fields, viewer)
         values = Values()
         shape = tuple([part(variables, values, viewer) for part in self._parts])
-        values += (viewer.role is Role.ADMIN, viewer.id)
+        values += (*_ROLE_VALUES[viewer.role], viewer.id)
         allotment = self._allotments.of(variables) if self._allotments is not None else None
         key = (allotment, shape)
         if self._longer and self._is_longer(key):

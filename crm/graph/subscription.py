@@ -16,10 +16,9 @@ from graphql import VariableNode
 from crm.core import errors
 from crm.core.epoch import EPOCH
 from crm.core.feed import LOOK_SECONDS, Feed, Forked, Position
-from crm.core.identity import Role, Viewer
+from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
 from crm.core.turns import Turns
-from crm.core.visibility import is_personal
 from crm.core.wire import Statement, encode
 from crm.graph.allotment import Budget
 from crm.graph.interest import Head, Interest, Item
@@ -329,5 +328,5 @@ def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping
     }
     rest = {key: value for key, value in variables.items() if key not in starts}
     models = (one.kind.model for one in root.walk() if one.kind is not None and one.kind.model is not None)
-    whose = viewer.id if viewer.role is not Role.ADMIN and any(map(is_personal, models)) else None
+    whose = viewer.id if any(model.policy.is_personal(viewer.role) for model in models) else None
     return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose

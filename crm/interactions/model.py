@@ -10,6 +10,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.model import EnumText, Model, one_of
+from crm.core.policy import Policy
+from crm.leads.model import Lead
 
 
 class InteractionType(StrEnum):
@@ -26,6 +28,7 @@ class Interaction(Model):
     """One contact with a lead, or a note about it."""
 
     __tablename__ = "interactions"
+    policy = Policy(belongs_to=Lead, by="lead_id")
     entity = "interaction"
     timeline = "lead_id"
     large: ClassVar[Mapping[str, int]] = {"notes": 80_000}

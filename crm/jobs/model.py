@@ -7,12 +7,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.events import Xid8
 from crm.core.model import Model
+from crm.core.policy import INTERNAL
 
 
 class EventFollower(Model):
     """A follower's place: everything up to and including this event is done."""
 
     __tablename__ = "event_followers"
+    policy = INTERNAL
 
     name: Mapped[str] = mapped_column(primary_key=True)
     xid: Mapped[int] = mapped_column(Xid8)

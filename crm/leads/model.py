@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, fun
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.model import CASE_COLLATION, EnumText, Model, one_of
+from crm.core.policy import Policy
 
 
 class LeadStatus(StrEnum):
@@ -35,6 +36,7 @@ class Lead(Model):
     """A person or company that may buy."""
 
     __tablename__ = "leads"
+    policy = Policy(exists=lambda lead: lead.deleted_at.is_(None))
     entity = "lead"
     timeline = "id"
     derived = frozenset(

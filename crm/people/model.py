@@ -8,12 +8,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.identity import Role
 from crm.core.model import CASE_COLLATION, EnumText, Model, one_of
+from crm.core.policy import EVERYBODY
 
 
 class User(Model):
     """Somebody who can sign in, own leads and be given tasks; or a service user that scripts act as."""
 
     __tablename__ = "users"
+    policy = EVERYBODY
     entity = "user"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())

@@ -10,6 +10,8 @@ from sqlalchemy import ForeignKey, Identity, Index, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core.model import EnumText, Model, one_of
+from crm.core.policy import Policy
+from crm.leads.model import Lead
 
 
 class TaskPriority(StrEnum):
@@ -40,6 +42,7 @@ class Task(Model):
     """Something to do about a lead."""
 
     __tablename__ = "tasks"
+    policy = Policy(exists=lambda task: task.deleted_at.is_(None), belongs_to=Lead, by="lead_id")
     entity = "task"
     timeline = "lead_id"
     large: ClassVar[Mapping[str, int]] = {"description": 80_000, "ai_reasoning": 8_000, "dismissed_reason": 4_000}

@@ -3,15 +3,12 @@ import asyncio
 import psycopg
 import pytest
 
-from crm import policies
 from crm.core import errors
 from crm.core.database import Database, retried
 from crm.core.identity import Role, Viewer
 from crm.core.unit import Unit
 from crm.leads.model import Lead, LeadStatus
 from crm.tasks.model import Task
-
-assert policies  # they are part of every statement
 
 
 class Nothing:

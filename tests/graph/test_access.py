@@ -23,7 +23,8 @@ from graphql import (
 from servers import SECRET, Server
 
 from crm.core.embedded import create_database
-from crm.core.identity import AUDIENCE, ISSUER, Role
+from crm.core.identity import Role
+from crm.core.tokens import AUDIENCE, ISSUER
 from crm.schema import schema
 
 SCHEMA = schema._schema  # noqa: SLF001
