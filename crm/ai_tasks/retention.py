@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crm.core import validate
-from crm.core.conversation import Talker, Write
+from crm.core.conversation import Talker, Write, write_of
 from crm.core.service import Service
 from crm.core.wire import Statement, encode
 from crm.jobs import Shop
@@ -78,14 +78,14 @@ class AiTaskCleaner(Service):
 class AiTaskMaintenance(Talker):
     """What an admin may do by hand."""
 
-    async def clean(self, days: int) -> Write:
+    async def clean(self, days: int) -> Write[CleanupResult]:
         """Remove those that ended so many days ago, batch by batch, as long as there is time."""
         validate.between(0, _MOST_DAYS, " days")("olderThanDays", days)
         total, last = 0, BATCH
         while last == BATCH and self.conversation.seconds_left() > _LEAST_SECONDS:
             last = await self.conversation.write(AiTaskCleaner.batch, days)
             total += last
-        return Write(AiTaskCleaner.told, (CleanupResult(total, last == BATCH),))
+        return write_of(AiTaskCleaner.told, CleanupResult(total, last == BATCH))
 
 
 async def clean(shop: Shop) -> None:

@@ -1,22 +1,26 @@
 """What AI tasks do, type by type."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import Field, create_model
 
 from crm.ai.provider import Outcome
 from crm.ai_tasks.kinds import KINDS, Failure, Input, Kind, OutOfTime, Result, Run, known
 from crm.core import errors
-from crm.core.conversation import Conversation, held, time_to_save
+from crm.core.conversation import Conversation, Talker, Write, held, time_to_save, write_of
 from crm.core.lease import Taken
 from crm.generations.service import for_task
 from crm.recommendations.service import RecommendationService
 from crm.scoring.recalculation import Recalculation
 from crm.scoring.service import ScoreService
 from crm.summaries.service import SummaryService
-from crm.tasks.model import Task
+
+T = TypeVar("T")
+P = ParamSpec("P")
+W = TypeVar("W", bound=Talker)
 
 _STEP_SECONDS: Final = 0.1
 _LONGEST_PAUSE: Final = 30
@@ -50,7 +54,7 @@ class RecommendationsInput(Input):
 
 
 async def _recommend(run: Run, _: RecommendationsInput) -> Result:
-    tasks: list[Task] = await _held(run, RecommendationService.generate, run.lead_id)
+    tasks = await _held(run, RecommendationService.generate, _lead_of(run))
     complete = sum(1 for task in tasks if task.ai_reasoning and task.due_date)
     return {"taskIds": [task.id for task in tasks], "complete": complete}
 
@@ -68,7 +72,7 @@ class SummaryInput(Input):
 
 
 async def _summarise(run: Run, given: SummaryInput) -> Result:
-    lead = await _held(run, SummaryService.regenerate, run.lead_id, given.force)
+    lead = await _held(run, SummaryService.regenerate, _lead_of(run), given.force)
     return {"leadId": lead.id}
 
 
@@ -79,7 +83,7 @@ class ScoresInput(Input):
 async def _score(run: Run, _: ScoresInput) -> Result:
     shop = run.shop
     if run.lead_id is not None:
-        changed = await shop.write(ScoreService.follow, [run.lead_id], viewer=run.viewer)
+        changed = await shop.writer(run.viewer).run(write_of(ScoreService.follow, [run.lead_id]))
         return {"count": 1, "failed": 0, "changed": len(changed)}
     recalculation = Recalculation(
         shop.database,
@@ -97,14 +101,22 @@ async def _score(run: Run, _: ScoresInput) -> Result:
     return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
 
 
-async def _held(run: Run, method: Any, *arguments: Any) -> Any:
+def _lead_of(run: Run) -> int:
+    """The lead that a task is about, of a type that is always about one."""
+    assert run.lead_id is not None
+    return run.lead_id
+
+
+async def _held(
+    run: Run, method: Callable[Concatenate[W, P], Awaitable[Write[T]]], *arguments: P.args, **keywords: P.kwargs
+) -> T:
     """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
     shop = run.shop
     for_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
     conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
     try:
-        result = await held(conversation, method, *arguments)
+        result = await held(conversation, method, *arguments, **keywords)
         for warning in conversation.warnings:
             if isinstance(warning, errors.AiUnavailable) and "answeredBy" not in warning.details:
                 raise warning

@@ -8,20 +8,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import psycopg
 
 from crm.core import errors
 from crm.core.database import Database, retried
 from crm.core.identity import Viewer
+from crm.core.service import Service, owner_of, remember_owner
 from crm.core.states import is_away
 from crm.core.unit import Projection, Unit
 from crm.core.wire import MadeRoom, ViewerWrite
 
 T = TypeVar("T")
+P = ParamSpec("P")
+S = TypeVar("S", bound=Service)
+R = TypeVar("R")
+W = TypeVar("W", bound="Talker")
+# What happens within one transaction: mostly the call of a service's method, made by `write_of`.
+Write = Callable[[Unit], Awaitable[T]]
 # Looks, in a transaction that is about to be committed, whether it still may be; raises if not.
-Fence = Callable[[Unit], Awaitable[None]]
+Fence = Write[None]
 
 _SAVING_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.25
@@ -32,16 +39,10 @@ def time_to_save(seconds: float) -> float:
     return min(_SAVING_SECONDS, seconds / 4)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A service's method, and what to call it with: one transaction."""
-
-    method: Any
-    arguments: tuple[Any, ...] = ()
-
-    async def within(self, unit: Unit) -> Any:
-        """Call the method over a unit of work."""
-        return await self.method(service_of(self.method)(unit), *self.arguments)
+def write_of(method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs) -> Write[T]:
+    """The call of a service's method with these arguments, over whichever unit of work it is given."""
+    owner: type[S] = owner_of(method)
+    return lambda unit: method(owner(unit), *arguments, **keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +54,27 @@ class Writer:
     announce: Callable[[], None]
     fence: Fence | None = None
 
-    async def shown(self, call: Callable[[Unit], Awaitable[Any]], projection: Projection) -> bytes:
+    async def shown(self, write: Write[Any], projection: Projection) -> bytes:
         """Run a write; what it returns, as the projection shows it from within the transaction."""
 
         async def commit(unit: Unit) -> bytes:
-            return await unit.commit(await self._fenced(unit, call), projection)
+            return await unit.commit(await self._fenced(unit, write), projection)
 
         return await self._transaction(commit)
 
-    async def run(self, call: Callable[[Unit], Awaitable[T]]) -> T:
+    async def run(self, write: Write[T]) -> T:
         """Run a write; what it returns."""
 
         async def save(unit: Unit) -> T:
-            result = await self._fenced(unit, call)
+            result = await self._fenced(unit, write)
             await unit.save()
             return result
 
         return await self._transaction(save)
 
-    async def _fenced(self, unit: Unit, call: Callable[[Unit], Awaitable[T]]) -> T:
+    async def _fenced(self, unit: Unit, write: Write[T]) -> T:
         """What the call returns, unless the fence says no: last, so that nothing can come between it and the commit."""
-        result = await call(unit)
+        result = await write(unit)
         if self.fence is not None:
             await self.fence(unit)
         return result
@@ -108,13 +109,20 @@ class Conversation:
     # What the caller waits beyond the deadline, for the last write.
     saving: float = 0.0
     # What is still to be let go of if the conversation does not come to its end.
-    _let_go: list[Write] = field(default_factory=list)
+    _let_go: list[Write[Any]] = field(default_factory=list)
 
-    async def hold(self, method: Any, arguments: tuple[Any, ...], end: Callable[[Callable[[Unit], Any]], Any]) -> Any:
+    async def hold(
+        self,
+        end: Callable[[Write[T]], Awaitable[R]],
+        method: Callable[Concatenate[W, P], Awaitable[Write[T]]],
+        *arguments: P.args,
+        **keywords: P.kwargs,
+    ) -> R:
         """All of it: the talker's method, and its last write, which `end` runs. Stopped anywhere, it lets go."""
         try:
-            last: Write = await method(service_of(method)(self), *arguments)
-            return await self._saved(lambda: end(last.within))
+            talker: type[W] = owner_of(method)
+            last = await method(talker(self), *arguments, **keywords)
+            return await self._saved(lambda: end(last))
         except BaseException:
             # Another cancellation does not keep it from being done.
             await asyncio.shield(asyncio.ensure_future(self._release()))
@@ -133,19 +141,21 @@ class Conversation:
                     raise
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    def let_go(self, method: Any, *arguments: Any) -> None:
+    def let_go(self, write: Write[Any]) -> None:
         """What to write if this stops before its end: nobody should have to wait for a claim to expire."""
-        self._let_go.append(Write(method, arguments))
+        self._let_go.append(write)
 
     async def _release(self) -> None:
         writer = replace(self.writer, fence=None)  # to let go needs nobody's leave
         for write in self._let_go:
             with suppress(errors.CrmError, psycopg.Error):  # it expires
-                await writer.run(write.within)
+                await writer.run(write)
 
-    async def write(self, method: Any, *arguments: Any) -> Any:
+    async def write(
+        self, method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
         """One transaction of its own: call the service's method, commit, return what it returned."""
-        return await self.writer.run(Write(method, arguments).within)
+        return await self.writer.run(write_of(method, *arguments, **keywords))
 
     def seconds_left(self) -> float:
         """How long the caller still waits."""
@@ -159,16 +169,20 @@ class Conversation:
 class Talker:
     """Domain verbs over several transactions; each returns the write that ends it."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        remember_owner(cls)
+
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
         self.viewer = conversation.writer.viewer
 
 
-async def held(conversation: Conversation, method: Any, *arguments: Any) -> Any:
+async def held(
+    conversation: Conversation,
+    method: Callable[Concatenate[W, P], Awaitable[Write[T]]],
+    *arguments: P.args,
+    **keywords: P.kwargs,
+) -> T:
     """Hold a whole conversation outside the API: what its last write returned."""
-    return await conversation.hold(method, arguments, conversation.writer.run)
-
-
-def service_of(method: Any) -> Any:
-    """The class that a service's method belongs to."""
-    return method.__globals__[method.__qualname__.split(".")[0]]
+    return await conversation.hold(conversation.writer.run, method, *arguments, **keywords)

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from crm.ai.calls import new_id
 from crm.core import errors
-from crm.core.conversation import Conversation
+from crm.core.conversation import Conversation, write_of
 from crm.core.service import Service
 from crm.generations.model import Generation, GenerationOutcome, GenerationPurpose
 from crm.leads.model import Lead
@@ -111,7 +111,7 @@ async def claimed(conversation: Conversation, lead_id: int, purpose: GenerationP
         seconds = conversation.seconds_left()
         generation_id, is_mine = await conversation.write(GenerationService.claim, lead_id, purpose, seconds)
         if is_mine:
-            conversation.let_go(GenerationService.end, generation_id, GenerationOutcome.ABANDONED)
+            conversation.let_go(write_of(GenerationService.end, generation_id, GenerationOutcome.ABANDONED))
             return Claim(generation_id)
         outcome = await _waited_for(conversation, generation_id)
         if outcome is not GenerationOutcome.ABANDONED:

@@ -4,20 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import psycopg
 import strawberry
 from graphql import OperationType, Undefined
 
 from crm.core import errors
-from crm.core.conversation import Conversation, Writer, service_of, time_to_save
+from crm.core.conversation import Conversation, Talker, Write, Writer, time_to_save, write_of
 from crm.core.database import Database, ReadTime
 from crm.core.feed import Feed, Position
 from crm.core.identity import Viewer
+from crm.core.service import Service
 from crm.core.side_thread import SideThread
 from crm.core.states import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
-from crm.core.unit import Unit
 from crm.core.wire import TookTooLong
 from crm.graph import answer
 from crm.graph.allotment import Budget
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from psycopg import pq
 
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Service)
+W = TypeVar("W", bound=Talker)
 
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
@@ -91,21 +95,20 @@ class Context:
         assert self.engine.ai is not None
         return self.engine.ai
 
-    async def write(self, method: Any, *arguments: Any, **keywords: Any) -> Any:
+    async def write(
+        self, method: Callable[Concatenate[S, P], Awaitable[object]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
         """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
-        service = service_of(method)
+        return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
 
-        async def call(unit: Unit) -> Any:
-            return await method(service(unit), *arguments, **keywords)
-
-        return await self._shown(self._writer(), call)
-
-    async def converse(self, method: Any, *arguments: Any) -> Any:
+    async def converse(
+        self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
         """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
         writer = self._writer()
         saving = time_to_save(self.engine.settings.request_timeout_seconds)
         conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings, saving)
-        return await conversation.hold(method, arguments, partial(self._shown, writer))
+        return await conversation.hold(partial(self._shown, writer), method, *arguments, **keywords)
 
     def _writer(self) -> Writer:
         return Writer(self.engine.database, self.viewer, self._announce)
@@ -114,10 +117,10 @@ class Context:
         self.changed = True
         self.engine.feed.announce()
 
-    async def _shown(self, writer: Writer, call: Callable[[Unit], Awaitable[Any]]) -> "Projected":
+    async def _shown(self, writer: Writer, write: Write[object]) -> "Projected":
         projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
         try:
-            return Projected(await writer.shown(call, projection))
+            return Projected(await writer.shown(write, projection))
         except TookTooLong as error:
             message = (
                 f"What this mutation shows takes more than {self.engine.settings.mutation_read_timeout_seconds:g} s to "

@@ -3,17 +3,21 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from crm.ai.gateway import Ai
-from crm.core.conversation import Fence, Write, Writer
+from crm.core.conversation import Fence, Writer, write_of
 from crm.core.database import Database
 from crm.core.feed import Feed
 from crm.core.identity import PROGRAM, Viewer
+from crm.core.service import Service
 from crm.core.unit import Unit
 from crm.jobs.queue import DEFAULT_QUEUE
 from crm.settings import Settings
 
+T = TypeVar("T")
+P = ParamSpec("P")
+S = TypeVar("S", bound=Service)
 MOST_RETRIES: Final = 10
 
 
@@ -28,9 +32,11 @@ class Shop:
     # Of work that may lose the right to write: each transaction asks before it commits.
     fence: Fence | None = None
 
-    async def write(self, method: Any, *arguments: Any, viewer: Viewer = PROGRAM) -> Any:
-        """Call a service's method in a transaction of its own; what it returned."""
-        return await self.writer(viewer).run(Write(method, arguments).within)
+    async def write(
+        self, method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        """Call a service's method in a transaction of the program's own; what it returned."""
+        return await self.writer().run(write_of(method, *arguments, **keywords))
 
     def writer(self, viewer: Viewer = PROGRAM) -> Writer:
         """Runs writes as somebody; as the program itself unless said otherwise."""

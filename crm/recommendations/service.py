@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, not_, or_, select
 
 from crm.ai.gateway import Ai, Answer, AnswerSource
 from crm.core import errors
-from crm.core.conversation import Talker, Write
+from crm.core.conversation import Talker, Write, write_of
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
 from crm.generations.service import GenerationService, claimed, not_answered
@@ -37,7 +37,7 @@ class Origin:
 class RecommendationService(Talker):
     """What to do next about a lead."""
 
-    async def generate(self, lead_id: int) -> Write:
+    async def generate(self, lead_id: int) -> Write[list[Task]]:
         """Suggest up to three tasks. Two calls at once get the same; a model's failure gives none, and a warning."""
         claim = await claimed(self.conversation, lead_id, GenerationPurpose.RECOMMENDATIONS)
         if claim.outcome is not None:
@@ -49,8 +49,8 @@ class RecommendationService(Talker):
         except errors.AiUnavailable as error:
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
             self.conversation.warn(error)
-            return Write(SuggestionService.give_up, (claim.generation_id,))
-        return Write(SuggestionService.record, (lead_id, _origin(claim.generation_id, answer), drafts))
+            return write_of(SuggestionService.give_up, claim.generation_id)
+        return write_of(SuggestionService.record, lead_id, _origin(claim.generation_id, answer), drafts)
 
     async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:
         ai: Ai = self.conversation.ai
@@ -66,11 +66,11 @@ class RecommendationService(Talker):
             )
         return answer
 
-    def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write:
+    def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write[list[Task]]:
         """What the call that came first has got."""
         if outcome is GenerationOutcome.FAILED:
             self.conversation.warn(not_answered())
-        return Write(SuggestionService.of_generation, (generation_id,))
+        return write_of(SuggestionService.of_generation, generation_id)
 
 
 class FactReader(Service):

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from crm.ai.gateway import Ai, Answer, AnswerSource
 from crm.changes.service import ChangeService
 from crm.core import errors
-from crm.core.conversation import Talker, Write
+from crm.core.conversation import Talker, Write, write_of
 from crm.core.service import Service
 from crm.generations.model import GenerationOutcome, GenerationPurpose
 from crm.generations.service import GenerationService, claimed, not_answered
@@ -53,26 +53,26 @@ class Text:
 class SummaryService(Talker):
     """What happened with a lead, where it stands, what is next."""
 
-    async def regenerate(self, lead_id: int, force: bool) -> Write:  # noqa: FBT001
+    async def regenerate(self, lead_id: int, force: bool) -> Write[Lead]:  # noqa: FBT001
         """Write it anew, unless nothing happened since; a model's failure leaves it as it is, with a warning."""
         ai: Ai = self.conversation.ai
         basis = await self._basis(lead_id)
         if basis.is_current and not force:
-            return Write(SummaryWriter.still_right, (lead_id, basis))
+            return write_of(SummaryWriter.still_right, lead_id, basis)
         claim = await claimed(self.conversation, lead_id, GenerationPurpose.SUMMARY)
         if claim.outcome is not None:
             return self._joined(lead_id, claim.outcome)
         # Whoever had the claim before may have written it since.
         basis = await self._basis(lead_id)
         if basis.is_current and not force:
-            return Write(SummaryWriter.still_right, (lead_id, basis, claim.generation_id))
+            return write_of(SummaryWriter.still_right, lead_id, basis, claim.generation_id)
         try:
             answer = await self._asked(basis.facts, lead_id)
         except errors.AiUnavailable as error:
             log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
             self.conversation.warn(error)
-            return Write(SummaryWriter.give_up, (lead_id, claim.generation_id))
-        return Write(SummaryWriter.record, (lead_id, claim.generation_id, _text(answer, basis, ai)))
+            return write_of(SummaryWriter.give_up, lead_id, claim.generation_id)
+        return write_of(SummaryWriter.record, lead_id, claim.generation_id, _text(answer, basis, ai))
 
     async def _basis(self, lead_id: int) -> Basis:
         ai: Ai = self.conversation.ai
@@ -96,11 +96,11 @@ class SummaryService(Talker):
             )
         return answer
 
-    def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write:
+    def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write[Lead]:
         """What the call that came first has got."""
         if outcome is GenerationOutcome.FAILED:
             self.conversation.warn(not_answered())
-        return Write(SummaryWriter.unchanged, (lead_id,))
+        return write_of(SummaryWriter.unchanged, lead_id)
 
 
 class SummaryWriter(Service):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from model_server import drip, error_in_200, garbage, good, hang, raw, reset, status
 
-from crm.core.conversation import Write, Writer
+from crm.core.conversation import Writer, write_of
 from crm.core.identity import Role, Viewer
 from crm.generations.model import GenerationPurpose
 from crm.generations.service import GenerationService
@@ -318,20 +318,20 @@ class TestALostCommit:
 
     async def test_of_suggestions_saves_no_twins(self, database, make_lead, db):
         writer, lead = Writer(database, Viewer(None, Role.ADMIN), lambda: None), make_lead()["id"]
-        claim = Write(GenerationService.claim, (lead, GenerationPurpose.RECOMMENDATIONS, 10))
-        generation, _ = await writer.run(claim.within)
+        claim = write_of(GenerationService.claim, lead, GenerationPurpose.RECOMMENDATIONS, 10)
+        generation, _ = await writer.run(claim)
         origin = Origin(generation, TaskGenerator.LLM, "test-model", "1")
         draft = Draft("Call Ann", "Because.", None, TaskPriority.NORMAL, datetime.now(UTC))
-        save = Write(SuggestionService.record, (lead, origin, [draft]))
-        first, again = [[task.id for task in await writer.run(save.within)] for _ in range(2)]
+        save = write_of(SuggestionService.record, lead, origin, [draft])
+        first, again = [[task.id for task in await writer.run(save)] for _ in range(2)]
         assert first == again == [row["id"] for row in db.execute("SELECT id FROM tasks").fetchall()]
 
     async def test_of_a_summary_changes_nothing_more(self, database, make_lead, events):
         writer, lead = Writer(database, Viewer(None, Role.ADMIN), lambda: None), make_lead()["id"]
-        claim = Write(GenerationService.claim, (lead, GenerationPurpose.SUMMARY, 10))
-        generation, _ = await writer.run(claim.within)
+        claim = write_of(GenerationService.claim, lead, GenerationPurpose.SUMMARY, 10)
+        generation, _ = await writer.run(claim)
         text = Text("All is well.", SummarySource.LLM, "test-model", "1", "x", datetime.now(UTC))
-        save = Write(SummaryWriter.record, (lead, generation, text))
-        first, again = [(await writer.run(save.within)).summary_generated_at for _ in range(2)]
+        save = write_of(SummaryWriter.record, lead, generation, text)
+        first, again = [(await writer.run(save)).summary_generated_at for _ in range(2)]
         assert first == again
         assert [event["type"] for event in events()] == ["lead.updated"]
