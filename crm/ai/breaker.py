@@ -4,8 +4,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
+
+from crm.core.choice import Choice
 
 _FAILURES: Final = 5
 _WITHIN_SECONDS: Final = 60.0
@@ -14,12 +15,12 @@ _OPEN_SECONDS: Final = 30.0
 _PROBE_SECONDS: Final = 10.0
 
 
-class AiCircuit(StrEnum):
+class AiCircuit(Choice):
     """Whether questions go through."""
 
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
+    CLOSED = "closed", "The provider works: questions go through."
+    OPEN = "open", "It failed again and again: for half a minute no question goes through."
+    HALF_OPEN = "half_open", "The next question goes through, to see whether it works again."
 
 
 @dataclass(eq=False, slots=True)

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from crm.ai.playbook import PlaybookProvider
 from crm.ai.provider import Correction, Outcome, Provider, ProviderFailed, Question, Reply
 from crm.ai.replies import Reading, Unusable, read
 from crm.core import errors
+from crm.core.choice import Choice
 
 R = TypeVar("R", bound=BaseModel)
 log = structlog.get_logger()
@@ -70,11 +70,11 @@ _SAYS_OF_PROVIDER: Final = {
 }
 
 
-class AnswerSource(StrEnum):
+class AnswerSource(Choice):
     """Where an answer came from."""
 
-    LLM = "llm"
-    PLAYBOOK = "playbook"
+    LLM = "llm", "A language model."
+    PLAYBOOK = "playbook", "The built-in rules."
 
 
 @dataclass(frozen=True, slots=True)

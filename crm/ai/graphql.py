@@ -18,20 +18,10 @@ _COST = 1000
 # A mutation that asks a model, as against one that reads a record: no more than ten fit into one operation.
 QUESTION_COST = 1000
 
-graph.enum(
-    AiUsageGroup,
-    structural=True,
-    DAY="By the day, in UTC.",
-    MODEL="By the model that was asked.",
-    PURPOSE="By what it was asked for.",
-)
-graph.enum(
-    AiCircuit,
-    CLOSED="The provider works: questions go through.",
-    OPEN="It failed again and again: for half a minute no question goes through.",
-    HALF_OPEN="The next question goes through, to see whether it works again.",
-)
-graph.enum(AnswerSource, LLM="A language model.", PLAYBOOK="The built-in rules.")
+
+graph.enum(AiUsageGroup, structural=True)
+graph.enum(AiCircuit)
+graph.enum(AnswerSource)
 
 
 @graph.type()

@@ -9,7 +9,7 @@ from sqlalchemy import Index, Numeric, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.ai.provider import CostSource, Outcome
-from crm.core.model import EnumText, Model, one_of
+from crm.core.model import Model
 from crm.core.policy import INTERNAL
 
 _USD: Final = Numeric(18, 10)
@@ -40,19 +40,17 @@ class AiCall(Model):
     requested_by: Mapped[UUID | None]
     # The attempt of an AI task on whose bill it goes.
     ai_task_attempt_id: Mapped[UUID | None]
-    outcome: Mapped[Outcome] = mapped_column(EnumText(Outcome), server_default=Outcome.UNDERWAY)
+    outcome: Mapped[Outcome] = mapped_column(server_default=Outcome.UNDERWAY)
     detail: Mapped[str | None]
     duration_ms: Mapped[int | None]
     tokens_in: Mapped[int | None]
     tokens_out: Mapped[int | None]
     cost_usd: Mapped[Decimal | None] = mapped_column(_USD)
-    cost_source: Mapped[CostSource] = mapped_column(EnumText(CostSource), server_default=CostSource.UNKNOWN)
+    cost_source: Mapped[CostSource] = mapped_column(server_default=CostSource.UNKNOWN)
     # What the call is taken to cost as long as its cost is unknown: at most this much, by the list of prices.
     reserved_usd: Mapped[Decimal | None] = mapped_column(_USD)
 
     __table_args__ = (
-        one_of("outcome", Outcome),
-        one_of("cost_source", CostSource),
         Index("ai_calls_created_at_idx", "created_at", postgresql_include=["cost_usd", "reserved_usd"]),
         Index(
             "ai_calls_ai_task_attempt_id_idx",

@@ -11,16 +11,17 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from crm.ai.prompt import as_json
+from crm.core.choice import Choice
 
 R = TypeVar("R", bound=BaseModel)
 
 
-class CostSource(StrEnum):
+class CostSource(Choice):
     """How a cost is known."""
 
-    PROVIDER = "provider"
-    ESTIMATED = "estimated"
-    UNKNOWN = "unknown"
+    PROVIDER = "provider", "The provider said it, or made nothing that could cost."
+    ESTIMATED = "estimated", "Worked out from the tokens, by the list of prices."
+    UNKNOWN = "unknown", "Nobody knows."
 
 
 class Outcome(StrEnum):

@@ -20,18 +20,19 @@ from sqlalchemy import (
 
 from crm.ai.model import AiCall
 from crm.ai.provider import CostSource, Outcome
+from crm.core.choice import Choice
 
 _DAY: Final[Any] = literal_column("'YYYY-MM-DD'")
 _UTC: Final[Any] = literal_column("'UTC'")
 _ZERO: Final[Any] = literal_column("0")
 
 
-class AiUsageGroup(StrEnum):
+class AiUsageGroup(Choice):
     """By what calls are grouped; the value is the key's name."""
 
-    DAY = "day"
-    MODEL = "model"
-    PURPOSE = "purpose"
+    DAY = "day", "By the day, in UTC."
+    MODEL = "model", "By the model that was asked."
+    PURPOSE = "purpose", "By what it was asked for."
 
 
 class AiUsageService:

@@ -9,23 +9,22 @@ import strawberry
 from sqlalchemy import ColumnElement
 
 from crm import graph
-from crm.ai.provider import CostSource
 from crm.ai_tasks import columns, model
-from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.lease import end_lost
-from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
-from crm.ai_tasks.order import AiTaskOrder
+from crm.ai_tasks.model import AiTaskPriority
 from crm.ai_tasks.report import AiTaskReport
 from crm.ai_tasks.retention import AiTaskMaintenance
 from crm.ai_tasks.service import MOST_AT_ONCE, MOST_CANCELLED, AiTaskService
 from crm.ai_tasks.stream import updates
 from crm.core.identity import Role
+from crm.core.validate import parse_uuid
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.filters import UNSET, Where
 from crm.graph.inputs import values_of
 from crm.graph.scalars import JSON
 from crm.jobs import Shop
-from crm.leads.graphql import Lead, LeadId
+from crm.leads import model as leads
+from crm.leads.graphql import Lead, LeadFilter, LeadId
 from crm.leads.service import LeadService
 from crm.people.graphql import User
 from crm.people.service import UserService
@@ -40,71 +39,38 @@ _PLACE_COST = 4
 _CREATE_COST = 20
 
 Row = type[model.AiTask]
+AiTaskId = Annotated[strawberry.ID, graph.checked(parse_uuid, "The AI task's id.")]
+
+
+@graph.filter(model.AiTask)
+class AiTaskFilter(Where):
+    """Which AI tasks."""
+
+    lead: LeadFilter | None = graph.across("By the lead.", leads.Lead, lambda task, lead: lead.id == task.lead_id)
+
+
+_QUEUE = "As workers take them: those that may run, the next to run first; then those for later, the earliest first."
+
+
+@graph.order(model.AiTask, queue=(_QUEUE, "status"))
+class AiTaskOrder:
+    """What AI tasks can be ordered by."""
+
+
 Which = Annotated[AiTaskFilter | None, strawberry.argument(description="Which ones.")]
 InOrder = Annotated[
     list[AiTaskOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")
 ]
-AiTaskId = Annotated[strawberry.ID, graph.checked(parse_uuid, "The AI task's id.")]
 
 
 @graph.type(model.AiTaskAttempt)
 class AiTaskAttempt:
     """One run of an AI task."""
 
-    id: strawberry.ID = strawberry.field(description="A UUID.")
-    number: int = strawberry.field(description="1 for the first.")
-    worker: str = strawberry.field(description="The process that ran it.")
-    outcome: AiTaskOutcome | None = strawberry.field(description="How it ended; null while it runs.")
-    error: str | None = strawberry.field(description="What went wrong.")
-    error_code: str | None = strawberry.field(description="The same, for programs.")
-    model: str | None = strawberry.field(description="The model that was asked; null if none was.")
-    tokens: int = strawberry.field(description="Read and written by models.")
-    cost_usd: Decimal = strawberry.field(description="What it cost, as far as known: see `costSource`.")
-    cost_source: CostSource | None = strawberry.field(
-        description="Who says so; UNKNOWN if a part is not known, null if no model was asked (the playbook is none)."
-    )
-    started_at: datetime = strawberry.field(description="When it began.")
-    finished_at: datetime | None = strawberry.field(description="When it ended.")
-
 
 @graph.type(model.AiTask)
 class AiTask:
     """Work in the background that can be seen, prioritised, cancelled, retried and priced."""
-
-    id: strawberry.ID = strawberry.field(description="A UUID; later ones sort after earlier ones.")
-    agent_id: str | None = strawberry.field(description="Which agent asked for it, in the caller's own words.")
-    task_type: str = strawberry.field(description="What is to be done, like `task_recommendations`.")
-    priority: AiTaskPriority = strawberry.field(description="How urgent it is.")
-    status: AiTaskStatus = strawberry.field(description="How far it has come.")
-    input: JSON = strawberry.field(description="What it was given.")
-    result: JSON | None = strawberry.field(description="What came of it.")
-    error: str | None = strawberry.field(description="What went wrong with the latest attempt.")
-    error_code: str | None = strawberry.field(description="The same, for programs.")
-    attempt: int = strawberry.field(description="How many attempts have begun.")
-    max_retries: int = strawberry.field(description="How many failed attempts are followed by another.")
-    timeout_seconds: int = strawberry.field(description="What an attempt may take.")
-    scheduled_for: datetime | None = strawberry.field(description="Not before; null: at once.")
-    due_at: datetime = strawberry.field(
-        description="From when on its next attempt may run, or its latest one might: after its schedule, or a pause."
-    )
-    progress: float = strawberry.field(description="Of the latest attempt, 0 to 1.")
-    tokens: int = strawberry.field(description="Read and written by models, in all attempts.")
-    cost_usd: Decimal = strawberry.field(description="What all attempts cost, as far as known: see `costSource`.")
-    cost_source: CostSource | None = strawberry.field(
-        description="Who says so; UNKNOWN if a part is not known, null if no model was asked (the playbook is none)."
-    )
-    model: str | None = strawberry.field(description="The model that was asked last; null if none was.")
-    quality_score: float | None = strawberry.field(
-        description="How good the result is, 0 to 1: somebody's rating, or else an automatic check."
-    )
-    lead_id: int | None = strawberry.field(description="The lead it is about.")
-    created_by: strawberry.ID | None = strawberry.field(description="Whose it is.")
-    idempotency_key: str | None = strawberry.field(description="The key it was created with.")
-    version: int = strawberry.field(description="Goes up with every change.")
-    created_at: datetime = strawberry.field(description="When it was created.")
-    started_at: datetime | None = strawberry.field(description="When the latest attempt began.")
-    finished_at: datetime | None = strawberry.field(description="When it ended for good.")
-    updated_at: datetime = strawberry.field(description="When it last changed.")
 
     @graph.computed(never_null=True)
     def is_final(task: Row) -> bool:
@@ -152,29 +118,12 @@ class AiTask:
         return UserService.with_id(task.created_by)
 
 
-@strawberry.input(description="A new AI task.")
+@graph.create_input(model.AiTask)
 class CreateAiTaskInput:
     """A new AI task."""
 
-    task_type: str = strawberry.field(
-        description="What is to be done: `task_recommendations`, `lead_summary`, `score_recalculation`, `echo`."
-    )
+    # A column that is never null, and an argument that may be left out or null.
     input: JSON | None = strawberry.field(description="What that takes: an object, at most 64 KiB.", default=UNSET)
-    lead_id: int | None = strawberry.field(description="The lead it is about.", default=UNSET)
-    priority: AiTaskPriority = strawberry.field(description="How urgent it is.", default=AiTaskPriority.NORMAL)
-    agent_id: str | None = strawberry.field(description="Which agent asks for it, in your own words.", default=UNSET)
-    max_retries: int | None = strawberry.field(
-        description="How many failed attempts are followed by another: 0 to 10; default 3.", default=UNSET
-    )
-    timeout_seconds: int | None = strawberry.field(
-        description="What an attempt may take: 1 to 3,600; default 60.", default=UNSET
-    )
-    scheduled_for: datetime | None = strawberry.field(
-        description="Not before; at most 366 days ahead. What is past is now.", default=UNSET
-    )
-    idempotency_key: str | None = strawberry.field(
-        description="Your own key: the same key again gives the same task, and no second one.", default=UNSET
-    )
 
 
 Level = Any
@@ -283,7 +232,7 @@ class AiTaskQuery:
         """The AI task with this id; null if there is none, or it is another user's."""
         return AiTaskService.with_id(id)
 
-    @graph.rows(extra_cost=graph.order_cost("id", "finished_at"))
+    @graph.rows(extra_cost=graph.order_cost(model.AiTask))
     def ai_tasks(filter: Which = None, order_by: InOrder = None) -> list[AiTask]:
         """Your AI tasks, an admin's view of all; newest first unless asked otherwise."""
         return AiTaskService.matching(filter, order_by)

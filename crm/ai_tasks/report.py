@@ -26,9 +26,9 @@ from sqlalchemy import (
 from crm.ai.model import AiCall
 from crm.ai_tasks.columns import among, fitting, milliseconds, run_ms, wait_ms
 from crm.ai_tasks.model import FINAL, OPEN, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
-from crm.core.model import EnumText
+from crm.core.choice import EnumText
+from crm.core.query import rank
 from crm.core.visibility import with_deleted
-from crm.graph.ordering import rank
 
 _ZERO: Final[Any] = literal_column("0")
 _WORKERS: Final = table("procrastinate_workers")

@@ -21,17 +21,15 @@ from sqlalchemy.types import Uuid
 from crm.ai.calls import new_id
 from crm.ai_tasks import work  # noqa: F401  (makes the types known)
 from crm.ai_tasks.columns import in_line, is_final
-from crm.ai_tasks.filter import AiTaskFilter
 from crm.ai_tasks.kinds import Kind, checked_input, kind_of
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.core import errors, validate
 from crm.core.pacing import paced
+from crm.core.query import Operand, Where, filtered, ordered, says_nothing
 from crm.core.service import Service
 from crm.core.unit import missing
+from crm.core.validate import parse_uuid
 from crm.core.wire import Statement, encode
-from crm.graph.declare import Operand
-from crm.graph.filters import filtered, parse_uuid, says_nothing
-from crm.graph.ordering import ordered, rank
 from crm.jobs import Job, cancel, enqueue, prioritise
 from crm.leads.model import Lead
 
@@ -60,14 +58,6 @@ _CUT: Final = Statement(
     SELECT clock_timestamp() AS now
     """
 )
-_RULES: Final = {
-    "task_type": validate.text(100, required=True),
-    "agent_id": validate.text(100),
-    "idempotency_key": validate.text(200),
-    "priority": validate.given,
-    "max_retries": validate.between(0, _MOST_RETRIES),
-    "timeout_seconds": validate.between(1, _MOST_SECONDS, " seconds"),
-}
 
 
 def job_for(key: UUID, priority: AiTaskPriority, due_at: datetime | None, *, aged: bool = False) -> Job:
@@ -79,9 +69,9 @@ class AiTaskService(Service):
     """AI tasks and their life cycle, as their users see it."""
 
     @staticmethod
-    def matching(where: AiTaskFilter | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+    def matching(where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
         """AI tasks, newest first unless asked otherwise."""
-        return ordered(filtered(select(AiTask), AiTask, where), AiTask.__table__.c, order_by, _order_column)
+        return ordered(filtered(select(AiTask), AiTask, where), AiTask, order_by, {"queue": in_line})
 
     @staticmethod
     def with_id(key: Operand) -> Select[Any]:
@@ -142,7 +132,7 @@ class AiTaskService(Service):
         await self._cancel([task])
         return task
 
-    async def cancel_matching(self, where: AiTaskFilter) -> list[AiTask]:
+    async def cancel_matching(self, where: Where) -> list[AiTask]:
         """Cancel what a filter leaves, as far as it has not ended: at most so many at once, the oldest first."""
         if says_nothing(where):
             message = "`filter` is empty: say which tasks, by `status` if you mean all of them."
@@ -211,7 +201,7 @@ class AiTaskService(Service):
         return found
 
     def _checked(self, given: Mapping[str, Any]) -> AiTask:
-        values = validate.clean(given, _RULES)
+        values = validate.clean(given, AiTask.rules)
         validate.require(values, "task_type")
         kind = kind_of(values["task_type"])
         if kind.needs_lead:
@@ -286,11 +276,3 @@ def _fingerprint(kind: Kind[Any], values: Mapping[str, Any]) -> str:
 def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:
     found: ColumnElement[bool] = column == func.any(type_coerce(list(values), ARRAY(column.type)))
     return found
-
-
-def _order_column(row: Any, name: str) -> ColumnElement[Any]:
-    if name == "priority":
-        return rank(row.priority, AiTaskPriority)
-    if name == "queue":
-        return in_line(row)
-    return rank(row.status, AiTaskStatus) if name == "status" else row[name]

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import strawberry
@@ -12,9 +11,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from crm import graph
 from crm.changes.service import SHOWN, ChangeService, check_types
 from crm.core import events
+from crm.core.choice import Choice
 from crm.core.identity import Role
 from crm.core.policy import viewer_is
-from crm.graph.declare import Operand
+from crm.core.query import Operand
 from crm.graph.scalars import JSON
 from crm.interactions.service import InteractionService
 from crm.leads.service import LeadService
@@ -28,26 +28,21 @@ if TYPE_CHECKING:
     from crm.tasks.graphql import Task
 
 
-class Entity(StrEnum):
+class Entity(Choice):
     """Of what kind a record is."""
 
-    LEAD = "lead"
-    TASK = "task"
-    INTERACTION = "interaction"
-    USER = "user"
-    RECALCULATION = "recalculation"
+    LEAD = "lead", "A lead."
+    TASK = "task", "A task."
+    INTERACTION = "interaction", "An interaction."
+    USER = "user", "A user."
+    RECALCULATION = "recalculation", "A recalculation of all scores; one change for each of its batches."
 
 
 Row = type[events.Event]
 _ONE: Final[ColumnElement[Any]] = literal_column("1")
-graph.enum(
-    Entity,
-    LEAD="A lead.",
-    TASK="A task.",
-    INTERACTION="An interaction.",
-    USER="A user.",
-    RECALCULATION="A recalculation of all scores; one change for each of its batches.",
-)
+
+
+graph.enum(Entity)
 
 
 @graph.type()

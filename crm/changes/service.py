@@ -24,7 +24,7 @@ from sqlalchemy import (
 from crm.core import errors
 from crm.core.events import Event, StreamEpoch, StreamFork, Xid8
 from crm.core.json import camel
-from crm.graph.declare import Operand
+from crm.core.query import Operand
 from crm.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")

@@ -1,17 +1,18 @@
 """Who is asking, and what their role allows."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from crm.core.choice import Choice
 
-class Role(StrEnum):
+
+class Role(Choice):
     """What a user may do."""
 
-    ADMIN = "admin"
-    MEMBER = "member"
-    VIEWER = "viewer"
+    ADMIN = "admin", "May do everything, users and deleted records included."
+    MEMBER = "member", "May read and write leads, interactions and tasks."
+    VIEWER = "viewer", "May read."
 
     def includes(self, other: "Role") -> bool:
         """Admins may do what members may, and members what viewers may."""

@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from crm.core.model import EnumText
+from crm.core.choice import EnumText
 
 # $1-style parameters: what libpq takes as it is.
 DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]

@@ -10,7 +10,6 @@ from uuid import UUID
 from sqlalchemy import (
     CheckConstraint,
     DateTime,
-    Dialect,
     FromClause,
     Integer,
     MetaData,
@@ -20,11 +19,13 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 from sqlalchemy.sql.elements import KeyedColumnElement
-from sqlalchemy.types import TypeDecorator
 
+from crm.core.choice import EnumText
+from crm.core.columns import declared_kinds, fields_of, remember_kinds
 from crm.core.policy import Policy
+from crm.core.validate import Rule
 
 # Our own name for "C.UTF-8, whatever the server calls it": Å and å are one letter in every database.
 CASE_COLLATION = "crm_text"
@@ -32,29 +33,20 @@ CASE_COLLATION = "crm_text"
 POLICY: Final = "policy"
 
 
-class EnumText(TypeDecorator[StrEnum]):
-    """An enum kept as lower-case text. A CHECK holds the values; PostgreSQL's own enums cannot drop one."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, enum: type[StrEnum]) -> None:
-        self.enum = enum
-        super().__init__()
-
-    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """To the database."""
-        return None if value is None else self.enum(value).value
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
-        """From the database."""
-        return None if value is None else self.enum(value)
-
-
-def one_of(column: str, enum: type[StrEnum]) -> CheckConstraint:
-    """The CHECK that keeps an enum's column to its values."""
-    values = ", ".join(f"'{member.value}'" for member in enum)
-    return CheckConstraint(f"{column} IN ({values})", name=f"{column}_known")
+def _keep_enums(cls: type[Any], kinds: Mapping[str, Any]) -> None:
+    """Keep each enum of a model as text, and its column to the enum's values, by a CHECK."""
+    checks = []
+    for name, kind in kinds.items():
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            declared = cls.__dict__.get(name)
+            if declared is None:
+                setattr(cls, name, mapped_column(EnumText(kind)))
+            elif isinstance(declared, MappedColumn):
+                declared.column.type = EnumText(kind)
+            values = ", ".join(f"'{member.value}'" for member in kind)
+            checks.append(CheckConstraint(f"{name} IN ({values})", name=f"{name}_known"))
+    if checks:
+        cls.__table_args__ = (*checks, *getattr(cls, "__table_args__", ()))
 
 
 class _Attribute:
@@ -102,9 +94,13 @@ class Model(DeclarativeBase):
         if not isinstance(cls.__dict__.get("policy"), Policy):
             msg = f"{cls.__name__} names no policy: say which rows a viewer sees, `policy = EVERYBODY` for all of them"
             raise TypeError(msg)
+        kinds = declared_kinds(cls)
+        _keep_enums(cls, kinds)
         super().__init_subclass__(**options)
         assert isinstance(cls.__table__, Table)
         cls.__table__.info[POLICY] = cls.policy
+        remember_kinds(cls.__table__, kinds)
+        cls.rules = {one.name: said.rule for one, said in fields_of(cls.__table__) if said.rule is not None}
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -123,6 +119,8 @@ class Model(DeclarativeBase):
 
     # Which rows a viewer sees. Without a default: a model that names none does not import.
     policy: ClassVar[Policy]
+    # How what is given for its columns is cleaned, by their names: made of the columns.
+    rules: ClassVar[Mapping[str, Rule]] = {}
     # What the event stream calls it ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
     # The column with the id of the lead on whose timeline its changes show.

@@ -19,10 +19,11 @@ from psycopg.adapt import Transformer
 from sqlalchemy import Select, Table, select
 
 from crm.core import errors
+from crm.core.choice import EnumText
 from crm.core.database import Database
 from crm.core.identity import Viewer
 from crm.core.json import DIALECT, camel, json_value, sql_text
-from crm.core.model import EnumText, Model
+from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
 from crm.core.unique import may_wait

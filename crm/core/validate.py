@@ -5,12 +5,14 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from crm.core import errors
 from crm.core.json import camel
 
 Rule = Callable[[str, Any], Any]
 
+_UUID_LENGTH: Final = 36
 _EMAIL: Final = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@[^\s@.<>\"(),:;\[\]\\]+(\.[^\s@.<>\"(),:;\[\]\\]+)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # What no text may hold: control characters (tabs and line breaks are none here), and halves of surrogate pairs.
@@ -112,6 +114,28 @@ def given(field: str, value: Any) -> Any:
     if value is None:
         raise _wrong(field, "must not be null")
     return value
+
+
+def anything(_field: str, value: Any) -> Any:
+    """Whatever its type lets through, null included."""
+    return value
+
+
+def user_id(field: str, value: object) -> UUID | None:
+    """The id of a user."""
+    return None if value is None else parse_uuid(str(value), field)
+
+
+def parse_uuid(text: str, field: str) -> UUID:
+    """An id that is a UUID, or an error that names the field."""
+    try:
+        # One spelling: what UUID() takes beside it (no dashes, braces, urn:) would be another text for the same id.
+        if len(text) != _UUID_LENGTH:
+            raise ValueError  # noqa: TRY301
+        return UUID(text)
+    except ValueError:
+        message = f"{text[:50]!r} is not an id; ids of this kind look like 0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10."
+        raise errors.BadUserInput(message, field=field) from None
 
 
 def check_version(record: Any, expected: int | None) -> None:

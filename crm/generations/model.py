@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.model import EnumText, Model, one_of
+from crm.core.model import Model
 from crm.core.policy import INTERNAL
 
 
@@ -34,18 +34,16 @@ class Generation(Model):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))
-    purpose: Mapped[GenerationPurpose] = mapped_column(EnumText(GenerationPurpose))
+    purpose: Mapped[GenerationPurpose]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Whoever holds the lease must be done by then; a process that died does not hold it for longer.
     expires_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    outcome: Mapped[GenerationOutcome | None] = mapped_column(EnumText(GenerationOutcome))
+    outcome: Mapped[GenerationOutcome | None]
     # The AI task that it was for. No foreign key: the task goes after some days, and this stays.
     ai_task_id: Mapped[UUID | None]
 
     __table_args__ = (
-        one_of("purpose", GenerationPurpose),
-        one_of("outcome", GenerationOutcome),
         Index(
             "generations_underway_key",
             "lead_id",

@@ -1,5 +1,15 @@
 """The engine: one operation, one SQL statement. `graph.type`, `graph.edge` and friends declare how types map to SQL."""
 
+from crm.graph.columns import (
+    across,
+    create_input,
+    filter,  # noqa: A004
+    list_filter,
+    order,
+    order_cost,
+    type,  # noqa: A004
+    update_input,
+)
 from crm.graph.declare import (
     Connection,
     IncludeDeleted,
@@ -11,27 +21,31 @@ from crm.graph.declare import (
     edge,
     enum,
     mutation,
-    order_cost,
     pulse,
     rows,
     stream,
-    type,  # noqa: A004
 )
 
 __all__ = [
     "Connection",
     "IncludeDeleted",
+    "across",
     "answered",
     "at_most",
     "checked",
     "computed",
+    "create_input",
     "document",
     "edge",
     "enum",
+    "filter",
+    "list_filter",
     "mutation",
+    "order",
     "order_cost",
     "pulse",
     "rows",
     "stream",
     "type",
+    "update_input",
 ]

@@ -7,7 +7,7 @@ it was given.
 
 import builtins
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import (
@@ -24,15 +24,13 @@ from typing import (
 import strawberry
 from graphql import GraphQLArgument
 
+from crm.core.choice import Choice
 from crm.core.identity import Role
 from crm.core.model import Model
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Enum)
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What an argument or a row's column is to a declared function: an SQL expression, whatever the API's type says.
-Operand = Any
 # What a field costs, from its arguments.
 Price = Callable[[dict[str, Any]], int]
 
@@ -140,25 +138,13 @@ class Connection(Generic[T]):
     total_count: int = strawberry.field(description="How many there are in all; counted only when asked for.")
 
 
-@dataclass_transform(field_specifiers=(strawberry.field,))
-def type(
-    model: builtins.type[Model] | None = None, *, name: str | None = None
-) -> Callable[[builtins.type[T]], builtins.type[T]]:
-    """A GraphQL type whose plain fields are columns of `model` (or of the statement that a field returns)."""
-    if model is not None and not model.policy.public:
-        msg = f"{model.__name__} is for the program alone (`policy = INTERNAL`): no type of the API is made of it"
-        raise TypeError(msg)
-
-    def decorate(cls: builtins.type[T]) -> builtins.type[T]:
-        decorated = strawberry.type(cls, name=name, description=_first_paragraph(cls))
-        setattr(decorated, _MODEL, model)
-        return decorated
-
-    return decorate
+def remember_model(cls: builtins.type[Any], model: builtins.type[Model] | None) -> None:
+    """Keep the model that a type is made of."""
+    setattr(cls, _MODEL, model)
 
 
 def model_of(cls: builtins.type[Any]) -> builtins.type[Model] | None:
-    """The model that a type was declared over."""
+    """The model that a type is made of."""
     found: builtins.type[Model] | None = getattr(cls, _MODEL, None)
     return found
 
@@ -170,7 +156,7 @@ def document(cls: builtins.type[T]) -> builtins.type[T]:
     A computed field that returns jsonb leads to it: `-> X | None` to an object, `-> list[X] | None` to an array.
     Whoever writes the JSON sees to it that non-null fields have values.
     """
-    decorated = strawberry.type(cls, description=_first_paragraph(cls))
+    decorated = strawberry.type(cls, description=first_paragraph(cls))
     setattr(decorated, _DOCUMENT, True)
     return decorated
 
@@ -180,17 +166,21 @@ def is_document(cls: object) -> bool:
     return bool(getattr(cls, _DOCUMENT, False))
 
 
-def enum(kind: builtins.type[E], *, structural: bool = False, **descriptions: str) -> builtins.type[E]:
-    """An enum of the API, each value with its description.
+def enum(kind: builtins.type[Choice], *, structural: bool = False) -> None:
+    """Make an enum part of the API, each value with its words.
 
     `structural`: its values change a statement's shape (an order, a grouping), so they are never bound.
     """
-    decorated = strawberry.enum(kind, description=_first_paragraph(kind))
+    decorated = strawberry.enum(kind, description=first_paragraph(kind))
     for value in decorated.__strawberry_definition__.values:  # type: ignore[attr-defined]
-        value.description = descriptions[value.name]
+        value.description = kind[value.name].words
     if structural:
         kind.__crm_structural__ = True  # type: ignore[attr-defined]
-    return kind
+
+
+def is_registered(kind: builtins.type[Enum]) -> bool:
+    """Whether an enum is part of the API already."""
+    return hasattr(kind, "__strawberry_definition__")
 
 
 def is_structural(enum: object) -> bool:
@@ -266,7 +256,7 @@ def mutation(
 
     def declare(found: F) -> Any:
         declaration = Declaration("python", found, role, usual_rows=usual_rows, extra_cost=extra_cost)
-        return strawberry.field(resolver=found, description=_first_paragraph(found), metadata={KEY: declaration})
+        return strawberry.field(resolver=found, description=first_paragraph(found), metadata={KEY: declaration})
 
     return declare if function is None else declare(function)
 
@@ -318,14 +308,14 @@ def pulse(*, entities: Sequence[str], seconds: float = 5.0) -> Callable[[F], F]:
 _UNINDEXED_ORDER: Final = 1000
 
 
-def order_cost(*indexed: str) -> Price:
-    """The price of an order: nothing for these fields, which an index serves."""
+def price_of_order(served: Collection[str]) -> Price:
+    """The price of an order: nothing for these columns, which an index serves."""
 
     def price(arguments: dict[str, Any]) -> int:
         order = arguments.get("order_by")
         if not isinstance(order, list) or not order:
             return 0
-        return 0 if order[0]["field"].value in indexed else _UNINDEXED_ORDER
+        return 0 if order[0]["field"].value in served else _UNINDEXED_ORDER
 
     return price
 
@@ -380,12 +370,13 @@ def _field(function: Callable[..., Any], kind: str, *, skip: int, extra: dict[st
     never_called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return strawberry.field(
         resolver=never_called,
-        description=_first_paragraph(function),
+        description=first_paragraph(function),
         is_subscription=kind in ("stream", "pulse"),
         metadata={KEY: Declaration(kind, function, wants_viewer="viewer" in names, **options)},
     )
 
 
-def _first_paragraph(described: object) -> str:
+def first_paragraph(described: object) -> str:
+    """The first paragraph of a docstring, on one line."""
     text = inspect.getdoc(described) or ""
     return " ".join(text.split("\n\n")[0].split())

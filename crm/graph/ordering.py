@@ -3,9 +3,8 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any, Final
 
 import orjson
@@ -14,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Index,
-    Integer,
     Select,
     Text,
     and_,
@@ -31,71 +29,6 @@ from sqlalchemy.sql.elements import UnaryExpression
 
 from crm.core import errors
 from crm.core.json import json_value
-from crm.graph.declare import enum
-
-
-class Direction(StrEnum):
-    """Which end comes first."""
-
-    ASC = "asc"
-    DESC = "desc"
-
-
-class Nulls(StrEnum):
-    """Where rows without a value stand."""
-
-    FIRST = "first"
-    LAST = "last"
-
-
-enum(
-    Direction,
-    structural=True,
-    ASC="Smallest, earliest or A first.",
-    DESC="Largest, latest or Z first.",
-)
-enum(Nulls, structural=True, FIRST="Before all others.", LAST="After all others.")
-
-
-def ordered(
-    statement: Select[Any],
-    row: Any,
-    order_by: Sequence[Any] | None,
-    columns: Callable[[Any, str], ColumnElement[Any]] | None = None,
-) -> Select[Any]:
-    """The statement in this order: newest first unless asked otherwise, ties always broken by `id`.
-
-    `order_by` holds {field, direction, nulls}; a field's value is a column's name unless `columns` says otherwise.
-    """
-    keys: list[ColumnElement[Any]] = []
-    descending, by_id = True, False
-    seen = set()
-    for one in order_by or ():
-        descending = one.direction == Direction.DESC
-        if one.field in seen:  # it orders nothing more; what comes after a cursor grows with the square of the keys
-            continue
-        seen.add(one.field)
-        column = columns(row, one.field.value) if columns else row[one.field.value]
-        by_id = by_id or one.field.value == "id"
-        keys.append(_directed(column, descending=descending, nulls=one.nulls or None))
-        if by_id:
-            break  # nothing after a unique key can matter
-    if not by_id:
-        keys.append(row.id.desc() if descending else row.id.asc())
-    return statement.order_by(*keys)
-
-
-def rank(column: ColumnElement[Any], enum_: type[StrEnum]) -> ColumnElement[Any]:
-    """An enum's column in the order in which its values are declared."""
-    values = ", ".join(f"'{member.value}'" for member in enum_)
-    return func.array_position(literal_column(f"ARRAY[{values}]"), column, type_=Integer())
-
-
-def _directed(column: ColumnElement[Any], *, descending: bool, nulls: Nulls | None) -> ColumnElement[Any]:
-    key = column.desc() if descending else column.asc()
-    if not getattr(column, "nullable", True):
-        return key
-    return key.nulls_first() if nulls == Nulls.FIRST else key.nulls_last()
 
 
 @dataclass(frozen=True)

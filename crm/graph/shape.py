@@ -21,8 +21,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 from strawberry.types.arguments import StrawberryArgument
 
+from crm.core.choice import EnumText
 from crm.core.identity import Role
-from crm.core.model import EnumText, Model
+from crm.core.model import Model
 from crm.graph.arguments import SQL_TYPES
 from crm.graph.declare import CHECK, KEY, Connection, Declaration, Edge, PageInfo, is_document, model_of
 

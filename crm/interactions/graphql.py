@@ -7,44 +7,51 @@ import strawberry
 
 from crm import graph
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET
+from crm.graph.filters import UNSET, Input, Where
 from crm.graph.inputs import expected_version, values_of
 from crm.interactions import model
-from crm.interactions.filter import InteractionFilter
-from crm.interactions.model import InteractionType
-from crm.interactions.order import InteractionOrder
 from crm.interactions.service import InteractionService
+from crm.leads import model as leads
 from crm.leads.service import LeadService
 from crm.people.graphql import User
 from crm.people.service import UserService
 
 if TYPE_CHECKING:
-    from crm.leads.graphql import Lead
+    from crm.leads.graphql import Lead, LeadFilter
 
 InteractionId = Annotated[int, strawberry.argument(description="The interaction's id.")]
+Row = type[model.Interaction]
+_ORDER_COST = graph.order_cost(model.Interaction)
+
+
+@graph.filter(model.Interaction)
+class InteractionFilter(Where):
+    """Which interactions."""
+
+    lead: Annotated["LeadFilter", strawberry.lazy("crm.leads.graphql")] | None = graph.across(
+        "By the lead.", leads.Lead, lambda interaction, lead: lead.id == interaction.lead_id
+    )
+
+
+@graph.list_filter(InteractionFilter)
+class InteractionListFilter(Input):
+    """What holds among interactions."""
+
+
+@graph.order(model.Interaction)
+class InteractionOrder:
+    """What interactions can be ordered by."""
+
+
 Which = Annotated[InteractionFilter | None, strawberry.argument(description="Which ones.")]
 InOrder = Annotated[
     list[InteractionOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")
 ]
 
-Row = type[model.Interaction]
-
 
 @graph.type(model.Interaction)
 class Interaction:
     """One contact with a lead, or a note about it."""
-
-    id: strawberry.ID = strawberry.field(description="A whole number, as text.")
-    lead_id: int = strawberry.field(description="The lead.")
-    type: InteractionType = strawberry.field(description="How.")
-    subject: str | None = strawberry.field(description="What about.")
-    notes: str | None = strawberry.field(description="What was said.")
-    occurred_at: datetime = strawberry.field(description="When it took place.")
-    duration_minutes: int | None = strawberry.field(description="How long it took.")
-    created_by: strawberry.ID | None = strawberry.field(description="Who logged it.")
-    version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
-    created_at: datetime = strawberry.field(description="When it was logged.")
-    updated_at: datetime = strawberry.field(description="When it was last changed.")
 
     @graph.edge
     def lead(
@@ -59,30 +66,16 @@ class Interaction:
         return UserService.with_id(interaction.created_by)
 
 
-@strawberry.input(description="Something that happened with a lead.")
+@graph.create_input(model.Interaction)
 class LogInteractionInput:
     """Something that happened with a lead."""
 
-    lead_id: int = strawberry.field(description="The lead.")
-    type: InteractionType = strawberry.field(description="How.")
-    subject: str | None = strawberry.field(description="What about.", default=UNSET)
-    notes: str | None = strawberry.field(description="What was said.", default=UNSET)
     occurred_at: datetime | None = strawberry.field(description="When; now if omitted.", default=UNSET)
-    duration_minutes: int | None = strawberry.field(description="How long it took.", default=UNSET)
 
 
-@strawberry.input(description="What to correct about an interaction; what is left out stays, null clears.")
+@graph.update_input(model.Interaction)
 class UpdateInteractionInput:
-    """What to correct about an interaction."""
-
-    type: InteractionType | None = strawberry.field(description="How.", default=UNSET)
-    subject: str | None = strawberry.field(description="What about.", default=UNSET)
-    notes: str | None = strawberry.field(description="What was said.", default=UNSET)
-    occurred_at: datetime | None = strawberry.field(description="When.", default=UNSET)
-    duration_minutes: int | None = strawberry.field(description="How long it took.", default=UNSET)
-    expected_version: int | None = strawberry.field(
-        description="The version you saw; CONFLICT if it is no longer the current one.", default=UNSET
-    )
+    """What to correct about an interaction; what is left out stays, null clears."""
 
 
 @strawberry.type
@@ -94,12 +87,12 @@ class InteractionQuery:
         """The interaction with this id; null if there is none."""
         return InteractionService.with_id(id)
 
-    @graph.rows(extra_cost=graph.order_cost("id", "lead_id", "occurred_at"))
+    @graph.rows(extra_cost=_ORDER_COST)
     def interactions(filter: Which = None, order_by: InOrder = None) -> list[Interaction]:
         """Interactions, newest first unless asked otherwise."""
         return InteractionService.matching(filter, order_by)
 
-    @graph.rows(extra_cost=graph.order_cost("id", "lead_id", "occurred_at"))
+    @graph.rows(extra_cost=_ORDER_COST)
     def interactions_connection(filter: Which = None, order_by: InOrder = None) -> graph.Connection[Interaction]:
         """Interactions, page by page."""
         return InteractionService.matching(filter, order_by)

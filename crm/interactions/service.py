@@ -7,38 +7,26 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, func, select
 
 from crm.core import errors, validate
+from crm.core.query import Operand, Where, filtered, ordered
 from crm.core.service import Service
-from crm.graph.declare import Operand
-from crm.graph.filters import filtered
-from crm.graph.ordering import ordered
-from crm.interactions.filter import InteractionFilter
 from crm.interactions.model import Interaction
 from crm.leads.model import Lead
 
 _TEXT: Final = 20_000
 _DAY: Final = 24 * 60
 _CLOCK_SKEW: Final = timedelta(minutes=5)
-_RULES: Final = {
-    "type": validate.given,
-    "subject": validate.text(300),
-    "notes": validate.text(_TEXT, lines=True),
-    "occurred_at": validate.given,
-    "duration_minutes": validate.between(0, _DAY, " minutes"),
-}
 
 
 class InteractionService(Service):
     """What happened with a lead."""
 
     @staticmethod
-    def matching(where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+    def matching(where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
         """Interactions, newest first unless asked otherwise."""
-        return ordered(filtered(select(Interaction), Interaction, where), Interaction.__table__.c, order_by)
+        return ordered(filtered(select(Interaction), Interaction, where), Interaction, order_by)
 
     @staticmethod
-    def of_lead(
-        lead_id: Operand, where: InteractionFilter | None = None, order_by: Sequence[Any] | None = None
-    ) -> Select[Any]:
+    def of_lead(lead_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
         """A lead's interactions."""
         return InteractionService.matching(where, order_by).where(Interaction.lead_id == lead_id)
 
@@ -71,7 +59,7 @@ class InteractionService(Service):
         return interaction
 
     def _cleaned(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        cleaned = validate.clean(values, _RULES)
+        cleaned = validate.clean(values, Interaction.rules)
         occurred_at = cleaned.get("occurred_at")
         if occurred_at is not None and occurred_at > self.unit.now() + _CLOCK_SKEW:
             message = "`occurredAt` is in the future; plan with a task instead."

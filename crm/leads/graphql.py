@@ -1,7 +1,6 @@
 """Leads in the API."""
 
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import strawberry
@@ -12,75 +11,65 @@ from crm import graph
 from crm.changes.graphql import Change
 from crm.changes.service import ChangeService, check_cursor
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET
+from crm.graph.filters import UNSET, Where
 from crm.graph.inputs import expected_version, values_of
 from crm.interactions import graphql as interactions
+from crm.interactions import model as interaction_model
+from crm.interactions.graphql import InteractionListFilter
 from crm.interactions.service import InteractionService
 from crm.leads import model
-from crm.leads.filter import LeadFilter
-from crm.leads.model import LeadStatus, SummarySource
-from crm.leads.order import LeadOrder
 from crm.leads.service import MOST_AT_ONCE, CreateLeadStatus, LeadService
-from crm.people.graphql import User
+from crm.people import model as people
+from crm.people.graphql import User, UserFilter
 from crm.people.service import UserService
 from crm.tasks import graphql as tasks
+from crm.tasks import model as task_model
+from crm.tasks.graphql import TaskListFilter
 from crm.tasks.service import TaskService
 
 if TYPE_CHECKING:
     from crm.scoring.graphql import ScoreFactor
 
 LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
-Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
-InOrder = Annotated[list[LeadOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
-_ORDER_COST = graph.order_cost("id", "last_name", "created_at", "updated_at", "activity_score")
+_ORDER_COST = graph.order_cost(model.Lead)
 
 _MANY = (
     "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
     "an unknown status) refuses the whole request; everything else only the lead that it belongs to."
 )
 
-graph.enum(
-    CreateLeadStatus,
-    CREATED="Saved.",
-    DUPLICATE="Not saved: the e-mail address is taken.",
-    INVALID="Not saved: `message` and `field` say why.",
-)
-graph.enum(SummarySource, LLM="A language model.", PLAYBOOK="The built-in rules.")
 
 Row = type[model.Lead]
+
+
+graph.enum(CreateLeadStatus)
+
+
+@graph.filter(model.Lead)
+class LeadFilter(Where):
+    """Which leads."""
+
+    owner: UserFilter | None = graph.across("By the owner.", people.User, lambda lead, user: user.id == lead.owner_id)
+    tasks: TaskListFilter | None = graph.across(
+        "By the tasks.", task_model.Task, lambda lead, task: task.lead_id == lead.id
+    )
+    interactions: InteractionListFilter | None = graph.across(
+        "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
+    )
+
+
+@graph.order(model.Lead)
+class LeadOrder:
+    """What leads can be ordered by."""
+
+
+Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
+InOrder = Annotated[list[LeadOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
 
 
 @graph.type(model.Lead)
 class Lead:
     """A person or company that may buy."""
-
-    id: strawberry.ID = strawberry.field(description="A whole number, as text.")
-    first_name: str = strawberry.field(description="First name.")
-    last_name: str = strawberry.field(description="Last name.")
-    email: str | None = strawberry.field(description="E-mail address; unique among living leads, whatever the case.")
-    phone: str | None = strawberry.field(description="Phone number, as typed.")
-    company: str | None = strawberry.field(description="Where they work.")
-    job_title: str | None = strawberry.field(description="As what they work.")
-    status: LeadStatus = strawberry.field(description="Where they stand in the sales process.")
-    source: str | None = strawberry.field(description="Where they came from.")
-    budget: Decimal | None = strawberry.field(description="What they may spend.")
-    currency: str | None = strawberry.field(description="In which currency (ISO 4217).")
-    location: str | None = strawberry.field(description="Where they are.")
-    tags: list[str] = strawberry.field(description="Labels.")
-    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.")
-    summary: str | None = strawberry.field(description="What happened, where it stands, what is next.")
-    summary_generated_at: datetime | None = strawberry.field(description="When the summary was written.")
-    summary_source: SummarySource | None = strawberry.field(description="What wrote the summary.")
-    summary_model: str | None = strawberry.field(description="Which model; `playbook` for the built-in rules.")
-    summary_prompt_version: str | None = strawberry.field(
-        description="Under which version of the prompt or of the playbook."
-    )
-    activity_score: int | None = strawberry.field(description="How hot it is, 0 to 100; null until calculated.")
-    score_calculated_at: datetime | None = strawberry.field(description="When the score was calculated.")
-    version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
-    created_at: datetime = strawberry.field(description="When it was created.")
-    updated_at: datetime = strawberry.field(description="When it was last changed.")
-    deleted_at: datetime | None = strawberry.field(description="When it was deleted.")
 
     @graph.computed(never_null=True)
     def full_name(lead: Row) -> str:
@@ -157,47 +146,16 @@ class LeadKey:
     phone: str | None = strawberry.field(description="By phone number, however it is spelled.", default=UNSET)
 
 
-@strawberry.input(description="A new lead.")
+@graph.create_input(model.Lead)
 class CreateLeadInput:
     """A new lead."""
 
     text_is_checked: ClassVar[bool] = True  # by the service, so that `createLeads` can refuse it for one index
 
-    first_name: str = strawberry.field(description="First name: 1 to 200 characters.")
-    last_name: str = strawberry.field(description="Last name: 1 to 200 characters.")
-    email: str | None = strawberry.field(description="Unique among living leads, whatever the case.", default=UNSET)
-    phone: str | None = strawberry.field(description="Phone number.", default=UNSET)
-    company: str | None = strawberry.field(description="Where they work.", default=UNSET)
-    job_title: str | None = strawberry.field(description="As what they work.", default=UNSET)
-    status: LeadStatus = strawberry.field(description="Where they stand.", default=LeadStatus.NEW)
-    source: str | None = strawberry.field(description="Where they came from.", default=UNSET)
-    budget: Decimal | None = strawberry.field(description="What they may spend; not negative.", default=UNSET)
-    currency: str | None = strawberry.field(description="In which currency (ISO 4217).", default=UNSET)
-    location: str | None = strawberry.field(description="Where they are.", default=UNSET)
-    tags: list[str] | None = strawberry.field(description="Labels; at most 50.", default=UNSET)
-    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.", default=UNSET)
 
-
-@strawberry.input(description="What to change about a lead; what is left out stays, null clears.")
+@graph.update_input(model.Lead)
 class UpdateLeadInput:
-    """What to change about a lead."""
-
-    first_name: str | None = strawberry.field(description="First name: 1 to 200 characters.", default=UNSET)
-    last_name: str | None = strawberry.field(description="Last name: 1 to 200 characters.", default=UNSET)
-    email: str | None = strawberry.field(description="Unique among living leads, whatever the case.", default=UNSET)
-    phone: str | None = strawberry.field(description="Phone number.", default=UNSET)
-    company: str | None = strawberry.field(description="Where they work.", default=UNSET)
-    job_title: str | None = strawberry.field(description="As what they work.", default=UNSET)
-    status: LeadStatus | None = strawberry.field(description="Where they stand.", default=UNSET)
-    source: str | None = strawberry.field(description="Where they came from.", default=UNSET)
-    budget: Decimal | None = strawberry.field(description="What they may spend; not negative.", default=UNSET)
-    currency: str | None = strawberry.field(description="In which currency (ISO 4217).", default=UNSET)
-    location: str | None = strawberry.field(description="Where they are.", default=UNSET)
-    tags: list[str] | None = strawberry.field(description="Labels; at most 50.", default=UNSET)
-    owner_id: strawberry.ID | None = strawberry.field(description="Whose lead it is.", default=UNSET)
-    expected_version: int | None = strawberry.field(
-        description="The version you saw; CONFLICT if it is no longer the current one.", default=UNSET
-    )
+    """What to change about a lead; what is left out stays, null clears."""
 
 
 @graph.type()

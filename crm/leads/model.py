@@ -3,33 +3,38 @@
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, func, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped
 
-from crm.core.model import CASE_COLLATION, EnumText, Model, one_of
+from crm.core import validate
+from crm.core.choice import Choice
+from crm.core.columns import column
+from crm.core.model import CASE_COLLATION, Model
 from crm.core.policy import Policy
 
+_NAME: Final = 200
+_LONG: Final = 300
 
-class LeadStatus(StrEnum):
+
+class LeadStatus(Choice):
     """Where a lead stands in the sales process."""
 
-    NEW = "new"
-    CONTACTED = "contacted"
-    QUALIFIED = "qualified"
-    PROPOSAL = "proposal"
-    WON = "won"
-    LOST = "lost"
+    NEW = "new", "Nobody has been in touch yet."
+    CONTACTED = "contacted", "Somebody has been in touch."
+    QUALIFIED = "qualified", "There is a need, and money for it."
+    PROPOSAL = "proposal", "A proposal has been sent."
+    WON = "won", "They bought."
+    LOST = "lost", "They did not."
 
 
-class SummarySource(StrEnum):
+class SummarySource(Choice):
     """What wrote a summary."""
 
-    LLM = "llm"
-    PLAYBOOK = "playbook"
+    LLM = "llm", "A language model."
+    PLAYBOOK = "playbook", "The built-in rules."
 
 
 class Lead(Model):
@@ -57,39 +62,118 @@ class Lead(Model):
 
     large: ClassVar[Mapping[str, int]] = {"summary": 16_000, "tags": 20_000}
 
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    first_name: Mapped[str]
-    last_name: Mapped[str]
-    email: Mapped[str | None]
-    phone: Mapped[str | None]
-    company: Mapped[str | None]
-    job_title: Mapped[str | None]
-    status: Mapped[LeadStatus] = mapped_column(EnumText(LeadStatus), server_default=LeadStatus.NEW.value)
-    source: Mapped[str | None]
-    budget: Mapped[Decimal | None]
-    currency: Mapped[str | None] = mapped_column(String(3))
-    location: Mapped[str | None]
-    tags: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
-    owner_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
-    summary: Mapped[str | None]
-    summary_generated_at: Mapped[datetime | None]
-    summary_source: Mapped[SummarySource | None] = mapped_column(EnumText(SummarySource))
-    summary_model: Mapped[str | None]
-    summary_prompt_version: Mapped[str | None]
+    id: Mapped[int] = column(
+        "A whole number, as text.",
+        Identity(),
+        by="By id.",
+        order="By id: the order of creation.",
+        served=True,
+        key=True,
+    )
+    first_name: Mapped[str] = column(
+        "First name.",
+        by="By first name.",
+        order="By first name.",
+        rule=validate.text(_NAME, required=True),
+        input_words="First name: 1 to 200 characters.",
+    )
+    last_name: Mapped[str] = column(
+        "Last name.",
+        by="By last name.",
+        order="By last name.",
+        served=True,
+        rule=validate.text(_NAME, required=True),
+        input_words="Last name: 1 to 200 characters.",
+    )
+    email: Mapped[str | None] = column(
+        "E-mail address; unique among living leads, whatever the case.",
+        by="By e-mail address.",
+        order="By e-mail address.",
+        rule=validate.email(),
+        input_words="Unique among living leads, whatever the case.",
+    )
+    phone: Mapped[str | None] = column(
+        "Phone number, as typed.", by="By phone number.", rule=validate.text(50), input_words="Phone number."
+    )
+    company: Mapped[str | None] = column(
+        "Where they work.", by="By company.", order="By company.", rule=validate.text(_LONG)
+    )
+    job_title: Mapped[str | None] = column("As what they work.", by="By job title.", rule=validate.text(_NAME))
+    status: Mapped[LeadStatus] = column(
+        "Where they stand in the sales process.",
+        by="By status.",
+        order="By how far it has come: NEW first, LOST last.",
+        ranked=True,
+        rule=validate.given,
+        input_words="Where they stand.",
+        default=LeadStatus.NEW,
+    )
+    source: Mapped[str | None] = column(
+        "Where they came from.",
+        by="By where the lead came from.",
+        order="By where it came from.",
+        rule=validate.text(100),
+    )
+    budget: Mapped[Decimal | None] = column(
+        "What they may spend.",
+        by="By budget.",
+        order="By budget, whatever the currency.",
+        rule=validate.amount,
+        input_words="What they may spend; not negative.",
+    )
+    currency: Mapped[str | None] = column(
+        "In which currency (ISO 4217).", String(3), by="By currency.", rule=validate.currency
+    )
+    location: Mapped[str | None] = column(
+        "Where they are.", by="By location.", order="By location.", rule=validate.text(_LONG)
+    )
+    tags: Mapped[list[str]] = column(
+        "Labels.", by="By tags.", rule=validate.tags, input_words="Labels; at most 50.", server_default=text("'{}'")
+    )
+    owner_id: Mapped[UUID | None] = column(
+        "Whose lead it is.", ForeignKey("users.id", ondelete="SET NULL"), by="By the owner's id.", rule=validate.user_id
+    )
+    summary: Mapped[str | None] = column(
+        "What happened, where it stands, what is next.", by="By the text of the summary."
+    )
+    summary_generated_at: Mapped[datetime | None] = column(
+        "When the summary was written.", by="By when the summary was written."
+    )
+    summary_source: Mapped[SummarySource | None] = column("What wrote the summary.")
+    summary_model: Mapped[str | None] = column("Which model; `playbook` for the built-in rules.")
+    summary_prompt_version: Mapped[str | None] = column("Under which version of the prompt or of the playbook.")
     # Of what it was made: the same again makes no other. And of when: what happened later is not in it.
     summary_hash: Mapped[str | None]
     summary_facts_at: Mapped[datetime | None]
-    activity_score: Mapped[int | None]
-    score_calculated_at: Mapped[datetime | None]
+    activity_score: Mapped[int | None] = column(
+        "How hot it is, 0 to 100; null until calculated.", by="By score.", order="By score.", served="when descending"
+    )
+    score_calculated_at: Mapped[datetime | None] = column(
+        "When the score was calculated.",
+        by="By when the score was calculated.",
+        order="By when the score was calculated.",
+    )
     score_factors: Mapped[dict[str, Any] | None]
-    version: Mapped[int] = mapped_column(server_default=text("1"))
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    deleted_at: Mapped[datetime | None]
+    version: Mapped[int] = column(
+        "Goes up by one with each change; see `expectedVersion`.", by="By version.", default=1
+    )
+    created_at: Mapped[datetime] = column(
+        "When it was created.",
+        by="By when it was created.",
+        order="By when it was created.",
+        served=True,
+        server_default=func.now(),
+    )
+    updated_at: Mapped[datetime] = column(
+        "When it was last changed.",
+        by="By when it was last changed.",
+        order="By when it was last changed.",
+        served=True,
+        server_default=func.now(),
+    )
+    deleted_at: Mapped[datetime | None] = column("When it was deleted.", by="By when it was deleted.")
 
     __table_args__ = (
-        one_of("status", LeadStatus),
-        one_of("summary_source", SummarySource),
         CheckConstraint("budget >= 0", name="budget_positive"),
         CheckConstraint("activity_score BETWEEN 0 AND 100", name="activity_score_range"),
         # Partial: a deleted lead keeps its address and blocks nobody.

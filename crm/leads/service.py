@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, collate, column, func, literal_column, select, type_coerce
@@ -10,36 +9,19 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
 from crm.core import errors, validate
+from crm.core.choice import Choice
 from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
+from crm.core.query import Operand, Where, filtered, ordered
 from crm.core.service import Service
 from crm.core.states import on_violation
 from crm.core.visibility import with_deleted
-from crm.graph.declare import Operand
-from crm.graph.filters import filtered
-from crm.graph.ordering import ordered, rank
-from crm.leads.filter import LeadFilter
-from crm.leads.model import Lead, LeadStatus
-from crm.people.service import UserService, unknown_user, user_key
+from crm.leads.model import Lead
+from crm.people.service import UserService, unknown_user
 
 _NAME: Final = 200
 _LONG: Final = 300
 MOST_AT_ONCE: Final = 1000
-_RULES: Final[Mapping[str, validate.Rule]] = {
-    "first_name": validate.text(_NAME, required=True),
-    "last_name": validate.text(_NAME, required=True),
-    "email": validate.email(),
-    "phone": validate.text(50),
-    "company": validate.text(_LONG),
-    "job_title": validate.text(_NAME),
-    "status": validate.given,
-    "source": validate.text(100),
-    "budget": validate.amount,
-    "currency": validate.currency,
-    "location": validate.text(_LONG),
-    "tags": validate.tags,
-    "owner_id": user_key,
-}
 
 on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
 on_violation(
@@ -48,12 +30,12 @@ on_violation(
 )
 
 
-class CreateLeadStatus(Enum):
+class CreateLeadStatus(Choice):
     """What became of one of many leads."""
 
-    CREATED = "created"
-    DUPLICATE = "duplicate"
-    INVALID = "invalid"
+    CREATED = "created", "Saved."
+    DUPLICATE = "duplicate", "Not saved: the e-mail address is taken."
+    INVALID = "invalid", "Not saved: `message` and `field` say why."
 
 
 @dataclass
@@ -85,10 +67,10 @@ class LeadService(Service):
 
     @staticmethod
     def matching(
-        where: LeadFilter | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
+        where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
     ) -> Select[Any]:
         """Leads, newest first unless asked otherwise."""
-        statement = ordered(filtered(select(Lead), Lead, where), Lead.__table__.c, order_by, _order_column)
+        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by)
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
@@ -114,7 +96,7 @@ class LeadService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Lead:
         """Add a lead."""
-        cleaned = validate.clean(values, _RULES)
+        cleaned = validate.clean(values, Lead.rules)
         await self._refuse_duplicate(cleaned.get("email"))
         return self.unit.add(Lead(**cleaned))
 
@@ -158,7 +140,7 @@ class LeadService(Service):
         """Change a lead."""
         lead = await self.unit.get(Lead, key)
         validate.check_version(lead, expected_version)
-        cleaned = validate.clean(values, _RULES)
+        cleaned = validate.clean(values, Lead.rules)
         if cleaned.get("email") != lead.email:
             await self._refuse_duplicate(cleaned.get("email"), lead)
         for name, value in cleaned.items():
@@ -199,7 +181,7 @@ class LeadService(Service):
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
         try:
-            lead = Lead(**validate.clean(values, _RULES))
+            lead = Lead(**validate.clean(values, Lead.rules))
         except errors.BadUserInput as error:
             field = error.details.get("field")
             return CreateLeadResult(index, CreateLeadStatus.INVALID, None, error.message, str(field) if field else None)
@@ -225,10 +207,6 @@ def _refuse_duplicates(
         if address.lead_id is None:
             twins.append((result, twin))
     return twins
-
-
-def _order_column(row: Any, name: str) -> ColumnElement[Any]:
-    return rank(row.status, LeadStatus) if name == "status" else row[name]
 
 
 def _folded(address: Any) -> ColumnElement[str]:

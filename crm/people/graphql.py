@@ -1,6 +1,5 @@
 """Users in the API."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,44 +8,34 @@ from sqlalchemy import ColumnElement
 
 from crm import graph
 from crm.core.identity import Role
+from crm.core.validate import parse_uuid
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET, parse_uuid
+from crm.graph.filters import Where
 from crm.graph.inputs import values_of
 from crm.people import model
-from crm.people.filter import UserFilter
 from crm.people.service import UserService
 
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The user's id.")]
+
+
+@graph.filter(model.User)
+class UserFilter(Where):
+    """Which users."""
 
 
 @graph.type(model.User)
 class User:
     """Somebody who uses the CRM."""
 
-    id: strawberry.ID = strawberry.field(description="A UUID.")
-    email: str = strawberry.field(description="Unique, whatever the case.")
-    name: str = strawberry.field(description="As colleagues know them.")
-    role: Role = strawberry.field(description="What they may do.")
-    created_at: datetime = strawberry.field(description="When they were added.")
-    disabled_at: datetime | None = strawberry.field(description="Since when they are shut out.")
 
-
-@strawberry.input(description="A new user.")
+@graph.create_input(model.User)
 class CreateUserInput:
     """A new user."""
 
-    email: str = strawberry.field(description="Must be unique.")
-    name: str = strawberry.field(description="As colleagues know them.")
-    role: Role = strawberry.field(description="What they may do.", default=Role.MEMBER)
 
-
-@strawberry.input(description="What to change about a user; what is left out stays.")
+@graph.update_input(model.User)
 class UpdateUserInput:
-    """What to change about a user."""
-
-    email: str | None = strawberry.field(description="Must be unique.", default=UNSET)
-    name: str | None = strawberry.field(description="As colleagues know them.", default=UNSET)
-    role: Role | None = strawberry.field(description="What they may do.", default=UNSET)
+    """What to change about a user; what is left out stays."""
 
 
 @strawberry.type

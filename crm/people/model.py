@@ -4,10 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Index, func, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped
 
+from crm.core import validate
+from crm.core.columns import column
 from crm.core.identity import Role
-from crm.core.model import CASE_COLLATION, EnumText, Model, one_of
+from crm.core.model import CASE_COLLATION, Model
 from crm.core.policy import EVERYBODY
 
 
@@ -18,15 +20,21 @@ class User(Model):
     policy = EVERYBODY
     entity = "user"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
-    email: Mapped[str]
-    name: Mapped[str]
-    role: Mapped[Role] = mapped_column(EnumText(Role), server_default=Role.MEMBER.value)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    disabled_at: Mapped[datetime | None]
+    id: Mapped[UUID] = column("A UUID.", by="By id.", key=True, server_default=func.gen_random_uuid())
+    email: Mapped[str] = column(
+        "Unique, whatever the case.",
+        by="By e-mail address.",
+        rule=validate.email(required=True),
+        input_words="Must be unique.",
+    )
+    name: Mapped[str] = column("As colleagues know them.", by="By name.", rule=validate.text(200, required=True))
+    role: Mapped[Role] = column("What they may do.", by="By role.", rule=validate.given, default=Role.MEMBER)
+    created_at: Mapped[datetime] = column(
+        "When they were added.", by="By when they were added.", server_default=func.now()
+    )
+    disabled_at: Mapped[datetime | None] = column("Since when they are shut out.", by="By when they were disabled.")
 
     __table_args__ = (
-        one_of("role", Role),
         Index(
             "users_email_key",
             text(f"lower(email COLLATE {CASE_COLLATION})"),

@@ -8,24 +8,12 @@ from sqlalchemy import ARRAY, Select, Uuid, any_, select, type_coerce
 
 from crm.core import errors, validate
 from crm.core.identity import Role
+from crm.core.query import Operand, Where, filtered
 from crm.core.service import Service
 from crm.core.states import on_violation
-from crm.graph.declare import Operand
-from crm.graph.filters import filtered, parse_uuid
-from crm.people.filter import UserFilter
 from crm.people.model import User
 
 _NAME: Final = 200
-_RULES: Final = {
-    "email": validate.email(required=True),
-    "name": validate.text(_NAME, required=True),
-    "role": validate.given,
-}
-
-
-def user_key(field: str, value: object) -> UUID | None:
-    """A rule for fields that name a user: the user's id."""
-    return None if value is None else parse_uuid(str(value), field)
 
 
 def unknown_user(field: str) -> errors.BadUserInput:
@@ -43,7 +31,7 @@ class UserService(Service):
     """The people who use the CRM."""
 
     @staticmethod
-    def matching(where: UserFilter | None = None) -> Select[Any]:
+    def matching(where: Where | None = None) -> Select[Any]:
         """Users by name."""
         return filtered(select(User), User, where).order_by(User.name, User.id)
 
@@ -62,11 +50,11 @@ class UserService(Service):
     async def create(self, values: Mapping[str, Any]) -> User:
         """Add a user."""
         validate.require(values, "email", "name")
-        return self.unit.add(User(**validate.clean(values, _RULES)))
+        return self.unit.add(User(**validate.clean(values, User.rules)))
 
     async def update(self, key: UUID, values: Mapping[str, Any]) -> User:
         """Change a user's name, address or role."""
-        cleaned = validate.clean(values, _RULES)
+        cleaned = validate.clean(values, User.rules)
         if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
             await self._keep_an_admin_besides(key)
         user = await self.unit.get(User, key)

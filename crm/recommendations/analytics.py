@@ -1,7 +1,6 @@
 """What became of suggestions."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -22,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from crm.core.model import EnumText
+from crm.core.choice import Choice, EnumText
 from crm.tasks.model import Task, TaskGenerator, TaskSource
 
 _ZERO: Final[Any] = literal_column("0")
@@ -34,13 +33,13 @@ _NONE: Final[Any] = literal_column("'{}'::jsonb")
 _NO_REASON: Final[Any] = literal_column("''")
 
 
-class TaskAnalyticsGroup(StrEnum):
+class TaskAnalyticsGroup(Choice):
     """By what suggestions are grouped; the value is the column."""
 
-    GENERATED_BY = "generated_by"
-    MODEL = "model"
-    RULE = "rule"
-    PROMPT_VERSION = "prompt_version"
+    GENERATED_BY = "generated_by", "By what suggested it: a language model or the playbook."
+    MODEL = "model", "By model."
+    RULE = "rule", "By the playbook's rule."
+    PROMPT_VERSION = "prompt_version", "By the version of the prompt or of the playbook."
 
 
 class TaskAnalyticsService:

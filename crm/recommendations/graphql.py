@@ -16,14 +16,9 @@ from crm.tasks.model import TaskGenerator
 # Every suggestion of the period is read.
 _COST = 1000
 
-graph.enum(
-    TaskAnalyticsGroup,
-    structural=True,
-    GENERATED_BY="By what suggested it: a language model or the playbook.",
-    MODEL="By model.",
-    RULE="By the playbook's rule.",
-    PROMPT_VERSION="By the version of the prompt or of the playbook.",
-)
+
+graph.enum(TaskAnalyticsGroup, structural=True)
+
 
 GroupBy = Annotated[
     list[TaskAnalyticsGroup] | None,

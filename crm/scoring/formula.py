@@ -6,24 +6,24 @@ instant (but for a clock that is a little ahead) has not happened; so nothing bu
 
 # ruff: noqa: S608  (the text is made of numbers and names that `weights` has checked)
 
-from enum import StrEnum
 from typing import Final
 
+from crm.core.choice import Choice
 from crm.leads.model import LeadStatus
 from crm.scoring.weights import CLOSED, CONTACTS, WEIGHTS, Weights
 
 
-class ScoreSignal(StrEnum):
+class ScoreSignal(Choice):
     """What the score is made of."""
 
-    RECENCY = "recency"
-    FREQUENCY = "frequency"
-    DEPTH = "depth"
-    RESPONSIVENESS = "responsiveness"
-    STAGE = "stage"
-    BUDGET = "budget"
-    OPEN_TASKS = "open_tasks"
-    COMPLETED_TASKS = "completed_tasks"
+    RECENCY = "recency", "How long ago the last contact was."
+    FREQUENCY = "frequency", "How many contacts there were in the last weeks."
+    DEPTH = "depth", "Of what kind they were: a meeting weighs more than a message."
+    RESPONSIVENESS = "responsiveness", "How many of them came soon after the one before."
+    STAGE = "stage", "Where the lead stands in the sales process."
+    BUDGET = "budget", "What the lead may spend."
+    OPEN_TASKS = "open_tasks", "Whether a next step is planned."
+    COMPLETED_TASKS = "completed_tasks", "How many tasks were done lately."
 
 
 # `InteractionService` takes what a clock a little ahead says; it happened now.

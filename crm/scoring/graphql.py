@@ -7,17 +7,7 @@ from crm.graph.engine import Info
 from crm.scoring import recalculation
 from crm.scoring.formula import ScoreSignal
 
-graph.enum(
-    ScoreSignal,
-    RECENCY="How long ago the last contact was.",
-    FREQUENCY="How many contacts there were in the last weeks.",
-    DEPTH="Of what kind they were: a meeting weighs more than a message.",
-    RESPONSIVENESS="How many of them came soon after the one before.",
-    STAGE="Where the lead stands in the sales process.",
-    BUDGET="What the lead may spend.",
-    OPEN_TASKS="Whether a next step is planned.",
-    COMPLETED_TASKS="How many tasks were done lately.",
-)
+graph.enum(ScoreSignal)
 
 
 @graph.document

@@ -44,6 +44,9 @@ Text = Annotated[
         "number, however it is spelled.",
     ),
 ]
+graph.enum(SearchKind, structural=True)
+
+
 Kinds = Annotated[
     list[SearchKind] | None, strawberry.argument(description="Only these kinds; all if omitted or empty.")
 ]
@@ -54,13 +57,6 @@ Limit = Annotated[
     ),
 ]
 
-graph.enum(
-    SearchKind,
-    structural=True,
-    LEAD="A lead: its names, company, job title, e-mail address and phone number are searched.",
-    TASK="A task: its title and description are searched.",
-    INTERACTION="An interaction: its subject and notes are searched.",
-)
 
 Row = Any
 

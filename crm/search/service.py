@@ -1,7 +1,6 @@
 """Search across leads, tasks and interactions; the revision that adds search has the functions it calls."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -22,6 +21,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from crm.core.choice import Choice
 from crm.core.model import CASE_COLLATION
 from crm.interactions.model import Interaction
 from crm.leads.model import Lead
@@ -51,12 +51,12 @@ _BEGINNINGS: Final = 0
 _SIMILAR: Final = -1
 
 
-class SearchKind(StrEnum):
+class SearchKind(Choice):
     """Of what kind a hit is."""
 
-    LEAD = "lead"
-    TASK = "task"
-    INTERACTION = "interaction"
+    LEAD = "lead", "A lead: its names, company, job title, e-mail address and phone number are searched."
+    TASK = "task", "A task: its title and description are searched."
+    INTERACTION = "interaction", "An interaction: its subject and notes are searched."
 
 
 class SearchService:

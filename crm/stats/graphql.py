@@ -15,16 +15,9 @@ from crm.stats.service import LeadGroup, LeadStatsService
 # Every lead that the filter leaves is read.
 _COST = 1000
 
-graph.enum(
-    LeadGroup,
-    structural=True,
-    STATUS="By where they stand in the sales process.",
-    SOURCE="By where they came from.",
-    OWNER="By whose they are.",
-    COMPANY="By where they work.",
-    LOCATION="By where they are.",
-    CREATED_MONTH="By the month in which they were created, in UTC.",
-)
+
+graph.enum(LeadGroup, structural=True)
+
 
 GroupBy = Annotated[
     list[LeadGroup] | None, strawberry.argument(description="By what to group; one row over all if omitted or empty.")

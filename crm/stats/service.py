@@ -1,14 +1,12 @@
 """Aggregates of leads."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Float, Integer, Numeric, Select, Text, Uuid, cast, column, func, literal_column, null, select
 
-from crm.core.model import EnumText
-from crm.graph.filters import filtered
-from crm.leads.filter import LeadFilter
+from crm.core.choice import Choice, EnumText
+from crm.core.query import Where, filtered
 from crm.leads.model import Lead, LeadStatus
 
 _ZERO: Final[Any] = literal_column("0")
@@ -17,22 +15,22 @@ _RATIO_DIGITS: Final[Any] = literal_column("4")
 _NO_BUDGETS: Final[Any] = literal_column("'[]'::jsonb")
 
 
-class LeadGroup(StrEnum):
+class LeadGroup(Choice):
     """By what leads are grouped; the value is the key's column."""
 
-    STATUS = "status"
-    SOURCE = "source"
-    OWNER = "owner_id"
-    COMPANY = "company"
-    LOCATION = "location"
-    CREATED_MONTH = "created_month"
+    STATUS = "status", "By where they stand in the sales process."
+    SOURCE = "source", "By where they came from."
+    OWNER = "owner_id", "By whose they are."
+    COMPANY = "company", "By where they work."
+    LOCATION = "location", "By where they are."
+    CREATED_MONTH = "created_month", "By the month in which they were created, in UTC."
 
 
 class LeadStatsService:
     """Numbers about leads."""
 
     @staticmethod
-    def grouped(group_by: Sequence[LeadGroup] = (), where: LeadFilter | None = None) -> Select[Any]:
+    def grouped(group_by: Sequence[LeadGroup] = (), where: Where | None = None) -> Select[Any]:
         """One row a group, the largest first; without groups one row over everything."""
         groups = [group for group in LeadGroup if group in group_by]
         parts = _by_currency(groups, where)
@@ -61,7 +59,7 @@ class LeadStatsService:
         return select(each).order_by(each.c.currency.asc().nulls_last())
 
 
-def _by_currency(groups: Sequence[LeadGroup], where: LeadFilter | None) -> Any:
+def _by_currency(groups: Sequence[LeadGroup], where: Where | None) -> Any:
     """Each group's leads, one row a currency: amounts in different ones are never added."""
     keys = [_value(group).label(group) for group in groups]
     statement = select(

@@ -1,63 +1,59 @@
 """Tasks in the API."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from crm import graph
 from crm.graph.engine import Info
-from crm.graph.filters import UNSET
+from crm.graph.filters import UNSET, Input, Where
 from crm.graph.inputs import expected_version, values_of
+from crm.leads import model as leads
 from crm.leads.service import LeadService
-from crm.people.graphql import User
+from crm.people import model as people
+from crm.people.graphql import User, UserFilter
 from crm.people.service import UserService
 from crm.tasks import model
-from crm.tasks.filter import TaskFilter
-from crm.tasks.model import TaskGenerator, TaskPriority, TaskSource
-from crm.tasks.order import TaskOrder
+from crm.tasks.model import TaskSource
 from crm.tasks.service import TaskService
 
 if TYPE_CHECKING:
-    from crm.leads.graphql import Lead
+    from crm.leads.graphql import Lead, LeadFilter
 
 TaskId = Annotated[int, strawberry.argument(description="The task's id.")]
+Row = type[model.Task]
+_ORDER_COST = graph.order_cost(model.Task)
+
+
+@graph.filter(model.Task)
+class TaskFilter(Where):
+    """Which tasks."""
+
+    lead: Annotated["LeadFilter", strawberry.lazy("crm.leads.graphql")] | None = graph.across(
+        "By the lead.", leads.Lead, lambda task, lead: lead.id == task.lead_id
+    )
+    assignee: UserFilter | None = graph.across(
+        "By the assignee.", people.User, lambda task, user: user.id == task.assignee_id
+    )
+
+
+@graph.list_filter(TaskFilter)
+class TaskListFilter(Input):
+    """What holds among tasks."""
+
+
+@graph.order(model.Task)
+class TaskOrder:
+    """What tasks can be ordered by."""
+
+
 Which = Annotated[TaskFilter | None, strawberry.argument(description="Which ones.")]
 InOrder = Annotated[list[TaskOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
-
-Row = type[model.Task]
 
 
 @graph.type(model.Task)
 class Task:
     """Something to do about a lead."""
-
-    id: strawberry.ID = strawberry.field(description="A whole number, as text.")
-    title: str = strawberry.field(description="What is to be done, in a few words.")
-    description: str | None = strawberry.field(description="More about it.")
-    due_date: datetime | None = strawberry.field(description="By when.")
-    completed: bool = strawberry.field(description="Whether it is done.")
-    completed_at: datetime | None = strawberry.field(description="When it was done.")
-    priority: TaskPriority = strawberry.field(description="How urgent it is.")
-    source: TaskSource = strawberry.field(description="Where it came from, or that it was dismissed.")
-    dismissed_reason: str | None = strawberry.field(description="Why it was dismissed.")
-    ai_reasoning: str | None = strawberry.field(description="Why it was suggested, and why now.")
-    generated_by: TaskGenerator | None = strawberry.field(description="What suggested it; null for a person's own.")
-    model: str | None = strawberry.field(description="Which model suggested it; `playbook` for the built-in rules.")
-    rule: str | None = strawberry.field(description="Which rule of the playbook suggested it.")
-    prompt_version: str | None = strawberry.field(description="Under which version of the prompt or of the playbook.")
-    generation_id: strawberry.ID | None = strawberry.field(
-        description="What was suggested at the same time has the same."
-    )
-    edited: bool = strawberry.field(description="Whether somebody changed the suggestion before deciding on it.")
-    decided_at: datetime | None = strawberry.field(description="When the suggestion was accepted or dismissed.")
-    decided_by_id: strawberry.ID | None = strawberry.field(description="Who accepted or dismissed the suggestion.")
-    lead_id: int = strawberry.field(description="The lead it is about.")
-    assignee_id: strawberry.ID | None = strawberry.field(description="Who is to do it.")
-    version: int = strawberry.field(description="Goes up by one with each change; see `expectedVersion`.")
-    created_at: datetime = strawberry.field(description="When it was created.")
-    updated_at: datetime = strawberry.field(description="When it was last changed.")
-    deleted_at: datetime | None = strawberry.field(description="When it was deleted.")
 
     @graph.edge
     def lead(task: Row) -> Annotated["Lead", strawberry.lazy("crm.leads.graphql")] | None:
@@ -75,32 +71,18 @@ class Task:
         return UserService.with_id(task.decided_by_id)
 
 
-@strawberry.input(description="A new task.")
+@graph.create_input(model.Task)
 class CreateTaskInput:
     """A new task."""
 
-    lead_id: int = strawberry.field(description="The lead it is about.")
-    title: str = strawberry.field(description="What is to be done: 1 to 255 characters.")
-    description: str | None = strawberry.field(description="More about it.", default=UNSET)
-    due_date: datetime | None = strawberry.field(description="By when.", default=UNSET)
-    priority: TaskPriority = strawberry.field(description="How urgent it is.", default=TaskPriority.NORMAL)
-    assignee_id: strawberry.ID | None = strawberry.field(description="Who is to do it.", default=UNSET)
 
-
-@strawberry.input(description="What to change about a task; what is left out stays, null clears.")
+@graph.update_input(model.Task)
 class UpdateTaskInput:
-    """What to change about a task."""
+    """What to change about a task; what is left out stays, null clears."""
 
-    title: str | None = strawberry.field(description="What is to be done: 1 to 255 characters.", default=UNSET)
-    description: str | None = strawberry.field(description="More about it.", default=UNSET)
-    due_date: datetime | None = strawberry.field(description="By when.", default=UNSET)
-    priority: TaskPriority | None = strawberry.field(description="How urgent it is.", default=UNSET)
+    # No rule cleans it: it decides on a suggestion as well.
     completed: bool | None = strawberry.field(
         description="Whether it is done; a suggestion that is done is accepted.", default=UNSET
-    )
-    assignee_id: strawberry.ID | None = strawberry.field(description="Who is to do it.", default=UNSET)
-    expected_version: int | None = strawberry.field(
-        description="The version you saw; CONFLICT if it is no longer the current one.", default=UNSET
     )
 
 
@@ -116,14 +98,14 @@ class TaskQuery:
         """The task with this id; null if there is none."""
         return TaskService.with_id(id, include_deleted=include_deleted)
 
-    @graph.rows(extra_cost=graph.order_cost("id", "lead_id", "created_at"))
+    @graph.rows(extra_cost=_ORDER_COST)
     def tasks(
         filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
     ) -> list[Task]:
         """Tasks, dismissed ones too; newest first unless asked otherwise."""
         return TaskService.matching(filter, order_by, include_deleted=include_deleted)
 
-    @graph.rows(extra_cost=graph.order_cost("id", "lead_id", "created_at"))
+    @graph.rows(extra_cost=_ORDER_COST)
     def tasks_connection(
         filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
     ) -> graph.Connection[Task]:

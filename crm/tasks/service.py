@@ -6,27 +6,18 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, not_, select
 
 from crm.core import errors, validate
+from crm.core.query import Operand, Where, filtered, ordered
 from crm.core.service import Service
 from crm.core.states import on_violation
 from crm.core.unit import missing
 from crm.core.visibility import with_deleted
-from crm.graph.declare import Operand
-from crm.graph.filters import filtered
-from crm.graph.ordering import ordered, rank
 from crm.leads.model import Lead
-from crm.people.service import unknown_user, user_key
-from crm.tasks.filter import TaskFilter
-from crm.tasks.model import Task, TaskPriority, TaskSource
+from crm.people.service import unknown_user
+from crm.tasks.model import Task, TaskSource
 
 _TITLE: Final = 255
 _TEXT: Final = 20_000
 _REASON: Final = 1000
-_RULES: Final = {
-    "title": validate.text(_TITLE, required=True),
-    "description": validate.text(_TEXT, lines=True),
-    "priority": validate.given,
-    "assignee_id": user_key,
-}
 # What a person who changes these has changed about a suggestion.
 _WORDING: Final = ("title", "description", "due_date", "priority")
 
@@ -38,16 +29,14 @@ class TaskService(Service):
 
     @staticmethod
     def matching(
-        where: TaskFilter | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
+        where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
     ) -> Select[Any]:
         """Tasks, newest first unless asked otherwise."""
-        statement = ordered(filtered(select(Task), Task, where), Task.__table__.c, order_by, _order_column)
+        statement = ordered(filtered(select(Task), Task, where), Task, order_by)
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
-    def of_lead(
-        lead_id: Operand, where: TaskFilter | None = None, order_by: Sequence[Any] | None = None
-    ) -> Select[Any]:
+    def of_lead(lead_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
         """A lead's tasks."""
         return TaskService.matching(where, order_by).where(Task.lead_id == lead_id)
 
@@ -69,12 +58,12 @@ class TaskService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a person's own task to a living lead."""
-        return self.unit.add(Task(**validate.clean(values, _RULES)), within=Lead)
+        return self.unit.add(Task(**validate.clean(values, Task.rules)), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""
         task = await self._get(key, expected_version)
-        cleaned = validate.clean(values, _RULES)
+        cleaned = validate.clean(values, Task.rules)
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
                 cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
@@ -141,10 +130,6 @@ class TaskService(Service):
             task.decided_at = self.unit.now() if decided else None
             task.decided_by_id = self.viewer.id if decided else None
         task.source = source
-
-
-def _order_column(row: Any, name: str) -> ColumnElement[Any]:
-    return rank(row.priority, TaskPriority) if name == "priority" else row[name]
 
 
 def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:

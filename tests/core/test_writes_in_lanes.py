@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from waiting import eventually
 
-from crm import policies
 from crm.core.conversation import Writer
 from crm.core.database import Database
 from crm.core.identity import Role, Viewer
@@ -17,8 +16,6 @@ from crm.core.unit import Unit
 from crm.core.wire import Statement
 from crm.leads.model import Lead
 from crm.tasks.model import Task
-
-assert policies  # they are part of every statement
 
 ONE = Statement("SELECT 1")
 SLEEP = Statement("SELECT 1 FROM pg_sleep($1::float)")

@@ -1,0 +1,230 @@
+"""Filters and orders as SQL: which rows, and in which order. Services build statements with these."""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cache
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    Table,
+    and_,
+    cast,
+    collate,
+    exists,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
+from sqlalchemy.dialects import postgresql
+
+from crm.core.choice import Choice
+from crm.core.columns import field_of, kind_of
+from crm.core.model import CASE_COLLATION, Model
+
+# A value of an argument in a statement: a placeholder, or the column that it comes from.
+Operand = Any
+
+_LIKE_SPECIAL: Final = ("\\", "%", "_")
+
+
+class Direction(Choice):
+    """Which end comes first."""
+
+    ASC = "asc", "Smallest, earliest or A first."
+    DESC = "desc", "Largest, latest or Z first."
+
+
+class Nulls(Choice):
+    """Where rows without a value stand."""
+
+    FIRST = "first", "Before all others."
+    LAST = "last", "After all others."
+
+
+class Where:
+    """A model's filter: conditions by its columns' names, `and_ or_ not_`, and relations."""
+
+    relations: ClassVar[Mapping[str, "Relation"]] = {}
+
+    def given(self) -> Mapping[str, Any]:
+        """What stands in the filter, by name."""
+        raise NotImplementedError
+
+
+class Relation:
+    """An edge to filter across: the model at the other end, and what ties a row of it to ours."""
+
+    def __init__(
+        self,
+        model: Callable[[], type[Model]],
+        on: Callable[[Any, Any], ColumnElement[bool]],
+    ) -> None:
+        self.model = model
+        self.on = on
+
+
+def filtered(statement: Select[Any], model: type[Model], where: Where | None) -> Select[Any]:
+    """The statement with a filter's conditions."""
+    if not where:
+        return statement
+    return statement.where(condition(model.__table__.c, where))
+
+
+def says_nothing(where: Where) -> bool:
+    """Whether a filter leaves everything, because nothing stands in it."""
+    return not where.given()
+
+
+def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
+    """A filter as a condition on a row's columns; `depth` counts the edges that lead to it."""
+    found: list[ColumnElement[bool]] = []
+    for name, value in where.given().items():
+        if name == "and_":
+            found.append(and_(true(), *(condition(row, each, depth) for each in value)))
+        elif name == "or_":
+            found.append(or_(false(), *(condition(row, each, depth) for each in value)))
+        elif name == "not_":
+            found.append(not_(func.coalesce(condition(row, value, depth), false())))
+        elif name in where.relations:
+            found.append(_across(row, where.relations[name], value, depth))
+        else:
+            found.append(_compared(row[name], value))
+    return and_(true(), *found)
+
+
+@cache
+def _alias(table: FromClause, _depth: int) -> FromClause:
+    """The rows that a condition across so many edges is about: one alias for all such conditions, side by side."""
+    return table.alias()
+
+
+def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnElement[bool]:
+    other = _alias(relation.model().__table__, depth)
+    tie = relation.on(row, other.c)
+
+    def some(where: Where, *, holds: bool = True) -> ColumnElement[bool]:
+        inner = condition(other.c, where, depth + 1)
+        if not holds:
+            inner = not_(func.coalesce(inner, false()))
+        return exists(select(literal_column("1")).select_from(other).where(tie, inner).correlate_except(other))
+
+    if isinstance(value, Where):
+        return some(value)
+    quantified = value.given()
+    conditions = []
+    if "some" in quantified:
+        conditions.append(some(quantified["some"]))
+    if "none" in quantified:
+        conditions.append(not_(some(quantified["none"])))
+    if "every" in quantified:
+        conditions.append(not_(some(quantified["every"], holds=False)))
+    return and_(true(), *conditions)
+
+
+def _compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
+    return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.given().items()))
+
+
+def _like(column: Any, operand: Any, before: str, after: str) -> ColumnElement[bool]:
+    """LIKE with the operand's own special characters made literal, in SQL: the operand is a placeholder."""
+    text = func.lower(collate(operand, CASE_COLLATION))
+    for special in _LIKE_SPECIAL:
+        text = func.replace(text, literal_column(f"'{special}'"), literal_column(f"'\\{special}'"))
+    pattern = literal_column(f"'{before}'").concat(text).concat(literal_column(f"'{after}'"))
+    return func.lower(collate(column, CASE_COLLATION)).like(pattern)
+
+
+def _typed(operand: Any, column: Any) -> Any:
+    return type_coerce(operand, column.type)
+
+
+def _in(column: Any, operand: Any) -> ColumnElement[bool]:
+    # Not SQLAlchemy's any_(), which drops the coercion: PostgreSQL would compare a uuid with text.
+    matches: ColumnElement[bool] = column == func.any(type_coerce(operand, ARRAY(column.type)))
+    return matches
+
+
+def _is_null(column: Any, operand: Any) -> ColumnElement[bool]:
+    # Part of the statement's shape, so a plain bool here.
+    found: ColumnElement[bool] = column.is_(None) if operand else column.is_not(None)
+    return found
+
+
+_OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
+    "eq": lambda column, operand: column == _typed(operand, column),
+    "neq": lambda column, operand: column.is_distinct_from(_typed(operand, column)),
+    "in_": _in,
+    "not_in": lambda column, operand: not_(func.coalesce(_in(column, operand), false())),
+    "gt": lambda column, operand: column > _typed(operand, column),
+    "gte": lambda column, operand: column >= _typed(operand, column),
+    "lt": lambda column, operand: column < _typed(operand, column),
+    "lte": lambda column, operand: column <= _typed(operand, column),
+    "contains": lambda column, operand: _like(column, operand, "%", "%"),
+    "starts_with": lambda column, operand: _like(column, operand, "", "%"),
+    "ends_with": lambda column, operand: _like(column, operand, "%", ""),
+    "is_null": _is_null,
+    "has": lambda column, operand: column.contains(cast(postgresql.array([operand]), column.type)),
+    "has_any": lambda column, operand: column.overlap(_typed(operand, column)),
+    "has_all": lambda column, operand: column.contains(_typed(operand, column)),
+}
+
+
+def ordered(
+    statement: Select[Any],
+    model: type[Model],
+    order_by: Sequence[Any] | None,
+    computed: Mapping[str, Callable[[Any], ColumnElement[Any]]] | None = None,
+) -> Select[Any]:
+    """The statement in this order: newest first unless asked otherwise, ties always broken by `id`.
+
+    `order_by` holds {field, direction, nulls}; a field's value is a column's name, or that of one of `computed`.
+    """
+    row = model.__table__.c
+    keys: list[ColumnElement[Any]] = []
+    descending, by_id = True, False
+    seen = set()
+    for one in order_by or ():
+        descending = one.direction == Direction.DESC
+        if one.field in seen:  # it orders nothing more; what comes after a cursor grows with the square of the keys
+            continue
+        seen.add(one.field)
+        name = one.field.value
+        key = computed[name](row) if computed and name in computed else _key(model, name)
+        by_id = by_id or name == "id"
+        keys.append(_directed(key, descending=descending, nulls=one.nulls or None))
+        if by_id:
+            break  # nothing after a unique key can matter
+    if not by_id:
+        keys.append(row.id.desc() if descending else row.id.asc())
+    return statement.order_by(*keys)
+
+
+def _key(model: type[Model], name: str) -> ColumnElement[Any]:
+    """What orders by a column: an enum in the order of its values, if the model says so."""
+    assert isinstance(model.__table__, Table)
+    column = model.__table__.columns[name]
+    said = field_of(column)
+    return rank(column, kind_of(column)) if said is not None and said.ranked else column
+
+
+def rank(column: ColumnElement[Any], enum_: type[StrEnum]) -> ColumnElement[Any]:
+    """An enum's column in the order in which its values are declared."""
+    values = ", ".join(f"'{member.value}'" for member in enum_)
+    return func.array_position(literal_column(f"ARRAY[{values}]"), column, type_=Integer())
+
+
+def _directed(column: ColumnElement[Any], *, descending: bool, nulls: Nulls | None) -> ColumnElement[Any]:
+    key = column.desc() if descending else column.asc()
+    if not getattr(column, "nullable", True):
+        return key
+    return key.nulls_first() if nulls == Nulls.FIRST else key.nulls_last()
