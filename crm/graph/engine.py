@@ -417,8 +417,8 @@ class Engine:
         if root.shape is None or len(plan.roots) != 1:
             message = "A subscription selects exactly one field."
             raise errors.BadUserInput(message)
-        for error in plan.rejected.values():
-            raise error
+        for key in plan.rejected:
+            plan.refuse(key)
         async for one in self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since):
             yield one
 
@@ -447,7 +447,7 @@ class Engine:
     async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
         """Call a root field's resolver."""
         if root.key in plan.rejected:
-            raise plan.rejected[root.key]
+            plan.refuse(root.key)
         shape = root.shape
         assert shape is not None
         if any(isinstance(value, list) and len(value) > _MANY_RECORDS for value in run.variables.values()):

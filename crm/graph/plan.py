@@ -5,8 +5,9 @@ statement adds the shape of the arguments. A request then coerces variables, loo
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from crm.core import errors
 from crm.core.identity import Role
@@ -61,6 +62,10 @@ class Plan:
         plan = cls(roots, reads, None, {}, rejected, weigh=weigh, budget=budget)
         plan.shaped = plan.reading(reads, budget) if reads else None
         return plan
+
+    def refuse(self, key: str) -> NoReturn:
+        """Raise a root's error, a copy: the plan lives on, and a raised error keeps the frames that it passed."""
+        raise copy(self.rejected[key])
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """About how many records the operation touches."""
