@@ -25,6 +25,7 @@ from crm.ai_tasks.work import limit_echo
 from crm.console.page import Console
 from crm.core.database import Database
 from crm.core.identity import Role, Viewer
+from crm.core.memory import give_back_large_blocks
 from crm.core.tokens import Tokens
 from crm.graph.engine import Engine
 from crm.graph.exchange import Receive, Scope, Send
@@ -105,6 +106,7 @@ class App:
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         warm_up(self.engine)
         _settle_garbage_collector()
+        give_back_large_blocks()
         sys.setswitchinterval(_TURN_SECONDS)
         self.engine.feed.start()
         shop = Shop(self.database, self.engine.feed, self._config, self.ai)
@@ -224,7 +226,7 @@ def _is_rest(path: str) -> bool:
 
 
 def _wants_page(scope: Scope) -> bool:
-    if scope["method"] != "GET":
+    if scope["method"] not in ("GET", "HEAD"):
         return False
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     return b"text/html" in accept

@@ -178,6 +178,12 @@ class Settings(BaseSettings):
     stalled_reader_seconds: float = Field(
         default=60, gt=0, le=3600, description="A client that takes nothing of its answer for so long is dropped."
     )
+    max_kept_body_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="What a process keeps of request bodies that are not answered yet, one user at most half of it. "
+        "Beyond it the one that has been coming for the longest time gets 503.",
+    )
     max_unread_bytes: int = Field(
         default=128 * 1024 * 1024,
         ge=1024 * 1024,

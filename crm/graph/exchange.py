@@ -25,8 +25,16 @@ _MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
 _MOST_DRAINED_SECONDS: Final = 2.0
 MAX_PARTS: Final = 100_000
 SMALL_BODY: Final = 16 * 1024
+_OWNER: Final = "owner"  # whose body it is, for the server that shares out memory: crm/protocol/bodies.py
 _LONGEST_ACCEPT: Final = 1000
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
+
+
+_Body = bytes | bytearray
+
+
+class BrokenOff(errors.BadUserInput):
+    """The request's body did not come to its end."""
 
 
 class Gate(Protocol):
@@ -39,9 +47,9 @@ class Gate(Protocol):
         """Refuse a page of another origin, or a name that is not ours."""
 
 
-async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | bytearray:
+async def body_of(scope: Scope, headers: Headers, receive: Receive, viewer: Viewer | None, most: int) -> _Body:
     """The request's body; a larger one is refused without being kept."""
-    announced = headers.get(b"content-length", b"0")
+    announced = headers.get(b"content-length", b"0").strip()
     if not announced.isdigit() or int(announced) > most:
         if headers.get(b"expect", b"").lower() != b"100-continue":  # else it waits for leave to send
             await _drain(receive)
@@ -50,6 +58,7 @@ async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | byte
     if not message.get("more_body"):
         whole: bytes = message.get("body", b"")
         return whole
+    scope.setdefault("state", {})[_OWNER] = viewer and viewer.id
     body = bytearray(message.get("body", b""))
     while message.get("more_body") and len(body) <= most:
         message = await receive()
@@ -58,6 +67,8 @@ async def body_of(headers: Headers, receive: Receive, most: int) -> bytes | byte
         if message.get("more_body"):
             await _drain(receive)
         refuse_size(most)
+    if message["type"] == "http.disconnect":
+        raise BrokenOff
     return body
 
 

@@ -35,14 +35,15 @@ from crm.graph.patience import Patience
 
 _RESPONSE_JSON: Final = b"application/graphql-response+json"
 _ACCEPTED: Final = {JSON: JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": JSON, b"*/*": JSON}
+_METHODS: Final = ("POST", "GET", "HEAD")
 _EXTRA_HEADERS: Final = {
-    errors.MethodNotAllowed.status: (b"allow", b"GET, POST"),
+    errors.MethodNotAllowed.status: (b"allow", b"GET, HEAD, POST"),
     errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
 }
 
 
 class GraphQLHTTP:
-    """Answers GET and POST at one address."""
+    """Answers GET and POST at one address, and HEAD as GET: the server leaves the body out."""
 
     def __init__(self, engine: Engine, gate: Gate) -> None:
         self._engine = engine
@@ -77,7 +78,7 @@ class GraphQLHTTP:
             with Patience(self._loop, self._settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 method = scope["method"]
-                if method not in ("GET", "POST"):
+                if method not in _METHODS:
                     message = "Send GraphQL by POST (or queries by GET)."
                     raise errors.MethodNotAllowed(message)  # noqa: TRY301
                 if not acceptable:
@@ -86,11 +87,12 @@ class GraphQLHTTP:
                 viewer = await self._gate.viewer(headers)
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))
-                    body = await body_of(headers, receive, self._settings.max_bulk_body_bytes)
+                    body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
                     if len(body) <= min(SMALL_BODY, self._settings.max_body_bytes):
                         request = _request(loaded(body, "The body"))
                     else:
                         request = await self._posted(body, viewer)
+                    del body  # its memory is free while the operation runs
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"

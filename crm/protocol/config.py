@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from crm.protocol.unread import DEFAULT_MOST
+from crm.protocol import bodies, unread
 from crm.settings import Settings
 
 _SHORTEST_TICK = 0.02
@@ -24,7 +24,8 @@ class Limits:
     head_seconds: float = 10
     body_seconds: float = 30
     stalled_seconds: float = 60
-    unread_bytes: int = DEFAULT_MOST
+    body_bytes: int = bodies.DEFAULT_MOST
+    unread_bytes: int = unread.DEFAULT_MOST
     connections: int = 5000
     drain_seconds: float = 3
     ping_seconds: float = 20
@@ -37,6 +38,7 @@ class Limits:
             head_seconds=settings.head_timeout_seconds,
             body_seconds=settings.body_timeout_seconds,
             stalled_seconds=settings.stalled_reader_seconds,
+            body_bytes=settings.max_kept_body_bytes,
             unread_bytes=settings.max_unread_bytes,
             connections=settings.max_connections,
             drain_seconds=settings.drain_seconds,

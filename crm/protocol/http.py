@@ -6,13 +6,16 @@ Content-Length says, and would take the body for the next request.
 
 import asyncio
 from enum import Enum, auto
+from functools import partial
 from typing import Any, Final, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from crm.protocol import heads
 from crm.protocol import refusal as refusals
+from crm.protocol.bodies import SMALL, Body
 from crm.protocol.config import Config
 from crm.protocol.intake import Intake, work
 from crm.protocol.patience import Stall, Stopwatch
@@ -28,15 +31,13 @@ _MOST_UNWANTED: Final = 32 * 1024 * 1024
 _SMALLEST_PIECE: Final = 4096
 # Requests that wait for the answer to one before them, on one connection.
 _MOST_IN_LINE: Final = 32
-# The websockets library takes no longer line.
-_LONGEST_HANDSHAKE_LINE: Final = 8000
 # After the last answer: what is read and thrown away, so that the client reads that answer before the reset.
 _MOST_DROPPED: Final = 8 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
+# How long an answer may take to a client that sends nothing more.
+_HALF_CLOSED_SECONDS: Final = 1.0
 _FULL_ANSWERS: Final = 200
-_VERSIONS: Final = frozenset({"1.0", "1.1"})
 _CLOSING: Final = frozenset({b"connection", b"proxy-connection"})
-_SINGLE: Final = frozenset({b"host", b"authorization", b"origin", b"content-type"})
 
 
 class Stage(Enum):
@@ -72,12 +73,16 @@ class Http(HttpToolsProtocol):
         self._fruitless = 0
         self._feeding = 0
         self._active: RequestResponseCycle | None = None
+        # Of the body that is coming; and those that are large enough to be counted.
+        self._body_bytes = 0
+        self._bodies: dict[RequestResponseCycle, Body] = {}
         self._deaf = False  # what comes is thrown away
         self._unfed = bytearray()  # what came and waits to be parsed
         self._unwanted = 0
         self._dropped = 0
         self._last_words: Refusal | None = None
         self._ending = False
+        self._half_closed = False
         self._stopwatch = Stopwatch()
         self._silence = Stopwatch()
         self._stall = Stall()
@@ -100,6 +105,8 @@ class Http(HttpToolsProtocol):
             active.message_event.set()
         self._unfed.clear()
         self.server_state.unread.over(self)
+        for cycle in list(self._bodies):
+            self._uncount(cycle)
         super().connection_lost(exc)
 
     # What comes in
@@ -118,16 +125,14 @@ class Http(HttpToolsProtocol):
 
     def feed_on(self) -> int:
         """Parse some of what waits, and say how much work that was."""
-        if self.transport.is_closing():
-            self._unfed.clear()
-            return 0
         piece, before = bytes(self._unfed[:_AT_ONCE]), self._progress
         del self._unfed[:_AT_ONCE]
-        self._feed(piece, bytes(self._unfed[:1]))
+        if not self._deaf and not self.transport.is_closing():
+            self._feed(piece, bytes(self._unfed[:1]))
         if self._deaf or self.transport.is_closing():
             self._drop(len(self._unfed))
             self._unfed.clear()
-        if not self._unfed:
+        if not self._unfed and not self.transport.is_closing():
             self._intake.release()
         return work(self._progress - before, len(piece))
 
@@ -155,6 +160,14 @@ class Http(HttpToolsProtocol):
         self._dropped += size
         if self._dropped > _MOST_DROPPED:
             self.transport.abort()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends nothing more. Whether to keep the connection: for the answer to what came as a whole."""
+        if self._half_closed or self._deaf or not self._in_head or not self._is_busy():
+            return False
+        self._half_closed = True
+        self.cycle.keep_alive = False
+        return True
 
     # The parser's callbacks
 
@@ -191,7 +204,7 @@ class Http(HttpToolsProtocol):
         super().on_headers_complete()
         self._progress += 1
         self._requests += 1
-        self._fruitless = self._unwanted = 0
+        self._fruitless = self._unwanted = self._body_bytes = 0
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
             return
@@ -205,7 +218,29 @@ class Http(HttpToolsProtocol):
         self._fruitless = 0
         if self.cycle.response_complete:
             self._throw_away(body)
+        else:
+            self._body_bytes += len(body)
+            if self._body_bytes > SMALL:
+                self._count(self.cycle)
         super().on_body(body)
+
+    def _count(self, cycle: RequestResponseCycle) -> None:
+        """A body is large enough to take room that others may need."""
+        body = self._bodies.get(cycle)
+        if body is None:
+            body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
+        if not self.server_state.bodies.grew(body, self._body_bytes):
+            raise Refused(refusals.NO_ROOM)
+
+    def _uncount(self, cycle: RequestResponseCycle) -> None:
+        """A request is answered, or will never be."""
+        if body := self._bodies.pop(cycle, None):
+            self.server_state.bodies.over(body)
+
+    def _refuse_body(self, cycle: RequestResponseCycle) -> None:
+        """Others need the room of this body, which is still coming."""
+        if self.cycle is cycle and not self._in_head and not self._deaf:
+            self._refuse(refusals.NO_ROOM)
 
     def _throw_away(self, body: bytes) -> None:
         """Nobody waits for this: the request was answered. Many clients read only when they have sent everything."""
@@ -216,54 +251,34 @@ class Http(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is there as a whole."""
         self._in_head = True
+        if body := self._bodies and self._bodies.get(self.cycle):
+            self.server_state.bodies.whole(body)
         super().on_message_complete()
 
     def _check_head(self) -> None:
         """Refuse what two programs could read in two ways."""
-        headers = self.headers
         most = self._limits.head_bytes
-        if self._fruitless + self._feeding > most and _size(self.url, headers) > most:
+        if self._fruitless + self._feeding > most and heads.size(self.url, self.headers) > most:
             raise Refused(refusals.HEAD_TOO_LARGE)
         if len(self.pipeline) >= _MOST_IN_LINE:
             raise Refused(refusals.TOO_MANY_IN_LINE)
-        names = dict(headers)
-        if len(names) != len(headers) and any(_count(headers, name) > 1 for name in _SINGLE):
-            raise Refused(refusals.TWICE)
-        version = self.parser.get_http_version()
-        if version not in _VERSIONS:
-            raise Refused(refusals.NOT_HTTP)
-        if b"host" not in names and version != "1.0":
-            raise Refused(refusals.NO_HOST)
-        if b"transfer-encoding" in names:
-            if version == "1.0":
-                raise Refused(refusals.NOT_HTTP)
-            if [value.lower() for name, value in headers if name == b"transfer-encoding"] != [b"chunked"]:
-                raise Refused(refusals.ENCODED)
+        heads.check(self.headers, self.parser.get_http_version())
 
     def _check_upgrade(self) -> None:
         """The parser ends such a request at its head, so it must end there."""
-        if self.parser.get_method() == b"CONNECT":
+        method = self.parser.get_method()
+        if method == b"CONNECT":
             raise Refused(refusals.CONNECT)
-        if self._should_upgrade():
-            if self._has_body():
-                raise Refused(refusals.EARLY_FRAMES)
-            if self._is_busy():
-                raise Refused(refusals.HANDSHAKE_IN_LINE)
-            if max(len(self.url), *(len(name) + len(value) for name, value in self.headers)) > _LONGEST_HANDSHAKE_LINE:
-                raise Refused(refusals.HEAD_TOO_LARGE)
-        elif self._has_body():
-            raise Refused(refusals.UPGRADE_WITH_BODY)
-
-    def _has_body(self) -> bool:
-        return any(
-            name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
-            for name, value in self.headers
-        )
+        if not self._should_upgrade():
+            heads.check_upgrade(self.headers, self.parser.get_http_version())
+            return
+        heads.check_opening(method, self.url, self.headers)
+        if self._is_busy():
+            raise Refused(refusals.HANDSHAKE_IN_LINE)
 
     def _should_upgrade(self) -> bool:
         """Whether this is the opening of a WebSocket, and nothing else besides."""
-        offered = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
-        return offered == [b"websocket"] and self.parser.get_http_version() == "1.1"
+        return heads.is_opening(self.headers, self.parser.get_http_version())
 
     def _upgrade(self, early: bytes) -> None:
         """A request that asks for another protocol is there as a whole: it is a WebSocket's, or like any other."""
@@ -299,6 +314,8 @@ class Http(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is written: on with the next request that came already, or with the end."""
         self.server_state.total_requests += 1
+        if self._bodies and self._active is not None:
+            self._uncount(self._active)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -313,6 +330,8 @@ class Http(HttpToolsProtocol):
         self._deaf = True
         broken = None if self._in_head else self.cycle  # the request whose body will never be complete
         self._in_head = True
+        if broken is not None:
+            self._uncount(broken)
         active = self._active
         if broken is not None and broken.response_complete:
             self._hang_up()
@@ -381,7 +400,7 @@ class Http(HttpToolsProtocol):
         if self.transport.is_closing() or self._unfed:
             return
         stage = self._stage()
-        seconds = self._stopwatch.lasts(now, (stage, self._requests))
+        seconds = self._stopwatch.lasts(now, (stage, self._requests, self._half_closed, len(self.pipeline)))
         if stage is Stage.HEAD:
             self._check_waiting_for_head(now, seconds)
         elif stage is Stage.BODY:
@@ -390,6 +409,8 @@ class Http(HttpToolsProtocol):
             self.transport.close()
         elif stage is Stage.END and seconds > _LINGER_SECONDS:
             self.transport.abort()
+        elif self._half_closed and not self.flow.write_paused and seconds > _HALF_CLOSED_SECONDS:
+            self.transport.abort()  # whoever closed altogether looks the same, and waits for nothing
 
     def _stage(self) -> Stage:
         if self._ending:
@@ -418,12 +439,3 @@ class Http(HttpToolsProtocol):
             self.cycle.keep_alive = self.cycle.response_started  # a head that is gone has promised it
         elif self.server_state.drained(self.loop.time()):
             self.transport.close()
-
-
-def _size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
-    """Bytes of a head, about."""
-    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
-
-
-def _count(headers: list[tuple[bytes, bytes]], wanted: bytes) -> int:
-    return sum(name == wanted for name, _ in headers)

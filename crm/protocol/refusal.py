@@ -20,6 +20,7 @@ class Refusal:
     status: HTTPStatus
     code: str
     message: str
+    headers: tuple[bytes, ...] = ()
 
     def written(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The whole answer."""
@@ -27,6 +28,7 @@ class Refusal:
         lines = [b"HTTP/1.1 %d %s" % (self.status, self.status.phrase.encode())]
         lines += [name + b": " + value for name, value in headers]
         lines += [
+            *self.headers,
             b"content-type: application/json",
             b"content-length: %d" % len(body),
             b"connection: close",
@@ -69,16 +71,41 @@ HANDSHAKE_IN_LINE = Refusal(_BAD_REQUEST, _BAD, "Open a WebSocket on a connectio
 TOO_MANY_IN_LINE = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE, errors.Unavailable.code, "Too many requests wait for an answer on one connection."
 )
-ENCODED = Refusal(
+OTHERS_OFFERED = Refusal(
+    _BAD_REQUEST, _BAD, "To open a WebSocket, send `Upgrade: websocket` once, and nothing beside it."
+)
+OPENED_BY_ANOTHER_METHOD = Refusal(
+    HTTPStatus.METHOD_NOT_ALLOWED, errors.MethodNotAllowed.code, "A WebSocket is opened by GET.", (b"allow: GET",)
+)
+NO_KEY = Refusal(_BAD_REQUEST, _BAD, "The opening of a WebSocket has one Sec-WebSocket-Key: 16 bytes in base64.")
+NO_LIST = Refusal(_BAD_REQUEST, _BAD, "Sec-WebSocket-Protocol is a list of names, with commas between them.")
+ANOTHER_VERSION = Refusal(
+    HTTPStatus.UPGRADE_REQUIRED,
+    _BAD,
+    "The opening of a WebSocket has one Sec-WebSocket-Version: 13.",
+    (b"upgrade: websocket", b"sec-websocket-version: 13"),
+)
+TRANSFER_ENCODED = Refusal(
     HTTPStatus.NOT_IMPLEMENTED,
     errors.UnsupportedMediaType.code,
     "Transfer-Encoding may be `chunked`, and nothing else.",
+)
+CONTENT_ENCODED = Refusal(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.UnsupportedMediaType.code,
+    "Send the body as it is: no Content-Encoding is taken.",
+    (b"accept-encoding: identity",),
 )
 HEAD_TOO_LARGE = Refusal(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _LARGE, "The request's head is too large: send fewer, shorter headers."
 )
 HEAD_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's head did not come in time.")
 BODY_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's body did not come in time.")
+NO_ROOM = Refusal(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.Unavailable.code,
+    "Too many request bodies are under way (CRM_MAX_KEPT_BODY_BYTES): send fewer at once, each without a pause.",
+)
 UNWANTED = Refusal(
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _LARGE, "The request was answered, and yet its body goes on: send less."
 )

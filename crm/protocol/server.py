@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: Config, *, on_started: Callable[[str, int], None] | None = None) -> None:
         super().__init__(config)
-        self.server_state = State(config.limits.unread_bytes)
+        self.server_state = State(config.limits)
         self._on_started = on_started
         # With a supervisor: which process that is.
         self.parent: int | None = None

@@ -2,17 +2,21 @@
 
 from uvicorn.server import ServerState
 
+from crm.protocol.bodies import Bodies
+from crm.protocol.config import Limits
 from crm.protocol.intake import Turns
-from crm.protocol.unread import DEFAULT_MOST, Unread
+from crm.protocol.unread import Unread
 
 
 class State(ServerState):
     """uvicorn's, what waits to be parsed or read, and whether the server is about to stop."""
 
-    def __init__(self, most_unread: int = DEFAULT_MOST) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         super().__init__()
+        limits = limits or Limits()
         self.turns = Turns()
-        self.unread = Unread(most_unread)
+        self.bodies = Bodies(limits.body_bytes)
+        self.unread = Unread(limits.unread_bytes)
         self.draining = False  # whether the server is about to stop
         self._drained_at: float | None = None
 

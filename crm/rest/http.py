@@ -69,7 +69,7 @@ class Rest:
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
-                body = await self._body(bound, headers, receive, viewer)
+                body = await self._body(bound, scope, receive, viewer)
                 query = scope["query_string"]
                 call = Call(bound, bound.variables(places, query, body), query)
                 patience.watch(receive)
@@ -103,14 +103,15 @@ class Rest:
                 return None
             raise
 
-    async def _body(self, bound: Bound, headers: Headers, receive: Receive, viewer: Viewer | None) -> Any:
+    async def _body(self, bound: Bound, scope: Scope, receive: Receive, viewer: Viewer | None) -> Any:
         """What the body holds; None without one."""
         if bound.endpoint.method == "GET":
             return None
+        headers = dict(scope["headers"])
         settings = self._engine.settings
         is_bulk = bound.checked.operation.is_bulk
         most = settings.max_bulk_body_bytes if is_bulk else settings.max_body_bytes
-        body = await body_of(headers, receive, most)
+        body = await body_of(scope, headers, receive, viewer, most)
         if not body or viewer is None:
             return None
         check_content_type(headers.get(b"content-type", b""))

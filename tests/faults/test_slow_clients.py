@@ -41,14 +41,14 @@ class TestSlowClients:
         server = start_server(CRM_REQUEST_TIMEOUT_SECONDS="2")
         sent = {"nothing": b"", "half a header": HALF_A_HEADER, "half a body": _half_a_body(server)}
         opened = {name: await _open(server, data) for name, data in sent.items()}
-        ends = await asyncio.gather(*(_closed_after(reader, 8) for reader, _ in opened.values()))
+        ends = await asyncio.gather(*(_closed_after(reader, 15) for reader, _ in opened.values()))
         for _, writer in opened.values():
             writer.close()
         found = dict(zip(opened, ends, strict=True))
-        report("slow clients", **{name: seconds or "still open after 8 s" for name, (seconds, _) in found.items()})
+        report("slow clients", **{name: seconds or "still open after 15 s" for name, (seconds, _) in found.items()})
         seconds, said = found["half a body"]
         assert seconds is not None
-        assert seconds < 7.5
+        assert seconds < 12
         assert said.startswith(b"HTTP/1.1 504")
         assert json.loads(said.partition(b"\r\n\r\n")[2])["errors"][0]["extensions"]["code"] == "TIMEOUT"
 

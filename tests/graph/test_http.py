@@ -246,3 +246,53 @@ class TestOtherOrigins:
         assert (answered.status_code, self.cors(answered)) == (403, [])
         own = await client.post("/graphql", json=GOOD, headers={"Origin": server.url})
         assert (own.status_code, self.cors(own)) == (200, [])
+
+
+class TestHead:
+    async def test_is_get_without_the_body(self, client, graphql):  # noqa: ARG002
+        asked = await client.head("/graphql", params=GOOD)
+        read = await client.get("/graphql", params=GOOD)
+        assert asked.status_code == read.status_code == 200
+        assert asked.content == b""
+        assert int(asked.headers["content-length"]) == len(read.content)
+        assert asked.headers["content-type"] == read.headers["content-type"]
+
+    async def test_runs_no_mutation(self, client, graphql):
+        query = 'mutation { createLead(input: {firstName: "Åsa", lastName: "Ek"}) { id } }'
+        assert (await client.head("/graphql", params={"query": query})).status_code in (200, 405)
+        assert (await graphql("{ leads { id } }"))["leads"] == []
+
+    async def test_other_methods_are_told_the_three(self, client):
+        answered = await client.put("/graphql", json=GOOD)
+        assert answered.status_code == 405
+        assert answered.headers["allow"] == "GET, HEAD, POST"
+
+
+class TestContentLength:
+    async def test_may_have_white_space_around_it(self, server):
+        body = json.dumps({"query": "{ __typename }"})
+        head = (
+            f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token()}\r\n"
+            f"Content-Type: application/json\r\nConnection: close\r\nContent-Length:\t{len(body)}\t\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write((head + body).encode())
+        async with asyncio.timeout(20):
+            assert (await reader.read()).endswith(b'{"data":{"__typename":"Query"}}')
+        writer.close()
+
+    async def test_of_a_mutation_that_is_broken_off_does_not_run_it(self, server, graphql):
+        """Though what came of the body is JSON already."""
+        query = 'mutation { createLead(input: {firstName: "Åsa", lastName: "Ek"}) { id } }'
+        body = json.dumps({"query": query}).encode()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = (
+            f"POST /graphql HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.token()}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body) + 10}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        await asyncio.sleep(0.2)
+        writer.close()
+        assert await reader.read() == b""
+        await asyncio.sleep(0.2)
+        assert (await graphql("{ leads { id } }"))["leads"] == []

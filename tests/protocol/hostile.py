@@ -55,9 +55,12 @@ def upgrades():
         yield case(f"{name} that waits for leave", request(kind, length(3), b"Expect: 100-continue\r\n"), 400)
     many = b"Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n" + KEY
     yield case("two upgrades with a body", request(many, length(len(SMUGGLED)), body=SMUGGLED), 400)
-    yield case("two upgrades", request(many, line=GET), 200)
-    listed = b"Connection: upgrade\r\nUpgrade: websocket, h2c\r\n" + KEY
-    yield case("a list of upgrades", request(listed, line=GET), 200)
+    yield case("two upgrades", request(many, line=GET) + SMUGGLED, 400)
+    twice = b"Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n" + KEY
+    yield case("the same upgrade twice", request(twice, line=GET), 400)
+    for offer in (b"websocket, h2c", b"h2c,websocket", b"h2c, WebSocket"):
+        listed = b"Connection: upgrade\r\nUpgrade: " + offer + b"\r\n" + KEY
+        yield case(f"a list of upgrades: {offer!r}", request(listed, line=GET), 400)
     shouted = b"CONNECTION: UPGRADE\r\nUPGRADE: H2C\r\n"
     yield case("in capitals, with a body", request(shouted, length(len(SMUGGLED)), body=SMUGGLED), 400)
     split = b"Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
@@ -80,6 +83,12 @@ def handshakes():
     yield case("by POST", request(SOCKET), 405)
     yield case("by POST with a body", request(SOCKET, length(len(SMUGGLED)), body=SMUGGLED), 400)
     yield case("without a key", request(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", line=GET), 400)
+    for key in (b"AAAA", b"AAAAAAAAAAAAAAAAAAAAAA", b"not base64 at all!!!!!!!", b"\xff" * 24, b""):
+        opening = request(SOCKET.replace(b"AAAAAAAAAAAAAAAAAAAAAA==", key), line=GET)
+        yield case(f"with the key {key!r}", opening, 400)
+    yield case("with two keys", request(SOCKET, KEY, line=GET), 400)
+    yield case("of another version", request(SOCKET.replace(b"13", b"8"), line=GET), 426)
+    yield case("with a protocol that is none", request(SOCKET, b"Sec-WebSocket-Protocol: a\tb,\r\n", line=GET), 400)
     yield case("with a long line", request(SOCKET, b"Cookie: " + b"a" * 9000 + b"\r\n", line=GET), 431)
     yield case(
         "while an answer is awaited", request(line=b"GET /slow HTTP/1.1") + request(SOCKET, line=GET), (200, 400)
@@ -168,6 +177,12 @@ def heads():
     yield case("CONNECT", request(line=b"CONNECT there:443 HTTP/1.1") + SMUGGLED, 400)
     yield case("CONNECT, and a request later", [request(line=b"CONNECT there:443 HTTP/1.1"), SMUGGLED], 400)
     yield case("CONNECT with a body", request(length(3), line=b"CONNECT there:443 HTTP/1.1", body=b"abc"), 400)
+    for coding in (b"gzip", b"br", b"identity, gzip", b"GZIP"):
+        packed = request(b"Content-Encoding: " + coding + b"\r\n", length(len(SMUGGLED)), body=SMUGGLED)
+        yield case(f"content coding {coding!r}", packed, 415)
+    for coding in (b"identity", b"Identity ", b""):
+        plain = request(b"Content-Encoding: " + coding + b"\r\n", length(3), body=b"abc")
+        yield case(f"content coding {coding!r}", plain, 200, **OPEN)
     yield case("two spaces", request(line=b"GET  / HTTP/1.1"), 200, **OPEN)
     yield case("OPTIONS of everything", request(line=b"OPTIONS * HTTP/1.1"), 200, **OPEN)
     yield case("the whole address", request(line=b"GET http://here/path?a=b HTTP/1.1"), 200, **OPEN)

@@ -1,0 +1,94 @@
+"""Bodies of requests that are not answered yet: how much of them a server keeps, and which request is refused."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+DEFAULT_MOST: Final = 64 * 1024 * 1024
+# A body of this size costs no more than its connection, and is not counted.
+SMALL: Final = 16 * 1024
+# The application says here, in the `state` of a request's scope, whose request it is.
+OWNER: Final = "owner"
+
+
+@dataclass(eq=False, slots=True)
+class Body:
+    """What came of a request's body."""
+
+    scope: Any
+    # Answers the request with a refusal, and closes its connection.
+    refuse: Callable[[], None]
+    owner: Hashable = None
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Share:
+    """What the bodies of one user take."""
+
+    size: int = 0
+    # Those that are still coming, the oldest first.
+    coming: dict[Body, None] = field(default_factory=dict)
+
+    def oldest(self) -> Body:
+        """The body that has been coming for the longest time."""
+        return next(iter(self.coming))
+
+
+class Bodies:
+    """The larger bodies of a server, by user. One user has at most half of the room."""
+
+    def __init__(self, most: int = DEFAULT_MOST) -> None:
+        self._most = most
+        self._total = 0
+        self._shares: dict[Hashable, _Share] = {}
+
+    def grew(self, body: Body, size: int) -> bool:
+        """Count a body that is still coming. What is too much is refused: others, or, where this is false, this one."""
+        share = self._share_of(body)
+        share.coming[body] = None
+        self._add(share, body, size - body.size)
+        while share.size > self._most // 2 and share.size > share.oldest().size and body in share.coming:
+            self._refuse(share, body)
+        while self._total > self._most and self._total > body.size and body in share.coming:
+            self._refuse(self._greediest(), body)
+        return body in share.coming
+
+    def whole(self, body: Body) -> None:
+        """A body has come as a whole, and its request is worked on: it takes its room, and is not refused any more."""
+        self._share_of(body).coming.pop(body, None)
+
+    def over(self, body: Body) -> None:
+        """The request was answered, or is refused: its body takes no room."""
+        share = self._shares.get(body.owner)
+        if share is not None:
+            share.coming.pop(body, None)
+            self._add(share, body, -body.size)
+            if not share.size and not share.coming:
+                del self._shares[body.owner]
+
+    def _share_of(self, body: Body) -> _Share:
+        """The share of whose request it is, which the application says after the first bytes came."""
+        owner = body.scope["state"].get(OWNER)
+        if owner != body.owner:
+            size = body.size
+            self.over(body)
+            body.owner = owner
+            self._add(self._shares.setdefault(owner, _Share()), body, size)
+        return self._shares.setdefault(owner, _Share())
+
+    def _add(self, share: _Share, body: Body, size: int) -> None:
+        body.size += size
+        share.size += size
+        self._total += size
+
+    def _greediest(self) -> _Share:
+        """Of the users whose bodies are still coming the one who takes most."""
+        return max((share for share in self._shares.values() if share.coming), key=lambda share: share.size)
+
+    def _refuse(self, share: _Share, growing: Body) -> None:
+        """Make room: the oldest goes first, since what is sent honestly comes soon."""
+        oldest = share.oldest()
+        self.over(oldest)
+        if oldest is not growing:
+            oldest.refuse()

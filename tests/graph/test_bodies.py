@@ -1,0 +1,78 @@
+"""Many half-sent bodies cost the memory of some, which comes back; a whole one beside them is answered."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from servers import Server
+from waiting import eventually
+
+MIB = 1024 * 1024
+SIZE = 1_990_000
+CONNECTIONS = 100
+CREATE = "mutation($inputs: [CreateLeadInput!]!) { createLeads(inputs: $inputs) { index } }"
+
+
+@pytest.fixture
+def alone(database_url, tmp_path):
+    """A server that has answered nobody else."""
+    running = Server(database_url, tmp_path / "log").start()
+    yield running
+    running.stop()
+
+
+def memory(server):
+    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError
+
+
+def body_of(inputs):
+    return json.dumps({"query": CREATE, "variables": {"inputs": inputs}}).encode().ljust(SIZE)
+
+
+async def sent(server, role, body, *, lacking=0):
+    connection = await asyncio.open_connection("127.0.0.1", server.port)
+    head = (
+        "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        f"Authorization: Bearer {server.token(role)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    connection[1].write(head.encode() + body[: len(body) - lacking])
+    return connection
+
+
+async def answer(connection):
+    async with asyncio.timeout(40):
+        head, _, body = (await connection[0].read()).partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
+
+
+async def test_refused_mutations_leave_nothing_behind(alone, db):  # noqa: ARG001
+    """A plan is kept, and the error with which it refuses a role; what was sent with each request is not."""
+    body = body_of([{"firstName": "Åsa", "lastName": "a" * (SIZE - 200)}])
+    for number in range(45):
+        _, found = await answer(await sent(alone, "viewer", body))
+        assert found["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        if number == 4:
+            before = memory(alone)
+    assert memory(alone) - before < 40 * MIB  # 76 MiB were sent
+
+
+async def test_half_bodies(alone, db):  # noqa: ARG001
+    whole = body_of([{"firstName": "Åsa", "lastName": "Ek", "company": "a" * 200}] * 1000)
+    assert (await answer(await sent(alone, "member", whole)))[1].get("errors") is None
+    before = most = memory(alone)
+    half = body_of([{"firstName": "Åsa", "lastName": "a" * (SIZE - 200)}])
+    connections = [await sent(alone, "viewer", half, lacking=6) for _ in range(CONNECTIONS)]
+    for role in ("member", "viewer"):
+        status, found = await answer(await sent(alone, role, whole))
+        assert status == 200
+        code = found["errors"][0]["extensions"]["code"] if "errors" in found else None
+        assert code == (None if role == "member" else "FORBIDDEN")
+        most = max(most, memory(alone))
+    assert most - before < 96 * MIB
+    for _, writer in connections:
+        writer.close()
+    await eventually(lambda: memory(alone) - before < 24 * MIB, 20)
