@@ -188,7 +188,7 @@ class Settings(BaseSettings):
         default=128 * 1024 * 1024,
         ge=1024 * 1024,
         description="What a process keeps of answers that their clients do not read; beyond it the client that has not "
-        "read for the longest time is dropped. Counted is what is still to be sent: an answer stays in memory as a whole "
+        "read for the longest time is dropped. Counted is what is still to be sent: an answer stays in memory whole "
         "until its last byte is sent, so the process holds up to twice as much.",
     )
     max_connections: int = Field(
