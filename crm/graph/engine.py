@@ -1,7 +1,8 @@
 """The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
@@ -24,7 +25,9 @@ from crm.graph.allotment import Budget
 from crm.graph.answer import Answer
 from crm.graph.arguments import plain
 from crm.graph.caches import SecondUseCache, Share
+from crm.graph.channel import Room
 from crm.graph.documents import Document, Operation, aware_of_one_of
+from crm.graph.interest import Parts
 from crm.graph.introspection import Introspection
 from crm.graph.plan import Plan
 from crm.graph.selection import Collector, Selected
@@ -403,9 +406,12 @@ class Engine:
     # Subscriptions
 
     async def subscribe(
-        self, request: Request, viewer: Viewer, *, since: Position | None = None
-    ) -> AsyncIterator[bytes]:
-        """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first."""
+        self, request: Request, viewer: Viewer, *, since: Position | None = None, room: Room | None = None
+    ) -> AsyncGenerator[Parts, None]:
+        """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first.
+
+        Each is taken when there is `room` for it.
+        """
         operation = await self.opened(request, viewer)
         if operation.kind is not OperationType.SUBSCRIPTION:
             message = "This operation is not a subscription."
@@ -419,8 +425,11 @@ class Engine:
             raise errors.BadUserInput(message)
         for key in plan.rejected:
             plan.refuse(key)
-        async for one in self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since):
-            yield one
+        shown = self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since, room)
+        async with aclosing(shown):
+            async for one in shown:
+                yield one
+                del one
 
     # Mutations
 

@@ -15,6 +15,8 @@ from crm.graph.exchange import Gate, Headers
 _RECHECK_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 0.5
 _LONGEST_TIMER: Final = 10**7
+# Subscriptions that have something for the client: the others hold nothing but their places.
+_SHOWN_AT_ONCE: Final = 4
 
 
 class Guest:
@@ -87,3 +89,22 @@ class Guest:
             if self._is_busy():
                 with suppress(errors.CrmError, psycopg.Error, TimeoutError):
                     await self.current()
+
+
+class Room:
+    """What a subscription enters before it takes something for the client, who must still be allowed to see it."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._places = asyncio.Semaphore(_SHOWN_AT_ONCE)
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire()
+        try:
+            await self._guest.confirm()
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()

@@ -7,6 +7,9 @@ from typing import Any
 from crm.core.feed import Position
 from crm.graph.selection import Selected
 
+# An answer in parts: what comes before the projected event, the event, what follows. All who are shown it share them.
+Parts = tuple[bytes, bytes, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -1,7 +1,7 @@
 """A subscription to one row that changes all the time: how it is, not what happened to it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,11 +10,13 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.core.feed import Feed, Position
+from crm.core.feed import Position
 from crm.core.identity import Viewer
+from crm.core.portions import News
 from crm.core.side_thread import SideThread
-from crm.core.turns import Taker, Turns
+from crm.core.turns import Taker
 from crm.graph.allotment import Allotments, Budget
+from crm.graph.channel import Hall, Room
 from crm.graph.interest import Head, Interest, Item
 from crm.graph.selection import Selected
 from crm.graph.statements import Shaped
@@ -31,39 +33,41 @@ class Pulse:
     """One row that several sockets follow: read again when it may have changed, and every so many seconds."""
 
     root: Selected
-    feed: Feed
+    hall: Hall
     side: SideThread
     budget: Budget
     variables: Mapping[str, Any]
     viewer: Viewer
     interest: Interest
-    reads: Turns
     followers: int = 0
     latest: Item | None = None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     ended: errors.CrmError | None = None
 
     def __post_init__(self) -> None:
+        self._news = News(self.hall.portions)
         allotments = Allotments([self.root], self.budget, guess=False)
         self._shaped = Shaped([self.root], lambda compiler: compiler.roots([self.root]), allotments=allotments)
 
-    async def follow(self, _: Position, __: Viewer) -> AsyncIterator[Item]:
+    async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[Item, None]:
         """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""
-        seen = None
+        seen, its_round = None, None
+        portions = self.hall.portions
         if self.task is None:
             self.task = asyncio.create_task(self._pump())
         self.due.set()
         while True:
-            news = self.news
             if self.latest is None or self.latest is seen:
                 if self.ended is not None:
                     raise type(self.ended)(self.ended.message, **self.ended.details)
-                await news.wait()
+                its_round = await self._news.wait()
                 continue
-            seen = self.latest
-            yield seen
+            async with room:
+                if its_round != portions.round:
+                    await portions.turn(len(self.latest.json))
+                seen = self.latest
+                yield seen
 
     def forget(self) -> None:
         """It remembers nothing that was deleted: it shows how the row is."""
@@ -83,9 +87,9 @@ class Pulse:
         while True:
             self.due.clear()
             try:
-                async with self.reads.turn(taker):
+                async with self.hall.reads.turn(taker):
                     bound = await self._shaped.bound(self.variables, self.viewer, self.side)
-                    result = await self.feed.read(*bound.step(), limited=True)
+                    result = await self.hall.feed.read(*bound.step(), limited=True)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
                 self.ended = problem_of(error) if isinstance(error, psycopg.Error) else None
@@ -104,8 +108,7 @@ class Pulse:
                     await self.due.wait()
 
     def _tell(self) -> None:
-        self.news.set()
-        self.news = asyncio.Event()
+        self._news.tell(0 if self.latest is None else len(self.latest.json))
 
     def end(self) -> None:
         """Nobody follows any more."""

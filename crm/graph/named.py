@@ -84,12 +84,6 @@ class Checked:
         """Where its variables stand, as errors name it."""
         return places(self.operation.document.node)
 
-    def payload(self, shown: bytes) -> bytes:
-        """What the one field of a subscription's answer holds."""
-        prefix = b'{"data":{"%s":' % self.root.encode()
-        assert shown.startswith(prefix)
-        return shown[len(prefix) : -len(b"}}")]
-
 
 class Operations(dict[str, Named]):
     """The operations of a file, by name."""

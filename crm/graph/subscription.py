@@ -1,11 +1,8 @@
 """Subscriptions: the changes of the event stream, projected once for everybody who asked the same."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, nullcontext, suppress
 from typing import Any, Final
 
 import orjson
@@ -17,23 +14,23 @@ from crm.core import errors
 from crm.core.epoch import EPOCH
 from crm.core.feed import LOOK_SECONDS, Feed, Forked, Position
 from crm.core.identity import Viewer
+from crm.core.pacing import Pace
 from crm.core.side_thread import SideThread
 from crm.core.turns import Turns
 from crm.core.wire import Statement, encode
 from crm.graph.allotment import Budget
-from crm.graph.interest import Head, Interest, Item
+from crm.graph.channel import Channel, Hall, Room
+from crm.graph.interest import Head, Interest, Parts
 from crm.graph.latest import Pulse
 from crm.graph.selection import Selected
-from crm.graph.streaming import Ask, Batch, First, Mark, Reader, Stream
+from crm.graph.streaming import First, Mark, Stream
 
 log = structlog.get_logger()
 
-_REMEMBERED: Final = 1000
-_REMEMBERED_BYTES: Final = 8 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
+_SUFFIX: Final = b"}}"
 _LOOKED_AT: Final = 1000
-_DELETED: Final = ".deleted"
 # Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
 _READS_AT_ONCE: Final = 2
 
@@ -56,154 +53,6 @@ _HEADS: Final = Statement(
 )
 
 
-@dataclass(eq=False)
-class Channel:
-    """A stream that several sockets follow: read once, remembered for a while."""
-
-    stream: Stream
-    feed: Feed
-    variables: Mapping[str, Any]
-    viewer: Viewer
-    interest: Interest
-    reads: Turns
-    followers: int = 0
-    start: Position = field(default_factory=lambda: Position(0, 0))
-    seen: Position = field(default_factory=lambda: Position(0, 0))
-    left: Position | None = None  # how far it had read when the stream forked
-    items: deque[Item] = field(default_factory=deque)
-    held: int = 0
-    outdated: int = 0  # how often what was read until then may not be remembered
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    due: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-    ended: errors.CrmError | None = None
-
-    async def follow(self, position: Position, viewer: Viewer) -> AsyncIterator[Item]:
-        """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is."""
-        behind = Reader(self.stream, Ask(self.feed, self.variables, viewer, viewer.owner))
-        while True:
-            position = self._carried(position)
-            if position < self.start or self.task is None or position.epoch != self.seen.epoch:
-                batch = await behind.read(position)
-                found, position = batch.items, batch.seen
-                if self.task is None:
-                    self.start = self.seen = position
-                    self.task = asyncio.create_task(self._pump())
-                elif position.epoch != self.seen.epoch:  # before the others noticed
-                    self.due.set()
-                    await self.feed.wait(self.feed.woken)
-            else:
-                news = self.news
-                found = self._after(position)
-                position = max(position, self.seen)
-                if not found:
-                    if self.ended is not None:
-                        raise type(self.ended)(self.ended.message, **self.ended.details)
-                    await news.wait()
-                    continue
-            for item in found:
-                yield item
-
-    def _carried(self, position: Position) -> Position:
-        """The same place in the stream as it is now, where the channel found out for all places before its own."""
-        if self.left is not None and position.epoch == self.left.epoch and position <= self.left:
-            return replace(position, epoch=self.seen.epoch)
-        return position
-
-    def _after(self, position: Position) -> Sequence[Item]:
-        newer = list(takewhile(lambda item: item.position > position, reversed(self.items)))
-        return newer[::-1]
-
-    async def _pump(self) -> None:
-        """Read for all followers: on nobody's account, but within the time that a viewer's read has."""
-        reader = Reader(self.stream, Ask(self.feed, self.variables, self.viewer), self.reads)
-        while True:
-            self.due.clear()
-            outdated = self.outdated
-            try:
-                batch = await reader.read(self.seen)
-            except (psycopg.Error, errors.Unavailable) as error:
-                log.info("subscription.waiting", error=str(error)[:200])
-                await self.feed.wait(self.feed.woken)
-                continue
-            except errors.CrmError as error:
-                self._end_with(error)
-                return
-            self._take(batch)
-            if outdated != self.outdated:  # for those who wait for it, and for nobody who comes later
-                self._drop_soon()
-            if not batch.is_full:
-                await self.due.wait()
-
-    def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
-        """These are all events between two places: read them if one is asked for, or else pass them over."""
-        if any(head.type.endswith(_DELETED) for head in heads):
-            self.forget()
-        if since.epoch != self.seen.epoch:
-            self.due.set()
-            return
-        if self.seen >= until or self.task is None:
-            return
-        if self.seen < since or any(head.position > self.seen and self.interest.includes(head) for head in heads):
-            self.due.set()
-        elif not self.due.is_set():
-            self.seen = until
-
-    def forget(self) -> None:
-        """Forget what was read up to now, and is being read: it may show a record that was deleted since.
-
-        What is read from now on shows it as deleted. Followers behind it, and those who come back, read anew.
-        """
-        self.outdated += 1
-        self._drop_soon()
-
-    def _drop_soon(self) -> None:
-        """Those who are being woken take theirs first, or each of them would have to read."""
-        asyncio.get_running_loop().call_soon(self._drop, self.seen)
-
-    def _drop(self, until: Position) -> None:
-        while self.items and self.items[0].position <= until:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        oldest = self.items.popleft()
-        self.start = oldest.position
-        self.held -= len(oldest.json)
-
-    def _take(self, batch: Batch) -> None:
-        if batch.seen.epoch != self.seen.epoch:  # the stream forked, and nothing was lost of what had been read
-            self._drop(self.seen)
-            self.left, self.start = self.seen, replace(self.seen, epoch=batch.seen.epoch)
-        self.seen = batch.seen
-        if not batch.items:
-            return
-        self.items.extend(batch.items)
-        self.held += sum(len(item.json) for item in batch.items)
-        while self.items and (len(self.items) > _REMEMBERED or self.held > _REMEMBERED_BYTES):
-            self._forget_oldest()
-        self._tell()
-
-    def _end_with(self, error: errors.CrmError) -> None:
-        """Nobody can follow any further; who is behind gets there first, unless some of it is gone."""
-        log.warning("subscription.ended", error=str(error.__cause__ or error)[:200])
-        self.ended = error
-        if isinstance(error, errors.CursorExpired):
-            self.items.clear()
-        self._tell()
-
-    def _tell(self) -> None:
-        self.news.set()
-        self.news = asyncio.Event()
-
-    def end(self) -> None:
-        """Nobody follows any more."""
-        if self.task is not None:
-            self.task.cancel()
-            self.task = None
-        self.items.clear()
-        self.held = 0
-
-
 class Subscriptions:
     """The channels of this process."""
 
@@ -212,7 +61,7 @@ class Subscriptions:
         self._side = side
         self._budget = budget
         self._channels: dict[object, Channel | Pulse] = {}
-        self._reads = Turns(_READS_AT_ONCE)
+        self._hall = Hall(feed, Turns(_READS_AT_ONCE))
         self._looking: asyncio.Task[None] | None = None
 
     async def follow(  # noqa: PLR0913, PLR0917
@@ -223,8 +72,10 @@ class Subscriptions:
         variables: Mapping[str, Any],
         viewer: Viewer,
         since: Position | None = None,
-    ) -> AsyncIterator[bytes]:
+        room: Room | None = None,
+    ) -> AsyncGenerator[Parts, None]:
         """The answers of a subscription, one for each change."""
+        room = room or nullcontext()
         after = next((argument.given(variables) for argument in root.arguments if argument.name == _AFTER), None)
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
@@ -236,11 +87,15 @@ class Subscriptions:
         channel.followers += 1
         prefix = b'{"data":{"%s":' % root.key.encode()
         try:
-            first = await self._first(root, variables, viewer)  # after `position`, so that nothing is missed between
-            if first is not None:
-                yield prefix + first + b"}}"
-            async for item in channel.follow(position, viewer):
-                yield prefix + item.json + b"}}"
+            async with room:  # after `position`, so that nothing is missed between
+                first = await self._first(root, variables, viewer)
+                if first is not None:
+                    yield prefix, first, _SUFFIX
+                    del first
+            async with aclosing(channel.follow(position, viewer, room)) as items:
+                async for item in items:
+                    yield prefix, item.json, _SUFFIX
+                    del item  # while the next one is waited for
         finally:
             channel.followers -= 1
             if channel.followers == 0:
@@ -262,13 +117,14 @@ class Subscriptions:
         interest = Interest.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return Pulse(root, self._feed, self._side, self._budget, variables, viewer, interest, self._reads)
+            return Pulse(root, self._hall, self._side, self._budget, variables, viewer, interest)
         stream = Stream(root, self._side, self._budget)
-        return Channel(stream, self._feed, variables, viewer, interest, self._reads)
+        return Channel(stream, self._hall, variables, viewer, interest)
 
     async def _look(self) -> None:
         """Look at what is new once for all channels, and have those read it who asked for it."""
         seen: Position | None = None
+        pace = Pace()
         while True:
             woken, pause = self._feed.woken, LOOK_SECONDS
             try:
@@ -285,6 +141,7 @@ class Subscriptions:
                     if seen is None:  # deletions before `since` were not heard of
                         channel.forget()
                     channel.hear(heads, since, until)
+                    await pace.keep()
                 seen = until
                 if len(heads) == _LOOKED_AT:
                     continue

@@ -5,7 +5,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import orjson
@@ -18,7 +18,7 @@ from crm.core.pacing import Pace
 from crm.graph import answer
 from crm.graph.engine import Engine, Request
 from crm.graph.exchange import MAX_PARTS, SMALL_BODY, Gate, Receive, Scope, Send, has_many_parts
-from crm.graph.guest import Guest
+from crm.graph.guest import Guest, Room
 
 PROTOCOL: Final = "graphql-transport-ws"
 _BAD_MESSAGE: Final = 4400
@@ -32,7 +32,7 @@ _TOO_LARGE: Final = 1009
 _MAX_REASON: Final = 120
 # Queries under way, until the client has taken their answers: else it could let as many wait as it may ask.
 _READS_AT_ONCE: Final = 4
-_UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes: crm/protocol/websocket.py
+UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes, in parts: crm/protocol/websocket.py
 _MAX_ID: Final = 200  # it is repeated in every answer
 
 
@@ -82,11 +82,12 @@ class _Session:
             lambda: bool(self._operations),
         )
         self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self._takes_utf8 = _UTF8 in scope.get("extensions", {})
+        self._takes_utf8 = UTF8 in scope.get("extensions", {})
         self._receive = receive
         self._raw_send = send
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self._room = Room(self._guest)
         self._closing: Closed | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -206,9 +207,10 @@ class _Session:
     async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
         kind = (await self._engine.opened(request, viewer)).kind
         if kind is OperationType.SUBSCRIPTION:
-            async for data in self._engine.subscribe(request, viewer):
-                await self._guest.confirm()
-                await self._send_text(_next(key, data))
+            async with aclosing(self._engine.subscribe(request, viewer, room=self._room)) as answers:
+                async for parts in answers:
+                    await self._send_text(*_next(key, *parts))
+                    del parts  # while the next ones are waited for
             await self._send({"id": key, "type": "complete"})
         elif kind is OperationType.QUERY:
             async with self._reads:
@@ -218,23 +220,24 @@ class _Session:
 
     async def _answer_once(self, key: str, request: Request, viewer: Viewer) -> None:
         """Returns when the client has taken most of the answer: not before can it be told that this was all."""
-        text = await self._answer_to(key, request, viewer)
-        if text is not None:
-            await self._send_text(text)
-            del text
+        body = await self._answer_to(key, request, viewer)
+        if body is not None:
+            await self._send_text(*_next(key, body))
+            del body
             await self._send({"id": key, "type": "complete"})
 
     async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
-        """The message with the answer; None when it was refused, which the client is told."""
+        """The answer; None when it was refused, which the client is told."""
         async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
             found = await self._engine.run(request, viewer)
         if not found.refused:
-            return _next(key, found.body)
+            return found.body
         await self._send_errors(key, orjson.loads(found.body)["errors"])
         return None
 
-    async def _send_text(self, text: bytes) -> None:
-        await self._raw_send({"type": "websocket.send", "text": text if self._takes_utf8 else text.decode()})
+    async def _send_text(self, *parts: bytes) -> None:
+        text = parts if self._takes_utf8 else b"".join(parts).decode()
+        await self._raw_send({"type": "websocket.send", "text": text})
 
     async def _send_errors(self, key: str, problems: list[dict[str, Any]]) -> None:
         await self._send({"id": key, "type": "error", "payload": problems})
@@ -252,8 +255,9 @@ class _Session:
             self._reading.cancel()
 
 
-def _next(key: str, payload: bytes) -> bytes:
-    return b'{"id":%s,"type":"next","payload":%s}' % (orjson.dumps(key), payload)
+def _next(key: str, *payload: bytes) -> tuple[bytes, ...]:
+    """A message in parts: what is large is shared with others, and not copied."""
+    return b'{"id":%s,"type":"next","payload":' % orjson.dumps(key), *payload, b"}"
 
 
 def _parsed(message: Any) -> dict[str, Any]:

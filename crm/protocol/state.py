@@ -2,6 +2,7 @@
 
 from uvicorn.server import ServerState
 
+from crm.core.portions import Portions
 from crm.protocol.bodies import Bodies
 from crm.protocol.config import Limits
 from crm.protocol.intake import Turns
@@ -18,6 +19,7 @@ class State(ServerState):
         self.bodies = Bodies(limits.body_bytes)
         self.unread = Unread(limits.unread_bytes)
         self.draining = False  # whether the server is about to stop
+        self.portions = Portions()
         self._drained_at: float | None = None
 
     def drain(self, until: float) -> None:

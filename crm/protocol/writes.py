@@ -32,6 +32,10 @@ class PairedWrites:
         else:
             self._send([self._take(), data])
 
+    def writelines(self, parts: "Iterable[bytes]") -> None:
+        """Send these at once, after what was kept."""
+        self._send(parts if self._kept is None else [self._take(), *parts])
+
     def flush(self) -> None:
         """Send what was kept."""
         if self._kept is not None:

@@ -13,18 +13,19 @@ _PATIENCE_SECONDS: Final = 20.0
 class Outbox:
     """What is to be sent on a socket, in order. `too_slow` is called when the client does not keep up."""
 
-    def __init__(self, send: Send, most_bytes: int, too_slow: Callable[[], None]) -> None:
+    def __init__(self, send: Send, most_bytes: int, too_slow: Callable[[], None], *, takes_utf8: bool) -> None:
         self._send = send
+        self._takes_utf8 = takes_utf8
         self._most = most_bytes
         self._too_slow = too_slow
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, ...]] = deque()
         self._held = 0
         self._news = asyncio.Event()
 
-    def put(self, text: bytes) -> None:
-        """Send this, after what waits already."""
-        self._waiting.append(text)
-        self._held += len(text)
+    def put(self, *parts: bytes) -> None:
+        """Send a text, after what waits already."""
+        self._waiting.append(parts)
+        self._held += sum(map(len, parts))
         self._news.set()
         if self._held > self._most:
             self._too_slow()
@@ -35,14 +36,15 @@ class Outbox:
             await self._news.wait()
             self._news.clear()
             while self._waiting:
-                text = self._waiting[0]
+                parts = self._waiting[0]
+                text = parts if self._takes_utf8 else b"".join(parts).decode()
                 try:
                     async with asyncio.timeout(_PATIENCE_SECONDS):
-                        await self._send({"type": "websocket.send", "text": text.decode()})
+                        await self._send({"type": "websocket.send", "text": text})
                 except TimeoutError:
                     self._too_slow()
                     return
                 except OSError:  # it went away; whoever reads will notice
                     return
                 self._waiting.popleft()
-                self._held -= len(text)
+                self._held -= sum(map(len, parts))

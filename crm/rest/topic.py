@@ -50,10 +50,10 @@ class Topic:
         """As messages name it."""
         return {"channel": self.channel} if self.id is None else {"channel": self.channel, "id": self.id}
 
-    def message(self, kind: str, what: str, json: bytes) -> bytes:
-        """A message about it with finished JSON within."""
+    def message(self, kind: str, what: str, json: bytes) -> tuple[bytes, ...]:
+        """A message about it with finished JSON within, in parts."""
         start = orjson.dumps({"type": kind, **self.named})
-        return b'%s,"%s":%s}' % (start[:-1], what.encode(), json)
+        return b'%s,"%s":' % (start[:-1], what.encode()), json, b"}"
 
 
 def echoed(message: Mapping[str, Any]) -> dict[str, Any]:

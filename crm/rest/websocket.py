@@ -6,7 +6,7 @@ The messages are written down in docs/guides/ai-tasks.md.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import orjson
@@ -17,8 +17,9 @@ from crm.core.pacing import Pace
 from crm.graph.answer import known_error, rendered
 from crm.graph.engine import Engine
 from crm.graph.exchange import Gate, Receive, Scope, Send
-from crm.graph.guest import Guest
-from crm.graph.websocket import Closed
+from crm.graph.guest import Guest, Room
+from crm.graph.interest import Parts
+from crm.graph.websocket import UTF8, Closed
 from crm.rest.outbox import Outbox
 from crm.rest.table import AI_TASKS
 from crm.rest.topic import Topic, echoed
@@ -61,7 +62,8 @@ class AiTaskWebSocket:
             headers[b"authorization"] = b"Bearer " + token.encode("ascii", "replace")
         # Never the one with the token: it would stand in the answer's headers.
         await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in offered else None})
-        await _Session(self._feeds, self._gate, headers, receive, send).run()
+        takes_utf8 = UTF8 in scope.get("extensions", {})
+        await _Session(self._feeds, self._gate, headers, receive, send, takes_utf8=takes_utf8).run()
 
 
 class Feeds:
@@ -76,7 +78,16 @@ class Feeds:
 class _Session:
     """One connection."""
 
-    def __init__(self, feeds: Feeds, gate: Gate, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        feeds: Feeds,
+        gate: Gate,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        *,
+        takes_utf8: bool,
+    ) -> None:
         self._feeds = feeds
         self._settings = feeds.engine.settings
         self._headers = headers
@@ -86,6 +97,7 @@ class _Session:
             send,
             self._settings.websocket_buffer_bytes,
             lambda: self._close_with(Closed(_TOO_SLOW, "You read more slowly than things happen")),
+            takes_utf8=takes_utf8,
         )
         self._guest = Guest(
             gate,
@@ -93,6 +105,7 @@ class _Session:
             lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
             lambda: bool(self._followed),
         )
+        self._room = Room(self._guest)
         self._followed: dict[Topic, asyncio.Task[None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._closing: Closed | None = None
@@ -210,33 +223,31 @@ class _Session:
     async def _follow_queue(self, topic: Topic, viewer: Viewer) -> None:
         feed = self._feeds.queue
         self._put({"type": "subscribed", **topic.named})
-        async for shown in self._feeds.engine.subscribe(feed.named.request(), viewer):
-            await self._guest.confirm()
-            self._outbox.put(topic.message("queue.status", "queue", feed.payload(shown)))
+        async with aclosing(self._feeds.engine.subscribe(feed.named.request(), viewer, room=self._room)) as answers:
+            async for _, figures, _ in answers:
+                self._outbox.put(*topic.message("queue.status", "queue", figures))
 
     async def _follow_tasks(self, topic: Topic, viewer: Viewer) -> None:
         engine, feed = self._feeds.engine, self._feeds.tasks
         since = await engine.feed.now()
-        shown = engine.subscribe(feed.named.request(topic.variables), viewer, since=since)
-        if topic.channel == "task":
-            await self._follow_one(topic, shown)
-            return
-        self._put({"type": "subscribed", **topic.named})
-        async for one in shown:
-            await self._guest.confirm()
-            self._outbox.put(topic.message("task.updated", "task", feed.payload(one)))
+        shown = engine.subscribe(feed.named.request(topic.variables), viewer, since=since, room=self._room)
+        async with aclosing(shown) as answers:
+            if topic.channel == "task":
+                await self._follow_one(topic, answers)
+                return
+            self._put({"type": "subscribed", **topic.named})
+            async for _, task, _ in answers:
+                self._outbox.put(*topic.message("task.updated", "task", task))
 
-    async def _follow_one(self, topic: Topic, shown: AsyncIterator[bytes]) -> None:
+    async def _follow_one(self, topic: Topic, answers: AsyncIterator[Parts]) -> None:
         """It is shown at once, as it is now: so it is there, and may be followed. No state is shown twice."""
         seen = -1
-        async for one in shown:
-            await self._guest.confirm()
-            task = self._feeds.tasks.payload(one)
+        async for _, task, _ in answers:
             if seen < 0:
                 self._put({"type": "subscribed", **topic.named})
             if _version(task) > seen:
                 seen = _version(task)
-                self._outbox.put(topic.message("task.updated", "task", task))
+                self._outbox.put(*topic.message("task.updated", "task", task))
 
     def _refuse(self, error: errors.CrmError, named: Mapping[str, Any]) -> None:
         problem = rendered(error)

@@ -73,7 +73,7 @@ class Followers:
         try:
             async with aclosing(engine.subscribe(Request(query, None, {}), viewer, since=since)) as answers:
                 async for answer in answers:
-                    found.append(json.loads(answer)["data"]["changes"])
+                    found.append(json.loads(b"".join(answer))["data"]["changes"])
         except errors.CrmError as error:
             self.problems.append(error)
 
@@ -238,3 +238,18 @@ def forked_url(postgres):
 def forked(forked_url):
     with psycopg.connect(forked_url, autocommit=True) as connection:
         yield connection
+
+
+class TestBeginning:
+    async def test_one_reads_for_all_who_come_together(self, engine, follow, db, make_lead):
+        made, lead = engine(), make_lead()["id"]
+        async with follow(made, count=FOLLOWERS) as followers:
+            async with asyncio.timeout(20):
+                while not made.database.reads:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)
+            assert made.database.reads < 8
+            db.execute(EVENT, ["lead.updated", lead, lead, 3])
+            await followers.have(3)
+            assert [len(one) for one in followers.found] == [3] * FOLLOWERS
+            assert made.database.reads < 12

@@ -171,6 +171,78 @@ class TestWebSockets:
                 client.close()
 
 
+class Sharing(Generous):
+    """Answers everybody with the same."""
+
+    async def __call__(self, _scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        sending = set()
+        while (message := await receive())["type"] == "websocket.receive":
+            self.asked += 1
+            shared = SHARED[int(message["text"])]
+            text = {"type": "websocket.send", "text": (b"[", shared, b"]")}
+            sending.add(asyncio.create_task(send(text)))
+        await asyncio.gather(*sending, return_exceptions=True)
+
+
+SHARED = [bytes([48 + number]) * ONE for number in range(4)]
+
+
+class TestSharedMessages:
+    async def test_are_counted_once(self, serve):
+        async with serve(Sharing(), Limits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
+            clients = [await asking(server, 0, 0) for _ in range(6)]
+            unread = server.server_state.unread
+            await until(lambda: len(unread._readers) == 6)  # noqa: SLF001
+            await asyncio.sleep(0.3)
+            assert len(server.server_state.connections) == 6
+            assert unread.parts.bytes == ONE
+            for client in clients:
+                said = await asyncio.to_thread(read, client, 2 * (ONE + 12))
+                assert said == 2 * (b"\x81\x7f" + (ONE + 2).to_bytes(8) + b"[" + SHARED[0] + b"]")
+            await until(lambda: not unread._readers)  # noqa: SLF001
+            assert unread.parts.bytes == 0
+            for client in clients:
+                client.close()
+
+    async def test_whoever_keeps_something_alone_is_dropped_first(self, serve):
+        async with serve(Sharing(), Limits(drain_seconds=0, unread_bytes=2 * ONE + MIB)) as server:
+            sharers = [await asking(server, 0) for _ in range(3)]
+            await asyncio.sleep(0.2)
+            others = [await asking(server, number) for number in (1, 2)]
+            await until(lambda: len(server.server_state.connections) == 4)
+            assert server.server_state.unread.parts.bytes == 2 * ONE
+            for client in sharers:
+                assert len(await asyncio.to_thread(read, client, ONE)) == ONE
+            for client in (*sharers, *others):
+                client.close()
+            await until(lambda: not server.server_state.connections)
+            assert server.server_state.unread.parts.bytes == 0
+            assert server.server_state.unread._total == 0  # noqa: SLF001
+
+
+async def asking(server, *numbers):
+    """A client that asks for so many messages, and reads nothing."""
+    client = deaf(server)
+    client.sendall(OPENING)
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += await asyncio.get_running_loop().sock_recv(client, 1)
+    for number in numbers:
+        client.sendall(frame(TEXT, b"%d" % number))
+    await asyncio.sleep(0.1)
+    return client
+
+
+def read(client, size):
+    client.setblocking(True)
+    found = bytearray()
+    while len(found) < size:
+        found += client.recv(min(MIB, size - len(found)))
+    return bytes(found)
+
+
 def read_all(client, least):
     client.setblocking(True)
     while least > 0:

@@ -1,0 +1,103 @@
+"""What goes to many at once, handed out bit by bit: everything else has its turns in between."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+# What is handed out in one turn of the loop: some hundred small messages, or a large one.
+_BYTES_A_TURN: Final = 256 * 1024
+# What a message costs besides its bytes: some 20 microseconds.
+_EACH: Final = 2048
+
+Future = asyncio.Future[None]
+
+
+class Portions:
+    """Messages that are handed out in order: some hundred, or some hundred KiB, in one turn of the loop."""
+
+    def __init__(self) -> None:
+        self.round = 0
+        self._left = _BYTES_A_TURN
+        self._waiting: deque[tuple[deque[Future], int] | Callable[[], object]] = deque()
+        self._timer: asyncio.Handle | None = None
+
+    async def turn(self, size: int) -> None:
+        """Wait until a message of that size may be handed out."""
+        if self._waiting or self._left <= 0:
+            future: Future = asyncio.get_running_loop().create_future()
+            self.wake([future], size)
+            await future
+        else:
+            self._spend(size)
+            self._go_on()
+
+    def wake(self, futures: Iterable[Future], size: int) -> None:
+        """Wake each of them when it may hand out a message of that size; in the same `round` it has had its turn."""
+        self._waiting.append((deque(futures), size))
+        self._go_on()
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call this when those who are to be woken have gone on."""
+        self._waiting.append(callback)
+        self._go_on()
+
+    async def quiet(self) -> None:
+        """Wait until nobody waits for a turn."""
+        while self._waiting:
+            future: Future = asyncio.get_running_loop().create_future()
+            self.then(lambda future=future: future.done() or future.set_result(None))  # type: ignore[misc]
+            await future
+
+    def _spend(self, size: int) -> None:
+        self._left -= size + _EACH
+
+    def _go_on(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._timer = None
+        self._left = _BYTES_A_TURN
+        self.round += 1
+        while self._waiting and self._left > 0:
+            first = self._waiting[0]
+            if not isinstance(first, tuple):
+                asyncio.get_running_loop().call_soon(first)
+                self._waiting.popleft()
+            elif not first[0]:
+                self._waiting.popleft()
+            else:
+                self._wake(*first)
+        if self._waiting:
+            self._go_on()
+
+    def _wake(self, futures: deque[Future], size: int) -> None:
+        future = futures.popleft()
+        if not future.done():
+            future.set_result(None)
+            self._spend(size)
+
+
+class News:
+    """Followers who wait for something new: all of them are woken, some in each turn of the loop."""
+
+    def __init__(self, portions: Portions) -> None:
+        self._portions = portions
+        self._waiting: dict[Future, None] = {}
+
+    async def wait(self) -> int:
+        """Wait for news; the round in which a message about them may be handed out."""
+        future: Future = asyncio.get_running_loop().create_future()
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)
+        return self._portions.round
+
+    def tell(self, size: int) -> None:
+        """There is something new, of that size."""
+        waiting, self._waiting = self._waiting, {}
+        if waiting:
+            self._portions.wake(waiting, size)
