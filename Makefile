@@ -22,12 +22,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-graphiql: crm/graphiql/dist/.built ## The GraphiQL page (needs Node.js; without it the API works all the same)
+graphiql: crm/web/graphiql/dist/.built ## The GraphiQL page (needs Node.js; without it the API works all the same)
 
-crm/graphiql/dist/.built: crm/graphiql/package-lock.json crm/graphiql/build.mjs $(wildcard crm/graphiql/src/*)
+crm/web/graphiql/dist/.built: crm/web/graphiql/package-lock.json crm/web/graphiql/build.mjs $(wildcard crm/web/graphiql/src/*)
 ifdef NPM
 	@echo "Fetching and building the GraphiQL page with npm: usually half a minute, once."
-	cd crm/graphiql && npm ci --silent --no-audit --no-fund && node build.mjs
+	cd crm/web/graphiql && npm ci --silent --no-audit --no-fund && node build.mjs
 	@touch $@
 else
 	@echo "Node.js is not installed: the API works, the GraphiQL page does not. Install Node.js 20+ and run: make graphiql"
@@ -85,4 +85,4 @@ attacks: setup ## Half an hour of searching for requests that cost too much, per
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, the development database too
-	rm -rf $(VENV) .data crm/graphiql/dist crm/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules
+	rm -rf $(VENV) .data crm/web/graphiql/dist crm/web/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules

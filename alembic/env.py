@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection, event
 
 from crm import models
-from crm.core.address import sqlalchemy_engine
+from crm.db.address import sqlalchemy_engine
 
 url = context.config.get_main_option("sqlalchemy.url")
 if url is None:

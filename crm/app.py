@@ -18,28 +18,28 @@ from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from crm.access import LocalGate, TokenGate
+from crm.access.tokens import Tokens
 from crm.ai.build import build as build_ai
+from crm.ai_tasks.builtin_types import limit_echo
 from crm.ai_tasks.runner import Sweeper
-from crm.ai_tasks.work import limit_echo
-from crm.console.page import Console
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
+from crm.core.logs import configure as configure_logs
 from crm.core.memory import give_back_large_blocks
-from crm.core.tokens import Tokens
-from crm.graph.engine import Engine
-from crm.graph.exchange import Receive, Scope, Send
-from crm.graph.http import GraphQLHTTP
-from crm.graph.warming import warm_up
-from crm.graph.websocket import GraphQLWebSocket
-from crm.graphiql.page import asset_routes, page
+from crm.core.settings import Settings, settings
+from crm.db.database import Database
+from crm.graph.run.engine import Engine
+from crm.graph.run.warming import warm_up
 from crm.jobs import Shop
-from crm.logs import configure as configure_logs
-from crm.rest.http import Rest
-from crm.rest.table import ENDPOINTS
-from crm.rest.websocket import AiTaskWebSocket
 from crm.schema import schema
-from crm.settings import Settings, settings
+from crm.web.authentication import LocalGate, TokenGate
+from crm.web.console.page import Console
+from crm.web.graphiql.page import asset_routes, page
+from crm.web.graphql.http import GraphQLHTTP
+from crm.web.graphql.websocket import GraphQLWebSocket
+from crm.web.http_io import Receive, Scope, Send
+from crm.web.rest.http import Rest
+from crm.web.rest.table import ENDPOINTS
+from crm.web.rest.websocket import AiTaskWebSocket
 
 # How long the event loop waits for its turn while the side thread computes, each time that it let go of Python: a
 # system call. With Python's own 5 ms half as many requests went on beside a long compilation.
@@ -123,7 +123,7 @@ class App:
     @staticmethod
     def _work_inside(shop: Shop) -> End:
         """A worker in this process: for one machine, where a second process is more trouble than it is worth."""
-        from crm.worker import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
+        from crm.background import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
 
         worker = make(shop)
         running = asyncio.create_task(worker.run())

@@ -23,15 +23,16 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from crm.core import errors, migrations
-from crm.core.address import conninfo
-from crm.core.capacity import Capacity
-from crm.core.embedded import EmbeddedPostgres
+from crm.access.revocation import revoke as revoke_token
+from crm.access.tokens import claims_of, make_token
+from crm.core import errors
 from crm.core.identity import Role
-from crm.core.revocation import revoke as revoke_token
-from crm.core.tokens import claims_of, make_token
-from crm.logs import configure as configure_logs
-from crm.settings import Settings
+from crm.core.logs import configure as configure_logs
+from crm.core.settings import Settings
+from crm.db import migrations
+from crm.db.address import conninfo
+from crm.db.capacity import Capacity
+from crm.db.embedded import EmbeddedPostgres
 
 app = typer.Typer(
     help="A GraphQL-first CRM backend. Start with `crm dev`; run it for real with `crm serve`.",
@@ -147,7 +148,7 @@ def worker(
     """
     config = _settings()
     _refuse_old(_database_url(config))
-    from crm.worker import work  # noqa: PLC0415  (imports every domain)
+    from crm.background import work  # noqa: PLC0415  (imports every domain)
 
     if concurrency is not None:
         config = config.model_copy(update={"worker_concurrency": concurrency})
@@ -292,7 +293,7 @@ def main() -> None:
 
 
 def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
-    from crm.protocol import Config, Limits, Server, serve_with_processes  # noqa: PLC0415
+    from crm.web.protocol import Config, Limits, Server, serve_with_processes  # noqa: PLC0415
 
     # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
     # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
@@ -432,8 +433,8 @@ def _load_demo(url: str, leads: int) -> None:
 
 
 def _recalculate(url: str) -> None:
-    from crm.core.database import Database  # noqa: PLC0415
-    from crm.scoring.recalculation import RecalculateScoresResult, Recalculation  # noqa: PLC0415
+    from crm.db.database import Database  # noqa: PLC0415
+    from crm.sales.scoring.recalculation import RecalculateScoresResult, Recalculation  # noqa: PLC0415
 
     config = _settings()
     configure_logs(config)

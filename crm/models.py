@@ -1,17 +1,17 @@
 """Imports every model, so that Alembic (and the worker) know all tables."""
 
+from crm.access.revocation import RevokedToken
+from crm.access.users.model import User
+from crm.advice.ai_claims.model import Generation
 from crm.ai.model import AiCall
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
-from crm.core.events import Event, StreamEpoch, StreamFork
-from crm.core.lease import Lease
 from crm.core.model import Model
-from crm.core.revocation import RevokedToken
-from crm.generations.model import Generation
-from crm.interactions.model import Interaction
+from crm.db.events import Event, StreamEpoch, StreamFork
+from crm.db.row_lock import Lease
 from crm.jobs.model import EventFollower
-from crm.leads.model import Lead
-from crm.people.model import User
-from crm.tasks.model import Task
+from crm.sales.interactions.model import Interaction
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
 
 __all__ = [
     "AiCall",

@@ -2,19 +2,19 @@
 
 import strawberry
 
+from crm.access.users.graphql import UserMutation, UserQuery
+from crm.advice.recommendations.graphql import RecommendationMutation, RecommendationQuery
+from crm.advice.summaries.graphql import SummaryMutation
 from crm.ai.graphql import AiQuery
 from crm.ai_tasks.graphql import AiTaskMutation, AiTaskQuery, AiTaskSubscription
-from crm.changes.graphql import ChangeSubscription
-from crm.graph.scalars import CONFIG
-from crm.interactions.graphql import InteractionMutation, InteractionQuery
-from crm.leads.graphql import LeadMutation, LeadQuery
-from crm.people.graphql import UserMutation, UserQuery
-from crm.recommendations.graphql import RecommendationMutation, RecommendationQuery
-from crm.scoring.graphql import ScoreMutation
-from crm.search.graphql import SearchQuery
-from crm.stats.graphql import StatsQuery
-from crm.summaries.graphql import SummaryMutation
-from crm.tasks.graphql import TaskMutation, TaskQuery
+from crm.graph.declare.scalars import CONFIG
+from crm.sales.history.graphql import ChangeSubscription
+from crm.sales.interactions.graphql import InteractionMutation, InteractionQuery
+from crm.sales.leads.graphql import LeadMutation, LeadQuery
+from crm.sales.scoring.graphql import ScoreMutation
+from crm.sales.search.graphql import SearchQuery
+from crm.sales.statistics.graphql import StatsQuery
+from crm.sales.tasks.graphql import TaskMutation, TaskQuery
 
 
 @strawberry.type(description="Everything that can be read.")

@@ -20,7 +20,7 @@ from postgres import QUICK, remove, throw_away_postgres
 from servers import Server
 from tables import empty
 
-from crm.core import migrations
+from crm.db import migrations
 
 _numbers = itertools.count(1)
 # Files that wait most of their time, the longest first: at any time one of them is to wait while others compute.

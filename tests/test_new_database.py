@@ -9,15 +9,15 @@ import pytest
 from bench import operations
 from plans import pages, statement
 
-from crm.core import migrations
-from crm.core.analyze import NEVER_ANALYZED, names
-from crm.core.embedded import create_database
 from crm.core.identity import Role, Viewer
 from crm.core.policy import viewer_values
-from crm.core.visibility import compiled
-from crm.core.wire import Statement, encode
-from crm.leads.facts import facts_statement
-from crm.scoring import statements
+from crm.db import migrations
+from crm.db.connection import Statement, encode
+from crm.db.embedded import create_database
+from crm.db.table_statistics import NEVER_ANALYZED, names
+from crm.db.visibility import compiled
+from crm.sales.leads.facts import facts_statement
+from crm.sales.scoring import statements
 
 LEADS = 20_000
 SOME = LEADS // 2

@@ -13,8 +13,8 @@ from graphql import (
 )
 
 from crm.graph.sdl import sdl
-from crm.graphiql.page import examples
 from crm.schema import schema as api
+from crm.web.graphiql.page import examples
 
 ROOT = Path(__file__).parents[1]
 SDL = sdl(api)

@@ -4,8 +4,8 @@ from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
 from crm.ai.playbook import PlaybookProvider
 from crm.ai.provider import Provider
-from crm.core.database import Database
-from crm.settings import AiFallback, AiProvider, Settings
+from crm.core.settings import AiFallback, AiProvider, Settings
+from crm.db.database import Database
 
 
 def build(config: Settings, database: Database) -> Ai:

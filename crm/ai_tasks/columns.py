@@ -19,8 +19,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, array
 
 from crm.ai_tasks.model import FINAL, RETRIABLE, WAITING, AiTask, AiTaskPriority, AiTaskStatus
-from crm.core.query import Operand, rank
-from crm.core.visibility import with_deleted
+from crm.db.query import Operand, rank
+from crm.db.visibility import with_deleted
 
 _LARGEST_INT: Final = 2**31 - 1
 

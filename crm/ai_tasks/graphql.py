@@ -9,6 +9,8 @@ import strawberry
 from sqlalchemy import ColumnElement
 
 from crm import graph
+from crm.access.users.graphql import User
+from crm.access.users.service import UserService
 from crm.ai_tasks import columns, model
 from crm.ai_tasks.lease import end_lost
 from crm.ai_tasks.model import AiTaskPriority
@@ -18,16 +20,14 @@ from crm.ai_tasks.service import MOST_AT_ONCE, MOST_CANCELLED, AiTaskService
 from crm.ai_tasks.stream import updates
 from crm.core.identity import Role
 from crm.core.validate import parse_uuid
-from crm.graph.engine import Info
-from crm.graph.filters import UNSET, Where
-from crm.graph.inputs import values_of
-from crm.graph.scalars import JSON
+from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.inputs import values_of
+from crm.graph.declare.scalars import JSON
+from crm.graph.run.engine import Info
 from crm.jobs import Shop
-from crm.leads import model as leads
-from crm.leads.graphql import Lead, LeadFilter, LeadId
-from crm.leads.service import LeadService
-from crm.people.graphql import User
-from crm.people.service import UserService
+from crm.sales.leads import model as leads
+from crm.sales.leads.graphql import Lead, LeadFilter, LeadId
+from crm.sales.leads.service import LeadService
 
 # Whole groups of tasks are read.
 _COST = 200

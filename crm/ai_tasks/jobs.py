@@ -1,12 +1,12 @@
 """What workers do for AI tasks."""
 
-from crm.ai_tasks.age import Fairness
-from crm.ai_tasks.bill import settle
+from crm.ai_tasks.aging import Fairness
+from crm.ai_tasks.costs import settle
 from crm.ai_tasks.retention import clean
 from crm.ai_tasks.runner import RENEWAL, Runner, requeue
 from crm.ai_tasks.service import JOB, QUEUE
 from crm.jobs import Chore, Handler, Roster, Shop
-from crm.jobs.roster import MOST_RETRIES
+from crm.jobs.worker_plan import MOST_RETRIES
 
 _WATCH_SECONDS = 0.5
 _SWEEP_SECONDS = 1.0

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import orjson
 
-from crm.ai_tasks.bill import BILL, SOURCE
-from crm.ai_tasks.kinds import Failure
+from crm.ai_tasks.costs import BILL, SOURCE
 from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.service import job_for
+from crm.ai_tasks.task_types import Failure
 from crm.core.identity import Role, Viewer
-from crm.core.unit import Unit
-from crm.core.wire import Statement, encode
+from crm.db.connection import Statement, encode
+from crm.db.unit_of_work import Unit
 from crm.jobs import Shop, enqueue, forget
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from crm.ai.model import AiCall
 from crm.ai_tasks.columns import among, fitting, milliseconds, run_ms, wait_ms
 from crm.ai_tasks.model import FINAL, OPEN, WAITING, AiTask, AiTaskDay, AiTaskPriority, AiTaskStatus
 from crm.core.choice import EnumText
-from crm.core.query import rank
-from crm.core.visibility import with_deleted
+from crm.db.query import rank
+from crm.db.visibility import with_deleted
 
 _ZERO: Final[Any] = literal_column("0")
 _WORKERS: Final = table("procrastinate_workers")

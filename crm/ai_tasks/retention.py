@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from crm.core import validate
-from crm.core.conversation import Talker, Write, write_of
-from crm.core.service import Service
-from crm.core.wire import Statement, encode
+from crm.db.connection import Statement, encode
+from crm.db.service import Service
+from crm.db.workflow import Talker, Write, write_of
 from crm.jobs import Shop
 
 BATCH: Final = 500

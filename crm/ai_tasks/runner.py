@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from crm.ai.calls import for_attempt, new_id
 from crm.ai_tasks import lease as leases
-from crm.ai_tasks.age import Fairness
-from crm.ai_tasks.kinds import KINDS, Failure, OutOfTime, Run
+from crm.ai_tasks.aging import Fairness
 from crm.ai_tasks.lease import End, Key, Lease
 from crm.ai_tasks.model import AiTaskOutcome
+from crm.ai_tasks.task_types import KINDS, Failure, OutOfTime, Run
 from crm.ai_tasks.turns import Turns
 from crm.core import errors
-from crm.core.wire import ConnectionLost
+from crm.db.connection import ConnectionLost
 from crm.jobs import RunLater, Shop
 
 log = structlog.get_logger()

@@ -19,19 +19,19 @@ from sqlalchemy import (
 from sqlalchemy.types import Uuid
 
 from crm.ai.calls import new_id
-from crm.ai_tasks import work  # noqa: F401  (makes the types known)
+from crm.ai_tasks import builtin_types as work  # noqa: F401  (makes the types known)
 from crm.ai_tasks.columns import in_line, is_final
-from crm.ai_tasks.kinds import Kind, checked_input, kind_of
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.task_types import Kind, checked_input, kind_of
 from crm.core import errors, validate
 from crm.core.pacing import paced
-from crm.core.query import Operand, Where, filtered, ordered, says_nothing
-from crm.core.service import Service
-from crm.core.unit import missing
 from crm.core.validate import parse_uuid
-from crm.core.wire import Statement, encode
+from crm.db.connection import Statement, encode
+from crm.db.query import Operand, Where, filtered, ordered, says_nothing
+from crm.db.service import Service
+from crm.db.unit_of_work import missing
 from crm.jobs import Job, cancel, enqueue, prioritise
-from crm.leads.model import Lead
+from crm.sales.leads.model import Lead
 
 QUEUE: Final = "ai"
 JOB: Final = "ai_task"

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, lite
 from sqlalchemy.types import Uuid
 
 from crm.ai_tasks.model import AiTask
-from crm.core.events import Event, Xid8
+from crm.db.events import Event, Xid8
 
 
 def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead_id: Any = None) -> Select[Any]:

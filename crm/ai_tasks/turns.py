@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from crm.ai_tasks.lease import Lease
-from crm.core.wire import Statement, encode
+from crm.db.connection import Statement, encode
 from crm.jobs import Shop
 
 Claim = Callable[[UUID], Awaitable[Lease | None]]

@@ -64,7 +64,7 @@ class _Attribute:
 
 
 class Model(DeclarativeBase):
-    """A table. Instances are plain records: `crm.core.unit` loads and saves them, and writes their events."""
+    """A table. Instances are plain records: `crm.db.unit_of_work` loads and saves them, and writes their events."""
 
     metadata = MetaData(
         naming_convention={

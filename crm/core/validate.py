@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from crm.core import errors
-from crm.core.json import camel
+from crm.core.api_json import camel
 
 Rule = Callable[[str, Any], Any]
 

@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from crm.advice.recommendations.prompt import VERSION as RECOMMENDATIONS_VERSION
+from crm.advice.summaries.prompt import VERSION as SUMMARY_VERSION
 from crm.ai.cost import estimated
 from crm.ai.provider import CostSource, Outcome
 from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
@@ -23,8 +25,6 @@ from crm.demo.languages import LANGUAGES
 from crm.demo.people import person_of
 from crm.demo.team import TEAM
 from crm.demo.worktime import DAY, WorkTime
-from crm.recommendations.prompt import VERSION as RECOMMENDATIONS_VERSION
-from crm.summaries.prompt import VERSION as SUMMARY_VERSION
 
 MODEL: Final = "gpt-6-luna"
 _WORKER: Final = "demo:1"

@@ -11,7 +11,7 @@ from crm.demo.names import LanguageCode, Market
 from crm.demo.people import Person, person_of
 from crm.demo.stories import CONTACTS, OPENINGS, Contact, Stage
 from crm.demo.worktime import DAY, WorkTime
-from crm.interactions.model import InteractionType
+from crm.sales.interactions.model import InteractionType
 
 HALF_HOUR = 30
 LAST_HOUR = 60  # leaves room for what follows the last contact: it has to be over by now

@@ -17,7 +17,7 @@ from crm.demo.rows import INTERACTION_COLUMNS, LEAD_COLUMNS
 from crm.demo.tasks import TASK_COLUMNS
 from crm.demo.team import TEAM
 from crm.demo.worktime import WorkTime
-from crm.scoring.statements import QUIET_BATCH
+from crm.sales.scoring.statements import QUIET_BATCH
 
 CHUNK = 1_000
 

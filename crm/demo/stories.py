@@ -7,8 +7,8 @@ Days are working days.
 
 from dataclasses import dataclass
 
-from crm.interactions.model import InteractionType as By
-from crm.leads.model import LeadStatus as Is
+from crm.sales.interactions.model import InteractionType as By
+from crm.sales.leads.model import LeadStatus as Is
 
 
 @dataclass(frozen=True, slots=True)

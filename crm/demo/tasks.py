@@ -10,7 +10,7 @@ from crm.demo.dice import Dice
 from crm.demo.languages import LANGUAGES
 from crm.demo.rows import NULL, escaped
 from crm.demo.worktime import DAY, WorkTime
-from crm.tasks.model import TaskGenerator, TaskSource
+from crm.sales.tasks.model import TaskGenerator, TaskSource
 
 TASK_COLUMNS = (
     "lead_id, title, description, due_date, completed, completed_at, priority, source, dismissed_reason, ai_reasoning, "

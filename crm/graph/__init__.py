@@ -1,6 +1,6 @@
 """The engine: one operation, one SQL statement. `graph.type`, `graph.edge` and friends declare how types map to SQL."""
 
-from crm.graph.columns import (
+from crm.graph.declare.columns import (
     across,
     create_input,
     filter,  # noqa: A004
@@ -10,7 +10,7 @@ from crm.graph.columns import (
     type,  # noqa: A004
     update_input,
 )
-from crm.graph.declare import (
+from crm.graph.declare.fields import (
     Connection,
     IncludeDeleted,
     answered,

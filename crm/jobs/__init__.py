@@ -4,7 +4,7 @@ What a domain uses is here; the worker (`crm.jobs.worker`) is imported by the pr
 """
 
 from crm.jobs.queue import Job, cancel, depth, enqueue, forget, prioritise
-from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.jobs.worker_plan import Chore, Follower, Handler, Roster, RunLater, Shop
 
 __all__ = [
     "Chore",

@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.core.events import Xid8
 from crm.core.model import Model
 from crm.core.policy import INTERNAL
+from crm.db.events import Xid8
 
 
 class EventFollower(Model):

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-from crm.core.unit import Unit
-from crm.core.wire import Statement, encode
+from crm.db.connection import Statement, encode
+from crm.db.unit_of_work import Unit
 
 DEFAULT_QUEUE: Final = "default"
 

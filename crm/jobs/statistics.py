@@ -4,9 +4,9 @@ from typing import Final
 
 import structlog
 
-from crm.core.analyze import NEVER_ANALYZED, analysis
-from crm.core.wire import Statement
-from crm.jobs.roster import Chore, Shop
+from crm.db.connection import Statement
+from crm.db.table_statistics import NEVER_ANALYZED, analysis
+from crm.jobs.worker_plan import Chore, Shop
 
 log = structlog.get_logger()
 

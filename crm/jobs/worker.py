@@ -22,12 +22,12 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
-from crm.core.capacity import CHORES, QUEUE
-from crm.core.database import Database
-from crm.core.impatient import impatient
-from crm.core.wire import ConnectionLost, Statement, encode
-from crm.jobs.followers import Following
-from crm.jobs.roster import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
+from crm.db.capacity import CHORES, QUEUE
+from crm.db.connection import ConnectionLost, Statement, encode
+from crm.db.database import Database
+from crm.db.impatient import impatient
+from crm.jobs.event_consumers import Following
+from crm.jobs.worker_plan import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from questions import KEY
 from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
 from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
-from crm.core.database import Database
+from crm.db.database import Database
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from crm.ai.openai_client import OpenAiProvider, openai_or_compatible, openroute
 from crm.ai.playbook import PlaybookProvider
 from crm.ai.provider import Outcome
 from crm.ai.scripted import FAILS, ScriptedProvider
-from crm.core.database import Database
 from crm.core.errors import AiBudgetSpent, AiUnavailable
+from crm.db.database import Database
 
 NOTHING = '{"tasks": []}'
 

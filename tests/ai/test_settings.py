@@ -15,8 +15,8 @@ from questions import KEY
 from crm.ai.build import build
 from crm.ai.openai_client import OpenAiProvider
 from crm.ai.playbook import PlaybookProvider
-from crm.core.database import Database
-from crm.settings import Settings
+from crm.core.settings import Settings
+from crm.db.database import Database
 
 NAMES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENROUTER_API_KEY")
 

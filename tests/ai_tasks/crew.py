@@ -5,9 +5,9 @@ import os
 import time
 from contextlib import suppress
 
-from crm.ai_tasks.kinds import Failure, Input, Kind, Run, known
-from crm.settings import Settings
-from crm.worker import work
+from crm.ai_tasks.task_types import Failure, Input, Kind, Run, known
+from crm.background import work
+from crm.core.settings import Settings
 
 
 class NoInput(Input):

@@ -15,15 +15,15 @@ from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
 from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
 from crm.ai_tasks import lease as leases
-from crm.ai_tasks.kinds import KINDS, Failure, Run
 from crm.ai_tasks.model import AiTaskOutcome
-from crm.core.database import Database
-from crm.core.feed import Feed
+from crm.ai_tasks.task_types import KINDS, Failure, Run
 from crm.core.identity import PROGRAM
-from crm.core.unit import Unit
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.db.event_feed import Feed
+from crm.db.unit_of_work import Unit
 from crm.jobs import Shop
-from crm.scoring.recalculation import LEASE
-from crm.settings import Settings
+from crm.sales.scoring.recalculation import LEASE
 
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
 SUMMARY = "mutation($lead: Int!) { requestSummary(leadId: $lead) { id taskType } }"

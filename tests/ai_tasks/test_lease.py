@@ -11,9 +11,9 @@ import pytest
 from crm.ai_tasks import lease as leases
 from crm.ai_tasks.lease import End, Key
 from crm.ai_tasks.model import AiTaskOutcome
-from crm.core.conversation import Writer
-from crm.core.database import Database
 from crm.core.identity import PROGRAM
+from crm.db.database import Database
+from crm.db.workflow import Writer
 
 
 @pytest.fixture

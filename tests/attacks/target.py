@@ -12,8 +12,8 @@ from typing import Self
 
 import psycopg
 
-from crm.core import migrations
 from crm.core.identity import Role
+from crm.db import migrations
 from crm.demo.load import load
 from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server

@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from crm.core import migrations
+from crm.db import migrations
 from crm.demo.load import CHUNK, load
 from tests.postgres import KillableEmbeddedPostgres
 

@@ -19,14 +19,15 @@ from uuid import UUID
 from rich.console import Console
 from rich.table import Table
 
-from crm.core import errors, migrations
+from crm.core import errors
 from crm.core.identity import Role, Viewer
-from crm.graph.documents import Document, aware_of_one_of
-from crm.graph.plan import Plan
-from crm.graph.selection import Collector
-from crm.graph.shape import SchemaShape
+from crm.core.settings import Settings
+from crm.db import migrations
+from crm.graph.compile.documents import Document, aware_of_one_of
+from crm.graph.compile.plan import Plan
+from crm.graph.compile.selection import Collector
+from crm.graph.compile.shape import SchemaShape
 from crm.schema import schema
-from crm.settings import Settings
 from tests.bench import measure, operations, rates
 from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server

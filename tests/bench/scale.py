@@ -23,8 +23,8 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from crm.core.database import Database
-from crm.scoring.recalculation import Recalculation
+from crm.db.database import Database
+from crm.sales.scoring.recalculation import Recalculation
 from tests import plans
 from tests.bench import measure, operations
 from tests.bench.database import Made, database

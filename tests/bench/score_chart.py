@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from crm.core import migrations
+from crm.db import migrations
 from crm.demo.load import load
 from tests.bench import measure
 from tests.postgres import remove, throw_away_postgres

@@ -13,7 +13,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from crm.core import migrations
+from crm.db import migrations
 from tests.bench import measure, operations
 from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import connect
 
-from crm.core import migrations
+from crm.db import migrations
 from tests.bench import bare, charts, crew, measure
 from tests.postgres import remove, throw_away_postgres
 from tests.servers import Server

@@ -7,14 +7,15 @@ from contextlib import aclosing, asynccontextmanager
 import psycopg
 import pytest
 
-from crm.core import errors, migrations
-from crm.core.database import Database
-from crm.core.embedded import create_database
+from crm.core import errors
 from crm.core.identity import Role, Viewer
-from crm.core.lanes import Limits
-from crm.graph.engine import Engine, Request
+from crm.core.settings import Settings
+from crm.db import migrations
+from crm.db.database import Database
+from crm.db.embedded import create_database
+from crm.db.lanes import Limits
+from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
-from crm.settings import Settings
 
 EVENT = (
     "INSERT INTO events (type, entity, entity_id, lead_id) SELECT %s, 'lead', %s::text, %s FROM generate_series(1, %s)"

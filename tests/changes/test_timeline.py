@@ -1,10 +1,10 @@
 import pytest
 from graphql import build_schema
 
-from crm.changes.service import SHOWN
-from crm.core.json import camel
+from crm.core.api_json import camel
 from crm.core.model import Model
 from crm.graph.sdl import sdl
+from crm.sales.history.service import SHOWN
 from crm.schema import schema
 
 TIMELINE = """query($id: Int!, $limit: Int, $before: String) {

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from crm.console import words
+from crm.web.console import words
 
 
 @pytest.mark.parametrize(

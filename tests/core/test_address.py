@@ -13,9 +13,9 @@ from psycopg.conninfo import conninfo_to_dict
 from servers import free_port
 from sqlalchemy import text
 
-from crm.core.address import Address, conninfo, sqlalchemy_engine
-from crm.core.database import Database
-from crm.core.wire import Statement
+from crm.db.address import Address, conninfo, sqlalchemy_engine
+from crm.db.connection import Statement
+from crm.db.database import Database
 
 ONE = Statement("SELECT 1")
 

@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from crm.core.analyze import USED, analysis, analyze, names, quoted
+from crm.db.table_statistics import USED, analysis, analyze, names, quoted
 
 ODD = 'Odd "name"; DROP TABLE leads; %s {} Å'
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.core.database import Database
-from crm.core.wire import ConnectionLost, Statement, encode
+from crm.db.connection import ConnectionLost, Statement, encode
+from crm.db.database import Database
 
 INSERT = Statement("INSERT INTO tasks (lead_id, title) VALUES ($1::integer, $2::text) RETURNING id, xmin::text")
 MANY = 30

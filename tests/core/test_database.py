@@ -8,12 +8,12 @@ from proxy import Proxy
 from structlog.testing import capture_logs
 
 from crm.core import errors
-from crm.core.capacity import Capacity
-from crm.core.database import Database, retried
-from crm.core.lanes import Limits
-from crm.core.states import translated
-from crm.core.wire import Statement
-from crm.settings import Settings
+from crm.core.settings import Settings
+from crm.db.capacity import Capacity
+from crm.db.connection import Statement
+from crm.db.database import Database, retried
+from crm.db.lanes import Limits
+from crm.db.sqlstates import translated
 
 
 class TestTranslated:

@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from crm.core import errors, migrations
-from crm.core.database import Database
-from crm.core.embedded import create_database
-from crm.core.feed import Feed
-from crm.core.wire import Statement
+from crm.core import errors
+from crm.db import migrations
+from crm.db.connection import Statement
+from crm.db.database import Database
+from crm.db.embedded import create_database
+from crm.db.event_feed import Feed
 
 _FAULTS = Path(__file__).resolve().parents[2] / "docs" / "operations" / "faults.md"
 _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.noted', 'lead', '0', 0) RETURNING id"

@@ -10,9 +10,9 @@ import pytest
 from waiting import eventually
 
 from crm.core import errors
-from crm.core.database import Database
-from crm.core.lanes import Limits
-from crm.core.wire import Statement, TookTooLong
+from crm.db.connection import Statement, TookTooLong
+from crm.db.database import Database
+from crm.db.lanes import Limits
 
 ONE = Statement("SELECT 1")
 FLOODER, OTHER, THIRD = 1, 2, 3

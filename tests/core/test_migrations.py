@@ -13,9 +13,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from crm.core import migrations
-from crm.core.analyze import NEVER_ANALYZED, names
-from crm.core.embedded import create_database
+from crm.db import migrations
+from crm.db.embedded import create_database
+from crm.db.table_statistics import NEVER_ANALYZED, names
 from crm.demo.load import load
 
 SCRIPTS = Path(migrations.__file__).resolve().parents[2] / "alembic"

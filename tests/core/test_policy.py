@@ -10,7 +10,7 @@ from crm import graph, models
 from crm.core.identity import Role
 from crm.core.model import POLICY, Model
 from crm.core.policy import ADMINS, EVERYBODY, INTERNAL, Policy, Scope, by_role
-from crm.core.visibility import compiled
+from crm.db.visibility import compiled
 
 _NUMBERS = count()
 SHOWN = {"Lead", "Task", "Interaction", "User", "Event", "AiTask", "AiTaskAttempt", "AiTaskDay"}

@@ -9,8 +9,8 @@ from pooler import pooler
 from structlog.testing import capture_logs
 from waiting import eventually
 
-from crm.core.database import Database
-from crm.core.wire import BEGIN, COMMIT, ROLLBACK, Statement
+from crm.db.connection import BEGIN, COMMIT, ROLLBACK, Statement
+from crm.db.database import Database
 
 ONE = Statement("SELECT 1")
 

@@ -10,8 +10,8 @@ from standby import replicated
 from structlog.testing import capture_logs
 from waiting import eventually
 
-from crm.core.database import Database
-from crm.core.wire import Statement
+from crm.db.connection import Statement
+from crm.db.database import Database
 
 WHO = Statement("SELECT current_database()")
 OWNER = 1
@@ -78,7 +78,7 @@ class TestAReplica:
         proxy.thaw()
 
     async def test_that_comes_back_is_used_again(self, database, proxy, monkeypatch):
-        monkeypatch.setattr("crm.core.replica._REST_SECONDS", 0.3)
+        monkeypatch.setattr("crm.db.replica._REST_SECONDS", 0.3)
         proxy.freeze()
         assert await who(database) == "crm"
         proxy.thaw()

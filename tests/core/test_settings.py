@@ -8,7 +8,7 @@ import traceback
 import pytest
 from pydantic import ValidationError
 
-from crm.settings import Settings
+from crm.core.settings import Settings
 
 NAMES = ["DATABASE_URL", "DATABASE_READ_URL", "DATABASE_LISTEN_URL"]
 WHOLE = "postgresql://crm:hunter2@db.internal:5432/crm"

@@ -5,8 +5,8 @@ import pytest
 from psycopg import errors as states
 
 from crm.core import errors
-from crm.core.states import CLASSES, STATES, translated
-from crm.core.wire import ConnectionLost, StatementStale, TookTooLong
+from crm.db.connection import ConnectionLost, StatementStale, TookTooLong
+from crm.db.sqlstates import CLASSES, STATES, translated
 
 ALL = sorted(state for state, error in states._sqlcodes.items() if error.sqlstate == state)  # noqa: SLF001
 # Statements and tables are ours: an error in them is ours, too. Everything else must say what to do.

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from crm.core.turns import Taker, Turns
+from crm.core.fair_slots import Taker, Turns
 
 
 async def enter(turns, entered, seconds=60.0, taker=None):

@@ -8,10 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from crm.ai_tasks.retention import AiTaskMaintenance
-from crm.graph.engine import Context
-from crm.jobs.roster import Shop
-from crm.tasks.model import TaskSource
-from crm.tasks.service import TaskService
+from crm.graph.run.engine import Context
+from crm.jobs.worker_plan import Shop
+from crm.sales.tasks.model import TaskSource
+from crm.sales.tasks.service import TaskService
 
 
 async def resolve(context: Context, shop: Shop) -> None:

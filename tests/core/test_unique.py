@@ -1,9 +1,9 @@
 import pytest
 
 from crm.ai_tasks.model import AiTask
-from crm.core.unique import may_wait
-from crm.leads.model import Lead
-from crm.tasks.model import Task
+from crm.db.unique import may_wait
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.core.database import Database, retried
 from crm.core.identity import Role, Viewer
-from crm.core.unit import Unit
-from crm.leads.model import Lead, LeadStatus
-from crm.tasks.model import Task
+from crm.db.database import Database, retried
+from crm.db.unit_of_work import Unit
+from crm.sales.leads.model import Lead, LeadStatus
+from crm.sales.tasks.model import Task
 
 
 class Nothing:

@@ -14,10 +14,8 @@ from servers import free_port
 from waiting import eventually
 
 from crm.core import errors
-from crm.core.address import Address
-from crm.core.database import Database
-from crm.core.pool import Busy, Pool
-from crm.core.wire import (
+from crm.db.address import Address
+from crm.db.connection import (
     BEGIN,
     COMMIT,
     NO_ROOM,
@@ -29,6 +27,8 @@ from crm.core.wire import (
     Wire,
     encode,
 )
+from crm.db.database import Database
+from crm.db.pool import Busy, Pool
 
 PID = Statement("SELECT pg_backend_pid()")
 ONE = Statement("SELECT 1")

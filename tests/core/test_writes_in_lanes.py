@@ -8,14 +8,14 @@ import psycopg
 import pytest
 from waiting import eventually
 
-from crm.core.conversation import Writer
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
-from crm.core.lanes import Limits
-from crm.core.unit import Unit
-from crm.core.wire import Statement
-from crm.leads.model import Lead
-from crm.tasks.model import Task
+from crm.db.connection import Statement
+from crm.db.database import Database
+from crm.db.lanes import Limits
+from crm.db.unit_of_work import Unit
+from crm.db.workflow import Writer
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
 
 ONE = Statement("SELECT 1")
 SLEEP = Statement("SELECT 1 FROM pg_sleep($1::float)")

@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from crm.core.embedded import EmbeddedPostgres
+from crm.db.embedded import EmbeddedPostgres
 
 ALEMBIC = Path(__file__).parents[2] / "alembic"
 

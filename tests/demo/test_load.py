@@ -6,10 +6,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
+from crm.advice.recommendations.playbook import playbook
 from crm.demo.load import Loaded, load
 from crm.demo.tasks import RULES
 from crm.demo.team import TEAM
-from crm.recommendations.playbook import playbook
 
 NOW = datetime(2026, 3, 18, 13, 37, tzinfo=UTC)
 NIGHTS_AND_WEEKENDS = [

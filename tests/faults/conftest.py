@@ -13,7 +13,7 @@ from postgres import remove, throw_away_postgres
 from servers import Server
 from tables import empty
 
-from crm.core import migrations
+from crm.db import migrations
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -10,10 +10,10 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 
-from crm.ai_tasks.kinds import KINDS, Kind, Run, known
-from crm.ai_tasks.work import EchoInput
-from crm.settings import Settings
-from crm.worker import work
+from crm.ai_tasks.builtin_types import EchoInput
+from crm.ai_tasks.task_types import KINDS, Kind, Run, known
+from crm.background import work
+from crm.core.settings import Settings
 
 
 def note(run: Run, what: str) -> None:

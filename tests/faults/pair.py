@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from crm.core import migrations
-from crm.core.embedded import create_database
+from crm.db import migrations
+from crm.db.embedded import create_database
 
 # A crash of PostgreSQL loses nothing by these: the pages are the operating system's.
 _SETTINGS = {

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from follower import CHANGES, first_event, open_socket, stream, subscribe
 
-from crm.core import feed as feeds
-from crm.core.database import Database
-from crm.core.feed import Feed
+from crm.db import event_feed as feeds
+from crm.db.database import Database
+from crm.db.event_feed import Feed
 
 DAYS = 30
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from crm.logs import FewAlike
+from crm.core.logs import FewAlike
 
 NONSENSE = (
     b"nonsense\r\n\r\n",

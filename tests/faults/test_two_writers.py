@@ -7,10 +7,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from crm.core.database import Database, retried
 from crm.core.identity import Role, Viewer
-from crm.core.unit import Unit
-from crm.leads.service import LeadService
+from crm.db.database import Database, retried
+from crm.db.unit_of_work import Unit
+from crm.sales.leads.service import LeadService
 
 CREATE = 'mutation($email: String!) { createLead(input: {firstName: "A", lastName: "B", email: $email}) { id } }'
 UPDATE = "mutation($id: Int!, $name: String!) { updateLead(id: $id, input: {lastName: $name}) { lastName version } }"

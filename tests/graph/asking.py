@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crm.core.identity import Viewer
-from crm.graph.engine import Engine, Request
+from crm.graph.run.engine import Engine, Request
 
 
 async def answer(engine: Engine, viewer: Viewer, query: str, variables: Mapping[str, Any] | None = None) -> Any:

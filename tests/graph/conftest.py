@@ -7,11 +7,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
-from crm.graph.engine import Engine
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.run.engine import Engine
 from crm.schema import schema
-from crm.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -22,9 +22,9 @@ from graphql import (
 )
 from servers import SECRET, Server
 
-from crm.core.embedded import create_database
+from crm.access.tokens import AUDIENCE, ISSUER
 from crm.core.identity import Role
-from crm.core.tokens import AUDIENCE, ISSUER
+from crm.db.embedded import create_database
 from crm.schema import schema
 
 SCHEMA = schema._schema  # noqa: SLF001

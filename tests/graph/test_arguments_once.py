@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from crm.core import errors
-from crm.graph.engine import Engine, Request
-from crm.graph.statements import Shaped
+from crm.graph.compile.statements import Shaped
+from crm.graph.run.engine import Engine, Request
 
 ONE = "query One($id: Int!) { lead(id: $id) { id tasks { id title } interactions { id } } }"
 # As many calls of Python functions as it takes to find the statement of `ONE`: 12, and 88 if each list's arguments

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reference import World
 
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
-from crm.graph.allotment import Budget
-from crm.graph.engine import Engine, Request
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.compile.allotment import Budget
+from crm.graph.run.engine import Engine, Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
-from crm.settings import Settings
 
 MIB = 1024 * 1024
 EXAMPLES = int(os.environ.get("CRM_BUDGET_EXAMPLES", "25"))

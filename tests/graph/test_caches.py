@@ -3,11 +3,11 @@
 import pytest
 from asking import data
 
-from crm.core.database import Database
-from crm.graph.caches import SecondUseCache
-from crm.graph.engine import Engine, Request
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.compile.caches import SecondUseCache
+from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
-from crm.settings import Settings
 
 
 def plan_of(engine, viewer, query, variables):

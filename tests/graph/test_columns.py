@@ -15,8 +15,8 @@ from crm.core.choice import Choice
 from crm.core.columns import column
 from crm.core.model import Model
 from crm.core.policy import EVERYBODY
-from crm.graph.filters import Where
-from crm.graph.scalars import CONFIG
+from crm.graph.declare.filters import Where
+from crm.graph.declare.scalars import CONFIG
 
 _NUMBERS = count()
 

@@ -11,13 +11,13 @@ from tap import Tap
 from test_statements import ROOTS
 
 from crm.core import errors
-from crm.core.database import Database
+from crm.core.settings import Settings
 from crm.core.side_thread import SideThread
-from crm.graph.allotment import Budget
-from crm.graph.arguments import MAX_CONDITIONS
-from crm.graph.engine import Engine, Request
+from crm.db.database import Database
+from crm.graph.compile.allotment import Budget
+from crm.graph.compile.arguments import MAX_CONDITIONS
+from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
-from crm.settings import Settings
 from tests.bench.operations import LIST50, ONE
 
 

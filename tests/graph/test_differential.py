@@ -9,7 +9,7 @@ from generate import Generator, Operation
 from graphql import build_schema
 from reference import Reference, World, comparable
 
-from crm.graph.engine import Request
+from crm.graph.run.engine import Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
 

@@ -4,10 +4,10 @@ import pytest
 from asking import answer
 from tap import Tap
 
-from crm.core.database import Database
-from crm.core.lanes import Limits
 from crm.core.side_thread import SideThread
-from crm.graph.engine import Engine
+from crm.db.database import Database
+from crm.db.lanes import Limits
+from crm.graph.run.engine import Engine
 from crm.schema import schema
 
 TOO_MANY = "tasks { assignee { id } decidedBy { disabledAt } lead { tasks(limit: 1) { assigneeId } } }"

@@ -17,13 +17,13 @@ from servers import Server
 
 from crm.core import errors
 from crm.core.identity import Role
-from crm.graph.documents import Document
-from crm.graph.limits import check_document
-from crm.graph.plan import Plan
-from crm.graph.selection import Collector
-from crm.graph.shape import SchemaShape
+from crm.core.settings import Settings
+from crm.graph.compile.documents import Document
+from crm.graph.compile.limits import check_document
+from crm.graph.compile.plan import Plan
+from crm.graph.compile.selection import Collector
+from crm.graph.compile.shape import SchemaShape
 from crm.schema import schema
-from crm.settings import Settings
 
 COLUMNS = (
     "id",

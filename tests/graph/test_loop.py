@@ -13,10 +13,10 @@ from websockets.exceptions import ConnectionClosed
 
 from crm.core import errors
 from crm.core.identity import Role
-from crm.graph.documents import Document, InvalidDocument
-from crm.graph.engine import Request
+from crm.core.settings import Settings
+from crm.graph.compile.documents import Document, InvalidDocument
+from crm.graph.run.engine import Request
 from crm.schema import schema
-from crm.settings import Settings
 
 SCHEMA = schema._schema  # noqa: SLF001
 KIB = 1024

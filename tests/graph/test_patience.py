@@ -6,7 +6,7 @@ import time
 import pytest
 from waiting import eventually
 
-from crm.graph.patience import Patience, Receive
+from crm.web.deadline import Patience, Receive
 
 
 async def _silent() -> dict[str, str]:

@@ -13,16 +13,16 @@ from test_statements import ROOTS
 from test_visibility import QUERIES
 
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
-from crm.core.json import sql_text
-from crm.core.visibility import compiled, with_deleted
-from crm.graph.engine import Request
+from crm.core.api_json import sql_text
+from crm.db.visibility import compiled, with_deleted
+from crm.graph.live.subscriptions import First, Stream
+from crm.graph.run.engine import Request
+from crm.graph.run.projection import Shown
 from crm.graph.sdl import sdl
-from crm.graph.subscription import First, Stream
-from crm.graph.write import Shown
-from crm.interactions.model import Interaction
-from crm.leads.model import Lead
+from crm.sales.interactions.model import Interaction
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
 from crm.schema import schema
-from crm.tasks.model import Task
 
 OPERATIONS = 150
 CURSOR = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.1.1"
@@ -35,8 +35,8 @@ POOLS = Pools(
     [CURSOR],
     20,
 )
-CRM = Path(__file__).parents[2] / "crm"
-FILES = [one for folder in ("graphiql/examples", "console", "rest") for one in sorted((CRM / folder).glob("*.graphql"))]
+WEB = Path(__file__).parents[2] / "crm" / "web"
+FILES = [one for folder in ("graphiql/examples", "console", "rest") for one in sorted((WEB / folder).glob("*.graphql"))]
 VALUES = {
     "Int!": 1,
     "ID!": "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10",

@@ -8,8 +8,8 @@ from graphql import build_schema
 from reference import World
 from tap import Tap
 
-from crm.core.database import Database
-from crm.graph.engine import Engine
+from crm.db.database import Database
+from crm.graph.run.engine import Engine
 from crm.graph.sdl import sdl
 from crm.schema import schema
 

@@ -8,7 +8,7 @@ from generate import Generator
 from graphql import build_schema
 from reference import World
 
-from crm.graph.engine import Request
+from crm.graph.run.engine import Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
 

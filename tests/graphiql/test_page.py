@@ -12,7 +12,7 @@ from graphql import NonNullTypeNode, OperationDefinitionNode, parse
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from crm.graphiql.page import DIST, Example, examples, routes
+from crm.web.graphiql.page import DIST, Example, examples, routes
 
 SCRIPT = "console.log('Åsa')\n" * 50
 MANIFEST = {"icon": "icon-1.svg", "script": "main-1.js", "style": "page-1.css"}

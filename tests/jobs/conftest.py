@@ -15,11 +15,11 @@ import pytest
 from psycopg.rows import dict_row
 from tables import empty
 
-from crm.core import migrations
-from crm.core.database import Database
-from crm.core.embedded import create_database
 from crm.core.identity import PROGRAM
-from crm.core.unit import Unit
+from crm.db import migrations
+from crm.db.database import Database
+from crm.db.embedded import create_database
+from crm.db.unit_of_work import Unit
 from crm.jobs import enqueue
 
 CREW = Path(__file__).parent / "crew.py"

@@ -8,12 +8,12 @@ import json
 import os
 import sys
 
-from crm.core.unit import Unit
-from crm.core.wire import Statement, encode
-from crm.jobs.roster import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.background import work
+from crm.core.settings import Settings
+from crm.db.connection import Statement, encode
+from crm.db.unit_of_work import Unit
 from crm.jobs.statistics import CHORE
-from crm.settings import Settings
-from crm.worker import work
+from crm.jobs.worker_plan import Chore, Follower, Handler, Roster, RunLater, Shop
 
 OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 _NOTE = Statement(

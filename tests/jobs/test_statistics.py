@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm.core.analyze import NEVER_ANALYZED
+from crm.db.table_statistics import NEVER_ANALYZED
 
 
 @pytest.fixture

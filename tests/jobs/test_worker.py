@@ -14,7 +14,7 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 from crm.core.identity import PROGRAM
-from crm.core.unit import Unit
+from crm.db.unit_of_work import Unit
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
 from crm.jobs.worker import worker_pool
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crm.protocol import Config, Limits, Server
+from crm.web.protocol import Config, Limits, Server
 
 sys.path.insert(0, str(Path(__file__).parent))
 

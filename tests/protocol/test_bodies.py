@@ -6,8 +6,8 @@ import pytest
 from echo import answer
 from waiting import eventually
 
-from crm.protocol import Limits
-from crm.protocol.bodies import OWNER
+from crm.web.protocol import Limits
+from crm.web.protocol.bodies import OWNER
 
 KIB = 1024
 SIZE = 256 * KIB

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 
 async def asked(server, data):

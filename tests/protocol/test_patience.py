@@ -7,7 +7,7 @@ import time
 import pytest
 from echo import Echo, answer
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
 QUICK = Limits(head_seconds=0.3, body_seconds=0.6, stalled_seconds=0.5, drain_seconds=0)

@@ -8,7 +8,7 @@ import time
 import pytest
 from waiting import eventually
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 

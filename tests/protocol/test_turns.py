@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from echo import answer
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 MIB = 1024 * 1024
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -7,7 +7,7 @@ import pytest
 from echo import answer
 from test_websocket import OPENING, TEXT, frame
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 MIB = 1024 * 1024
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"

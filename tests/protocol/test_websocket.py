@@ -9,7 +9,7 @@ import pytest
 from echo import Echo
 from websockets.asyncio.client import connect
 
-from crm.protocol import Limits
+from crm.web.protocol import Limits
 
 OPENING = (
     b"GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -76,7 +76,7 @@ class TestFloods:
 
     async def test_of_pings_whose_answers_nobody_reads_are_not_remembered(self, plain, monkeypatch):
         """They may come as slowly as is allowed, so here any number of them is."""
-        monkeypatch.setattr("crm.protocol.websocket._MOST_PINGS_A_TICK", 10**9)
+        monkeypatch.setattr("crm.web.protocol.websocket._MOST_PINGS_A_TICK", 10**9)
         _, writer, _ = await opened(plain)
         writer.transport.pause_reading()
         (socket,) = plain.server_state.connections

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from crm.protocol.writes import PairedWrites
+from crm.web.protocol.writes import PairedWrites
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

@@ -7,11 +7,11 @@ from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
 from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
 from crm.ai.playbook import PlaybookProvider
-from crm.core.database import Database
 from crm.core.identity import Role, Viewer
-from crm.graph.engine import Engine, Request
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
-from crm.settings import Settings
 
 
 @pytest.fixture

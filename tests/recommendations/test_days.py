@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from crm.recommendations.days import day_named
+from crm.advice.recommendations.days import day_named
 
 WRITTEN = date(2026, 11, 18)  # a Wednesday
 

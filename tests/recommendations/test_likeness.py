@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from crm.recommendations.likeness import gist_of
+from crm.advice.recommendations.similarity import gist_of
 
 SAME = [
     ("Call Lars about the proposal", "Call Lars regarding the proposal"),

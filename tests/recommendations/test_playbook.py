@@ -5,13 +5,13 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from crm.leads.facts import Contact, LeadFacts, ToDo
-from crm.leads.language import Language, language_of
-from crm.recommendations.plain import short
-from crm.recommendations.playbook import Playbook, playbook
-from crm.recommendations.words import money, normalised
-from crm.recommendations.workdays import due_in
-from crm.summaries.composer import composer
+from crm.advice.recommendations.plain import short
+from crm.advice.recommendations.playbook import Playbook, playbook
+from crm.advice.recommendations.words import money, normalised
+from crm.advice.recommendations.workdays import due_in
+from crm.advice.summaries.composer import composer
+from crm.sales.leads.facts import Contact, LeadFacts, ToDo
+from crm.sales.leads.language import Language, language_of
 
 NOW = datetime(2026, 11, 18, 9, tzinfo=UTC)  # a Wednesday
 PLAIN = {

@@ -4,10 +4,10 @@ from time import monotonic
 
 import pytest
 
-from crm.leads.facts import Contact, ToDo
-from crm.recommendations.playbook import playbook
-from crm.recommendations.prompt import from_the_playbook, question_about
-from crm.recommendations.reply import drafts_of
+from crm.advice.recommendations.playbook import playbook
+from crm.advice.recommendations.prompt import from_the_playbook, question_about
+from crm.advice.recommendations.reply import drafts_of
+from crm.sales.leads.facts import Contact, ToDo
 from tests.recommendations.test_playbook import NOW, contact, facts, rules
 
 STATUSES = ("new", "contacted", "qualified", "proposal", "won", "lost")

@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from model_server import drip, error_in_200, garbage, good, hang, raw, reset, status
 
-from crm.core.conversation import Writer, write_of
+from crm.advice.ai_claims.model import GenerationPurpose
+from crm.advice.ai_claims.service import GenerationService
+from crm.advice.recommendations.plain import plain
+from crm.advice.recommendations.reply import Draft
+from crm.advice.recommendations.service import Origin, SuggestionService
+from crm.advice.summaries.service import SummaryWriter, Text
 from crm.core.identity import Role, Viewer
-from crm.generations.model import GenerationPurpose
-from crm.generations.service import GenerationService
-from crm.leads.model import SummarySource
-from crm.recommendations.plain import plain
-from crm.recommendations.reply import Draft
-from crm.recommendations.service import Origin, SuggestionService
-from crm.summaries.service import SummaryWriter, Text
-from crm.tasks.model import TaskGenerator, TaskPriority
+from crm.db.workflow import Writer, write_of
+from crm.sales.leads.model import SummarySource
+from crm.sales.tasks.model import TaskGenerator, TaskPriority
 
 TASK = {"title": "Call Ann at Hill Ltd", "reasoning": "She asked on 3 November.", "priority": "high"}
 FAILURES = {

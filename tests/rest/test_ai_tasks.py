@@ -11,8 +11,8 @@ from psycopg import sql
 from rest_client import ECHO, NOBODY, TASKS, refused
 from servers import Server
 
-from crm.core import migrations
-from crm.core.embedded import create_database
+from crm.db import migrations
+from crm.db.embedded import create_database
 
 WAITING = """
     SELECT count(*) AS waiting FROM pg_stat_activity

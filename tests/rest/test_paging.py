@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm.rest.paging import next_page
+from crm.web.rest.paging import next_page
 
 ROWS = b'[{"id" : "1"}, \n {"id" : "2", "error" : "{\\"id\\": 3}"}]'
 

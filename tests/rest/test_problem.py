@@ -5,7 +5,7 @@ import json
 import pytest
 
 from crm.core import errors
-from crm.rest import problem
+from crm.web.rest import problem
 
 
 def shown(error):

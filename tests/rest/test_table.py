@@ -2,13 +2,13 @@
 
 import pytest
 
-from crm.core.database import Database
-from crm.graph.engine import Engine
-from crm.graph.named import Named, Operations
-from crm.rest.endpoint import Bound, Endpoint
-from crm.rest.table import ENDPOINTS
+from crm.core.settings import Settings
+from crm.db.database import Database
+from crm.graph.run.engine import Engine
+from crm.graph.run.stored_operations import Named, Operations
 from crm.schema import schema
-from crm.settings import Settings
+from crm.web.rest.endpoint import Bound, Endpoint
+from crm.web.rest.table import ENDPOINTS
 
 PROMISED = """
 POST /api/ai/tasks

@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from crm.core.database import Database
-from crm.core.wire import Statement
+from crm.db.connection import Statement
+from crm.db.database import Database
 
 sys.path.insert(0, str(Path(__file__).parent))
 

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 from hypothesis import strategies as st
 
-from crm.interactions.model import InteractionType
-from crm.leads.model import LeadStatus
-from crm.scoring.statements import SHOW
-from crm.tasks.model import TaskSource
+from crm.sales.interactions.model import InteractionType
+from crm.sales.leads.model import LeadStatus
+from crm.sales.scoring.statements import SHOW
+from crm.sales.tasks.model import TaskSource
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 _MINUTES = 60 * 24 * 200

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from crm.core.identity import PROGRAM
-from crm.core.unit import Unit
-from crm.leads.model import Lead
-from crm.scoring.service import ScoreService
-from crm.scoring.weights import WEIGHTS
+from crm.db.unit_of_work import Unit
+from crm.sales.leads.model import Lead
+from crm.sales.scoring.service import ScoreService
+from crm.sales.scoring.weights import WEIGHTS
 
 LOG = "mutation ($id: Int!, $type: InteractionType!) { logInteraction(input: {leadId: $id, type: $type}) { id } }"
 

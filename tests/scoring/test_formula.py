@@ -9,9 +9,9 @@ from facts import FACTS, KINDS, NOW, Facts, Task, ago
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.leads.model import LeadStatus
-from crm.scoring.formula import ScoreSignal
-from crm.scoring.weights import WEIGHTS
+from crm.sales.leads.model import LeadStatus
+from crm.sales.scoring.formula import ScoreSignal
+from crm.sales.scoring.weights import WEIGHTS
 
 often = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

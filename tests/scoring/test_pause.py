@@ -4,9 +4,9 @@ import pytest
 from http_client import AsyncClient
 from servers import Server
 
-from crm.core.database import Database
 from crm.core.errors import RateLimited
-from crm.scoring.recalculation import Recalculation
+from crm.db.database import Database
+from crm.sales.scoring.recalculation import Recalculation
 
 RECALCULATE = {"query": "mutation { recalculateAllScores { count } }"}
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.core.lease import lease
-from crm.scoring.recalculation import LEASE, Recalculation
+from crm.db.row_lock import lease
+from crm.sales.scoring.recalculation import LEASE, Recalculation
 
 RECALCULATE = "mutation { recalculateAllScores { count failed changed durationMs scoreVersion } }"
 LOCK = 20_26

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from crm.scoring.weights import FILE, WEIGHTS, read
+from crm.sales.scoring.weights import FILE, WEIGHTS, read
 
 TEXT = FILE.read_text(encoding="utf-8")
 # Scores are kept with the version of the formula that made them: a version means the same numbers for ever.

@@ -113,7 +113,8 @@ class TestAiTasksGuide:
 
     def test_the_table_of_error_codes_has_those_of_the_code(self):
         rows = re.findall(r"^\| `([A-Z_]+)` \| .* \| (yes|no)\b", guide_text("ai-tasks.md"), re.MULTILINE)
-        code = "".join((ROOT / "crm" / "ai_tasks" / f"{name}.py").read_text() for name in ("kinds", "lease", "runner"))
+        files = (ROOT / "crm" / "ai_tasks" / f"{name}.py" for name in ("task_types", "lease", "runner"))
+        code = "".join(file.read_text() for file in files)
         assert dict(rows).keys() >= set(re.findall(r'code(?:: str)? ?= ?"([A-Z_]+)"', code))
         assert dict(rows).keys() <= {*re.findall(r'"([A-Z_]+)"', code), *errors.CODES}
         # No task type computes a query; and a spent budget is one case of a code whose others are tried again.

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from crm.core import migrations
+from crm.db import migrations
 from tests.ai.evals import case as cases
 from tests.ai.evals import document, floor, report
 from tests.ai.evals.asking import Asker

@@ -1,0 +1,1 @@
+"""Who may use the CRM: users and their tokens."""

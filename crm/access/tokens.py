@@ -1,0 +1,108 @@
+"""Tokens: made, and read again as the viewer whom they stand for."""
+
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import jwt
+
+from crm.access.revocation import token_id
+from crm.core import errors
+from crm.core.identity import Role, Viewer
+from crm.db.connection import Statement, encode
+from crm.db.database import Database
+
+ISSUER: Final = "crm"
+AUDIENCE: Final = "crm-api"
+_RECHECK_SECONDS: Final = 5.0
+_REMEMBERED: Final = 10_000
+_END_OF_TIME: Final = 253_402_300_800.0  # the year 10,000
+_USER: Final = Statement(
+    """
+    SELECT role, disabled_at IS NULL AS active, EXISTS (SELECT FROM revoked_tokens WHERE id = $2::uuid) AS revoked
+    FROM users WHERE id = $1::uuid
+    """
+)
+
+
+class Tokens:
+    """Makes tokens, and tells whose they are."""
+
+    def __init__(self, secret: str, database: Database) -> None:
+        self._secret = secret
+        self._database = database
+        self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
+
+    async def viewer(self, token: str) -> Viewer:
+        """Whom a token stands for. The signature is checked once; the user again every few seconds."""
+        now = time.time()
+        found = self._known.get(token)
+        if found is not None:
+            viewer, checked = found
+            if now >= (viewer.expires_at or 0):
+                del self._known[token]
+                message = "The token has expired; get a new one."
+                raise errors.Unauthenticated(message)
+            if now - checked < _RECHECK_SECONDS:
+                return viewer
+        viewer = await self._check(token)
+        self._known[token] = (viewer, now)
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return viewer
+
+    async def _check(self, token: str) -> Viewer:
+        claims = claims_of(token, self._secret)
+        user, role = claims["sub"], Role(claims["role"])
+        result = await self._database.read(_USER, [encode(user), encode(claims["jti"])])
+        if not result.ntuples or result.get_value(0, 1) != b"t":
+            message = "The token's user does not exist or is disabled."
+            raise errors.Unauthenticated(message)
+        if result.get_value(0, 2) == b"t":
+            message = "The token was revoked; get a new one."
+            raise errors.Unauthenticated(message)
+        granted = Role((result.get_value(0, 0) or b"").decode())
+        return Viewer(user, role if granted.includes(role) else granted, float(claims["exp"]))
+
+
+def claims_of(token: str, secret: str) -> dict[str, Any]:
+    """What a token says, if it is one of ours and still valid."""
+    try:
+        claims = jwt.decode(
+            token,
+            secret,
+            algorithms=["HS256"],
+            issuer=ISSUER,
+            audience=AUDIENCE,
+            options={"require": ["exp", "iat", "aud", "iss", "sub", "role"]},
+        )
+        _check_moment(claims["exp"])
+        return {**claims, "sub": UUID(claims["sub"]), "role": Role(claims["role"]), "jti": token_id(token, claims)}
+    except jwt.ExpiredSignatureError:
+        message = "The token has expired; get a new one."
+        raise errors.Unauthenticated(message) from None
+    except (jwt.InvalidTokenError, ValueError, TypeError):
+        raise errors.Unauthenticated from None
+
+
+def _check_moment(seconds: object) -> None:
+    """Refuse an end that is no number, or that no calendar has."""
+    if not isinstance(seconds, int | float) or not 0 < seconds < _END_OF_TIME:
+        raise ValueError
+
+
+def make_token(secret: str, user: UUID, role: Role, lifetime: timedelta) -> str:
+    """A token for this user, in this role or less."""
+    now = datetime.now(UTC)
+    claims = {
+        "sub": str(user),
+        "role": role.value,
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "jti": str(uuid4()),
+        "iat": now,
+        "exp": now + lifetime,
+    }
+    return jwt.encode(claims, secret, algorithm="HS256")

@@ -1,0 +1,87 @@
+"""Users."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Select, Uuid, any_, select, type_coerce
+
+from crm.access.users.model import User
+from crm.core import errors, validate
+from crm.core.identity import Role
+from crm.db.query import Operand, Where, filtered
+from crm.db.service import Service
+from crm.db.sqlstates import on_violation
+
+_NAME: Final = 200
+
+
+def unknown_user(field: str) -> errors.BadUserInput:
+    """The error for a field that names a user who does not exist."""
+    return errors.BadUserInput(f"`{field}`: there is no user with this id.", field=field)
+
+
+on_violation(
+    "users_email_key",
+    lambda _: errors.Conflict("Another user has this e-mail address.", field="email"),
+)
+
+
+class UserService(Service):
+    """The people who use the CRM."""
+
+    @staticmethod
+    def matching(where: Where | None = None) -> Select[Any]:
+        """Users by name."""
+        return filtered(select(User), User, where).order_by(User.name, User.id)
+
+    @staticmethod
+    def with_id(key: Operand) -> Select[Any]:
+        """The user with this id."""
+        return select(User).where(User.id == key)
+
+    async def known(self, keys: Collection[UUID]) -> set[UUID]:
+        """Which of these users exist."""
+        if not keys:
+            return set()
+        ids = type_coerce(list(keys), ARRAY(Uuid()))
+        return {row["id"] for row in await self.unit.rows(select(User.id).where(User.id == any_(ids)))}
+
+    async def create(self, values: Mapping[str, Any]) -> User:
+        """Add a user."""
+        validate.require(values, "email", "name")
+        return self.unit.add(User(**validate.clean(values, User.rules)))
+
+    async def update(self, key: UUID, values: Mapping[str, Any]) -> User:
+        """Change a user's name, address or role."""
+        cleaned = validate.clean(values, User.rules)
+        if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
+            await self._keep_an_admin_besides(key)
+        user = await self.unit.get(User, key)
+        for name, value in cleaned.items():
+            setattr(user, name, value)
+        return user
+
+    async def disable(self, key: UUID, *, disabled: bool) -> User:
+        """Shut a user out, or let them in again. What they did stays theirs."""
+        if disabled and key == self.viewer.id:
+            message = "You cannot disable yourself."
+            raise errors.Conflict(message, field="id")
+        if disabled:
+            await self._keep_an_admin_besides(key)
+        user = await self.unit.get(User, key)
+        if disabled and user.disabled_at is None:
+            user.disabled_at = self.unit.now()
+        elif not disabled:
+            user.disabled_at = None
+        return user
+
+    async def _keep_an_admin_besides(self, key: UUID) -> None:
+        """Refuse to leave the CRM without an admin who can sign in.
+
+        All are locked until this is done, in one order, so that none leaves meanwhile and nobody locks another out.
+        """
+        admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
+        if {row["id"] for row in await self.unit.rows(admins.with_for_update())} == {key}:
+            message = "This is the last admin."
+            raise errors.Conflict(message, field="id")

@@ -1,0 +1,135 @@
+"""Recommendations: claimed, asked for, recorded. No transaction is open while a model thinks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Select, and_, not_, or_, select
+
+from crm.advice.ai_claims.model import GenerationOutcome, GenerationPurpose
+from crm.advice.ai_claims.service import GenerationService, claimed, not_answered
+from crm.advice.recommendations.playbook import playbook
+from crm.advice.recommendations.prompt import question_about
+from crm.advice.recommendations.reply import Draft, SuggestedTasks, drafts_of, without_duplicates
+from crm.ai.gateway import Ai, Answer, AnswerSource
+from crm.core import errors
+from crm.db.service import Service
+from crm.db.workflow import Talker, Write, write_of
+from crm.sales.leads.facts import LeadFacts, dismissed_of_late, known_facts
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task, TaskGenerator, TaskSource
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where suggestions come from."""
+
+    generation_id: UUID
+    generated_by: TaskGenerator
+    model: str
+    prompt_version: str
+
+
+class RecommendationService(Talker):
+    """What to do next about a lead."""
+
+    async def generate(self, lead_id: int) -> Write[list[Task]]:
+        """Suggest up to three tasks. Two calls at once get the same; a model's failure gives none, and a warning."""
+        claim = await claimed(self.conversation, lead_id, GenerationPurpose.RECOMMENDATIONS)
+        if claim.outcome is not None:
+            return self._joined(claim.generation_id, claim.outcome)
+        try:
+            facts: LeadFacts = await self.conversation.write(FactReader.of_lead, lead_id)
+            answer = await self._asked(facts, lead_id)
+            drafts = drafts_of(answer.value, facts.now, playbook().holidays)
+        except errors.AiUnavailable as error:
+            log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
+            self.conversation.warn(error)
+            return write_of(SuggestionService.give_up, claim.generation_id)
+        return write_of(SuggestionService.record, lead_id, _origin(claim.generation_id, answer), drafts)
+
+    async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:
+        ai: Ai = self.conversation.ai
+        answer = await ai.ask(
+            question_about(facts),
+            lead_id=lead_id,
+            requested_by=self.viewer.id,
+            deadline=self.conversation.deadline,
+        )
+        if answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook":
+            self.conversation.warn(
+                errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
+            )
+        return answer
+
+    def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write[list[Task]]:
+        """What the call that came first has got."""
+        if outcome is GenerationOutcome.FAILED:
+            self.conversation.warn(not_answered())
+        return write_of(SuggestionService.of_generation, generation_id)
+
+
+class FactReader(Service):
+    """Reads a lead's facts."""
+
+    async def of_lead(self, lead_id: int) -> LeadFacts:
+        """What is known about a living lead."""
+        return await known_facts(self.unit, lead_id)
+
+
+class SuggestionService(Service):
+    """Suggested tasks."""
+
+    async def record(self, lead_id: int, origin: Origin, drafts: Sequence[Draft]) -> list[Task]:
+        """Save those that are new to the lead, which is locked meanwhile; nothing at all if it is gone."""
+        lead = await self.unit.get(Lead, lead_id)
+        if not await GenerationService(self.unit).end(origin.generation_id, GenerationOutcome.SAVED):
+            return await self.of_generation(origin.generation_id)
+        titles = [row["title"] for row in await self.unit.rows(_titles_taken(lead_id))]
+        names = [name for name in (lead.first_name, lead.last_name, lead.company) if name]
+        tasks = [self._add(lead_id, origin, draft) for draft in without_duplicates(drafts, titles, names)]
+        await self.unit.flush()
+        return tasks
+
+    async def give_up(self, generation_id: UUID) -> list[Task]:
+        """The model failed: nothing is suggested."""
+        await GenerationService(self.unit).end(generation_id, GenerationOutcome.FAILED)
+        return []
+
+    async def of_generation(self, generation_id: UUID) -> list[Task]:
+        """The tasks that were suggested together."""
+        return await self.unit.all(select(Task).where(Task.generation_id == generation_id).order_by(Task.id), Task)
+
+    def _add(self, lead_id: int, origin: Origin, draft: Draft) -> Task:
+        return self.unit.add(
+            Task(
+                lead_id=lead_id,
+                title=draft.title,
+                description=draft.description,
+                due_date=draft.due,
+                priority=draft.priority,
+                source=TaskSource.AI_SUGGESTED,
+                ai_reasoning=draft.reasoning,
+                generated_by=origin.generated_by,
+                model=origin.model,
+                rule=draft.rule,
+                prompt_version=origin.prompt_version,
+                generation_id=origin.generation_id,
+            )
+        )
+
+
+def _origin(generation_id: UUID, answer: Answer[Any]) -> Origin:
+    if answer.source is AnswerSource.PLAYBOOK:
+        return Origin(generation_id, TaskGenerator.PLAYBOOK, answer.model, playbook().version)
+    return Origin(generation_id, TaskGenerator.LLM, answer.model, answer.prompt_version)
+
+
+def _titles_taken(lead_id: int) -> Select[Any]:
+    """The titles of a lead's open tasks and of those dismissed in the last 30 days."""
+    is_open = and_(not_(Task.completed), Task.source != TaskSource.DISMISSED)
+    return select(Task.title).where(Task.lead_id == lead_id, or_(is_open, dismissed_of_late()))

@@ -1,0 +1,53 @@
+"""Nobody waits for ever: whoever has waited for nine tenths of the limit goes before all others, in its turn.
+
+In its turn: of a backlog of old tasks, each worker lets one go ahead for three others, so that what is urgent still is.
+"""
+
+from typing import Final
+
+from crm.ai_tasks.service import AGED
+from crm.db.connection import Statement, encode
+from crm.db.unit_of_work import Unit
+from crm.jobs import Shop, prioritise
+
+_SHARE: Final = 0.9
+_OTHERS: Final = 3
+_AGE: Final = Statement(
+    """
+    WITH ahead AS (
+      SELECT count(*) AS number FROM ai_tasks WHERE aged AND status IN ('queued', 'retrying')
+    ), old AS (
+      SELECT id FROM ai_tasks
+      WHERE status IN ('queued', 'retrying') AND NOT aged AND due_at < now() - make_interval(secs => $1::float)
+      ORDER BY due_at LIMIT greatest($2::integer - (SELECT number FROM ahead), 0) FOR UPDATE SKIP LOCKED
+    )
+    UPDATE ai_tasks SET aged = true WHERE id = ANY(ARRAY(SELECT id FROM old)) AND job_id IS NOT NULL RETURNING job_id
+    """
+)
+
+
+class Fairness:
+    """How many old tasks one worker may let go ahead."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._others = _OTHERS
+
+    def started(self, *, aged: bool) -> None:
+        """A task began."""
+        self._others = max(0, self._others - _OTHERS) if aged else min(self._others + 1, _OTHERS * self._most)
+
+    async def promote(self, shop: Shop) -> None:
+        """Move those who have waited longest to the front, as far as it is their turn."""
+        turns = self._others // _OTHERS
+        if not turns:
+            return
+
+        async def both(unit: Unit) -> None:
+            params = [encode(shop.settings.ai_task_aging_seconds * _SHARE), encode(turns)]
+            rows = await unit.execute(_AGE, params)
+            if rows:
+                await prioritise(unit, [row["job_id"] for row in rows], AGED)
+            unit.wrote = False  # no event tells of it, so nobody need wake up
+
+        await shop.writer().run(both)

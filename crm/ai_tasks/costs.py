@@ -1,0 +1,88 @@
+"""What attempts, and with them tasks, cost: the sums over the calls that bear an attempt's id.
+
+The statement that ends an attempt adds them up. A call's record may be completed later than that (PostgreSQL was away,
+or the caller had gone): then the bill is made right afterwards.
+"""
+
+# ruff: noqa: S608  (put together from constants)
+
+from typing import Final
+
+from crm.db.connection import Statement, encode
+from crm.db.unit_of_work import Unit
+from crm.jobs import Shop
+
+# When a call's record is completed at the latest, after the time it had: a minute, and what PostgreSQL is away.
+_LATE_SECONDS: Final = 900.0
+# Of what nobody knows in part, the whole is not known.
+SOURCE: Final = """CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
+          WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
+          WHEN count(cost_source) > 0 THEN 'provider' END AS source"""
+# The calls of an attempt, added up: `WHERE ai_task_attempt_id = ...` follows. The playbook is no model, has no price.
+BILL: Final = f"""
+      SELECT coalesce(sum(cost_usd), 0) AS cost,
+        coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
+        {SOURCE},
+        (array_agg(model ORDER BY created_at DESC))[1] AS model
+      FROM ai_calls AS call WHERE provider <> 'playbook' AND """
+_DIFFERS: Final = """(bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
+        (attempt.cost_usd, attempt.tokens, attempt.cost_source)"""
+# Attempts that have ended without a known bill, and whose calls of late come to another.
+_WRONG: Final = Statement(
+    f"""
+    SELECT attempt.task_id::text, attempt.id::text FROM ai_task_attempts AS attempt, LATERAL ({BILL}
+      ai_task_attempt_id = attempt.id
+    ) AS bill
+    WHERE attempt.finished_at IS NOT NULL AND coalesce(attempt.cost_source, 'unknown') = 'unknown'
+      AND attempt.id IN (
+        SELECT ai_task_attempt_id FROM ai_calls
+        WHERE ai_task_attempt_id IS NOT NULL AND created_at > now() - make_interval(secs => $1::float)
+          AND provider <> 'playbook'
+      ) AND {_DIFFERS}
+    LIMIT 100
+    """
+)
+# By itself, so that the next statements see what others did before.
+_LOCK: Final = Statement("SELECT 1 FROM ai_tasks WHERE id = $1::uuid FOR UPDATE")
+_SETTLE_ATTEMPT: Final = Statement(
+    f"""
+    UPDATE ai_task_attempts AS attempt
+    SET cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
+    FROM ({BILL} ai_task_attempt_id = $1::uuid) AS bill WHERE attempt.id = $1::uuid AND {_DIFFERS}
+    RETURNING attempt.id
+    """
+)
+_SETTLE_TASK: Final = Statement(
+    f"""
+    WITH total AS (
+      SELECT sum(cost_usd) AS cost, sum(tokens) AS tokens, {SOURCE} FROM ai_task_attempts WHERE task_id = $1::uuid
+    ), old AS (
+      SELECT cost_usd FROM ai_tasks WHERE id = $1::uuid
+    ), written AS (
+      UPDATE ai_tasks AS task SET cost_usd = total.cost, tokens = total.tokens, cost_source = total.source,
+        version = version + 1, updated_at = clock_timestamp()
+      FROM total WHERE task.id = $1::uuid RETURNING task.id, task.lead_id, task.cost_usd
+    )
+    INSERT INTO events (type, entity, entity_id, lead_id, fields)
+    SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, jsonb_build_array(
+      jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
+        'after', trim_scale(written.cost_usd)::text)
+    ) FROM written, old
+    """
+)
+
+
+async def settle(shop: Shop) -> None:
+    """Make bills right that were written before all their calls were on record."""
+    wrong = await shop.database.read(_WRONG, [encode(shop.settings.ai_timeout_seconds + _LATE_SECONDS)])
+    for row in range(wrong.ntuples):
+        await _settle(shop, wrong.get_value(row, 0), wrong.get_value(row, 1))
+
+
+async def _settle(shop: Shop, task: bytes | None, attempt: bytes | None) -> None:
+    async def both(unit: Unit) -> None:
+        await unit.execute(_LOCK, [task])
+        if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # else another worker was faster
+            await unit.execute(_SETTLE_TASK, [task])
+
+    await shop.writer().run(both)

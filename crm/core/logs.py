@@ -1,0 +1,75 @@
+"""Logs: JSON for machines, lines for people. Never a secret: tracebacks go without local variables."""
+
+import logging
+import sys
+import time
+from collections.abc import Hashable
+from typing import Final
+
+import structlog
+
+from crm.core.settings import Settings
+
+_PAUSE_SECONDS: Final = 1.0
+
+
+def configure(config: Settings) -> None:
+    """Set up the process's logging."""
+    level = getattr(logging, config.log_level.upper(), logging.INFO)
+    as_json = config.log_format == "json" or (config.log_format == "auto" and not sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    shown: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
+    shown.append(renderer)
+    structlog.configure(
+        processors=[*common, *shown],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_of_libraries(common, shown)])
+
+
+def _of_libraries(common: list[structlog.typing.Processor], shown: list[structlog.typing.Processor]) -> logging.Handler:
+    """What uvicorn, asyncio and others say through `logging`: in the same form, and not line upon line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(FewAlike())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown],
+        )
+    )
+    return handler
+
+
+class FewAlike(logging.Filter):
+    """Lets one line a second through from each place in the code; the next one says how many were left out.
+
+    Strangers can make the server complain as often as they can send a packet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[Hashable, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this line is shown."""
+        kind = record.exc_info[0] if record.exc_info else None
+        place = (record.name, record.pathname, record.lineno, kind)
+        shown_at, left_out = self._seen.get(place, (-_PAUSE_SECONDS, 0))
+        if time.monotonic() - shown_at < _PAUSE_SECONDS:
+            self._seen[place] = (shown_at, left_out + 1)
+            return False
+        self._seen[place] = (time.monotonic(), 0)
+        if left_out:
+            record.left_out = left_out
+        return True

@@ -1,0 +1,451 @@
+"""One connection, spoken to through libpq directly: prepared statements in, bytes out.
+
+psycopg's cursors cost about 90 us of Python a statement, which is more than PostgreSQL needs to answer most of ours.
+This keeps psycopg for connecting, errors and types, and sends and receives by its public libpq wrapper (`psycopg.pq`).
+docs/decisions/0003-libpq.md has the figures.
+"""
+
+import asyncio
+import select
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum, IntEnum
+from functools import partial
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg import pq
+from psycopg.errors import error_from_result
+
+from crm.db.address import Address
+from crm.db.refusals import log_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
+# The server is closing this connection: shutdown, crash, somebody terminated it.
+_CLOSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
+# The statement is not prepared (any more): a pooler gave us another server's session.
+_UNPREPARED: Final = frozenset({"26000", "42P05"})
+_CANCELLED: Final = "57014"
+# A standby, where a primary was: after a switch-over this connection is of no use for writes.
+_READ_ONLY: Final = "25006"
+# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 207 measured.
+_WEIGHT: Final = 200
+_LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
+_STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
+
+T = TypeVar("T")
+Params = Sequence["bytes | None"]
+Undo = Callable[[], object]
+
+
+NOBODY: Final = -1
+
+
+class Lane(IntEnum):
+    """Which limit a connection in use counts against while others wait."""
+
+    QUICK = 0
+    SLOW_READS = 1
+    SLOW_WRITES = 2
+
+
+class Statement:
+    """SQL text with $1-style parameters; prepared on a connection from its second use on.
+
+    Its name comes from its text: behind a pooler that mixes up sessions, another process's statement of the same name
+    is the same statement.
+    """
+
+    __slots__ = ("name", "slow_for", "text", "uses")
+    slow_lane: ClassVar = Lane.SLOW_READS
+
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+        self.name = b"crm_" + blake2b(self.text, digest_size=12).hexdigest().encode()
+        self.uses = 0
+        self.slow_for = 0  # the viewer for whom it took long, the last time
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in PostgreSQL while it is prepared."""
+        return len(self.text) * _WEIGHT
+
+
+class ViewerWrite:
+    """A write of a viewer's: it may be stopped before it commits, and is then run again from the start."""
+
+    __slots__ = ("slow_for",)
+    slow_lane: ClassVar = Lane.SLOW_WRITES
+
+    def __init__(self) -> None:
+        self.slow_for = NOBODY  # the viewer, once it has taken long
+
+
+Work = Statement | ViewerWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many statements a connection may keep prepared, and about how many bytes they may take in PostgreSQL."""
+
+    statements: int = 500
+    size: int = 64 * 1024 * 1024
+
+
+NO_ROOM: Final = Room(0, 0)
+
+
+BEGIN: Final = Statement("BEGIN")
+COMMIT: Final = Statement("COMMIT")
+ROLLBACK: Final = Statement("ROLLBACK")
+
+
+class ConnectionLost(psycopg.OperationalError):
+    """The connection to PostgreSQL broke while a statement was under way, or before."""
+
+
+class StatementStale(psycopg.DatabaseError):
+    """A prepared statement no longer fits its tables; on a new connection it will. Nothing was changed."""
+
+
+class TookTooLong(psycopg.errors.QueryCanceled):
+    """The statement was stopped: its time was up."""
+
+
+class MadeRoom(psycopg.errors.QueryCanceled):
+    """The statement was stopped for others who wait; it may run again."""
+
+
+class Wire:
+    """A connection that runs one batch of statements at a time."""
+
+    def __init__(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]", room: Room) -> None:
+        self.connection = connection
+        self.broken = False
+        self.closing = False  # it still answers, but must not be used again
+        self.stale = False  # nor must any other of its generation
+        self.demoted = False  # the server takes no writes, where it did: nor may any other, unless it stays so
+        self.mixed_up = False  # a pooler gives us one server's session after another
+        self.stopped: type[TookTooLong | MadeRoom] | None = None
+        # Who has it, since when, and what may be stopped: the pool's own notes.
+        self.generation = 0
+        self.owner = 0
+        self.since = 0.0
+        self.work: Work | None = None
+        self.lane = Lane.QUICK
+        self.undoable = False  # a write is under way, and not its commit
+        self._pg = connection.pgconn
+        self._prepared: OrderedDict[bytes, int] = OrderedDict()
+        self._prepared_size = 0
+        self._room = room
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._socket = self._pg.socket
+        self._ended = select.poll()
+        self._ended.register(self._socket, 0)  # errors and hang-ups are always told
+        self._reading = True
+        self._leaving = False
+        self._loop.add_reader(self._socket, self._on_readable)
+
+    @classmethod
+    async def connect(cls, address: Address, room: Room = NO_ROOM) -> "Wire":
+        """Open a connection, or raise psycopg.OperationalError."""
+        connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True)
+        address.answered(connection.info.host, connection.info.port)
+        return cls(connection, room)
+
+    async def execute(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
+        """Run one statement."""
+        if statement.name not in self._prepared and statement.uses and self._fits(statement):
+            return (await self.run([(statement, params)]))[0]
+        self._sending(self._send, statement, params)
+        result = await self._next_result()
+        while (await self._next_result()) is not None:
+            pass
+        if self._stopping is not None:
+            await self._settle()
+        if result is None:
+            raise ConnectionLost
+        if result.status in _FAILED:
+            raise self._failure(result)
+        return result
+
+    async def run(self, batch: "Iterable[tuple[Statement, Params]]") -> "list[pq.abc.PGresult]":
+        """Run several statements in one round trip; the first that fails is raised, and those after it do not run."""
+        steps = self._sending(self._send_batch, list(batch))
+        results: list[pq.abc.PGresult] = []
+        failure: psycopg.Error | None = None
+        undone: list[Undo] = []
+        for step in steps:
+            result = await self._next_result()
+            if result is None:
+                raise ConnectionLost
+            if result.status in _FAILED:
+                failure = failure or self._failure(result)
+            elif step is None and result.status != pq.ExecStatus.PIPELINE_ABORTED:
+                results.append(result)
+            if step is not None and result.status != pq.ExecStatus.COMMAND_OK:
+                undone.append(step)
+            await self._next_result()  # the None that ends each step
+        await self._next_result()  # the answer to the sync
+        self._pg.exit_pipeline_mode()
+        for undo in reversed(undone):
+            undo()
+        if self._stopping is not None:
+            await self._settle()
+        if failure is not None:
+            raise failure
+        return results
+
+    def _sending(self, send: Callable[..., T], *what: Any) -> T:
+        """Send something; a connection that breaks meanwhile is lost."""
+        if self.broken:
+            raise ConnectionLost
+        try:
+            return send(*what)
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+
+    def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> "list[Undo | None]":
+        """Send everything; returns, for each result to come, None, or (not the caller's) what to do if it fails."""
+        pg = self._pg
+        steps: list[Undo | None] = []
+        pg.enter_pipeline_mode()
+        for statement, params in batch:
+            if statement.name not in self._prepared and statement.uses and self._fits(statement):
+                steps.extend(self._prepare(statement))
+            self._send(statement, params)
+            steps.append(None)
+        pg.pipeline_sync()
+        return steps
+
+    def _send(self, statement: Statement, params: Params) -> None:
+        statement.uses += 1
+        if statement.name in self._prepared:
+            self._prepared.move_to_end(statement.name)
+            self._pg.send_query_prepared(statement.name, params)
+        else:
+            self._pg.send_query_params(statement.text, params)
+
+    def _fits(self, statement: Statement) -> bool:
+        """Whether the statement is to be prepared: it would not push out nearly all others."""
+        return bool(self._room.statements) and statement.weight * _LARGEST_SHARE <= self._room.size
+
+    def _prepare(self, statement: Statement) -> "list[Undo]":
+        steps: list[Undo] = []
+        while self._prepared and (
+            len(self._prepared) >= self._room.statements or self._prepared_size + statement.weight > self._room.size
+        ):
+            oldest, weight = next(iter(self._prepared.items()))
+            self._forget(oldest)
+            self._pg.send_query_params(b"DEALLOCATE " + oldest, None)
+            steps.append(partial(self._remember, oldest, weight))
+        self._pg.send_prepare(statement.name, statement.text)
+        self._remember(statement.name, statement.weight)
+        return [*steps, partial(self._forget, statement.name)]
+
+    def _remember(self, name: bytes, weight: int) -> None:
+        if name not in self._prepared:
+            self._prepared[name] = weight
+            self._prepared_size += weight
+
+    def _forget(self, name: bytes) -> None:
+        self._prepared_size -= self._prepared.pop(name, 0)
+
+    def _failure(self, result: "pq.abc.PGresult") -> psycopg.Error:
+        """A failed statement's error; a connection that will not work again is marked."""
+        error = error_from_result(result)
+        # The tables changed under a prepared statement; the message is translated, the function's name is not.
+        replanned = error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
+        unprepared = error.sqlstate in _UNPREPARED and self._room.statements > 0
+        if replanned or unprepared:
+            self.stale = self.closing = True
+            self.mixed_up = unprepared
+            return StatementStale(str(error))
+        if error.sqlstate == _CANCELLED and self.stopped is not None:
+            return self.stopped(str(error))
+        if error.sqlstate == _READ_ONLY:
+            self.demoted = self.closing = True
+        log_refusal(error)
+        if error.sqlstate in _CLOSING or error.sqlstate is None:  # without one it is libpq's own: the socket broke
+            self.closing = True
+            return ConnectionLost(str(error))
+        return error
+
+    async def _next_result(self) -> "pq.abc.PGresult | None":
+        pg = self._pg
+        try:
+            while pg.flush():
+                await self._writable()
+            while pg.is_busy():
+                await self._readable()
+            return pg.get_result()
+        except psycopg.OperationalError as error:
+            raise self._lost(error) from error
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def _lost(self, error: psycopg.OperationalError) -> ConnectionLost:
+        """The connection broke: close it."""
+        self.close()
+        return ConnectionLost(str(error))
+
+    def _on_readable(self) -> None:
+        try:
+            self._pg.consume_input()
+            # Told of data and an error at once (the server died with a request unread), uvloop calls this only once:
+            # read on to the end, or the wait for it never ends.
+            while self._ended.poll(0):
+                self._pg.consume_input()
+        except psycopg.OperationalError:
+            self.broken = True
+            self._stop_reading()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and (self.broken or not self._pg.is_busy()):
+            waiter.set_result(None)
+
+    async def _readable(self) -> None:
+        if self.broken:
+            raise ConnectionLost
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def _writable(self) -> None:
+        if self.broken:
+            raise ConnectionLost
+        self._waiter = self._loop.create_future()
+        self._loop.add_writer(self._socket, _finish, self._waiter)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._loop.remove_writer(self._socket)
+
+    def stop(self, why: "type[TookTooLong | MadeRoom]") -> None:
+        """Cancel the statement under way: it ends with this error, and the connection may be used again."""
+        if self._stopping is None and not self.broken:
+            self.stopped = why
+            self._stopping = self._loop.create_task(self._cancel())
+
+    async def _cancel(self) -> None:
+        """Ask the server to cancel. One that does not is frozen, or gone: the connection is lost."""
+        try:
+            await self.connection.cancel_safe(timeout=_STOP_SECONDS)
+        except psycopg.Error:
+            self.lose()
+        else:
+            self._loop.call_later(_STOP_SECONDS, self._lose_if_stopping, self._stopping)
+
+    def _lose_if_stopping(self, stopping: "asyncio.Task[None] | None") -> None:
+        if self._stopping is stopping:
+            self.lose()
+
+    async def _settle(self) -> None:
+        """The statement has ended: a cancellation still on its way must not meet the next one."""
+        assert self._stopping is not None
+        try:
+            await asyncio.shield(self._stopping)
+        except BaseException:
+            self.close()
+            raise
+        self._stopping = None
+
+    def lose(self) -> None:
+        """The server says nothing: whoever waits for this connection is told that it broke."""
+        self.broken = True
+        self._stop_reading()
+        if self._waiter is not None:
+            _finish(self._waiter)
+
+    def abandon(self) -> None:
+        """Stop caring about the statement under way: cancel it at the server, and close."""
+        self.broken = True
+        self._leaving = True
+        self._stop_reading()
+        task = self._loop.create_task(self._cancel_and_close())
+        _abandoned.add(task)
+        task.add_done_callback(_abandoned.discard)
+
+    async def _cancel_and_close(self) -> None:
+        with suppress(psycopg.Error):
+            await self.connection.cancel_safe(timeout=2)
+        self._pg.finish()
+
+    def close(self) -> None:
+        """Close at once (unless a cancellation is about to)."""
+        self.broken = True
+        self._stop_reading()
+        if not self._leaving:
+            self._pg.finish()
+
+    def _stop_reading(self) -> None:
+        """Once: after closing, the socket's number may be another connection's."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._socket)
+
+
+def _finish(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+_abandoned: set[asyncio.Task[None]] = set()
+
+
+def encode(value: object) -> bytes | None:
+    """A Python value in PostgreSQL's text format."""
+    if value is None:
+        return None
+    encoder = _ENCODERS.get(type(value))
+    if encoder is not None:
+        return encoder(value)
+    for kind, fallback in _ENCODERS.items():
+        if isinstance(value, kind):
+            return fallback(value)
+    if isinstance(value, Enum):
+        return encode(value.value)
+    msg = f"no PostgreSQL text for {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _array(values: Sequence[object]) -> bytes:
+    return b"{" + b",".join(_array_item(value) for value in values) + b"}"
+
+
+def _array_item(value: object) -> bytes:
+    text = encode(value)
+    if text is None:
+        return b"NULL"
+    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    bool: lambda value: b"t" if value else b"f",
+    int: lambda value: b"%d" % value,
+    str: lambda value: value.encode(),
+    Decimal: lambda value: str(value).encode(),
+    float: lambda value: repr(value).encode(),
+    datetime: lambda value: value.isoformat().encode(),
+    date: lambda value: value.isoformat().encode(),
+    UUID: lambda value: str(value).encode(),
+    bytes: lambda value: value,
+    list: _array,
+    tuple: _array,
+    dict: orjson.dumps,
+}

@@ -1,0 +1,233 @@
+"""Where reads and writes go."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.core.settings import Settings
+from crm.db.address import conninfo
+from crm.db.connection import ConnectionLost, MadeRoom, Params, Room, Statement, StatementStale, TookTooLong
+from crm.db.group_commit import SharedCommits
+from crm.db.lanes import PROGRAM, Limits
+from crm.db.liveness import Liveness
+from crm.db.pool import Busy, Pool
+from crm.db.replica import Replica
+from crm.db.sqlstates import DEADLOCK, READ_ONLY, RUN_AGAIN, UNIQUE_VIOLATION, is_away
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+_ATTEMPTS: Final = 6
+_TAKEN_ATTEMPTS: Final = 3  # each time it may be another one who takes one of many values
+_AGAIN_SECONDS: Final = 0.01
+_DEADLOCK_SECONDS: Final = 0.1
+_SILENCE_SECONDS: Final = 2.0
+_REPLICA_SECONDS: Final = 1.0  # the primary answers sooner than a replica that cannot be reached by then
+_CONFLICT_WITH_REPLAY: Final = "40001"
+
+
+@dataclass(slots=True)
+class ReadTime:
+    """For how long the statements of one operation have kept PostgreSQL: together they have the time of one read."""
+
+    seconds: float = 0.0
+
+
+class Database:
+    """The primary, and the replica if there is one."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        url: str,
+        read_url: str | None = None,
+        *,
+        size: int = 10,
+        prepared_max: int = 500,
+        prepared_bytes: int = 64 * 1024 * 1024,
+        timeout: float = 5,
+        limits: Limits | None = None,
+        most_lag: float | None = None,
+    ) -> None:
+        room = Room(prepared_max, prepared_bytes)
+        self.url = url
+        self.primary = Pool(url, size=size, room=room, timeout=timeout, limits=limits)
+        self.commits = SharedCommits(self.primary)
+        self.replica: Replica | None = None
+        self._liveness: Liveness | None = None
+        if len(self.primary.address.hosts) > 1:
+            self._liveness = Liveness(self.primary, _SILENCE_SECONDS, self._try_another_host)
+        if read_url:
+            replica = Pool(
+                read_url,
+                size=size,
+                room=room,
+                timeout=timeout,
+                connect_timeout=min(timeout, _REPLICA_SECONDS),
+                limits=limits,
+                writes=False,
+            )
+            self.replica = Replica(replica, self.primary, most_lag)
+
+    @classmethod
+    def for_viewers(cls, config: Settings) -> "Database":
+        """What requests are answered from: nobody takes what everybody needs."""
+        assert config.database_url is not None
+        limits = Limits(
+            each=config.viewer_connections,
+            slow=config.slow_reads,
+            read_seconds=config.read_timeout_seconds,
+            mutation_read_seconds=config.mutation_read_timeout_seconds,
+            idle_seconds=config.pool_idle_seconds,
+        )
+        return cls(
+            config.database_url,
+            config.database_read_url,
+            size=config.pool_size,
+            prepared_max=config.prepared_max,
+            prepared_bytes=config.prepared_bytes,
+            timeout=config.connect_timeout_seconds,
+            limits=limits,
+            most_lag=config.read_max_lag_seconds,
+        )
+
+    @classmethod
+    def for_program(cls, config: Settings, url: str, *, size: int) -> "Database":
+        """For work that no viewer waits for: as long as it takes."""
+        return cls(
+            url,
+            size=size,
+            prepared_max=config.prepared_max,
+            prepared_bytes=config.prepared_bytes,
+            timeout=config.connect_timeout_seconds,
+            limits=Limits(idle_seconds=config.pool_idle_seconds),
+        )
+
+    def read(  # noqa: PLR0913
+        self,
+        statement: Statement,
+        params: Params,
+        *,
+        owner: int = PROGRAM,
+        stale: bool = False,
+        limited: bool = False,
+        time: ReadTime | None = None,
+    ) -> "Coroutine[Any, Any, pq.abc.PGresult]":
+        """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT.
+
+        So does one of the program's that is `limited`: it is what viewers have chosen to be shown.
+        """
+        if stale and self.replica is not None and self.replica.usable():
+            return self._read_stale(self.replica, statement, params, owner, limited=limited, time=time)
+        return _read(self.primary, statement, params, owner, limited=limited, time=time)
+
+    async def _read_stale(  # noqa: PLR0913
+        self,
+        replica: Replica,
+        statement: Statement,
+        params: Params,
+        owner: int,
+        *,
+        limited: bool,
+        time: ReadTime | None,
+    ) -> "pq.abc.PGresult":
+        try:
+            return await _read(replica.pool, statement, params, owner, limited=limited, attempts=1, time=time)
+        except Busy:
+            raise
+        except (errors.Unavailable, psycopg.Error) as error:
+            if is_away(error):
+                replica.leave_alone("it cannot be reached")
+            elif getattr(error, "sqlstate", None) != _CONFLICT_WITH_REPLAY:
+                raise
+        return await _read(self.primary, statement, params, owner, limited=limited, time=time)
+
+    async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
+        """Run one statement that changes something by itself."""
+        try:
+            async with self.primary.wire() as wire:
+                return await wire.execute(statement, params)
+        except StatementStale:  # nothing was changed
+            async with self.primary.wire() as wire:
+                return await wire.execute(statement, params)
+
+    def conninfo(self, url: str, *, timeout: float = 10) -> str:
+        """What libpq takes for an address; of our own hosts, the one that answered last comes first."""
+        return self.primary.address.conninfo if url == self.url else conninfo(url, timeout=timeout)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.primary.close()
+        if self._liveness is not None:
+            self._liveness.close()
+        if self.replica is not None:
+            self.replica.close()
+            self.replica.pool.close()
+
+    def _try_another_host(self) -> None:
+        log.warning("database.silent", host=self.primary.address.hosts[0].get("host"))
+        self.primary.address.skip()
+
+
+async def _read(  # noqa: PLR0913
+    pool: Pool,
+    statement: Statement,
+    params: Params,
+    owner: int,
+    *,
+    limited: bool,
+    attempts: int = 2,
+    time: ReadTime | None = None,
+) -> "pq.abc.PGresult":
+    """Run one read. A connection that turns out to be dead is replaced, once."""
+    while True:
+        if time is not None and time.seconds and pool.time_is_up(time.seconds):
+            raise TookTooLong
+        read = statement if owner or limited else None
+        wire = pool.take(owner, read) or await pool.wait(owner, read)
+        if time is not None:
+            wire.since -= time.seconds
+        try:
+            return await wire.execute(statement, params)
+        except MadeRoom:
+            continue
+        except (ConnectionLost, StatementStale) as error:
+            attempts -= 1
+            if wire.stopped is TookTooLong:
+                raise TookTooLong from error
+            if not attempts:
+                raise errors.Unavailable from error
+        finally:
+            if time is not None and wire.stopped is not MadeRoom:
+                time.seconds = pool.seconds_of(wire)
+            pool.release(wire)
+
+
+async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Run a write, and run it again from the start when that can help.
+
+    PostgreSQL asks for it (40001, 40P01); a statement was prepared before its tables changed; or somebody else took a
+    unique value between a service's check and its insert: run again, the check finds who.
+    """
+    for number in range(_ATTEMPTS):
+        try:
+            return await attempt()
+        except psycopg.Error as error:
+            taken = error.sqlstate == UNIQUE_VIOLATION and number < _TAKEN_ATTEMPTS
+            if not (taken or isinstance(error, StatementStale) or error.sqlstate in RUN_AGAIN):
+                raise
+            if error.sqlstate == READ_ONLY and number:
+                raise  # the new connection leads to no primary either
+            # Those who locked each other out meet again unless they are back at different times.
+            longest = _DEADLOCK_SECONDS if error.sqlstate == DEADLOCK else _AGAIN_SECONDS
+            await asyncio.sleep(random.uniform(0, longest) * 2**number)  # noqa: S311
+    message = "Too many others are changing this record right now; try again."
+    raise errors.Conflict(message)

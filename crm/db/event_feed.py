@@ -1,0 +1,302 @@
+"""Following the event stream: waking up when something was written, and knowing how far it is safe to read.
+
+NOTIFY only wakes readers, and a lost one costs a second at most: everybody looks by themselves now and then. What is
+delivered is decided by the cursor alone, (transaction, event), below the oldest transaction still open.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from crm.core import errors
+from crm.db.connection import Params, Statement, encode
+from crm.db.database import Database
+from crm.db.impatient import Connection, impatient
+from crm.db.lanes import PROGRAM
+from crm.db.stream_epoch import EPOCH, RENEW
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+log = structlog.get_logger()
+
+CHANNEL: Final = "crm_events"
+LOOK_SECONDS: Final = 1.0
+_DEBOUNCE_SECONDS: Final = 0.05  # the first goes at once
+_RECONNECT_SECONDS: Final = 1.0
+_PRUNE_SECONDS: Final = 3600.0
+_PRUNE_BATCH: Final = 5000
+_LAST_ID: Final = 2**63 - 1
+_MOST_XID: Final = 2**64 - 1
+# Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
+# answers.
+_PATIENCE_SECONDS: Final = 20.0
+# Between a look and the renewal that it asks for, the server may be another one once more.
+_RENEWALS: Final = 3
+_LOST: Final = (
+    "The database went back to an earlier state (a failover, a restore), and what you saw may be gone: "
+    "load afresh, follow from there."
+)
+
+_NOTIFY: Final = Statement(f"SELECT pg_notify('{CHANNEL}', '')")
+_STATE: Final = Statement(
+    f"""
+    SELECT {EPOCH}, pg_snapshot_xmin(snapshot)::text, pg_snapshot_xmax(snapshot)::text, purged_xid::text,
+      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text,
+      (SELECT kept_xid FROM event_forks WHERE event_forks.epoch = $1::uuid AND successor = event_epoch.epoch)::text
+    FROM event_epoch, pg_current_snapshot() AS snapshot
+    """  # noqa: S608  (a constant of ours)
+)
+_PRUNE: Final = Statement(
+    """
+    WITH old AS (
+      SELECT id FROM events WHERE occurred_at < now() - make_interval(days => $1::integer)
+      ORDER BY id LIMIT $2::integer FOR UPDATE SKIP LOCKED
+    ), gone AS (
+      DELETE FROM events USING old WHERE events.id = old.id RETURNING events.xid
+    ), marked AS (
+      UPDATE event_epoch SET purged_xid = greatest(purged_xid, (SELECT max(xid) FROM gone))
+      WHERE EXISTS (SELECT FROM gone)
+    )
+    SELECT count(*)::text FROM gone
+    """
+)
+
+
+class Forked(Exception):
+    """The stream that was read is another one than the position's: see `Feed.carried`."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in the stream: everything up to and including this event has been seen."""
+
+    xid: int
+    id: int
+    # It means nothing in another one. Those of one epoch are compared with each other only.
+    epoch: str = field(default="", compare=False)
+
+    @classmethod
+    def before(cls, safe: int, newest: int, epoch: str = "") -> "Position":
+        """The end of what is safe to read: before the oldest open transaction, and not beyond the newest event.
+
+        Beyond it there may be ids of transactions that wrote nothing, and after a crash PostgreSQL gives those out
+        again: to a server that lived through the crash, events of theirs would lie in the past.
+        """
+        return cls(min(safe - 1, newest), _LAST_ID, epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The stream as it is now."""
+
+    epoch: str
+    safe: int  # the oldest transaction still open
+    next: int  # the first transaction that has not begun
+    purged: int
+    newest: int
+    kept: int  # up to which transaction the epoch that was asked about agrees with this one
+
+    @property
+    def end(self) -> Position:
+        return Position.before(self.safe, self.newest, self.epoch)
+
+
+class Feed:
+    """One process's view of the stream."""
+
+    def __init__(self, database: Database, listen_url: str, retention_days: int) -> None:
+        self.database = database
+        self._listen_url = listen_url
+        self._retention_days = retention_days
+        self._woken: asyncio.Event | None = None
+        self._notifying: asyncio.TimerHandle | None = None
+        self._notified = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Listen, and prune, until `stop`."""
+        for work in (self._listen(), self._prune()):
+            self._keep(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """End everything."""
+        if self._notifying is not None:
+            self._notifying.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def announce(self) -> None:
+        """Something was written here: wake readers in this process now, and the other processes' in a moment."""
+        self.wake()
+        if self._notifying is None:
+            pause = self._notified + _DEBOUNCE_SECONDS - time.monotonic()
+            self._notifying = asyncio.get_running_loop().call_later(max(pause, 0), self._notify)
+
+    def wake(self) -> None:
+        """Wake everybody who waits."""
+        if self._woken is not None:
+            self._woken.set()
+            self._woken = None
+
+    @property
+    def woken(self) -> asyncio.Event:
+        """Set at the next wake. Take it before a read, so that a wake during the read is not lost."""
+        if self._woken is None:
+            self._woken = asyncio.Event()
+        return self._woken
+
+    async def wait(self, woken: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
+        """Until something may have been written, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await woken.wait()
+
+    async def now(self) -> Position:
+        """The end of what is safe to read."""
+        return (await self._state()).end
+
+    async def position(self, cursor: str) -> Position:
+        """The place that a client's cursor stands for."""
+        try:
+            stream, xid, key = cursor.split(".")
+            found = Position(_number(xid, _MOST_XID), _number(key, _LAST_ID), str(UUID(stream)))
+        except ValueError:
+            message = "This is not a cursor; take `cursor` of a change."
+            raise errors.BadUserInput(message, field="after") from None
+        state = await self._state(found.epoch)
+        # Of the newest transaction that lost events, some may be left: whoever stopped in its middle would miss others.
+        if found.xid <= state.purged or not _is_kept(found, state):
+            raise errors.CursorExpired(field="after")
+        # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
+        # so begin before it: rather a change twice than one never.
+        return replace(found, epoch=state.epoch) if found.xid < state.safe else state.end
+
+    async def carried(self, position: Position) -> Position:
+        """The same place in the stream as it is now, unless something was lost of what had been read up to it."""
+        state = await self._state(position.epoch)
+        if _is_kept(position, state):
+            return replace(position, epoch=state.epoch)
+        if position.epoch == state.epoch:  # a restore that renewed nothing
+            log.error("feed.ahead", seen=position.xid, next=state.next)
+        raise errors.CursorExpired(_LOST)
+
+    async def read(
+        self, statement: Statement, params: Params, owner: int = PROGRAM, *, limited: bool = False
+    ) -> "pq.abc.PGresult":
+        """Read, within some time; what a viewer has chosen to be shown counts as that viewer's (`owner`).
+
+        What several viewers share is the program's, but has a viewer's time (`limited`).
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await self.database.read(statement, params, owner=owner, limited=limited)
+        except TimeoutError:
+            raise errors.Unavailable from None
+
+    async def renew(self) -> None:
+        """Begin a new epoch if the server is on another timeline than the one that it recorded."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                result = await self.database.write(RENEW)
+        except (psycopg.Error, TimeoutError) as error:  # a standby that was not promoted yet, for one
+            raise errors.Unavailable from error
+        if result.ntuples:
+            epoch, timeline, kept = ((result.get_value(0, column) or b"").decode() for column in range(3))
+            log.warning("feed.forked", epoch=epoch, timeline=int(timeline), kept_xid=int(kept))
+
+    async def renewed(self, statement: Statement, params: Params) -> "tuple[pq.abc.PGresult, str | None]":
+        """Read a row that begins with the epoch, once the server has one; without an epoch if there is no row."""
+        for _ in range(_RENEWALS):
+            result = await self.read(statement, params)
+            if not result.ntuples:
+                return result, None
+            epoch = result.get_value(0, 0)
+            if epoch is not None:
+                return result, epoch.decode()
+            await self.renew()
+        raise errors.Unavailable
+
+    async def _state(self, epoch: str = "") -> _State:
+        """The stream as it is now; and how far another epoch agrees with it."""
+        result, current = await self.renewed(_STATE, [epoch.encode() or None])
+        if current is None:
+            raise errors.Unavailable
+        return _State(current, *(int(result.get_value(0, column) or b"0") for column in range(1, 6)))
+
+    def _notify(self) -> None:
+        self._notifying = None
+        self._notified = time.monotonic()
+        self._keep(asyncio.create_task(self._send_notification()))
+
+    async def _send_notification(self) -> None:
+        with suppress(errors.CrmError, psycopg.Error, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.database.write(_NOTIFY)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await self._connected() as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    await self._settle()
+                    self.wake()
+                    await self._wake_on(connection)
+            except (psycopg.Error, OSError) as error:
+                log.info("feed.reconnecting", error=str(error).strip().splitlines()[:1])
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _wake_on(self, connection: Connection) -> None:
+        """Wake everybody at each notification; now and then see whether the server is still there."""
+        while True:
+            async for _ in connection.notifies(timeout=_PATIENCE_SECONDS):
+                self.wake()
+            await connection.execute("SELECT 1")
+
+    async def _settle(self) -> None:
+        """Notice a new timeline at once, though nobody reads: cursors given out before that are of no use."""
+        with suppress(errors.CrmError, psycopg.Error):
+            await self._state()
+
+    async def _connected(self) -> Connection:
+        return await impatient(_PATIENCE_SECONDS).connect(
+            self.database.conninfo(self._listen_url, timeout=_PATIENCE_SECONDS), autocommit=True
+        )
+
+    async def _prune(self) -> None:
+        while True:
+            with suppress(errors.CrmError, psycopg.Error, TimeoutError):
+                while await self.prune_once() == _PRUNE_BATCH:
+                    await asyncio.sleep(0.1)
+            await asyncio.sleep(_PRUNE_SECONDS)
+
+    async def prune_once(self) -> int:
+        """Remove a batch of events that are past their time; returns how many."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
+        return int(result.get_value(0, 0) or b"0")
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _is_kept(position: Position, state: _State) -> bool:
+    """Whether what was read up to a place is as it was: docs/decisions/0018-positions-and-timelines.md."""
+    if position.epoch != state.epoch and position.xid > state.kept:
+        return False
+    return position.xid < state.next
+
+
+def _number(text: str, most: int) -> int:
+    """A whole number in plain digits, within PostgreSQL's range."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and int(text) <= most):
+        raise ValueError
+    return int(text)

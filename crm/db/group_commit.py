@@ -1,0 +1,145 @@
+"""Writes that share a commit.
+
+A mutation that inserts one row is one statement, and most of its price is not the statement: it is the commit, which
+waits for the disk, and the way there and back. So what comes in while others are under way goes out together, as one
+pipeline with one commit; who comes alone goes alone, at once. If one of them fails, or has to wait for a lock, none of
+them is done, and each runs again by itself: nobody notices the company. docs/decisions/0014-shared-commits.md.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+
+from crm.db.connection import ConnectionLost, Params, Statement
+from crm.db.lanes import PROGRAM
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+    from crm.db.pool import Pool
+
+_LANES: Final = 2  # one is with PostgreSQL while this process serves the other
+_MOST: Final = 16
+_SLOW_SECONDS: Final = 0.05
+# In company nobody waits for a lock: somebody else's lock is not the neighbours' business.
+_HASTE: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
+
+
+@dataclass(slots=True)
+class _Write:
+    statement: Statement
+    params: Params
+    owner: int
+    done: "asyncio.Future[pq.abc.PGresult]"
+
+
+class SharedCommits:
+    """Runs statements that are whole transactions, several at a time where there are several."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._waiting: list[_Write] = []
+        self._lanes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
+    async def execute(self, statement: Statement, params: Params, owner: int = PROGRAM) -> "pq.abc.PGresult":
+        """Run one statement and commit it."""
+        if self._lanes >= _LANES:
+            write = _Write(statement, params, owner, self._loop.create_future())
+            self._waiting.append(write)
+            return await write.done
+        with self._lane():
+            return await self._alone(statement, params, owner)
+
+    async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
+        wire = await self._pool.acquire(owner)
+        try:
+            return await wire.execute(statement, params)
+        finally:
+            self._pool.release(wire)
+
+    def _lane(self) -> "_Lane":
+        self._lanes += 1
+        return _Lane(self._loop, self._leave)
+
+    def _leave(self) -> None:
+        """A lane is free: whoever came meanwhile takes it."""
+        self._lanes -= 1
+        if self._waiting:
+            batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+            self._start(self._together(batch, self._lane()))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _together(self, batch: list[_Write], lane: "_Lane") -> None:
+        with lane:
+            batch = [write for write in batch if not write.done.done()]
+            if len(batch) == 1:
+                await self._settle(batch[0])
+            elif batch:
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[_Write]) -> None:
+        steps = [(_HASTE, ()), *((write.statement, write.params) for write in batch)]
+        try:
+            async with self._pool.wire() as wire:
+                results = (await wire.run(steps))[1:]
+        except ConnectionLost as error:  # nobody knows how far they came
+            for write in batch:
+                _fail(write, error)
+        except psycopg.Error:
+            for write in batch:
+                self._start(self._settle(write))
+        except Exception as error:  # noqa: BLE001  (no connection: each caller is told)
+            for write in batch:
+                _fail(write, error)
+        else:
+            for write, result in zip(batch, results, strict=True):
+                if not write.done.done():
+                    write.done.set_result(result)
+
+    async def _settle(self, write: _Write) -> None:
+        """One of several, by itself; its caller gets what it gets."""
+        try:
+            result = await self._alone(write.statement, write.params, write.owner)
+        except Exception as error:  # noqa: BLE001
+            _fail(write, error)
+        else:
+            if not write.done.done():
+                write.done.set_result(result)
+
+
+class _Lane:
+    """A place among those under way. Who has it for long (somebody holds a lock) keeps nobody from passing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]) -> None:
+        self._leave: Callable[[], None] | None = leave
+        self._timer = loop.call_later(_SLOW_SECONDS, self._end)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
+
+
+def _fail(write: _Write, error: Exception) -> None:
+    if not write.done.done():
+        write.done.set_exception(error)

@@ -1,0 +1,141 @@
+"""Alembic, called by the program: which revisions a database lacks, and applying them."""
+
+import io
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy.exc import DBAPIError
+
+from crm.db.address import conninfo, sqlalchemy_engine
+from crm.db.table_statistics import analyze_all
+
+_SCRIPTS: Final = Path(__file__).resolve().parents[2] / "alembic"
+# Role-level, so that no session has state of its own. The timeout is a net below the request's own deadline.
+_ROLE_SETTINGS: Final = {
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+    "jit": "off",
+}
+# Whoever waits for a lock on a table makes everybody wait who comes after: a revision waits a second (its
+# `lock_timeout`), gives way for as long, and tries again.
+PATIENCE_SECONDS: Final = 300.0
+_PAUSE_SECONDS: Final = (0.5, 1.5)
+_BLOCKED_STATES: Final = frozenset({"55P03", "40P01"})
+_OLDEST_TRANSACTION: Final = """
+SELECT format('process %s (%s) has had a transaction open for %s', pid,
+  coalesce(nullif(application_name, ''), usename), date_trunc('second', clock_timestamp() - xact_start))
+FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '1 second'
+ORDER BY xact_start LIMIT 1
+"""
+
+
+class Blocked(RuntimeError):
+    """Others held locks that a migration needs for as long as it was patient."""
+
+
+def _ignore(_: str) -> None:
+    """Nobody listens."""
+
+
+def pending(url: str) -> list[str]:
+    """What the database's migrations lack, oldest first; empty when it is up to date."""
+    scripts = ScriptDirectory(str(_SCRIPTS))
+    with sqlalchemy_engine(url).connect() as connection:
+        current = MigrationContext.configure(connection).get_current_heads()
+    known = {revision.revision for revision in scripts.walk_revisions()}
+    unknown = [head for head in current if head not in known]
+    if unknown:
+        msg = f"the database is at revision {unknown[0]}, which this version does not know: it is newer"
+        raise RuntimeError(msg)
+    done = {revision.revision for head in current for revision in scripts.iterate_revisions(head, "base")}
+    return [one.revision for one in reversed(list(scripts.walk_revisions())) if one.revision not in done]
+
+
+def upgrade(
+    url: str,
+    on_revision: Callable[[str], None] = _ignore,
+    on_wait: Callable[[str], None] = _ignore,
+    patience: float = PATIENCE_SECONDS,
+) -> None:
+    """Apply what is pending, one transaction each, and gather statistics of the tables as they are then.
+
+    `on_revision` hears the title of each revision that is done, `on_wait` what holds one up.
+    """
+    config = _config(url)
+    behind = pending(url)
+    for revision in behind:
+        title = (ScriptDirectory.from_config(config).get_revision(revision).doc or revision).strip(" .")
+        _patiently(url, lambda one=revision: command.upgrade(config, one), on_wait, patience)  # type: ignore[misc]
+        on_revision(title)
+    _set_role_defaults(url)
+    if behind:
+        analyze_all(url)
+
+
+def downgrade(
+    url: str, revision: str, on_wait: Callable[[str], None] = _ignore, patience: float = PATIENCE_SECONDS
+) -> None:
+    """Go back to a revision."""
+    config = _config(url)
+    _patiently(url, lambda: command.downgrade(config, revision), on_wait, patience)
+
+
+def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], None], patience: float) -> None:
+    """Migrate, again and again while others hold the locks that it takes."""
+    started = time.monotonic()
+    while True:
+        try:
+            migrate()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _BLOCKED_STATES:
+                raise
+            holder = _oldest_transaction(url)
+            waited = time.monotonic() - started
+            if waited >= patience:
+                message = (
+                    f"others have held locks that it needs for {patience:.0f} s"
+                    f"{f': {holder}' if holder else ''}. End what holds them, or run it when less is going on"
+                )
+                raise Blocked(message) from error
+            on_wait(f"waiting for a lock, {waited:.0f} s{f': {holder}' if holder else ''}")
+            time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  (no secret)
+        else:
+            return
+
+
+def _oldest_transaction(url: str) -> str:
+    """The session that most likely holds the locks, in words; empty if there is none."""
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        found = connection.execute(_OLDEST_TRANSACTION).fetchone()
+    return str(found[0]) if found else ""
+
+
+def _config(url: str) -> Config:
+    config = Config(stdout=io.StringIO())
+    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def _set_role_defaults(url: str) -> None:
+    with psycopg.connect(conninfo(url), autocommit=True) as connection:
+        database = connection.info.dbname
+        for name, value in _ROLE_SETTINGS.items():
+            try:
+                connection.execute(
+                    sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}").format(
+                        sql.Identifier(database), sql.Identifier(name), sql.Literal(value)
+                    )
+                )
+            except psycopg.errors.InsufficientPrivilege:
+                return

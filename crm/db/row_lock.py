@@ -1,0 +1,94 @@
+"""Leases: what only one process may do at a time, kept in a row.
+
+A session's advisory lock would end with its connection, and a pooler hands connections around; a row that expires
+outlives neither its holder's crash nor needs a session.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+import psycopg
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.core import errors
+from crm.core.model import Model
+from crm.core.policy import INTERNAL
+from crm.db.connection import Statement, encode
+from crm.db.database import Database
+
+
+class Lease(Model):
+    """Who does something, and until when nobody else may."""
+
+    __tablename__ = "leases"
+    policy = INTERNAL
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[UUID]
+    expires_at: Mapped[datetime]
+
+
+_TAKE: Final = Statement(
+    """
+    INSERT INTO leases (name, holder, expires_at)
+    VALUES ($1::text, $2::uuid, clock_timestamp() + make_interval(secs => $3::double precision))
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+    WHERE leases.holder = excluded.holder OR leases.expires_at <= clock_timestamp()
+    RETURNING 1
+    """
+)
+_LEFT: Final = Statement(
+    """
+    SELECT greatest(ceil(extract(epoch FROM expires_at - clock_timestamp())), 1)::text
+    FROM leases WHERE name = $1::text
+    """
+)
+_GIVE_BACK: Final = Statement("DELETE FROM leases WHERE name = $1::text AND holder = $2::uuid")
+
+
+class Taken(errors.Conflict):
+    """Somebody else does this already; try again when that is done."""
+
+
+class Held:
+    """A lease in hand; renew it more often than it expires.
+
+    Who comes back as the same holder has it at once, though it has not expired: it was their own.
+    """
+
+    def __init__(self, database: Database, name: str, seconds: float, holder: UUID | None = None) -> None:
+        self._database = database
+        self._name = name
+        self._seconds = seconds
+        self._holder = holder or uuid4()
+
+    async def renew(self) -> None:
+        """Take it, or keep it for longer; a conflict if somebody else has it."""
+        params = [encode(self._name), encode(self._holder), encode(self._seconds)]
+        if not (await self._database.write(_TAKE, params)).ntuples:
+            message = f"{self._name} is under way already; try again when that is done."
+            raise Taken(message)
+
+    async def seconds_left(self) -> int:
+        """When whoever has it loses it, unless it is renewed."""
+        result = await self._database.write(_LEFT, [encode(self._name)])
+        return int(result.get_value(0, 0) or b"1") if result.ntuples else 1
+
+    async def give_back(self) -> None:
+        """Let others have it at once. If that fails it expires."""
+        with suppress(errors.CrmError, psycopg.Error):
+            await self._database.write(_GIVE_BACK, [encode(self._name), encode(self._holder)])
+
+
+@asynccontextmanager
+async def lease(database: Database, name: str, *, seconds: float, holder: UUID | None = None) -> AsyncIterator[Held]:
+    """Hold the lease of this name for a while; a conflict if somebody else does."""
+    held = Held(database, name, seconds, holder)
+    await held.renew()
+    try:
+        yield held
+    finally:
+        await held.give_back()

@@ -1,0 +1,33 @@
+"""The base of every service."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from crm.db.unit_of_work import Unit
+
+# The class that declares a method, by the method: whoever calls one makes the object it runs on.
+_OWNERS: Final[dict[Callable[..., Any], type[Any]]] = {}
+
+
+def remember_owner(cls: type[Any]) -> None:
+    """Keep which class declares which methods; each base of services does so for its subclasses."""
+    for member in vars(cls).values():
+        if callable(member):
+            _OWNERS[member] = cls
+
+
+def owner_of(method: Callable[..., Any]) -> type[Any]:
+    """The class that declares a service's method."""
+    return _OWNERS[method]
+
+
+class Service:
+    """Domain verbs over one unit of work. Reads are static and return statements; writes use the unit."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        remember_owner(cls)
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.viewer = unit.viewer

@@ -1,0 +1,117 @@
+"""What each of PostgreSQL's error states (SQLSTATE) means to a caller.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html lists them. A state that is not named here goes by its
+class (the first two characters), and every class is named, so that nothing is INTERNAL by accident: tests/core/
+test_states.py walks all that psycopg knows.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import psycopg
+
+from crm.core import errors
+from crm.db.connection import ConnectionLost, StatementStale
+
+Translation = Callable[[psycopg.Error], errors.CrmError]
+
+UNIQUE_VIOLATION: Final = "23505"
+READ_ONLY: Final = "25006"
+# A statement gathered more than the whole operation may return.
+BEYOND_BUDGET: Final = frozenset({"CRM03", "CRM04"})
+# A list is longer than its share: the statement is to be run as one that counts.
+BEYOND_ALLOTMENT: Final = "CRM05"
+# PostgreSQL itself asks to run the transaction again; and a primary that became a standby has changed nothing.
+DEADLOCK: Final = "40P01"
+RUN_AGAIN: Final = frozenset({"40001", DEADLOCK, READ_ONLY})
+
+
+def _column(error: psycopg.Error) -> dict[str, object]:
+    return {"field": error.diag.column_name} if error.diag.column_name else {}
+
+
+def _most(error: psycopg.Error) -> dict[str, object]:
+    return {"limit": int(error.diag.message_detail)} if error.diag.message_detail else {}
+
+
+def _bad_value(error: psycopg.Error) -> errors.CrmError:
+    message = f"A value is out of range or malformed: {error.diag.message_primary}."
+    return errors.BadUserInput(message, **_column(error))
+
+
+def _internal(_: psycopg.Error) -> errors.CrmError:
+    return errors.Internal()
+
+
+def _unavailable(_: psycopg.Error) -> errors.CrmError:
+    return errors.Unavailable()
+
+
+def _overloaded(_: psycopg.Error) -> errors.CrmError:
+    return errors.Unavailable("The database cannot take this right now; try again shortly.")
+
+
+def _again(_: psycopg.Error) -> errors.CrmError:
+    return errors.Conflict("Somebody else is changing this record right now; try again.")
+
+
+def _timeout(_: psycopg.Error) -> errors.CrmError:
+    return errors.Timeout()
+
+
+STATES: Final[dict[str, Translation]] = {
+    # Ours, raised by the statements themselves.
+    "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
+    "CRM03": lambda error: errors.TooComplex(error.diag.message_primary, what="rows", **_most(error)),
+    "CRM04": lambda error: errors.TooLarge(error.diag.message_primary, what="bytes", **_most(error)),
+    "CRM02": lambda error: errors.CursorExpired(None, **_column(error)),
+    "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
+    READ_ONLY: _unavailable,  # a standby, where a primary was
+    "25P03": _unavailable,  # the connection was ended: it sat in a transaction
+    "25P04": _timeout,  # the transaction took too long, and its connection was ended
+    "26000": _unavailable,  # a pooler lost what was prepared
+    "42P05": _unavailable,
+    "40003": _unavailable,  # nobody knows whether it was done
+    "55P03": _again,  # lock_timeout
+    "57014": _timeout,
+}
+CLASSES: Final[dict[str, Translation]] = {
+    "22": _bad_value,
+    "23": lambda error: errors.BadUserInput(None, **_column(error)),
+    "40": _again,
+    "54": lambda _: errors.TooComplex(),
+    "72": _again,  # the snapshot is too old
+    # Away, going away, or not letting us in (any more).
+    **dict.fromkeys(("08", "28", "3D", "57"), _unavailable),
+    # No disk, no memory, no connection; files that cannot be read.
+    **dict.fromkeys(("53", "58"), _overloaded),
+    # The statements are ours: an error in one, or in the tables, is our fault, and logged.
+    **dict.fromkeys(("02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "25"), _internal),
+    **dict.fromkeys(("26", "27", "2B", "2D", "2F", "34", "38", "39", "3B", "3F", "42", "44", "55"), _internal),
+    **dict.fromkeys(("F0", "HV", "P0", "XX"), _internal),
+}
+_CONSTRAINTS: dict[str, Translation] = {}
+
+
+def on_violation(constraint: str, translation: Translation) -> None:
+    """Say what breaking this constraint means to a user. Each domain does, once, by name."""
+    _CONSTRAINTS[constraint] = translation
+
+
+def translated(error: psycopg.Error) -> errors.CrmError:
+    """PostgreSQL's error as ours."""
+    if isinstance(error, ConnectionLost | StatementStale):
+        return errors.Unavailable()
+    known = _CONSTRAINTS.get(error.diag.constraint_name or "")
+    if known is not None:
+        return known(error)
+    state = error.sqlstate
+    if state is None:  # libpq's own: the connection, or a value that cannot be sent
+        return errors.Unavailable() if isinstance(error, psycopg.OperationalError) else errors.Internal()
+    return (STATES.get(state) or CLASSES.get(state[:2]) or _internal)(error)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether PostgreSQL could not be reached, or went away meanwhile: in a moment the same may work."""
+    found = translated(error) if isinstance(error, psycopg.Error) else error
+    return isinstance(found, errors.Unavailable)

@@ -1,0 +1,463 @@
+"""A unit of work: what one mutation reads and changes, in one transaction, with its events.
+
+SQLAlchemy's ORM session costs 1.2 ms of Python for one insert with its event; this costs a tenth
+(docs/decisions/0004-unit-of-work.md). A change and its event are one statement, so neither can be without the other,
+and a mutation that only adds one row is that one statement and nothing else.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, Protocol, TypeVar
+
+from psycopg import pq
+from psycopg.adapt import Transformer
+from sqlalchemy import Select, Table, select
+
+from crm.core import errors
+from crm.core.api_json import DIALECT, camel, json_value, sql_text
+from crm.core.choice import EnumText
+from crm.core.identity import Viewer
+from crm.core.model import Model
+from crm.core.pacing import paced
+from crm.core.policy import viewer_values
+from crm.db.connection import (
+    BEGIN,
+    COMMIT,
+    ROLLBACK,
+    MadeRoom,
+    Params,
+    Statement,
+    TookTooLong,
+    ViewerWrite,
+    Wire,
+    encode,
+)
+from crm.db.database import Database
+from crm.db.unique import may_wait
+from crm.db.visibility import compiled, with_deleted
+
+M = TypeVar("M", bound=Model)
+
+Step = tuple[Statement, Params]
+_MAX_STATEMENTS: Final = 2000
+# Kept by the unit itself; never part of an event.
+_KEPT: Final = frozenset({"version", "updated_at"})
+
+
+class Projection(Protocol):
+    """How the result of a write is shown."""
+
+    @property
+    def row(self) -> str | None:
+        """SQL for the JSON of one row of a relation called `written`; None if it needs more than that row."""
+
+    def steps(self, result: object) -> Sequence[Step]:
+        """The statements that read what `answer` needs."""
+
+    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The finished JSON, from what the steps returned."""
+
+
+@dataclass(slots=True)
+class _Change:
+    """A row to insert, update or delete."""
+
+    kind: str
+    instance: Model
+    values: dict[str, Any]
+    within: type[Model] | None = None
+
+
+class Unit:
+    """One write in progress. Services add, get and change records; the edge commits."""
+
+    def __init__(self, database: Database, viewer: Viewer, write: ViewerWrite | None = None) -> None:
+        """For a viewer's `write`, which may end with MadeRoom while others wait for a connection."""
+        self.viewer = viewer
+        self._database = database
+        self._write = write if viewer.owner else None
+        self._wire: Wire | None = None
+        self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
+        self._changes: list[_Change] = []
+        self._now: datetime | None = None
+        self.wrote = False
+
+    # What services use
+
+    def add(self, instance: M, *, within: type[Model] | None = None) -> M:
+        """Insert this record; `within` names the model of the living record that it must belong to."""
+        self._changes.append(_Change("insert", instance, _values(instance), within))
+        return instance
+
+    def delete(self, instance: Model) -> None:
+        """Delete this record for good."""
+        self._changes.append(_Change("delete", instance, {}))
+
+    def now(self) -> datetime:
+        """The moment of this write."""
+        self._now = self._now or datetime.now(UTC)
+        return self._now
+
+    async def get(self, model: type[M], key: object, *, deleted: bool = False) -> M:
+        """The record with this id, locked until the end; `deleted` asks for a deleted one.
+
+        Others may go on to refer to it: ids do not change.
+        """
+        wanted = select(model).where(model.__table__.c.id == key).with_for_update(of=model, key_share=True)
+        found = await self.first(with_deleted(wanted) if deleted else wanted, model)
+        if found is None or (deleted and getattr(found, "deleted_at", None) is None):
+            raise missing(model, key, deleted=deleted)
+        return found
+
+    async def first(self, statement: Select[Any], model: type[M]) -> M | None:
+        """The first record of a statement that selects whole records."""
+        found = await self.all(statement, model)
+        return found[0] if found else None
+
+    async def all(self, statement: Select[Any], model: type[M]) -> list[M]:
+        """The records of a statement that selects whole records; changes to them are saved."""
+        await self.flush()
+        rows = await self.rows(statement)
+        return [self._track(model, row) for row in rows]
+
+    async def rows(self, statement: Any) -> list[dict[str, Any]]:
+        """The rows of any statement, in the transaction."""
+        found = compiled(statement)
+        given = {**found.params, **viewer_values(self.viewer)}
+        params = [encode(given[name]) for name in found.positiontup or ()]
+        result = (await self._run([(_once(str(found)), params)]))[0]
+        return _rows(result, self._wire)
+
+    async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
+        """Run a statement of the service's own, in the transaction; one that changes records writes their events."""
+        await self.flush()
+        result = (await self._run([(statement, params)]))[0]
+        self.wrote = True
+        return _rows(result, self._wire)
+
+    async def finish(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
+        """Run one more statement and commit, in one go: what it locks waits for PostgreSQL only, never for us."""
+        await self.flush()
+        result = (await self._run([(statement, params), (COMMIT, ())]))[0]
+        self.wrote = True
+        return _rows(result, self._wire)
+
+    async def flush(self) -> None:
+        """Send what has changed so far."""
+        changes = self._collected()
+        if not changes:
+            return
+        steps = [_step(change, self.viewer, None) async for change in paced(changes)]
+        results = await self._run(steps)
+        async for change, result in paced(zip(changes, results, strict=True)):
+            self._take(change, result)
+
+    # What the edge uses
+
+    async def commit(self, result: object, projection: Projection) -> bytes:
+        """Save everything, and return the result as the caller selected it."""
+        changes = self._collected()
+        self.wrote = bool(changes) or self.wrote
+        if len(changes) == 1 and changes[0].instance is result and projection.row is not None:
+            return await self._commit_one(changes[0], projection.row)
+        self._changes = changes
+        if any(change.kind == "delete" for change in changes):
+            rows = await self._shown(projection.steps(result))
+            await self.flush()
+        else:
+            await self.flush()
+            rows = await self._shown(projection.steps(result))
+        await self._run([(COMMIT, ())])
+        return projection.answer(result, rows)
+
+    async def save(self) -> None:
+        """Save everything, and show nothing."""
+        await self.flush()
+        if self._wire is not None:
+            await self._run([(COMMIT, ())])
+
+    async def close(self) -> None:
+        """Give the connection back; whatever is not committed is undone."""
+        wire, self._wire = self._wire, None
+        if wire is None:
+            return
+        try:
+            if not wire.broken and wire.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                await wire.execute(ROLLBACK)
+        finally:
+            self._database.primary.release(wire)
+
+    async def _commit_one(self, change: _Change, row: str) -> bytes:
+        step = _step(change, self.viewer, row)
+        if may_wait(type(change.instance), change.values, is_new=change.kind == "insert"):
+            # What commits is never stopped, and this may have to be.
+            (found,) = await self._run([step])
+            await self._run([(COMMIT, ())])
+        elif self._wire is None:
+            found = await self._database.commits.execute(*step, self.viewer.owner)
+        else:
+            found = (await self._run([step, (COMMIT, ())]))[0]
+        if not found.ntuples:
+            raise _nothing_written(change)
+        return _cell(found) or b"null"
+
+    async def _shown(self, steps: Sequence[Step]) -> list[bytes | None]:
+        """What the caller selected, within the time limit of a read: then TookTooLong, and nothing is written.
+
+        Not in one go with the commit. A cancellation that met that would leave open whether anything was written, or
+        take the commit's word that a standby has it.
+        """
+        if not steps:
+            return []
+        if self._wire is None:
+            await self._run([])
+        assert self._wire is not None
+        with _time_limit(self._wire, self._database.primary.lanes.limits.mutation_read_seconds):
+            return [_cell(found) for found in await self._run(steps)]
+
+    async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
+        """Run steps in the transaction, which begins with the first.
+
+        Without the commit they may be stopped. With it not: PostgreSQL would take that as its leave to answer before a
+        standby has it.
+        """
+        wire = self._wire
+        begins = wire is None
+        if wire is None:
+            wire = self._wire = await self._database.primary.acquire(self.viewer.owner, self._write)
+        wire.undoable = not steps or steps[-1][0] is not COMMIT
+        try:
+            results = await wire.run([(BEGIN, ()), *steps] if begins else steps)
+        finally:
+            undoable, wire.undoable = wire.undoable, False
+        if undoable and wire.stopped is MadeRoom:  # too late to stop these, but not for the rest
+            raise MadeRoom
+        return results[begins:]
+
+    def _track(self, model: type[M], row: dict[str, Any]) -> M:
+        loaded = _with_enums(model, row)
+        instance = model(**loaded)
+        self._loaded[id(instance)] = (instance, loaded)
+        return instance
+
+    def _collected(self) -> list[_Change]:
+        """Every change not sent yet: updates of what was loaded, then inserts and deletes."""
+        changes, self._changes = self._changes, []
+        deleted = {id(change.instance) for change in changes if change.kind == "delete"}
+        updates = []
+        for key, (instance, before) in self._loaded.items():
+            after = instance.__dict__
+            values = {name: after[name] for name, value in before.items() if after[name] != value}
+            if values and key not in deleted:
+                updates.append(_Change("update", instance, values))
+                self._loaded[key] = (instance, {**before, **values})
+        return updates + changes
+
+    def _take(self, change: _Change, result: "pq.abc.PGresult") -> None:
+        """What the database made of a change (ids, defaults) into the record."""
+        rows = _rows(result, self._wire)
+        if not rows:
+            raise _nothing_written(change)
+        self.wrote = True
+        row = _with_enums(type(change.instance), rows[0])
+        for name, value in row.items():
+            setattr(change.instance, name, value)
+        if change.kind != "delete":
+            self._loaded[id(change.instance)] = (change.instance, row)
+
+
+@contextmanager
+def _time_limit(wire: Wire, seconds: float) -> Iterator[None]:
+    """Stop what runs on a connection after so long; 0: never."""
+    timer = asyncio.get_running_loop().call_later(seconds, wire.stop, TookTooLong) if seconds else None
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def missing(model: type[Model], key: object, *, deleted: bool = False) -> errors.NotFound:
+    """The error for a record that is not there."""
+    which = "deleted " if deleted else ""
+    return errors.NotFound(
+        f"There is no {which}{model.entity} with id {key}.",
+        entity=model.entity,
+        id=str(key),
+    )
+
+
+def _nothing_written(change: _Change) -> errors.CrmError:
+    if change.within is not None:
+        reference = _reference(type(change.instance), change.within)
+        return missing(change.within, change.values[reference])
+    return missing(type(change.instance), getattr(change.instance, "id", None))
+
+
+def _values(instance: Model) -> dict[str, Any]:
+    columns = _column_names(type(instance))
+    return {name: value for name, value in instance.__dict__.items() if name in columns}
+
+
+@cache
+def _column_names(model: type[Model]) -> frozenset[str]:
+    return frozenset(_table(model).c.keys())
+
+
+def _rows(result: "pq.abc.PGresult", wire: Wire | None) -> list[dict[str, Any]]:
+    assert wire is not None
+    names = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
+    transformer = Transformer(wire.connection)
+    transformer.set_pgresult(result)
+    return [dict(zip(names, row, strict=True)) for row in transformer.load_rows(0, result.ntuples, tuple)]
+
+
+def _with_enums(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
+    """A row as a record has it: text of an enum's column as the enum, so that services can compare with `is`."""
+    kinds = ((name, _table(model).c[name].type) for name in row)
+    return row | {name: kind.enum(row[name]) for name, kind in kinds if isinstance(kind, EnumText) and row[name]}
+
+
+def _cell(result: "pq.abc.PGresult") -> bytes | None:
+    return result.get_value(0, 0) if result.ntuples else None
+
+
+# The statements of changes: made once for each combination of columns, of the models' own names; values are bound.
+# ruff: noqa: S608
+
+_statements: OrderedDict[tuple[object, ...], Statement] = OrderedDict()
+
+
+def _step(change: _Change, viewer: Viewer, row: str | None) -> Step:
+    model = type(change.instance)
+    names = tuple(change.values)
+    key = (change.kind, model, names, change.within, row)
+    statement = _statements.get(key)
+    if statement is None:
+        statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, row))
+        if len(_statements) > _MAX_STATEMENTS:
+            _statements.popitem(last=False)
+    values: list[object] = [viewer.id, *change.values.values()]
+    if change.kind != "insert":
+        values.append(change.instance.__dict__["id"])
+    return statement, [encode(value) for value in values]
+
+
+def _once(text: str) -> Statement:
+    key = ("select", text)
+    statement = _statements.get(key)
+    if statement is None:
+        statement = _statements[key] = Statement(text)
+        if len(_statements) > _MAX_STATEMENTS:
+            _statements.popitem(last=False)
+    return statement
+
+
+def _insert(
+    model: type[Model],
+    names: tuple[str, ...],
+    within: type[Model] | None,
+    row: str | None,
+) -> str:
+    table = _table(model)
+    values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, 2))
+    source = f"VALUES ({values})"
+    if within is not None:
+        number = names.index(_reference(model, within)) + 2
+        living = compiled(select(_table(within).c.id))
+        key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
+        source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
+    logged = [name for name in names if name not in _unlogged(model) and not table.c[name].identity]
+    fields = [_field(table, name, before=False, after=True) for name in logged]
+    return _written(
+        model,
+        f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
+        fields,
+        f"{model.entity}.created",
+        row,
+    )
+
+
+def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+    table = _table(model)
+    sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
+    if "version" in table.c and not model.derived.issuperset(names):
+        sets += ["version = version + 1", "updated_at = now()"]
+    key = _parameter(table, "id", len(names) + 2)
+    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | _unlogged(model)]
+    update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
+    old = f"SELECT * FROM {table.name} WHERE id = {key}"
+    verb = "updated"
+    if "deleted_at" in names:
+        verb = "' || CASE WHEN written.deleted_at IS NULL THEN 'restored' ELSE 'deleted' END || '"
+    event = None if model.internal.issuperset(names) else f"{model.entity}.{verb}"
+    return _written(model, update, fields, event, row, old=old)
+
+
+def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+    table = _table(model)
+    logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
+    fields = [_field(table, name, before=True, after=False) for name in logged]
+    delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
+    old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
+    return _written(model, delete, fields, f"{model.entity}.deleted", row, old=old)
+
+
+_TEXTS: Final = {"insert": _insert, "update": _update, "delete": _delete}
+
+
+def _written(  # noqa: PLR0913, PLR0917
+    model: type[Model],
+    change: str,
+    fields: list[str],
+    event: str | None,
+    row: str | None,
+    old: str | None = None,
+) -> str:
+    """A change together with its event, and the row as it is now."""
+    parts = [f"written AS ({change})"]
+    if old is not None:
+        parts.insert(0, f"old AS ({old})")
+    if model.entity is None or event is None:
+        parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
+    else:
+        lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
+        source = "written" if old is None else "written, old"
+        parts.append(
+            "logged AS (INSERT INTO events (type, entity, entity_id, lead_id, actor_id, fields) "
+            f"SELECT '{event}', '{model.entity}', written.id::text, {lead}, $1::uuid, "
+            f"jsonb_build_array({', '.join(fields)}) FROM {source})"
+        )
+    return f"WITH {', '.join(parts)} SELECT {row or '*'} FROM written"
+
+
+def _unlogged(model: type[Model]) -> frozenset[str]:
+    return model.unlogged | model.internal
+
+
+def _field(table: Table, name: str, *, before: bool, after: bool) -> str:
+    column = sql_text(json_value(table.c[name])).replace(f"{table.name}.", "{0}.")
+    old = column.format("old") if before else "NULL"
+    new = column.format("written") if after else "NULL"
+    return f"jsonb_build_object('name', '{camel(name)}', 'before', {old}, 'after', {new})"
+
+
+def _parameter(table: Table, name: str, number: int) -> str:
+    return f"${number}::{table.c[name].type.compile(dialect=DIALECT)}"
+
+
+def _reference(model: type[Model], owner: type[Model]) -> str:
+    """The column of `model` that points at `owner`."""
+    target = _table(owner)
+    return next(key.parent.name for key in _table(model).foreign_keys if key.column.table is target)
+
+
+def _table(model: type[Model]) -> Table:
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table

@@ -1,0 +1,1 @@
+"""From an operation's text to SQL that returns the finished JSON."""

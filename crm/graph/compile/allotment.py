@@ -1,0 +1,225 @@
+"""How many rows and bytes each list of an operation may gather before its statement has to count them.
+
+Most operations cannot exceed their budget: the product of their limits is below it. Where it is not, each list gets
+an allotment, so large that all of them together stay within the budget, and usual data within the allotments. Such a
+statement costs nothing beyond a comparison a list. Only when a list turns out longer is the operation run again by a
+statement that counts (crm.graph.compile.counting).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crm.graph.compile.prices import limit_names, limit_of
+from crm.graph.compile.selection import Selected
+from crm.graph.declare.fields import MAX_ROWS
+
+_MAX_KEPT: Final = 64
+# So many times the usual number of rows, a power of two.
+_LARGEST_STEP: Final = 6
+# A list's share of bytes below which counting is cheaper than being wrong.
+_LEAST_BYTES: Final = 1024
+# A text that is no longer cannot make much of a list, which has a thousand rows at most.
+LONG_ROW: Final = 8192
+# The rows of a report, like totals day by day.
+_LONGEST_REPORT: Final = 5 * MAX_ROWS
+_KEY_BYTES: Final = 6  # quotes, colon, comma and the like
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one operation may return."""
+
+    rows: int
+    bytes: int
+
+    def divided(self, parts: int) -> "Budget":
+        """A part of it."""
+        return Budget(self.rows // parts, self.bytes // parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one list may gather; None: no more than it can anyway."""
+
+    rows: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Allotment:
+    """The shares of an operation's lists; None instead of it: the statement has to count."""
+
+    shares: Mapping[Selected, Share]
+
+
+class Allotments:
+    """The allotments of some fields, for whatever limits come in variables.
+
+    `times` is for how many records they are shown. `guess` is off where a statement cannot be run a second time: then
+    only what cannot exceed the budget goes uncounted.
+    """
+
+    def __init__(self, fields: Sequence[Selected], budget: Budget, *, times: int = 1, guess: bool = True) -> None:
+        self._fields = fields
+        self.budget = budget
+        self._times = times
+        self._guess = guess
+        self._lists = [one for each in fields for one in each.walk() if is_list(one)]
+        self._names = sorted({name for one in self._lists for name in limit_names(one)})
+        self._kept: dict[tuple[Any, ...], Allotment | None] = {}
+        self._known: dict[tuple[Share, ...], Allotment] = {}
+
+    def of(self, variables: Mapping[str, Any]) -> Allotment | None:
+        """The allotment for these variables: the same object for the same shares."""
+        key = tuple([variables.get(name) for name in self._names]) if self._names else ()
+        try:
+            return self._kept[key]
+        except KeyError:
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            found = self._kept[key] = self._shared(variables)
+            return found
+
+    def _shared(self, variables: Mapping[str, Any]) -> Allotment | None:
+        limits = {one: limit_of(one, variables) for one in self._lists}
+        for step in (None, *range(_LARGEST_STEP, -1, -1)) if self._guess else (None,):
+            lengths = _Lengths(limits, step)
+            if self._times * sum(map(lengths.rows, self._fields)) <= self.budget.rows:
+                shares = _Shares(lengths, self.budget.bytes, guess=self._guess)
+                if not shares.divide(self._fields, self.budget.bytes // self._times):
+                    return None
+                found = tuple(shares.found[one] for one in self._lists)
+                return self._known.setdefault(found, Allotment(shares.found))
+        return None
+
+
+class _Lengths:
+    """How long each list may be: its limit, or so many times its usual rows, or as many as there may be at all."""
+
+    def __init__(self, limits: Mapping[Selected, int | None], step: int | None) -> None:
+        self._limits = limits
+        self._step = step
+
+    def of(self, field: Selected) -> int:
+        """The most rows of a list."""
+        limit = self._limits[field]
+        if limit is not None:
+            return min(limit, MAX_ROWS)
+        most = longest(field)
+        return most if self._step is None else min(most, _usual(field) << self._step)
+
+    def usual(self, field: Selected) -> int:
+        """How many rows a list has, as far as one can tell."""
+        limit = self._limits[field]
+        return _usual(field) if limit is None else min(limit, _usual(field))
+
+    def is_cut(self, field: Selected) -> bool:
+        """Whether the list may be longer than that."""
+        return self._limits[field] is None and self.of(field) < longest(field)
+
+    def rows(self, field: Selected) -> int:
+        """The most rows that a field and all below it bring."""
+        below = sum(map(self.rows, field.children))
+        if is_list(field):
+            return self.of(field) * (1 + below)
+        return int(is_record(field)) + below
+
+
+class _Shares:
+    """Divides bytes among lists, and those within them."""
+
+    def __init__(self, lengths: _Lengths, most: int, *, guess: bool) -> None:
+        self.found: dict[Selected, Share] = {}
+        self._lengths = lengths
+        self._most = most
+        self._guess = guess
+
+    def divide(self, fields: Sequence[Selected], available: int) -> bool:
+        """Divide so many bytes among the lists of one row; whether there are enough."""
+        lists = [one for field in fields for one in _outermost(field)]
+        if not lists:
+            return True
+        share = (available - sum(map(_bytes, fields))) // len(lists)
+        return share >= _LEAST_BYTES and all(self._share(one, share) for one in lists)
+
+    def _share(self, field: Selected, available: int) -> bool:
+        row, length = sum(map(_bytes, field.children)) + 1, self._lengths.of(field)
+        # What is gathered before it can be measured has to fit as well.
+        fitting = min(length, self._most // row)
+        if fitting < self._lengths.usual(field) or (fitting < length and not (self._guess and field_is_plain(field))):
+            return False
+        inner = [one for child in field.children for one in _outermost(child)]
+        if inner and not self.divide(field.children, available // max(fitting, 1)):
+            return False
+        is_cut = self._lengths.is_cut(field) or fitting < length
+        measured = not inner and fitting * row > available
+        if measured and not (self._guess and field_is_plain(field)):
+            return False
+        # A power of two, so that a few shares serve for all limits.
+        self.found[field] = Share(fitting if is_cut else None, _power(available) if measured else None)
+        return True
+
+
+def is_list(field: Selected) -> bool:
+    """Whether a field leads to many rows."""
+    return field.shape is not None and field.shape.kind in ("many", "connection")
+
+
+def longest(field: Selected) -> int:
+    """How many rows a list may have without a limit; one that takes none is a report, and may be longer."""
+    assert field.shape is not None
+    return MAX_ROWS if "limit" in field.shape.arguments else _LONGEST_REPORT
+
+
+def is_record(field: Selected) -> bool:
+    """Whether a field leads to one row."""
+    return field.shape is not None and field.shape.kind in ("one", "pulse", "stream")
+
+
+def long_texts(field: Selected, budget: Budget) -> Sequence[Selected] | None:
+    """The texts of a list's rows that have to be measured; None: the whole rows have to.
+
+    Without them, and the lists in it, a list has few enough bytes however many rows it has.
+    """
+    found = [one for one in field.children if one.shape is not None and one.shape.is_text and _bytes(one) > LONG_ROW]
+    rest = sum(_bytes(one) for one in field.children if one not in found) + LONG_ROW + 1
+    return found if MAX_ROWS * rest <= budget.bytes else None
+
+
+def field_is_plain(field: Selected) -> bool:
+    """Whether a list can be cut and measured: a page cannot, for it knows more than its rows."""
+    return field.shape is not None and field.shape.kind == "many"
+
+
+def _outermost(field: Selected) -> Iterator[Selected]:
+    """The lists of a row that a field brings, those within lists apart."""
+    if is_list(field):
+        yield field
+    else:
+        for child in field.children:
+            yield from _outermost(child)
+
+
+def _usual(field: Selected) -> int:
+    assert field.shape is not None
+    assert field.shape.declaration is not None
+    return field.shape.declaration.usual_rows
+
+
+def _bytes(field: Selected) -> int:
+    """How long a field of a row may be, with its name, the lists in it apart."""
+    own = len(field.key) + _KEY_BYTES
+    if is_list(field):
+        return own
+    if field.children:
+        repeated = _MANY_MEMBERS if field.shape is not None and field.shape.many else 1
+        return own + repeated * sum(map(_bytes, field.children))
+    return own + (field.shape.most_bytes if field.shape is not None else len(field.key))
+
+
+_MANY_MEMBERS: Final = 10  # of a document: a list of objects in one column
+
+
+def _power(number: int) -> int:
+    return 1 << (number.bit_length() - 1)

@@ -1,0 +1,56 @@
+"""A page of a connection: the rows from a cursor on, or back from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import FromClause, Integer, Select, cast, literal_column, select, union_all
+
+from crm.graph.compile.keyset import Key, beyond, cursor, not_a_cursor, ranges
+
+
+@dataclass(frozen=True)
+class Paging:
+    """A connection's placeholders."""
+
+    size: Any
+    backwards: bool
+    bound_to: Any
+    after: Sequence[Any | None] | None
+    before: Sequence[Any | None] | None
+
+
+def page_of(statement: Select[Any], keys: Sequence[Key], paging: Paging, name: Callable[[str], str]) -> FromClause:
+    """The rows of a page and one more, read from the cursor on, or back from it."""
+    after = _key_values(keys, paging.after, "after")
+    before = _key_values(keys, paging.before, "before")
+    start, end = (before, after) if paging.backwards else (after, before)
+    if end is not None:
+        statement = statement.where(beyond(keys, end, reverse=not paging.backwards))
+    parts = [statement]
+    if start is not None:
+        parts = [statement.where(one) for one in ranges(keys, start, reverse=paging.backwards)]
+    most = paging.size + literal_column("1", Integer)
+    found = [
+        part.order_by(None)
+        .order_by(*(key.clause(reverse=paging.backwards) for key in keys))
+        .limit(most)
+        .add_columns(cursor(keys, paging.bound_to).label("__cursor"))
+        for part in parts
+    ]
+    if len(found) == 1:
+        return found[0].subquery(name("q"))
+    either = union_all(*found).subquery(name("u"))
+    placed = [replace(key, column=either.c[str(key.column.key)]) for key in keys]
+    ordered = select(either).order_by(*(key.clause(reverse=paging.backwards) for key in placed)).limit(most)
+    return ordered.subquery(name("q"))
+
+
+def _key_values(keys: Sequence[Key], values: Sequence[Any | None] | None, field: str) -> list[Any] | None:
+    """The values of a cursor, if there is one."""
+    if values is None:
+        return None
+    fits = len(keys) == len(values)
+    if not fits or any(value is None and not key.nullable for key, value in zip(keys, values, strict=True)):
+        raise not_a_cursor(field)
+    return [None if value is None else cast(value, key.column.type) for key, value in zip(keys, values, strict=True)]

@@ -1,0 +1,85 @@
+"""Plans: an operation, compiled once.
+
+A document is parsed, validated and measured once. A plan adds what @skip and @include say and the viewer's role; a
+statement adds the shape of the arguments. A request then coerces variables, looks the statement up, and runs it.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from crm.core import errors
+from crm.core.identity import Role
+from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.caches import Share
+from crm.graph.compile.prices import Price
+from crm.graph.compile.selection import Selected
+from crm.graph.compile.shape import allowed
+from crm.graph.compile.statements import Shaped
+
+
+def forbidden(root: Selected, role: Role) -> errors.Forbidden | None:
+    """The error of the first field below (or at) a root that a role may not use."""
+    for one in root.walk():
+        if one.shape is not None and not allowed(one.shape, role):
+            needed = one.shape.declaration.role.value if one.shape.declaration else "admin"
+            return errors.Forbidden(f"`{one.shape.name}` needs the role {needed}; yours is {role.value}.")
+    return None
+
+
+@dataclass
+class Plan:
+    """A query, compiled: its roots, and the statement that answers those that are reads."""
+
+    roots: Sequence[Selected]
+    reads: Sequence[Selected] = ()
+    shaped: Shaped | None = None
+    singles: dict[str, Shaped] = field(default_factory=dict)  # root by root, for when the whole fails
+    rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
+    large: bool = False  # the last answer was: the next one queues for a slot
+    weigh: Share | None = None  # hears by how many bytes its statements grow
+    budget: Budget | None = None
+
+    def __post_init__(self) -> None:
+        self.price = Price(self.roots)
+
+    @classmethod
+    def of(
+        cls,
+        roots: Sequence[Selected],
+        role: Role,
+        weigh: Share | None = None,
+        budget: Budget | None = None,
+    ) -> "Plan":
+        """Plan a query's roots for a role."""
+        rejected = {root.key: error for root in roots if (error := forbidden(root, role)) is not None}
+        reads = [
+            root
+            for root in roots
+            if root.shape is not None and root.shape.kind != "python" and root.key not in rejected
+        ]
+        plan = cls(roots, reads, None, {}, rejected, weigh=weigh, budget=budget)
+        plan.shaped = plan.reading(reads, budget) if reads else None
+        return plan
+
+    def refuse(self, key: str) -> NoReturn:
+        """Raise a root's error, a copy: the plan lives on, and a raised error keeps the frames that it passed."""
+        raise copy(self.rejected[key])
+
+    def cost(self, variables: Mapping[str, Any]) -> int:
+        """About how many records the operation touches."""
+        return self.price.of(variables)
+
+    def single(self, root: Selected) -> Shaped:
+        """One root alone, with its part of the budget: no third statement is needed after this one."""
+        found = self.singles.get(root.key)
+        if found is None:
+            budget = self.budget.divided(len(self.reads)) if self.budget is not None else None
+            found = self.singles[root.key] = self.reading([root], budget, guess=False)
+        return found
+
+    def reading(self, roots: Sequence[Selected], budget: Budget | None, *, guess: bool = True) -> Shaped:
+        """The statement that reads some roots."""
+        allotments = Allotments(roots, budget, guess=guess) if budget is not None else None
+        return Shaped(roots, lambda compiler: compiler.roots(roots), weigh=self.weigh, allotments=allotments)

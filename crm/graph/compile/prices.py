@@ -1,0 +1,289 @@
+"""What an operation may cost, in points: about the records that it may touch. Known before anything runs.
+
+A list costs its limit, or its usual rows where it has none, times what is selected of each row. On top of that come
+what a field costs by itself (an order without an index), conditions, long texts and introspection. Lists without a
+limit may turn out longer: the statement itself sees to it that an operation returns no more than its budget
+(crm.graph.compile.allotment).
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull
+
+from crm.core import errors
+from crm.graph.compile.arguments import MAX_OFFSET, Argument, python_name
+from crm.graph.compile.selection import Selected
+from crm.graph.declare.fields import DEFAULT_PAGE
+from crm.graph.declare.filters import Condition, Where
+
+# A list at the root looks through a table for the rows that its conditions leave; a list of a record through its rows.
+OF_A_TABLE: Final = 25
+OF_A_RECORD: Final = 1
+# What a condition costs in these.
+PLAIN: Final = 1
+TEXT: Final = 10
+RELATION: Final = 20
+# Long operands: so many characters of a text to look for, or values of a list, cost as much as one more.
+_CHARACTERS: Final = 100
+_VALUES: Final = 100
+# Rows that are skipped are read all the same.
+_OFFSET: Final = 200
+# All rows that the filter leaves are counted. At 300,000 leads that takes 40 to 80 ms, as long as it takes to find no
+# lead with a text in a column (110 ms, 250 points), or to order them without an index (100 ms, 1,000).
+TOTAL_COUNT: Final = 500
+LONG_TEXT: Final = 1
+INTROSPECTION: Final = 500
+MAX_CONDITIONS: Final = 200
+MAX_INPUTS: Final = 1000  # objects in filters, `and: [{}, {}]` for one, which have no price
+
+_SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
+_LISTS: Final = ("many", "connection")
+_LIMITS: Final = ("limit", "first", "last")
+_MANY_INPUTS: Final = "inputs"
+_SHOWN_PARTS: Final = 3
+_MAX_KEPT: Final = 64
+_LONGEST_KEY: Final = 64
+
+
+class Price:
+    """The price of some root fields, kept for the values of variables that were seen already."""
+
+    def __init__(self, roots: Sequence[Selected]) -> None:
+        self._roots = [root for root in roots if any(_costs(one) for one in root.walk())]
+        self._names = sorted({name for root in self._roots for one in root.walk() for name in _priced_names(one)})
+        self._kept: dict[Hashable, int] = {}
+
+    def of(self, variables: Mapping[str, Any]) -> int:
+        """How many points."""
+        key = tuple([variables.get(name) for name in self._names]) if self._names else ()
+        try:
+            found = self._kept.get(key)
+        except TypeError:  # a filter, which cannot be a key
+            return self._parts(variables).total
+        if found is None:
+            found = self._parts(variables).total
+            if len(self._kept) < _MAX_KEPT and all(len(str(value)) <= _LONGEST_KEY for value in key):
+                self._kept[key] = found
+        return found
+
+    def check(self, variables: Mapping[str, Any], most: int) -> None:
+        """Refuse an operation that may touch too many records, and say what of it costs most."""
+        total = self.of(variables)
+        if total <= most:
+            return
+        parts = self._parts(variables)
+        message = (
+            f"The operation may cost {total:,} points; at most {most:,} are allowed. Most of it: {parts.largest()}. "
+            f"{self._advice(variables, most)}"
+        )
+        raise errors.TooComplex(message, limit=most, what="cost", cost=total)
+
+    def _advice(self, variables: Mapping[str, Any], most: int) -> str:
+        """What to do about it: which limit would do, where one list costs most and was given one."""
+        root = max(self._roots, key=lambda one: self._parts(variables, [one]).total)
+        limit = _limit({one.name: one.given(variables) for one in root.arguments})
+        if limit and root.shape is not None and root.shape.kind in _LISTS:
+            fixed = self._parts(variables, limits={id(root): 0}).total
+            each = self._parts(variables, limits={id(root): 1}).total - fixed
+            fitting = min((most - fixed) // each, limit - 1)
+            if fitting > 0:
+                inside = ", give the lists inside it smaller limits, or select fewer of them" if each > 1 else ""
+                return f"Lists multiply: lower the limit of `{root.key}` from {limit:,} to {fitting:,}{inside}."
+        return "Lists multiply: give smaller limits, or select less at once."
+
+    def _parts(
+        self,
+        variables: Mapping[str, Any],
+        roots: Sequence[Selected] | None = None,
+        limits: Mapping[int, int] | None = None,
+    ) -> "_Parts":
+        parts = _Parts(variables, limits or {})
+        for root in self._roots if roots is None else roots:
+            parts.add_field(root, 1, (), OF_A_TABLE)
+        return parts
+
+
+class _Parts:
+    """The points of an operation, by what they are for."""
+
+    def __init__(self, variables: Mapping[str, Any], limits: Mapping[int, int]) -> None:
+        self.total = 0
+        self._variables = variables
+        self._limits = limits  # of some fields, in place of what they are given
+        self._found: dict[str, int] = {}
+        self._conditions = 0
+        self._inputs = 0
+
+    def largest(self) -> str:
+        """What costs most, in words."""
+        found = sorted(self._found.items(), key=lambda item: -item[1])[:_SHOWN_PARTS]
+        return ", ".join(f"{what} {points:,}" for what, points in found)
+
+    def add(self, points: int, what: str, path: tuple[str, ...]) -> None:
+        """So many points for something."""
+        if points:
+            self.total += points
+            name = f"{what} `{'.'.join(path)}`"
+            self._found[name] = self._found.get(name, 0) + points
+
+    def add_field(self, field: Selected, times: int, above: tuple[str, ...], scanned: int) -> None:
+        """A field and all below it, for each of so many rows."""
+        path, shape = (*above, field.key), field.shape
+        if shape is None:
+            if field.node.name.value != "__typename":
+                self.add(times * INTROSPECTION, "introspection", path)
+            return
+        declaration = shape.declaration
+        given = {one.name: one.given(self._variables) for one in field.arguments} if field.arguments else {}
+        rows, inner = times, scanned
+        if declaration is not None:
+            if declaration.extra_cost is not None:
+                self.add(times * declaration.extra_cost(given), "work of", path)
+            if shape.kind == "python":
+                rows, inner = times * _records(given, declaration.usual_rows if shape.many else 1), OF_A_RECORD
+            elif shape.kind in _LISTS:
+                rows = times * self._limits.get(id(field), _rows(given, shape.kind, declaration.usual_rows))
+                self._add_list(field, given, times, path, scanned)
+                self.add(rows, "rows of", path)
+                inner = OF_A_RECORD
+            else:
+                self.add(times, "rows of", path)
+                inner = OF_A_RECORD
+        elif shape.is_long:
+            self.add(times * LONG_TEXT, "long text", path)
+        for child in field.children:
+            self.add_field(child, rows, path, inner)
+
+    def _add_list(
+        self, field: Selected, given: Mapping[str, Any], times: int, path: tuple[str, ...], scanned: int
+    ) -> None:
+        passes = 1 + sum(_counts(child) for child in field.children)
+        self.add(times * TOTAL_COUNT * (passes - 1), "totalCount of", path)
+        offset = given.get("offset")
+        if isinstance(offset, int) and offset > 0:
+            self.add(times * (min(offset, MAX_OFFSET) // _OFFSET), "offset of", path)
+        for argument in field.arguments:
+            kind = _input_of(argument.kind)
+            if kind is not None and issubclass(_origin(kind), Where):
+                points = self._condition(kind, given[argument.name], path)
+                self.add(times * passes * scanned * points, "conditions of", path)
+
+    def _condition(self, kind: GraphQLInputObjectType, value: Any, path: tuple[str, ...]) -> int:
+        """The points of a filter, whatever it is nested in."""
+        if not isinstance(value, dict):
+            return 0
+        self._inputs += 1
+        if self._inputs > MAX_INPUTS:
+            self._refuse(path)
+        origin, points = _origin(kind), 0
+        relations = origin.relations if issubclass(origin, Where) else {}
+        is_condition = issubclass(origin, Condition)
+        for label, operand in value.items():
+            name = python_name(kind, label)
+            if is_condition:
+                points += self._operator(name, operand, path)
+                continue
+            inner = _input_of(kind.fields[label].type)
+            assert inner is not None
+            across = name in relations and issubclass(_origin(inner), Where)
+            if across or not issubclass(origin, Where):  # to one record; or some, none, every of many
+                points += self._counted(RELATION, path)
+            for one in operand if isinstance(operand, list) else (operand,):
+                points += self._condition(inner, one, path)
+        return points
+
+    def _operator(self, name: str, operand: Any, path: tuple[str, ...]) -> int:
+        if isinstance(operand, list):
+            length = sum(len(one) // _CHARACTERS for one in operand if isinstance(one, str))
+            return self._counted(PLAIN + len(operand) // _VALUES + length, path)
+        length = len(operand) // _CHARACTERS if isinstance(operand, str) else 0
+        return self._counted((TEXT if name in _SEARCHED else PLAIN) * (1 + length), path)
+
+    def _counted(self, points: int, path: tuple[str, ...]) -> int:
+        """The walk ends once there are too many conditions, however often a variable with more of them is used."""
+        self._conditions += 1
+        if self._conditions > MAX_CONDITIONS:
+            self._refuse(path)
+        return points
+
+    @staticmethod
+    def _refuse(path: tuple[str, ...]) -> NoReturn:
+        message = (
+            f"The filters have more than {MAX_CONDITIONS} conditions (up to `{'.'.join(path)}`), each use of a "
+            "variable counted. `in` compares with many values at once."
+        )
+        raise errors.TooComplex(message, limit=MAX_CONDITIONS, what="conditions")
+
+
+def limit_of(field: Selected, variables: Mapping[str, Any]) -> int | None:
+    """The limit that a list was given; a connection always has one."""
+    given = {one.name: one.given(variables) for one in field.arguments if one.name in _LIMITS}
+    found = _limit(given)
+    return DEFAULT_PAGE if found is None and field.shape is not None and field.shape.kind == "connection" else found
+
+
+def limit_names(field: Selected) -> frozenset[str]:
+    """The variables that decide it."""
+    return frozenset(name for one in field.arguments if one.name in _LIMITS for name in one.names)
+
+
+def _limit(given: Mapping[str, Any]) -> int | None:
+    for name in _LIMITS:
+        value = given.get(name)
+        if isinstance(value, int):
+            return max(value, 0)
+    return None
+
+
+def _rows(given: Mapping[str, Any], kind: str, usual: int) -> int:
+    found = _limit(given)
+    if found is None:
+        return DEFAULT_PAGE if kind == "connection" else usual
+    return found
+
+
+def _records(given: Mapping[str, Any], usual: int) -> int:
+    """How many records a mutation returns: as many as it is given, if it is given many."""
+    inputs = given.get(_MANY_INPUTS)
+    return len(inputs) if isinstance(inputs, list) else usual
+
+
+def _costs(field: Selected) -> bool:
+    """Whether a field reads more than the row it stands on, or costs something by itself."""
+    shape = field.shape
+    if shape is None:
+        return field.node.name.value != "__typename"
+    if shape.declaration is None:
+        return False
+    return shape.kind != "python" or shape.declaration.extra_cost is not None
+
+
+def _priced_names(field: Selected) -> frozenset[str]:
+    """The variables that a field's price depends on."""
+    declaration = field.shape.declaration if field.shape is not None else None
+    if declaration is None:
+        return frozenset()
+    every = declaration.extra_cost is not None
+    return frozenset(name for one in field.arguments if every or _is_priced(one) for name in one.names)
+
+
+def _is_priced(argument: Argument) -> bool:
+    if argument.name in (*_LIMITS, "offset", _MANY_INPUTS):
+        return True
+    return _input_of(argument.kind) is not None
+
+
+def _counts(field: Selected) -> int:
+    """How often a part of a connection counts all rows."""
+    return int(field.shape is not None and field.shape.is_total)
+
+
+def _input_of(kind: Any) -> GraphQLInputObjectType | None:
+    while isinstance(kind, GraphQLNonNull | GraphQLList):
+        kind = kind.of_type
+    return kind if isinstance(kind, GraphQLInputObjectType) else None
+
+
+def _origin(kind: GraphQLInputObjectType) -> Any:
+    return kind.extensions["strawberry-definition"].origin

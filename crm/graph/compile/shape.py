@@ -1,0 +1,203 @@
+"""The schema as the engine sees it: each type's fields, and how each becomes SQL."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLList,
+    GraphQLNamedType,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+    get_named_type,
+)
+from sqlalchemy import Table
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+from strawberry.types.arguments import StrawberryArgument
+
+from crm.core.choice import EnumText
+from crm.core.identity import Role
+from crm.core.model import Model
+from crm.graph.compile.arguments import SQL_TYPES
+from crm.graph.declare.fields import CHECK, KEY, Connection, Declaration, Edge, PageInfo, is_document, model_of
+
+_PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
+_DOCUMENT: Final = "document"
+_CONNECTION: Final = "connection"
+# How long values may be, in bytes, and from which length on they are long.
+_TEXT_BYTES: Final = 1200
+_JSON_BYTES: Final = 100_000
+_PLAIN_BYTES: Final = 40
+_ELEMENTS: Final = 20
+_LONG: Final = 40_000
+_PLAIN: Final = frozenset({"Int", "Float", "String", "Boolean"})
+
+
+@dataclass(frozen=True)
+class FieldShape:
+    """One field."""
+
+    name: str
+    python_name: str
+    declaration: Declaration | None
+    target: str | None  # the name of the type it leads to
+    many: bool
+    never_null: bool
+    is_id: bool
+    arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the caller's spelling: the function's, and the argument
+    resolver: Any = None
+    checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
+    member: TypeEngine[Any] | None = None  # of a document: what its JSON becomes
+    most_bytes: int = 0  # of a plain value: how long it may be
+    is_text: bool = False  # a column of text
+    is_total: bool = False  # a connection's count of all rows
+
+    @property
+    def kind(self) -> str:
+        """column, computed, one, many, connection or python."""
+        if self.declaration is not None:
+            return self.declaration.kind
+        return "column" if self.resolver is None else "python"
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a value may be so long that it has a price of its own."""
+        return self.most_bytes >= _LONG
+
+    def check(self, name: str, label: str, value: Any) -> None:
+        """Refuse an argument's value if its declaration says so."""
+        if name in self.checks and value is not None and value is not Undefined:
+            self.checks[name](value, label)
+
+
+@dataclass(frozen=True)
+class TypeShape:
+    """One object type."""
+
+    name: str
+    origin: type[Any] | None
+    model: type[Model] | None
+    part: str | None  # connection, edge, page_info or document
+    fields: dict[str, FieldShape] = field(default_factory=dict)
+
+
+class SchemaShape:
+    """Every object type of a schema."""
+
+    def __init__(self, schema: GraphQLSchema) -> None:
+        self.schema = schema
+        self.types = {
+            kind.name: _type_shape(kind)
+            for kind in schema.type_map.values()
+            if isinstance(kind, GraphQLObjectType) and "strawberry-definition" in (kind.extensions or {})
+        }
+        for kind in self.types.values():
+            _check_nulls(kind)
+            self._check_documents(kind)
+
+    def _check_documents(self, kind: TypeShape) -> None:
+        """At start-up: JSON leads to documents, and only JSON does; a document holds values and other documents."""
+        for one in kind.fields.values():
+            target = self.types.get(one.target or "")
+            leads_to_document = target is not None and target.part == _DOCUMENT
+            if kind.part == _DOCUMENT:
+                fits = leads_to_document if target is not None else one.member is not None
+            else:
+                fits = leads_to_document == (one.kind == "computed" and target is not None)
+            if not fits:
+                msg = f"{kind.name}.{one.name}: computed fields and members of documents are values or documents"
+                raise TypeError(msg)
+
+    def root(self, operation: str) -> TypeShape:
+        """The type of queries, mutations or subscriptions."""
+        return self.types[operation.title()]
+
+
+def _type_shape(kind: GraphQLObjectType) -> TypeShape:
+    definition = kind.extensions["strawberry-definition"]
+    origin = definition.origin
+    generic = definition.concrete_of.origin if definition.concrete_of else origin
+    part = _DOCUMENT if is_document(origin) else _PARTS.get(generic)
+    shape = TypeShape(kind.name, origin, model_of(origin), part)
+    large = shape.model.large if shape.model is not None else {}
+    for name, one in kind.fields.items():
+        found = _field_shape(name, one, large)
+        shape.fields[name] = replace(found, is_total=part == _CONNECTION and found.python_name == "total_count")
+    return shape
+
+
+def _field_shape(name: str, one: GraphQLField, large: Mapping[str, int]) -> FieldShape:
+    definition = one.extensions["strawberry-definition"]
+    declaration = (definition.metadata or {}).get(KEY)
+    bare = one.type.of_type if isinstance(one.type, GraphQLNonNull) else one.type
+    named = get_named_type(one.type)
+    return FieldShape(
+        name=name,
+        python_name=definition.python_name,
+        declaration=declaration,
+        target=named.name if isinstance(named, GraphQLObjectType) else None,
+        many=isinstance(bare, GraphQLList),
+        never_null=isinstance(one.type, GraphQLNonNull),
+        is_id=named.name == "ID",
+        arguments={
+            label: (argument.extensions["strawberry-definition"].python_name, argument)
+            for label, argument in one.args.items()
+        },
+        resolver=declaration.function if declaration and declaration.kind == "python" else None,
+        checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
+        member=_member(named, many=isinstance(bare, GraphQLList)),
+        is_text=named.name == "String" and declaration is None and not isinstance(bare, GraphQLList),
+        most_bytes=large.get(definition.python_name, _most_bytes(named, many=isinstance(bare, GraphQLList))),
+    )
+
+
+def _most_bytes(named: GraphQLNamedType, *, many: bool) -> int:
+    """How long a value may be, where its model says nothing: text has 300 characters at most."""
+    if named.name == "JSON":
+        return _JSON_BYTES
+    return (_TEXT_BYTES if named.name == "String" else _PLAIN_BYTES) * (_ELEMENTS if many else 1)
+
+
+def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:
+    """What a document's member becomes in SQL; None if it cannot be one. Lists of plain values stay JSON."""
+    if isinstance(named, GraphQLEnumType):
+        return None if many else EnumText(named.extensions["strawberry-definition"].wrapped_cls)
+    if named.name == "JSON" or (many and named.name in _PLAIN):
+        return JSONB()
+    return None if many else SQL_TYPES.get(named.name)
+
+
+def _checks(arguments: Sequence[StrawberryArgument]) -> dict[str, Callable[[Any, str], None]]:
+    return {one.python_name: one.metadata[CHECK] for one in arguments if CHECK in one.metadata}
+
+
+def _check_nulls(kind: TypeShape) -> None:
+    """At start-up: a field that promises never to be null must rest on a column that is never null."""
+    if kind.model is None:
+        return
+    table = kind.model.__table__
+    assert isinstance(table, Table)
+    for one in kind.fields.values():
+        if one.kind == "column" and one.python_name not in table.c:
+            msg = f"{kind.name}.{one.name}: {table.name} has no column {one.python_name}"
+            raise TypeError(msg)
+        if one.kind == "column" and one.never_null and table.c[one.python_name].nullable:
+            msg = f"{kind.name}.{one.name} is non-null, but {table.name}.{one.python_name} is nullable"
+            raise TypeError(msg)
+        if one.kind == "computed" and one.never_null and not (one.declaration and one.declaration.never_null):
+            msg = f"{kind.name}.{one.name} is non-null: say so with `graph.computed(never_null=True)`"
+            raise TypeError(msg)
+        if one.kind == "one" and one.never_null:
+            msg = f"{kind.name}.{one.name} leads to one row, which may not be there: make it nullable"
+            raise TypeError(msg)
+
+
+def allowed(shape: FieldShape, role: Role) -> bool:
+    """Whether a role may use a field."""
+    return shape.declaration is None or role.includes(shape.declaration.role)

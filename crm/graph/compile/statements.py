@@ -1,0 +1,338 @@
+"""Statements: what some fields of an operation compile to, once for each shape of their arguments."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from graphql import Undefined
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam
+
+from crm.core import errors
+from crm.core.identity import Role, Viewer
+from crm.core.policy import VIEWER, VIEWER_IS
+from crm.core.side_thread import SideThread
+from crm.db.connection import Params, Statement, encode
+from crm.db.visibility import compiled
+from crm.graph.compile.allotment import Allotment, Allotments
+from crm.graph.compile.arguments import SQL_TYPES, Argument, Binds, Values, placed, shape_of
+from crm.graph.compile.caches import SecondUseCache
+from crm.graph.compile.counting import CountingCompiler
+from crm.graph.compile.keyset import decode, fingerprint, payload
+from crm.graph.compile.paging import Paging
+from crm.graph.compile.selection import Selected
+from crm.graph.compile.sql import Compiler, Given
+from crm.graph.declare.fields import DEFAULT_PAGE
+
+_INCLUDE_DELETED: Final = "include_deleted"
+_PAGING: Final = ("first", "after", "last", "before")
+# Where a statement's parameters come from that are nobody's arguments.
+_FROM_VIEWER: Final = {VIEWER: -1, **{name: -2 - index for index, name in enumerate(VIEWER_IS.values())}}
+# The values of those parameters but for the viewer's id, by role; read from the end, as `_FROM_VIEWER` counts.
+_ROLE_VALUES: Final = {role: tuple(role is one for one in reversed(list(VIEWER_IS))) for role in Role}
+# What the statements of some fields may take, for all shapes of their arguments together; more if the two statements of
+# a single shape, of which one counts, are longer.
+_MAX_BYTES: Final = 256 * 1024
+# After a list was longer than its share, so many runs count from the start.
+_COUNTED_RUNS: Final = 100
+_REMEMBERED_SHAPES: Final = 200
+# What a statement takes in memory, with its key: measured, and rounded up.
+_BYTES_PER_CHARACTER: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A finished statement, and which of the request's values are its parameters, in order."""
+
+    statement: Statement
+    order: tuple[int, ...]  # negative: what `_FROM_VIEWER` says of the viewer
+
+    @property
+    def size(self) -> int:
+        """About what it takes in memory."""
+        return _BYTES_PER_CHARACTER * len(self.statement.text)
+
+
+@dataclass(slots=True)
+class Bound:
+    """A statement for one request, but for the values that come before its arguments."""
+
+    prepared: Prepared
+    values: Sequence[object]
+    key: Hashable
+
+    def step(self, extra: Sequence[object] = ()) -> tuple[Statement, Params]:
+        """The statement and its parameters."""
+        values = [*extra, *self.values] if extra else self.values
+        return self.prepared.statement, [encode(values[index]) for index in self.prepared.order]
+
+
+# About how much of compiling each kind of field is, and each condition of a filter, in hundredths of a millisecond.
+_WORK: Final[Mapping[str, int]] = {"column": 4, "computed": 40, "one": 90, "many": 130, "connection": 250}
+_WORK_OF_OTHERS: Final = 250
+_WORK_OF_REPORT: Final = 900  # a search, statistics: what has a price of its own, and not for its order
+_WORK_OF_CONDITION: Final = 20
+# A statement that counts takes so many times as long, but for reports, which count either way.
+_COUNTING: Final = 2
+_MAX_WORK_ON_LOOP: Final = 1500
+_BYTES_OF_WORK: Final = 40  # of both statements, for the work of the one that counts: 30 measured
+
+Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
+
+
+class Shaped:
+    """Some fields of an operation that become one statement, for each shape of their arguments.
+
+    `weigh` hears by how many bytes the statements kept here grow or shrink. Without `allotments` nothing that a
+    statement gathers is limited.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Selected],
+        build: Build,
+        extra: Sequence[str] = (),
+        weigh: Callable[[int], None] | None = None,
+        allotments: Allotments | None = None,
+    ) -> None:
+        self._fields = [one for root in fields for one in root.walk() if one.shape is not None]
+        self._parts: Sequence[_Part] | None = None
+        self._build = build
+        self._extra = tuple(extra)
+        self._weigh = weigh
+        self._allotments = allotments
+        self._longer: OrderedDict[Hashable, int] = OrderedDict()
+        works = [_work(one) for one in self._fields]
+        self._work = sum(works)
+        self._counting_work = sum(work if work == _WORK_OF_REPORT else _COUNTING * work for work in works)
+        room = max(_MAX_BYTES, _BYTES_OF_WORK * self._counting_work)
+        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(room, _REMEMBERED_SHAPES)
+
+    def step(
+        self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
+    ) -> tuple[Statement, Params]:
+        """The statement for these variables, and its parameters; compiled here and now if it has to be."""
+        key, values, allotment = self._shape(variables, viewer)
+        prepared = self._prepared.get(key) or self._keep(key, self._compile(variables, allotment))
+        return Bound(prepared, values, key).step(extra)
+
+    def count(self, bound: Bound) -> None:
+        """Count from the start, for a while, where a list was longer than its share."""
+        self._longer[bound.key] = _COUNTED_RUNS
+        if len(self._longer) > _REMEMBERED_SHAPES:
+            self._longer.popitem(last=False)
+
+    def ready(self, variables: Mapping[str, Any], viewer: Viewer) -> Bound | None:
+        """The statement for these variables, if it has been compiled."""
+        key, values, _ = self._shape(variables, viewer)
+        prepared = self._prepared.get(key)
+        return Bound(prepared, values, key) if prepared is not None else None
+
+    async def bound(
+        self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, *, aside: bool = False
+    ) -> Bound:
+        """The statement for these variables; compiled in a thread if that takes long, or is one of many (`aside`)."""
+        key, values, allotment = self._shape(variables, viewer)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            counts = allotment is None and self._allotments is not None
+            work = self._counting_work if counts else self._work
+            is_long = aside or work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
+            run = side.run if is_long else side.run_short
+            prepared = self._keep(key, await run(viewer.id, self._compile, variables, allotment))
+        return Bound(prepared, values, key)
+
+    def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values, Allotment | None]:
+        """What the statement depends on, and the values of its parameters."""
+        if self._parts is None:
+            self._parts = _parts(self._fields, viewer)
+        values = Values()
+        shape = tuple([part(variables, values, viewer) for part in self._parts])
+        values += (*_ROLE_VALUES[viewer.role], viewer.id)
+        allotment = self._allotments.of(variables) if self._allotments is not None else None
+        key = (allotment, shape)
+        if self._longer and self._is_longer(key):
+            allotment, key = None, (None, shape)
+        return key, values, allotment
+
+    def _is_longer(self, key: Hashable) -> bool:
+        """Whether a list of this statement was longer than its share lately; data change, so it is tried again."""
+        left = self._longer.get(key, 0)
+        if left:
+            self._longer[key] = left - 1
+        return left > 0
+
+    def _keep(self, key: Hashable, prepared: Prepared) -> Prepared:
+        """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice.
+
+        Where a list was longer than its share, the first shape has two statements: the second counts.
+        """
+        before = self._prepared.bytes
+        kept_at_once = 2 if self._longer else 1
+        self._prepared.offer(key, prepared, prepared.size, at_once=len(self._prepared) < kept_at_once)
+        if self._weigh is not None:
+            self._weigh(self._prepared.bytes - before)
+        return prepared
+
+    def _compile(self, variables: Mapping[str, Any], allotment: Allotment | None) -> Prepared:
+        binds = Binds()
+        for _ in self._extra:
+            binds.leaf(None, None)
+        given = {one: _given(one, variables, binds) for one in self._fields}
+        compiler = self._compiler(given, allotment)
+        built = self._build(compiler)
+        if not isinstance(built, Select):
+            built = compiler.whole(built)
+        found = compiled(built, constants_inline=True)
+        order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
+        return Prepared(Statement(str(found)), order)
+
+    def _compiler(self, given: Mapping[Selected, Given], allotment: Allotment | None) -> Compiler:
+        if allotment is not None:
+            return Compiler(given, allotment.shares)
+        return Compiler(given) if self._allotments is None else CountingCompiler(given, self._allotments.budget)
+
+
+def _work(one: Selected) -> int:
+    shape = one.shape
+    if shape is None:
+        return 0
+    has_price = shape.declaration is not None and shape.declaration.extra_cost is not None
+    if has_price and "orderBy" not in shape.arguments:
+        return _WORK_OF_REPORT
+    return _WORK.get(shape.kind, _WORK_OF_OTHERS)
+
+
+# Adds some values of a statement, and returns the shape of the arguments that they come from.
+_Part = Callable[[Mapping[str, Any], Values, Viewer], Hashable]
+
+
+def _parts(fields: Sequence[Selected], viewer: Viewer) -> Sequence[_Part]:
+    """The arguments of some fields. What no variable decides is looked at once: most arguments are not even given."""
+    found: list[_Part] = []
+    for is_fixed, part in (each for one in fields if one.arguments for each in _parts_of(one)):
+        if not is_fixed:
+            found.append(part)
+            continue
+        values = Values()
+        part({}, values, viewer)
+        if values or values.conditions:
+            found.append(partial(_repeat, values))
+    return found
+
+
+def _parts_of(one: Selected) -> Iterator[tuple[bool, _Part]]:
+    """A field's arguments, those of a page all together, and whether they are the same in each request."""
+    if one.shape is not None and one.shape.kind == "connection":
+        yield all(map(_is_fixed, one.arguments)), partial(_page_shape, one, _arguments(one))
+    else:
+        for argument in _arguments(one):
+            yield _is_fixed(argument), partial(_argument_shape, one, argument)
+
+
+def _is_fixed(argument: Argument) -> bool:
+    """Whether no variable decides an argument; and whether the viewer may see what is deleted is asked each time."""
+    return not argument.names and (argument.name != _INCLUDE_DELETED or argument.given({}) is not True)
+
+
+def _repeat(fixed: Values, _variables: Mapping[str, Any], values: Values, _viewer: Viewer) -> Hashable:
+    values.add(fixed)
+    return None
+
+
+def _arguments(one: Selected) -> list[Argument]:
+    return [argument for argument in one.arguments if not _is_position(one, argument)]
+
+
+def _is_position(one: Selected, argument: Argument) -> bool:
+    """Whether an argument says where to start reading; the engine takes care of those."""
+    kind = one.shape.kind if one.shape is not None else ""
+    return (kind == "connection" and argument.name in _PAGING) or (kind == "stream" and argument.name == "after")
+
+
+def _argument_shape(
+    one: Selected, argument: Argument, variables: Mapping[str, Any], values: Values, viewer: Viewer
+) -> Hashable:
+    """The shape of an argument; its values go to `values`."""
+    value = argument.given(variables)
+    shape = shape_of(argument.kind, value, argument.name, argument.label, values)
+    if one.shape is not None:
+        one.shape.check(argument.name, argument.label, value)
+    if argument.name == _INCLUDE_DELETED and value is True and viewer.role is not Role.ADMIN:
+        message = "Only admins may ask for deleted records."
+        raise errors.Forbidden(message, field=argument.label)
+    return shape
+
+
+def _page_shape(
+    one: Selected, arguments: Sequence[Argument], variables: Mapping[str, Any], values: Values, viewer: Viewer
+) -> Hashable:
+    """The shape of a page's arguments, and of where it begins."""
+    start = len(values)
+    shape = [_argument_shape(one, argument, variables, values, viewer) for argument in arguments]
+    bound_to = fingerprint(shape, values[start:])
+    return (*shape, _paging_shape(one, variables, values, bound_to))
+
+
+def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:
+    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
+    given = {name: None if value is Undefined else value for name, value in given.items()}
+    if given["first"] is not None and given["last"] is not None:
+        message = "Pass `first` or `last`, not both."
+        raise errors.BadUserInput(message, field="last")
+    backwards = given["last"] is not None
+    name = "last" if backwards else "first"
+    size = Values()
+    shape_of(
+        _kind(one, name),
+        DEFAULT_PAGE if given[name] is None else given[name],
+        name,
+        name,
+        size,
+    )
+    values.extend(size)
+    values.append(bound_to)
+    flags: list[object] = [backwards]
+    for end in ("after", "before"):
+        if given[end] is None:
+            flags.append(None)
+            continue
+        decoded = decode(given[end], bound_to, end)
+        flags.append(tuple(value is None for value in decoded))
+        values.extend(value for value in decoded if value is not None)
+    return tuple(flags)
+
+
+def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Given:
+    """A field's arguments as placeholders; in the very order in which `_shape` collected the values."""
+    keywords = {}
+    for argument in _arguments(one):
+        value = placed(argument.kind, argument.given(variables), argument.name, binds.leaf)
+        if value is not None:
+            keywords[argument.name] = value
+    limit, offset = keywords.pop("limit", None), keywords.pop("offset", None)
+    assert one.shape is not None
+    if one.shape.declaration is not None and one.shape.declaration.wants_viewer:
+        keywords[VIEWER] = bindparam(VIEWER, type_=Uuid(), required=True)
+    paging = _paging(one, variables, binds) if one.shape.kind == "connection" else None
+    return Given(keywords, limit, offset, paging)
+
+
+def _paging(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:
+    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
+    backwards = given["last"] is not Undefined and given["last"] is not None
+    size = binds.leaf(None, SQL_TYPES["Int"])
+    bound_to = binds.leaf(None, Text())
+    ends: list[list[Any | None] | None] = []
+    for end in ("after", "before"):
+        if given[end] is Undefined or given[end] is None:
+            ends.append(None)
+            continue
+        decoded = (value is None for value in payload(given[end])[2:])
+        ends.append([None if is_null else binds.leaf(None, Text()) for is_null in decoded])
+    return Paging(size, backwards, bound_to, ends[0], ends[1])
+
+
+def _kind(one: Selected, name: str) -> Any:
+    return next(argument.kind for argument in one.arguments if argument.name == name)

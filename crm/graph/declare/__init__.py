@@ -1,0 +1,1 @@
+"""How types, inputs, filters and orders of the API are declared."""

@@ -1,0 +1,232 @@
+"""Types, inputs, filters and orders made of a model's columns: what the model says of a field is not said again.
+
+What a class's own body says stands beside what is made of the columns, and goes before it.
+"""
+
+import builtins
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+from inspect import get_annotations
+from typing import Any, Final, ForwardRef, TypeVar, dataclass_transform, get_origin
+from uuid import UUID
+
+import strawberry
+from sqlalchemy import Column, Table
+
+from crm.core.choice import Choice
+from crm.core.columns import Field, fields_of, kind_of
+from crm.core.model import Model
+from crm.db.query import Direction, Nulls, Relation
+from crm.graph.declare import filters
+from crm.graph.declare.fields import Price, enum, first_paragraph, is_registered, price_of_order, remember_model
+from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.scalars import JSON
+
+T = TypeVar("T")
+L = TypeVar("L", bound=filters.Input)
+W = TypeVar("W", bound=Where)
+
+_RELATION: Final = "crm_relation"
+_CONDITIONS: Final[dict[Any, Any]] = {
+    int: filters.IntFilter,
+    str: filters.StringFilter,
+    bool: filters.BooleanFilter,
+    Decimal: filters.DecimalFilter,
+    datetime: filters.DateTimeFilter,
+    UUID: filters.IDFilter,
+    list[str]: filters.StringListFilter,
+}
+_VERSION: Final = "The version you saw; CONFLICT if it is no longer the current one."
+_KEY_OF_ORDER: Final = "One key of an order; `id` always breaks ties."
+
+for _choice in (Direction, Nulls):
+    enum(_choice, structural=True)
+
+# What is made for a field: its type, and Strawberry's declaration.
+Made = tuple[str, Any, Any]
+
+
+@dataclass_transform(field_specifiers=(strawberry.field,))
+def type(
+    model: builtins.type[Model] | None = None, *, name: str | None = None
+) -> Callable[[builtins.type[T]], builtins.type[T]]:
+    """A GraphQL type with every column that the model shows, or with the columns of the statement behind it."""
+    if model is not None and not model.policy.public:
+        msg = f"{model.__name__} is for the program alone (`policy = INTERNAL`): no type of the API is made of it"
+        raise TypeError(msg)
+
+    def decorate(cls: builtins.type[T]) -> builtins.type[T]:
+        if model is not None:
+            _add(cls, [(column.name, *_value(column, said)) for column, said in fields_of(_table(model))])
+        decorated = strawberry.type(cls, name=name, description=first_paragraph(cls))
+        remember_model(decorated, model)
+        return decorated
+
+    return decorate
+
+
+def create_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], builtins.type[T]]:
+    """An input for a new record: every column with a rule, required if nothing else can stand in it."""
+
+    def made() -> Iterable[Made]:
+        for column, said in fields_of(_table(model)):
+            if said.rule is not None:
+                yield column.name, *_new_value(column, said)
+
+    return lambda cls: _input(cls, made())
+
+
+def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], builtins.type[T]]:
+    """An input for a change: every column with a rule that is not fixed, and the version that the caller saw."""
+
+    def made() -> Iterable[Made]:
+        table = _table(model)
+        for column, said in fields_of(table):
+            if said.rule is not None and not said.fixed:
+                yield column.name, *_optional(_shown(column), said.input_words)
+        if "version" in table.columns:
+            yield "expected_version", *_optional(int, _VERSION)
+
+    return lambda cls: _input(cls, made())
+
+
+def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins.type[W]]:
+    """A filter: every column that says `by`, `and`, `or` and `not`; edges are written, with `across`."""
+
+    def decorate(cls: builtins.type[W]) -> builtins.type[W]:
+        cls.relations = {
+            name: member.metadata[_RELATION] for name, member in vars(cls).items() if hasattr(member, "metadata")
+        }
+        name = cls.__name__
+        return _input(
+            cls,
+            [
+                *((column.name, *_optional(_condition(column), said.by)) for column, said in _filtered(model)),
+                ("and_", *_optional(list[name], "All of these.", name="and")),  # type: ignore[valid-type]
+                ("or_", *_optional(list[name], "At least one of these.", name="or")),  # type: ignore[valid-type]
+                ("not_", *_optional(ForwardRef(name), "Not this.", name="not")),
+            ],
+        )
+
+    return decorate
+
+
+def across(description: str, model: builtins.type[Model], on: Callable[[Any, Any], Any]) -> Any:
+    """An edge in a filter: the model at its other end, and what ties a row of it to a row of ours."""
+    metadata = {_RELATION: Relation(lambda: model, on)}
+    return strawberry.field(description=description, default=UNSET, metadata=metadata)
+
+
+def list_filter(of: builtins.type[Where]) -> Callable[[builtins.type[L]], builtins.type[L]]:
+    """What may be said of the rows at the other end of an edge, all together."""
+    return lambda cls: _input(
+        cls,
+        [
+            ("some", *_optional(of, "At least one is like this.")),
+            ("none", *_optional(of, "None is like this.")),
+            ("every", *_optional(of, "All are like this; true of no rows at all.")),
+        ],
+    )
+
+
+def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[[builtins.type[T]], builtins.type[T]]:
+    """One key of an order, by any column that says `order`; the class's docstring describes the enum of the fields.
+
+    `computed` keys are none of the columns: each has its words, and the column that it stands behind.
+    """
+
+    def decorate(cls: builtins.type[T]) -> builtins.type[T]:
+        words = dict(_orders(model))
+        for name, (described, after) in computed.items():
+            place = list(words).index(after) + 1
+            words = dict([*list(words.items())[:place], (name, described), *list(words.items())[place:]])
+        make_enum: Any = Choice  # mypy knows no enums that are made of a mapping
+        fields = make_enum(f"{cls.__name__}Field", {name.upper(): (name, said) for name, said in words.items()})
+        fields.__doc__ = first_paragraph(cls)
+        enum(fields, structural=True)
+        nulls = "Where rows without a value stand; last unless said otherwise."
+        made = [
+            ("field", fields, strawberry.field(description="What to order by.")),
+            ("direction", Direction, strawberry.field(description="Which end comes first.", default=Direction.ASC)),
+            ("nulls", *_optional(Nulls, nulls)),
+        ]
+        return _input(cls, made, description=_KEY_OF_ORDER)
+
+    return decorate
+
+
+def order_cost(model: builtins.type[Model]) -> Price:
+    """The price of an order by a model's columns: nothing for those that an index serves."""
+    return price_of_order({column.name for column, said in fields_of(_table(model)) if said.served})
+
+
+def _value(column: Column[Any], said: Field) -> tuple[Any, Any]:
+    shown = _shown(column)
+    return shown | None if column.nullable else shown, strawberry.field(description=said.words)
+
+
+def _new_value(column: Column[Any], said: Field) -> tuple[Any, Any]:
+    if said.default is not None:
+        return _shown(column), strawberry.field(description=said.input_words, default=said.default)
+    if column.nullable or column.server_default is not None:
+        return _optional(_shown(column), said.input_words)
+    return _shown(column), strawberry.field(description=said.input_words)
+
+
+def _optional(kind: Any, description: str, name: str | None = None) -> tuple[Any, Any]:
+    return kind | None, strawberry.field(name=name, description=description, default=UNSET)
+
+
+def _shown(column: Column[Any]) -> Any:
+    """The type of a column's values in the API."""
+    kind = kind_of(column)
+    if column.primary_key or kind is UUID:
+        return strawberry.ID
+    if get_origin(kind) is dict:
+        return JSON
+    return _registered(kind)
+
+
+def _condition(column: Column[Any]) -> Any:
+    """The filter of a column's values."""
+    kind = kind_of(column)
+    return _CONDITIONS[kind] if kind in _CONDITIONS else filters.Filter[_registered(kind)]  # type: ignore[misc]
+
+
+def _registered(kind: Any) -> Any:
+    """A type that Strawberry knows: an enum is made known by its first column."""
+    if isinstance(kind, builtins.type) and issubclass(kind, Choice) and not is_registered(kind):
+        enum(kind)
+    return kind
+
+
+def _filtered(model: builtins.type[Model]) -> Iterable[tuple[Column[Any], Field]]:
+    return ((column, said) for column, said in fields_of(_table(model)) if said.by)
+
+
+def _orders(model: builtins.type[Model]) -> Iterable[tuple[str, str]]:
+    return ((column.name, said.order) for column, said in fields_of(_table(model)) if said.order)
+
+
+def _table(model: builtins.type[Model]) -> Table:
+    assert isinstance(model.__table__, Table)
+    return model.__table__
+
+
+def _input(cls: builtins.type[T], made: Iterable[Made], description: str | None = None) -> builtins.type[T]:
+    _add(cls, made)
+    return strawberry.input(cls, description=description or first_paragraph(cls))
+
+
+def _add(cls: builtins.type[Any], made: Iterable[Made]) -> None:
+    """Declare fields that the class does not declare itself, before those that it does."""
+    own, annotations = get_annotations(cls), {}
+    for name, kind, field in made:
+        if name not in own and name not in vars(cls):
+            annotations[name] = kind
+            setattr(cls, name, field)
+    cls.__annotations__ = {**annotations, **own}
+
+
+__all__ = ["across", "create_input", "filter", "list_filter", "order", "order_cost", "type", "update_input"]

@@ -1,0 +1,157 @@
+"""Filters: one input per scalar, combined by and / or / not, across edges too."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+import strawberry
+
+from crm.core import errors
+from crm.core.validate import parse_uuid
+from crm.db import query
+
+E = TypeVar("E")
+UNSET: Any = strawberry.UNSET
+
+
+def _operator(description: str, name: str | None = None) -> Any:
+    return strawberry.field(name=name, description=description, default=UNSET)
+
+
+class Input:
+    """What was given in an input object."""
+
+    def given(self) -> Mapping[str, Any]:
+        """The fields that have a value, by their Python names."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if value is not UNSET and value is not None}
+
+
+class Condition(Input):
+    """What every scalar filter shares. `check` sees the raw values, before any SQL."""
+
+    @classmethod
+    def check(cls, given: Mapping[str, object], path: str) -> None:
+        """Refuse what cannot mean anything."""
+        for name, value in given.items():
+            if value is None:
+                message = f"`{name}: null` compares with nothing; use `isNull: true`."
+                raise errors.BadUserInput(message, field=f"{path}.{name}")
+
+
+@strawberry.input(description="Compares a whole number.")
+class IntFilter(Condition):
+    """Compares a whole number."""
+
+    eq: int | None = _operator("Equal to.")
+    neq: int | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[int] | None = _operator("One of.", "in")
+    not_in: list[int] | None = _operator("None of; rows without a value are included.")
+    gt: int | None = _operator("Greater than.")
+    gte: int | None = _operator("Greater than or equal to.")
+    lt: int | None = _operator("Less than.")
+    lte: int | None = _operator("Less than or equal to.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares an exact number.")
+class DecimalFilter(Condition):
+    """Compares an exact number."""
+
+    eq: Decimal | None = _operator("Equal to.")
+    neq: Decimal | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[Decimal] | None = _operator("One of.", "in")
+    not_in: list[Decimal] | None = _operator("None of; rows without a value are included.")
+    gt: Decimal | None = _operator("Greater than.")
+    gte: Decimal | None = _operator("Greater than or equal to.")
+    lt: Decimal | None = _operator("Less than.")
+    lte: Decimal | None = _operator("Less than or equal to.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares a moment.")
+class DateTimeFilter(Condition):
+    """Compares a moment."""
+
+    eq: datetime | None = _operator("Equal to.")
+    neq: datetime | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[datetime] | None = _operator("One of.", "in")
+    not_in: list[datetime] | None = _operator("None of; rows without a value are included.")
+    gt: datetime | None = _operator("After.")
+    gte: datetime | None = _operator("At or after.")
+    lt: datetime | None = _operator("Before.")
+    lte: datetime | None = _operator("At or before.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares text. `contains`, `startsWith` and `endsWith` ignore case.")
+class StringFilter(Condition):
+    """Compares text."""
+
+    eq: str | None = _operator("Equal to, letter for letter.")
+    neq: str | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[str] | None = _operator("One of.", "in")
+    not_in: list[str] | None = _operator("None of; rows without a value are included.")
+    gt: str | None = _operator("Sorts after.")
+    gte: str | None = _operator("Sorts after, or equal.")
+    lt: str | None = _operator("Sorts before.")
+    lte: str | None = _operator("Sorts before, or equal.")
+    contains: str | None = _operator("Contains this, in any case.")
+    starts_with: str | None = _operator("Starts with this, in any case.")
+    ends_with: str | None = _operator("Ends with this, in any case.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares a flag.")
+class BooleanFilter(Condition):
+    """Compares a flag."""
+
+    eq: bool | None = _operator("Equal to.")
+    neq: bool | None = _operator("Not equal to; rows without a value are included.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares a user's id.")
+class IDFilter(Condition):
+    """Compares an id."""
+
+    eq: strawberry.ID | None = _operator("Equal to.")
+    neq: strawberry.ID | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[strawberry.ID] | None = _operator("One of.", "in")
+    not_in: list[strawberry.ID] | None = _operator("None of; rows without a value are included.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+    @classmethod
+    def check(cls, given: Mapping[str, object], path: str) -> None:
+        """Every id must look like one."""
+        super().check(given, path)
+        for name, value in given.items():
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, str):
+                    parse_uuid(one, f"{path}.{name}")
+
+
+@strawberry.input(description="Compares one of a few values.")
+class Filter(Condition, Generic[E]):
+    """Compares an enum."""
+
+    eq: E | None = _operator("Equal to.")
+    neq: E | None = _operator("Not equal to; rows without a value are included.")
+    in_: list[E] | None = _operator("One of.", "in")
+    not_in: list[E] | None = _operator("None of; rows without a value are included.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Looks into a list of texts.")
+class StringListFilter(Condition):
+    """Looks into an array."""
+
+    has: str | None = _operator("Has this element.")
+    has_any: list[str] | None = _operator("Has at least one of these.")
+    has_all: list[str] | None = _operator("Has all of these.")
+
+
+class Where(Input, query.Where):
+    """The base of every filter of the API."""

@@ -1,0 +1,224 @@
+"""A subscription's field, compiled: reads projected events after a position, and the row that it begins with."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+
+from crm.core import errors
+from crm.core.fair_slots import Taker, Turns
+from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
+from crm.db.connection import TookTooLong
+from crm.db.event_feed import Feed, Forked, Position
+from crm.db.events import Event, StreamEpoch, Xid8
+from crm.db.lanes import PROGRAM
+from crm.db.sqlstates import translated
+from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.counting import batch_fits
+from crm.graph.compile.selection import Selected
+from crm.graph.compile.sql import Compiler
+from crm.graph.compile.statements import Shaped
+from crm.graph.live.event_filter import Item
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+BATCH: Final = 200
+# Where that many events are more than one read may bring, or takes longer than it may, so many times fewer are read.
+_SHRINK: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
+
+    items: Sequence[Item]
+    seen: Position
+    stalled: bool
+    is_full: bool = False  # more may follow
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The stream as it was at a read."""
+
+    safe: int
+    newest: int
+    epoch: str
+
+    @classmethod
+    def of(cls, result: "pq.abc.PGresult", column: int, position: Position) -> "Mark":
+        """What stands in four columns; Forked if what was read does not go on from the position."""
+        safe, newest, epoch, following = (result.get_value(0, column + number) or b"" for number in range(4))
+        if epoch.decode() != position.epoch or position.xid >= int(following):
+            raise Forked
+        return cls(int(safe), int(newest or b"0"), position.epoch)
+
+    @property
+    def end(self) -> Position:
+        """How far the stream has been read with it."""
+        return Position.before(self.safe, self.newest, self.epoch)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether more waits behind an open transaction."""
+        return self.newest >= self.safe
+
+    def place(self, result: "pq.abc.PGresult", row: int) -> Position:
+        """Where a row stands."""
+        return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"), self.epoch)
+
+
+class Stream:
+    """One subscription field, compiled: reads projected events after a position."""
+
+    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
+        self.root = root
+        self._side = side
+        self._budget = budget
+        self._shaped: dict[int, Shaped] = {}
+
+    async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> Batch:
+        """The next events, so many at most, and how far the stream has been read with them; or Forked."""
+        bound = await self._of(size).bound(ask.variables, ask.viewer, self._side)
+        statement, params = bound.step([position.xid, position.id])
+        result = await ask.feed.read(statement, params, ask.owner, limited=True)
+        mark = Mark.of(result, 3, position)
+        items = []
+        for row in range(result.ntuples):
+            shown = result.get_value(row, 2)
+            if shown is not None:
+                items.append(Item(mark.place(result, row), shown))
+        if len(items) == size:
+            return Batch(items, items[-1].position, stalled=False, is_full=True)
+        return Batch(items, max(position, mark.end), mark.stalled)
+
+    def _of(self, size: int) -> Shaped:
+        if size not in self._shaped:
+            allotments = Allotments([self.root], self._budget, times=size, guess=False)
+            build = partial(self._build, size)
+            self._shaped[size] = Shaped([self.root], build, extra=("xid", "id"), allotments=allotments)
+        return self._shaped[size]
+
+    def _build(self, size: int, compiler: Compiler) -> Select[Any]:
+        """Always at least one row, so that the watermark comes along when nothing happened."""
+        safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
+        after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
+        events = compiler.statement(self.root, *after, safe)
+        rows = events.limit(literal_column(str(size))).subquery("q0")
+        other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
+        place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
+        xid, key = place[0].label("xid"), place[1].label("id")
+        shown, length = self._shown(compiler, rows), compiler.length(self.root.children, rows)
+        found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
+        newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
+        epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
+        mark = select(
+            cast(safe, Text).label("safe"),
+            cast(newest.scalar_subquery(), Text).label("newest"),
+            epoch.scalar_subquery().label("epoch"),
+            cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
+        ).subquery("mark")
+        joined = mark.outerjoin(found, batch_fits(found, self._budget, self.root.key))
+        return (
+            select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
+            .select_from(joined)
+            .order_by(found.c.xid, found.c.id)
+        )
+
+    def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
+        assert self.root.kind is not None
+        return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of a stream, and on whose account it is read."""
+
+    feed: Feed
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    owner: int = PROGRAM
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads a stream in batches: fewer events at once as long as so many are more than one read may bring."""
+
+    stream: Stream
+    ask: Ask
+    turns: Turns | None = None
+    size: int = BATCH
+    taker: Taker = field(default_factory=Taker)
+
+    async def read(self, position: Position) -> Batch:
+        """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place.
+
+        Where one event alone is too much, that error is raised: it would be too much the next time as well.
+        """
+        while True:
+            try:
+                async with self.turns.turn(self.taker) if self.turns is not None else nullcontext():
+                    batch = await self.stream.read(self.ask, position, self.size)
+            except Forked:
+                position = await self.ask.feed.carried(position)
+            except psycopg.Error as error:
+                problem = problem_of(error)
+                if problem is None:
+                    raise
+                if self.size == 1:
+                    raise problem from error
+                self.size = max(1, self.size // _SHRINK)
+            else:
+                if not batch.is_full:
+                    self.size = BATCH
+                return batch
+
+
+def problem_of(error: psycopg.Error) -> errors.CrmError | None:
+    """What is wrong with a read that would fail again; None if it may work in a moment."""
+    if isinstance(error, TookTooLong):
+        message = "To read one change of this subscription takes longer than a read may. Select less of it."
+        return errors.Timeout(message)
+    found = translated(error)
+    return None if isinstance(found, errors.Unavailable | errors.Conflict) else found
+
+
+class First:
+    """The row that a stream begins with."""
+
+    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
+        self._root = root
+        self._side = side
+        self._shaped = Shaped([root], self._build, allotments=Allotments([root], budget, guess=False))
+
+    async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+        """The row as it is now; None if the arguments name none."""
+        bound = await self._shaped.bound(variables, viewer, self._side)
+        result = await feed.read(*bound.step(), viewer.owner)
+        if not result.ntuples:
+            return None
+        found = result.get_value(0, 0)
+        if found is None:
+            raise errors.NotFound
+        return found
+
+    def _build(self, compiler: Compiler) -> Select[Any]:
+        row = compiler.first(self._root)
+        return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)

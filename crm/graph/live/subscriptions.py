@@ -1,0 +1,189 @@
+"""Subscriptions: the changes of the event stream, projected once for everybody who asked the same."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, nullcontext, suppress
+from typing import Any, Final
+
+import orjson
+import psycopg
+import structlog
+from graphql import VariableNode
+
+from crm.core import errors
+from crm.core.fair_slots import Turns
+from crm.core.identity import Viewer
+from crm.core.pacing import Pace
+from crm.core.side_thread import SideThread
+from crm.db.connection import Statement, encode
+from crm.db.event_feed import LOOK_SECONDS, Feed, Forked, Position
+from crm.db.stream_epoch import EPOCH
+from crm.graph.compile.allotment import Budget
+from crm.graph.compile.selection import Selected
+from crm.graph.live.channel import Channel, Hall, Room
+from crm.graph.live.event_filter import Head, Interest, Parts
+from crm.graph.live.event_projection import First, Mark, Stream
+from crm.graph.live.latest_value import Pulse
+
+log = structlog.get_logger()
+
+_STALLED_SECONDS: Final = 0.02
+_AFTER: Final = "after"
+_SUFFIX: Final = b"}}"
+_LOOKED_AT: Final = 1000
+# Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
+_READS_AT_ONCE: Final = 2
+
+_HEADS: Final = Statement(
+    f"""
+    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text,
+      mark.epoch, mark.next::text, head.entity, head.entity_id
+    FROM (
+      SELECT {EPOCH} AS epoch, pg_snapshot_xmin(pg_current_snapshot()) AS safe,
+        pg_snapshot_xmax(pg_current_snapshot()) AS next,
+        (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1) AS newest
+    ) AS mark
+    LEFT JOIN LATERAL (
+      SELECT xid, id, lead_id, type, entity, entity_id FROM events
+      WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+      ORDER BY xid, id LIMIT {_LOOKED_AT}
+    ) AS head ON true
+    ORDER BY head.xid, head.id
+    """  # noqa: S608  (constants of ours)
+)
+
+
+class Subscriptions:
+    """The channels of this process."""
+
+    def __init__(self, feed: Feed, side: SideThread, budget: Budget) -> None:
+        self._feed = feed
+        self._side = side
+        self._budget = budget
+        self._channels: dict[object, Channel | Pulse] = {}
+        self._hall = Hall(feed, Turns(_READS_AT_ONCE))
+        self._looking: asyncio.Task[None] | None = None
+
+    async def follow(  # noqa: PLR0913, PLR0917
+        self,
+        text: str,
+        name: str | None,
+        root: Selected,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        since: Position | None = None,
+        room: Room | None = None,
+    ) -> AsyncGenerator[Parts, None]:
+        """The answers of a subscription, one for each change."""
+        room = room or nullcontext()
+        after = next((argument.given(variables) for argument in root.arguments if argument.name == _AFTER), None)
+        key = _channel_key(text, name, root, variables, viewer)
+        position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
+        channel = self._channels.get(key)
+        if channel is None or channel.ended is not None:
+            channel = self._channels[key] = self._channel(root, variables, viewer)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        channel.followers += 1
+        prefix = b'{"data":{"%s":' % root.key.encode()
+        try:
+            async with room:  # after `position`, so that nothing is missed between
+                first = await self._first(root, variables, viewer)
+                if first is not None:
+                    yield prefix, first, _SUFFIX
+                    del first
+            async with aclosing(channel.follow(position, viewer, room)) as items:
+                async for item in items:
+                    yield prefix, item.json, _SUFFIX
+                    del item  # while the next one is waited for
+        finally:
+            channel.followers -= 1
+            if channel.followers == 0:
+                channel.end()
+                if self._channels.get(key) is channel:
+                    del self._channels[key]
+                if not self._channels and self._looking is not None:
+                    self._looking.cancel()
+                    self._looking = None
+
+    async def _first(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+        assert root.shape is not None
+        assert root.shape.declaration is not None
+        if root.shape.declaration.first is None:
+            return None
+        return await First(root, self._side, self._budget).read(self._feed, variables, viewer)
+
+    def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
+        interest = Interest.of(root, variables)
+        assert root.shape is not None
+        if root.shape.kind == "pulse":
+            return Pulse(root, self._hall, self._side, self._budget, variables, viewer, interest)
+        stream = Stream(root, self._side, self._budget)
+        return Channel(stream, self._hall, variables, viewer, interest)
+
+    async def _look(self) -> None:
+        """Look at what is new once for all channels, and have those read it who asked for it."""
+        seen: Position | None = None
+        pace = Pace()
+        while True:
+            woken, pause = self._feed.woken, LOOK_SECONDS
+            try:
+                since = seen or await self._feed.now()
+                heads, until, stalled = await self._heads(since)
+            except Forked:  # each channel sees for itself whether it can go on
+                seen, pause = None, _STALLED_SECONDS
+                for channel in list(self._channels.values()):
+                    channel.due.set()
+            except (psycopg.Error, errors.CrmError) as error:
+                log.info("subscription.waiting", error=str(error)[:200])
+            else:
+                for channel in list(self._channels.values()):
+                    if seen is None:  # deletions before `since` were not heard of
+                        channel.forget()
+                    channel.hear(heads, since, until)
+                    await pace.keep()
+                seen = until
+                if len(heads) == _LOOKED_AT:
+                    continue
+                pause = _STALLED_SECONDS if stalled else pause
+            await self._feed.wait(woken, pause)
+
+    async def _heads(self, after: Position) -> tuple[list[Head], Position, bool]:
+        """The next events, up to where they reach, and whether more wait behind an open transaction."""
+        result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
+        mark = Mark.of(result, 4, after)
+        heads = []
+        for row in range(result.ntuples):
+            kind = result.get_value(row, 3)
+            if kind is not None:
+                lead_id = result.get_value(row, 2)
+                entity, key = ((result.get_value(row, column) or b"").decode() for column in (8, 9))
+                lead = None if lead_id is None else int(lead_id)
+                heads.append(Head(mark.place(result, row), lead, kind.decode(), entity, key))
+        if len(heads) == _LOOKED_AT:
+            return heads, heads[-1].position, False
+        return heads, max(after, mark.end), mark.stalled
+
+    async def stop(self) -> None:
+        """End all channels."""
+        tasks = [channel.task for channel in self._channels.values() if channel.task is not None]
+        if self._looking is not None:
+            self._looking.cancel()
+            tasks.append(self._looking)
+        for channel in list(self._channels.values()):
+            channel.end()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> object:
+    """Who may share a projection: the same operation, role and variables, but for where each starts."""
+    starts = {
+        one.value.name.value
+        for one in root.node.arguments or ()
+        if one.name.value == _AFTER and isinstance(one.value, VariableNode)
+    }
+    rest = {key: value for key, value in variables.items() if key not in starts}
+    models = (one.kind.model for one in root.walk() if one.kind is not None and one.kind.model is not None)
+    whose = viewer.id if any(model.policy.is_personal(viewer.role) for model in models) else None
+    return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose

@@ -1,0 +1,1 @@
+"""Operations are run here, and answered."""

@@ -1,0 +1,512 @@
+"""The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+import psycopg
+import strawberry
+from graphql import OperationType, Undefined
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.core.settings import Settings
+from crm.core.side_thread import SideThread
+from crm.db.connection import TookTooLong
+from crm.db.database import Database, ReadTime
+from crm.db.event_feed import Feed, Position
+from crm.db.service import Service
+from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
+from crm.db.workflow import Conversation, Talker, Write, Writer, time_to_save, write_of
+from crm.graph.compile.allotment import Budget
+from crm.graph.compile.arguments import plain
+from crm.graph.compile.caches import SecondUseCache, Share
+from crm.graph.compile.documents import Document, Operation, aware_of_one_of
+from crm.graph.compile.plan import Plan
+from crm.graph.compile.selection import Collector, Selected
+from crm.graph.compile.shape import SchemaShape
+from crm.graph.compile.statements import Shaped
+from crm.graph.live.channel import Room
+from crm.graph.live.event_filter import Parts
+from crm.graph.live.subscriptions import Subscriptions
+from crm.graph.run import answers as answer
+from crm.graph.run.answers import Answer
+from crm.graph.run.introspection import Introspection
+from crm.graph.run.projection import Shown
+
+if TYPE_CHECKING:
+    from psycopg import pq
+
+    from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
+
+P = ParamSpec("P")
+S = TypeVar("S", bound=Service)
+W = TypeVar("W", bound=Talker)
+
+# What a document takes in memory with its plans and statements, about: measured, and rounded up.
+_DOCUMENT_WEIGHT: Final = 60_000
+_CHARACTER_WEIGHT: Final = 40
+# What the event loop may be held for: a new document of so many characters is read in 25 ms at most; to coerce so much
+# (`Counter.work`) takes 5 ms, and so does making so many records. The rest goes to the side thread.
+_LONG_DOCUMENT: Final = 1000
+_LITTLE_WORK: Final = 200
+_MUCH_WORK: Final = 3000
+_MANY_RECORDS: Final = 50
+_MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
+# An operation of more reads fails as a whole, rather than being compiled and run once more, root by root.
+_MOST_RUN_SINGLY: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One GraphQL request."""
+
+    query: str
+    operation_name: str | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of an operation: what its root resolvers share, and what they warned of."""
+
+    variables: Mapping[str, Any]
+    viewer: Viewer
+    deadline: float
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    changed: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """What a resolver works with: the viewer, and the ways to write."""
+
+    engine: "Engine"
+    viewer: Viewer
+    shown: Shown
+    variables: Mapping[str, Any]
+    deadline: float
+    warnings: list[errors.CrmError] = field(default_factory=list)
+    changed: bool = False  # whether something was written
+
+    @property
+    def ai(self) -> "Ai":
+        """The model or the playbook. Ask before or after a write, never within."""
+        assert self.engine.ai is not None
+        return self.engine.ai
+
+    async def write(
+        self, method: Callable[Concatenate[S, P], Awaitable[object]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
+        """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
+        return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
+
+    async def converse(
+        self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
+        """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
+        writer = self._writer()
+        saving = time_to_save(self.engine.settings.request_timeout_seconds)
+        conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings, saving)
+        return await conversation.hold(partial(self._shown, writer), method, *arguments, **keywords)
+
+    def _writer(self) -> Writer:
+        return Writer(self.engine.database, self.viewer, self._announce)
+
+    def _announce(self) -> None:
+        self.changed = True
+        self.engine.feed.announce()
+
+    async def _shown(self, writer: Writer, write: Write[object]) -> "Projected":
+        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
+        try:
+            return Projected(await writer.shown(write, projection))
+        except TookTooLong as error:
+            message = (
+                f"What this mutation shows takes more than {self.engine.settings.mutation_read_timeout_seconds:g} s to "
+                "read, so nothing was changed. Select less of it (`id` will do), and read the rest by a query after it."
+            )
+            raise errors.Timeout(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """Finished JSON that passes through untouched."""
+
+    json: bytes
+
+
+class Info(strawberry.Info[Context, None]):
+    """What a root resolver gets: `info.context`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def context(self) -> Context:
+        """The viewer, and the one way to write."""
+        return self._context
+
+
+class Engine:
+    """Plans and runs operations against one schema and one database."""
+
+    def __init__(
+        self, schema: strawberry.Schema, database: Database, settings: Settings, ai: "Ai | None" = None
+    ) -> None:
+        self.schema = aware_of_one_of(schema._schema)  # noqa: SLF001  (Strawberry's way to the graphql-core schema)
+        self.shape = SchemaShape(self.schema)
+        self.database = database
+        self.settings = settings
+        self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
+        self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
+        self.side = SideThread()
+        self._introspection = Introspection(self.schema, self.side)
+        self.budget = Budget(settings.max_cost, settings.max_answer_bytes)
+        self.subscriptions = Subscriptions(self.feed, self.side, self.budget)
+        self.ai = ai
+        self._large = asyncio.Semaphore(settings.large_answers)
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
+    # From text to an operation
+
+    def operation(self, request: Request) -> Operation:
+        """The operation of a request, parsed and validated."""
+        document = self.documents.get(request.query)
+        if document is None:
+            document = self._kept(self._document(request.query))
+        return document.operation(request.operation_name)
+
+    def known(self, request: Request) -> Operation | None:
+        """The same, if the document has been read before."""
+        document = self.documents.get(request.query)
+        return document.operation(request.operation_name) if document is not None else None
+
+    async def opened(self, request: Request, viewer: Viewer) -> Operation:
+        """The same, without holding the event loop for long: what is new and long is read in the side thread."""
+        document = self.documents.get(request.query)
+        if document is None:
+            run = self.side.run if len(request.query) > _LONG_DOCUMENT else self.side.run_short
+            document = self._kept(await run(viewer.id, self._document, request.query))
+        return document.operation(request.operation_name)
+
+    def _document(self, text: str) -> Document:
+        return Document.read(text, self.schema, self.settings, introspection=self.settings.introspection)
+
+    def _kept(self, document: Document) -> Document:
+        text = document.text
+        self.documents.offer(text, document, _DOCUMENT_WEIGHT + _CHARACTER_WEIGHT * len(text))
+        return document
+
+    async def coerced(self, operation: Operation, given: Mapping[str, Any], viewer: Viewer) -> Mapping[str, Any]:
+        """The variables as the schema understands them; many values are coerced in the side thread."""
+        found = operation.coerce_simply(given)
+        return found if found is not None else await self._coerced_in_full(operation, given, viewer)
+
+    async def _coerced_in_full(
+        self, operation: Operation, given: Mapping[str, Any], viewer: Viewer
+    ) -> Mapping[str, Any]:
+        work = operation.count(given)
+        if work <= _LITTLE_WORK:
+            return operation.coerce_counted(given)
+        run = self.side.run if work > _MUCH_WORK else self.side.run_short
+        return await run(viewer.id, operation.coerce_counted, given)
+
+    def roots(self, operation: Operation, variables: Mapping[str, Any]) -> list[Selected]:
+        """What the operation selects."""
+        collector = Collector(self.shape, operation.document.fragments, operation.flags(variables))
+        return collector.collect([operation.node.selection_set], self.shape.root(operation.kind.value))
+
+    # Running
+
+    async def run(
+        self,
+        request: Request,
+        viewer: Viewer,
+        *,
+        stale: bool = False,
+        mutations: bool = True,
+    ) -> Answer:
+        """Answer a query or a mutation."""
+        try:
+            # What most requests need has no coroutine of its own: each costs a microsecond.
+            operation = self.known(request) or await self.opened(request, viewer)
+            variables = operation.coerce_simply(request.variables)
+            if variables is None:
+                variables = await self._coerced_in_full(operation, request.variables, viewer)
+            if operation.kind is OperationType.QUERY:
+                return await self._query(operation, variables, viewer, stale=stale)
+            if operation.kind is OperationType.SUBSCRIPTION:
+                message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
+                return answer.refused(errors.BadUserInput(message))
+            if not mutations:
+                return answer.turned_away(errors.MethodNotAllowed("Send mutations by POST."))
+            return await self._mutation(operation, variables, viewer)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            return answer.refused(error)
+
+    def plan(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Plan:
+        """The operation's plan for what its flags and the viewer's role make of it."""
+        names = operation.flag_names
+        key = (viewer.role, *[bool(variables.get(name)) for name in names]) if names else (viewer.role,)
+        plan: Plan | None = operation.plans.get(key)
+        if plan is None:
+            weigh = Share(partial(self.documents.grow, operation.document.text))
+            plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh, self.budget)
+            if len(operation.plans) > _MAX_PLANS:
+                _, oldest = operation.plans.popitem(last=False)
+                oldest.weigh.drop()
+        return plan
+
+    async def _query(
+        self,
+        operation: Operation,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        *,
+        stale: bool,
+    ) -> Answer:
+        plan = self.plan(operation, variables, viewer)
+        plan.price.check(variables, self.settings.max_cost)
+        shaped = plan.shaped
+        if shaped is None:
+            return await self._mixed(operation, plan, {}, [], variables, viewer)
+        time = ReadTime()
+        try:
+            cells = await self._cells(plan, shaped, variables, viewer, time, stale=stale)
+        except TookTooLong as error:
+            message = (
+                f"A read takes {self.settings.read_timeout_seconds:g} s at most, and this one was cancelled. "
+                "Ask for fewer rows, or filter and order by other fields."
+            )
+            raise errors.Timeout(message) from error
+        except psycopg.Error as error:
+            if error.sqlstate in BEYOND_BUDGET:
+                raise translated(error) from error
+            return await self._one_by_one(operation, plan, variables, viewer, error, time)
+        if len(plan.reads) == len(plan.roots):
+            return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
+        found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
+        return await self._mixed(operation, plan, found, [], variables, viewer)
+
+    async def _cells(  # noqa: PLR0913
+        self,
+        plan: Plan,
+        shaped: Shaped,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        time: ReadTime,
+        *,
+        stale: bool = False,
+        aside: bool = False,
+    ) -> list[bytes]:
+        """The JSON of each root that a statement reads."""
+        while True:
+            bound = shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, self.side, aside=aside)
+            statement, params = bound.step()
+            try:
+                if plan.large:
+                    async with self._large:
+                        result = await self.database.read(statement, params, owner=viewer.owner, stale=stale, time=time)
+                else:
+                    result = await self.database.read(statement, params, owner=viewer.owner, stale=stale, time=time)
+            except psycopg.Error as error:
+                if error.sqlstate != BEYOND_ALLOTMENT:
+                    raise
+                shaped.count(bound)
+            else:
+                return self._checked(plan, result)
+
+    def _checked(self, plan: Plan, result: "pq.abc.PGresult") -> list[bytes]:
+        cells = [result.get_value(0, index) or b"null" for index in range(result.nfields)]
+        size = sum(map(len, cells))
+        plan.large = size > self.settings.large_answer_bytes
+        if size > self.budget.bytes:
+            message = (
+                f"The answer is {size:,} bytes; at most {self.budget.bytes:,} are allowed. "
+                "Ask for fewer rows or fields."
+            )
+            raise errors.TooLarge(message, what="bytes", limit=self.budget.bytes)
+        return cells
+
+    async def _one_by_one(  # noqa: PLR0913, PLR0917
+        self,
+        operation: Operation,
+        plan: Plan,
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+        error: psycopg.Error,
+        time: ReadTime,
+    ) -> Answer:
+        """The statement failed: run each root by itself, so that the error has its path and the others their data.
+
+        Lists come first: without one of them there is no data at all.
+        """
+        if len(plan.reads) > _MOST_RUN_SINGLY:
+            raise error
+        found: dict[str, bytes] = {}
+        problems: list[tuple[Selected, Exception]] = []
+        for root in sorted(plan.reads, key=_may_be_null):
+            failure: Exception = error
+            if len(plan.reads) > 1:
+                try:
+                    single = plan.single(root)
+                    found[root.key] = (await self._cells(plan, single, variables, viewer, time, aside=True))[0]
+                    continue
+                except (psycopg.Error, errors.CrmError) as one:
+                    failure = one
+            problems.append((root, failure))
+            if not _may_be_null(root):
+                return answer.nothing([_problem(root, failure)])
+        return await self._mixed(operation, plan, found, problems, variables, viewer)
+
+    async def _mixed(  # noqa: PLR0913, PLR0917
+        self,
+        operation: Operation,
+        plan: Plan,
+        found: dict[str, bytes],
+        failures: Sequence[tuple[Selected, Exception]],
+        variables: Mapping[str, Any],
+        viewer: Viewer,
+    ) -> Answer:
+        """Put together what SQL found, introspection, `__typename`, and what failed."""
+        problems = [_problem(root, error) for root, error in failures]
+        run = Run(variables, viewer, self._deadline())
+        introspected: Mapping[str, bytes] = {}
+        if operation.introspects:
+            nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
+            introspected = await self._introspection.answers(operation, nodes, variables, viewer)
+        for root in plan.roots:
+            if root.key in found:
+                continue
+            if root.shape is None:
+                name = root.node.name.value
+                found[root.key] = b'"Query"' if name == "__typename" else introspected.get(root.key, b"null")
+                continue
+            rejected = plan.rejected.get(root.key)
+            if rejected is not None:
+                problems.append(answer.rendered(rejected, [root.key], root.node))
+            elif root.shape.kind == "python":
+                try:
+                    found[root.key] = await self._resolve(root, plan, run)
+                except Exception as error:  # noqa: BLE001
+                    problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
+            if root.key not in found:
+                if root.shape.never_null:
+                    return answer.nothing(problems, run.warnings)
+                found[root.key] = b"null"
+        return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems, run.warnings)
+
+    # Subscriptions
+
+    async def subscribe(
+        self, request: Request, viewer: Viewer, *, since: Position | None = None, room: Room | None = None
+    ) -> AsyncGenerator[Parts, None]:
+        """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first.
+
+        Each is taken when there is `room` for it.
+        """
+        operation = await self.opened(request, viewer)
+        if operation.kind is not OperationType.SUBSCRIPTION:
+            message = "This operation is not a subscription."
+            raise errors.BadUserInput(message)
+        variables = await self.coerced(operation, request.variables, viewer)
+        plan = self.plan(operation, variables, viewer)
+        self.check_cost(plan, variables)
+        root = plan.roots[0]
+        if root.shape is None or len(plan.roots) != 1:
+            message = "A subscription selects exactly one field."
+            raise errors.BadUserInput(message)
+        for key in plan.rejected:
+            plan.refuse(key)
+        shown = self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since, room)
+        async with aclosing(shown):
+            async for one in shown:
+                yield one
+                del one
+
+    # Mutations
+
+    async def _mutation(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Answer:
+        """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
+        plan = self.plan(operation, variables, viewer)
+        self.check_cost(plan, variables)
+        run = Run(variables, viewer, self._deadline())
+        parts: list[tuple[str, bytes]] = []
+        problems = []
+        for root in plan.roots:
+            if root.shape is None:
+                parts.append((root.key, b'"Mutation"'))
+                continue
+            try:
+                parts.append((root.key, await self._resolve(root, plan, run)))
+            except Exception as found:  # noqa: BLE001
+                problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
+                if root.shape.never_null:
+                    return answer.nothing(problems, run.warnings)
+                parts.append((root.key, b"null"))
+        return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
+
+    async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
+        """Call a root field's resolver."""
+        if root.key in plan.rejected:
+            plan.refuse(root.key)
+        shape = root.shape
+        assert shape is not None
+        if any(isinstance(value, list) and len(value) > _MANY_RECORDS for value in run.variables.values()):
+            keywords = await self.side.run(run.viewer.id, _keywords, root, run.variables)
+        else:
+            keywords = _keywords(root, run.variables)
+        shown = self._shown(root, plan)
+        context = Context(self, run.viewer, shown, run.variables, run.deadline)
+        try:
+            result = await shape.resolver(None, Info(context), **keywords)
+        finally:
+            run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
+            run.changed = run.changed or context.changed
+        if isinstance(result, Projected):
+            return result.json
+        return shown.answer(result, [])
+
+    def _deadline(self) -> float:
+        """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
+        seconds = self.settings.request_timeout_seconds
+        return self._loop.time() + seconds - time_to_save(seconds)
+
+    @staticmethod
+    def _shown(root: Selected, plan: Plan) -> Shown:
+        if root.shown is None:
+            root.shown = Shown(root, plan.weigh, plan.budget)
+        shown: Shown = root.shown
+        return shown
+
+    def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
+        """Refuse an operation that may touch too many records."""
+        plan.price.check(variables, self.settings.max_cost)
+
+
+def _may_be_null(root: Selected) -> bool:
+    return root.shape is None or not root.shape.never_null
+
+
+def _problem(root: Selected, error: Exception) -> dict[str, Any]:
+    """An error of a root field, as GraphQL shows it."""
+    return answer.rendered(answer.known_error(error), [root.key], root.node)
+
+
+def _keywords(root: Selected, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a root field as its resolver takes them, checked."""
+    assert root.shape is not None
+    keywords = {}
+    for argument in root.arguments:
+        value = argument.given(variables)
+        if value is not strawberry.UNSET and value is not Undefined:
+            keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
+            root.shape.check(argument.name, argument.label, value)
+    return keywords

@@ -1,0 +1,167 @@
+"""How a mutation's result is shown: projected by the engine, inside the transaction, in the caller's selection."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import orjson
+from sqlalchemy import ARRAY, Select, bindparam, column, func, select, table
+from sqlalchemy.sql import visitors
+
+from crm.core.api_json import DIALECT
+from crm.core.identity import Viewer
+from crm.core.model import Model
+from crm.core.side_thread import SideThread
+from crm.db.unit_of_work import Step
+from crm.db.visibility import with_deleted
+from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.selection import Selected
+from crm.graph.compile.sql import Compiler
+from crm.graph.compile.statements import Bound, Shaped
+from crm.graph.declare.fields import MAX_ROWS
+
+
+class Shown:
+    """A mutation field's selection, compiled for records of its type (or for the records inside a plain result)."""
+
+    def __init__(
+        self, field: Selected, weigh: Callable[[int], None] | None = None, budget: Budget | None = None
+    ) -> None:
+        self.field = field
+        self.slots = list(_slots(field))
+        self.row = _row(field)
+        self._shaped = [
+            Shaped(slot.children, _by_ids(slot), ("ids",), weigh, self._allotments(slot, budget)) for slot in self.slots
+        ]
+
+    def _allotments(self, slot: Selected, budget: Budget | None) -> Allotments | None:
+        many = any(one.shape is not None and one.shape.many for one in (self.field, slot))
+        times = MAX_ROWS if many else 1
+        return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
+
+    async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
+        """For one request: compiled now, so that no transaction waits for it."""
+        statements = [
+            shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, side) for shaped in self._shaped
+        ]
+        return BoundProjection(self, statements)
+
+    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The JSON of the whole result."""
+        if self.slots == [self.field] and isinstance(result, Model):
+            return (rows[0] or b"[null]").strip()[1:-1]
+        if self.slots == [self.field]:
+            return rows[0] or b"[]"
+        found: dict[Selected, list[Any]] = {
+            slot: orjson.loads(row or b"[]") for slot, row in zip(self.slots, rows, strict=True)
+        }
+        return orjson.dumps(_spliced(result, self.field, {slot: iter(one) for slot, one in found.items()}))
+
+
+class BoundProjection:
+    """A `crm.db.unit_of_work.Projection`: the selection together with the request's variables."""
+
+    def __init__(self, shown: Shown, statements: Sequence[Bound]) -> None:
+        self._shown = shown
+        self._statements = statements
+
+    @property
+    def row(self) -> str | None:
+        """SQL over one `written` row, where that is enough."""
+        return self._shown.row
+
+    def steps(self, result: object) -> Sequence[Step]:
+        """One statement for each place where records stand in the result."""
+        steps = []
+        for slot, statement in zip(self._shown.slots, self._statements, strict=True):
+            ids = [record.__dict__["id"] for record in _records(result, self._shown.field, slot)]
+            steps.append(statement.step([ids]))
+        return steps
+
+    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The JSON of the whole result."""
+        return self._shown.answer(result, rows)
+
+
+def _slots(field: Selected) -> "list[Selected]":
+    """The outermost fields of a selection that show records."""
+    if field.kind is None:
+        return []
+    if field.kind.model is not None:
+        return [field]
+    return [slot for child in field.children for slot in _slots(child)]
+
+
+def _records(result: Any, field: Selected, slot: Selected) -> list[Any]:
+    """The records in a result that stand at a slot, in order."""
+    if result is None:
+        return []
+    if isinstance(result, list):
+        return [record for one in result for record in _records(one, field, slot)]
+    if field is slot:
+        return [result]
+    return [
+        record
+        for child in field.children
+        if child.shape is not None and child.kind is not None and (child is slot or slot in _slots(child))
+        for record in _records(getattr(result, child.shape.python_name), child, slot)
+    ]
+
+
+def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
+    """A plain result as JSON, with the records' JSON where they stand."""
+    if result is None:
+        return None
+    if isinstance(result, list):
+        return [_spliced(one, field, rows) for one in result]
+    if field in rows:
+        return next(rows[field])
+    if isinstance(result, Enum):
+        return result.name
+    if is_dataclass(result) and field.kind is not None:
+        known = {one.name for one in fields(result)}
+        return {
+            child.key: field.kind.name
+            if child.shape is None
+            else _spliced(getattr(result, child.shape.python_name), child, rows)
+            for child in field.children
+            if child.shape is None or child.shape.python_name in known
+        }
+    return f"{result:f}" if isinstance(result, Decimal) else result
+
+
+def _by_ids(slot: Selected) -> Any:
+    assert slot.kind is not None
+    assert slot.kind.model is not None
+    model, name, children = slot.kind.model, slot.kind.name, slot.children
+
+    def build(compiler: Compiler) -> list[Any]:
+        key = model.__table__.c.id
+        ids = bindparam("v0", type_=ARRAY(key.type), required=True)
+        statement: Select[Any] = with_deleted(select(model).where(key == func.any(ids))).order_by(
+            func.array_position(ids, key)
+        )
+        rows = statement.subquery("q0")
+        return [compiler.listed(children, name, rows)]
+
+    return build
+
+
+def _row(field: Selected) -> str | None:
+    """The selection as SQL over a relation `written`, if it needs nothing but that one row."""
+    kind = field.kind
+    if kind is None or kind.model is None or (field.shape is not None and field.shape.many):
+        return None
+    if any(child.shape is not None and child.shape.kind not in ("column", "computed") for child in field.children):
+        return None
+    written = table("written", *(column(one.name, one.type) for one in kind.model.__table__.c))
+    for child in field.children:
+        if child.shape is not None and child.shape.kind == "computed":
+            assert child.shape.declaration is not None
+            expression = child.shape.declaration.function(written.c)
+            if any(isinstance(element, Select) for element in visitors.iterate(expression)):
+                return None
+    shown = Compiler({}).record(field.children, kind.name, written)
+    return str(shown.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))

@@ -1,0 +1,1 @@
+"""Leads, and what happens with them."""

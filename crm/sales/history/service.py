@@ -1,0 +1,158 @@
+"""What happened: reads of the event stream."""
+
+import re
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
+
+from crm.core import errors
+from crm.core.api_json import camel
+from crm.db.events import Event, StreamEpoch, StreamFork, Xid8
+from crm.db.query import Operand
+from crm.sales.leads.model import Lead
+
+_ONE: Final[Any] = literal_column("1")
+_DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
+# Of models whose changes are shown; events of earlier versions hold them.
+_INTERNAL: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.internal))}]")
+# What happens to records of these kinds is everybody's business; AI tasks are their owners', and shown as such.
+SHOWN: Final = ("lead", "task", "interaction", "user")
+TYPES: Final = (
+    *(f"{entity}.{verb}" for entity in ("lead", "task") for verb in ("created", "updated", "deleted", "restored")),
+    *(f"interaction.{verb}" for verb in ("created", "updated", "deleted")),
+    *(f"user.{verb}" for verb in ("created", "updated")),
+    "lead.scored",
+)
+_SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SHOWN])
+_CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
+
+
+def check_cursor(given: str, label: str) -> None:
+    """Refuse what cannot be a change's cursor."""
+    if not _CURSOR.fullmatch(given):
+        message = "This is not a cursor; take `cursor` of a change."
+        raise errors.BadUserInput(message, field=label)
+
+
+def check_types(given: list[str], label: str) -> None:
+    """Refuse a type that no change has: nothing would ever come."""
+    unknown = [one for one in given if one not in TYPES]
+    if unknown:
+        message = f"No change is of type `{unknown[0][:50]}`. There are: {', '.join(TYPES)}."
+        raise errors.BadUserInput(message, field=label)
+
+
+class ChangeService:
+    """Reads of events. There is nothing to write: changes write their own events."""
+
+    @staticmethod
+    def of_lead(lead_id: Operand, before: Any = None) -> Select[Any]:
+        """What happened to a lead, its tasks and its interactions; newest first."""
+        statement = select(Event).where(Event.lead_id == lead_id, _SHOWN).order_by(Event.id.desc())
+        if before is not None:
+            statement = statement.where(Event.id < _event_of(before))
+        return statement
+
+    @staticmethod
+    def happened_since(lead_id: Operand, moment: Operand) -> ColumnElement[bool]:
+        """Whether anything really happened to a lead after a moment: to more than what follows from other facts."""
+        change = _field("change")
+        of_derived = Event.type.in_([_text("lead.updated"), _text("lead.scored")])
+        counts = or_(
+            and_(not_(of_derived), not_(_is_suggestion())),
+            and_(
+                of_derived,
+                select(_ONE)
+                .select_from(change)
+                .where(change.c["name"] != func.all(_DERIVED))
+                .correlate(Event)
+                .exists(),
+            ),
+        )
+        newer = select(_ONE).where(Event.lead_id == lead_id, Event.occurred_at > moment, _SHOWN, counts)
+        return newer.correlate_except(Event).exists()
+
+    @staticmethod
+    def is_public(name: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether a change's field is one that the API has."""
+        return name != func.all(_INTERNAL)
+
+    @staticmethod
+    def cursor(event: Any) -> ColumnElement[str]:
+        """Where an event stands in the stream: the stream's epoch, the transaction, the event."""
+        epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
+        dot: ColumnElement[str] = literal_column("'.'")
+        return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
+
+    @staticmethod
+    def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
+        """The events after a place in the stream, of transactions before a watermark; in the stream's order."""
+        here = tuple_(Event.xid, Event.id)
+        statement = (
+            select(Event)
+            .where(
+                here > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
+                Event.xid < type_coerce(until_xid, Xid8),
+                _SHOWN,
+            )
+            .order_by(Event.xid, Event.id)
+        )
+        if lead_id is not None:
+            statement = statement.where(Event.lead_id == lead_id)
+        if types is not None:
+            statement = statement.where(Event.type == func.any(types))
+        return statement
+
+
+def _is_suggestion() -> ColumnElement[bool]:
+    """Whether an event says no more than that a task was suggested."""
+    change = _field("made")
+    suggested = and_(change.c["name"] == _text("source"), change.c["after"] == _text("AI_SUGGESTED"))
+    found = select(_ONE).select_from(change).where(suggested).correlate(Event).exists()
+    return and_(Event.type == _text("task.created"), found)
+
+
+def _field(name: str) -> Any:
+    """An event's fields as rows."""
+    columns = (column("name", Text), column("after", Text))
+    return func.jsonb_to_recordset(Event.fields).table_valued(*columns, name=name).render_derived(with_types=True)
+
+
+def _text(value: str) -> ColumnElement[str]:
+    return literal_column(f"'{value}'")
+
+
+def _event_of(cursor: Any) -> ColumnElement[int]:
+    """The event that a cursor stands for; in a stream of another epoch that number is another event's.
+
+    As a subquery it is evaluated once, before the rows, and its error does not keep an index from being used.
+    """
+    stream = _part(cursor, 1, Text())
+    kept = select(_ONE).where(
+        cast(StreamFork.epoch, Text) == stream,
+        StreamFork.successor == StreamEpoch.epoch,
+        StreamFork.kept_xid >= _part(cursor, 2, Xid8()),
+    )
+    same = or_(cast(StreamEpoch.epoch, Text) == stream, kept.correlate(StreamEpoch).exists())
+    expired: ColumnElement[int] = func.crm_cursor_expired(literal_column("'before'"))
+    return select(case((same, _part(cursor, 3, BigInteger())), else_=expired)).scalar_subquery()
+
+
+def _part(cursor: Any, number: int, kind: Any) -> ColumnElement[Any]:
+    return cast(func.split_part(type_coerce(cursor, Text), literal_column("'.'"), literal_column(str(number))), kind)

@@ -1,0 +1,67 @@
+"""Interactions."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from crm.core import errors, validate
+from crm.db.query import Operand, Where, filtered, ordered
+from crm.db.service import Service
+from crm.sales.interactions.model import Interaction
+from crm.sales.leads.model import Lead
+
+_TEXT: Final = 20_000
+_DAY: Final = 24 * 60
+_CLOCK_SKEW: Final = timedelta(minutes=5)
+
+
+class InteractionService(Service):
+    """What happened with a lead."""
+
+    @staticmethod
+    def matching(where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """Interactions, newest first unless asked otherwise."""
+        return ordered(filtered(select(Interaction), Interaction, where), Interaction, order_by)
+
+    @staticmethod
+    def of_lead(lead_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """A lead's interactions."""
+        return InteractionService.matching(where, order_by).where(Interaction.lead_id == lead_id)
+
+    @staticmethod
+    def with_id(key: Operand) -> Select[Any]:
+        """The interaction with this id."""
+        return select(Interaction).where(Interaction.id == key)
+
+    @staticmethod
+    def last_of_lead(lead_id: Operand) -> ColumnElement[Any]:
+        """When a lead was last in touch."""
+        return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
+
+    async def log(self, values: Mapping[str, Any]) -> Interaction:
+        """Record something that happened with a living lead."""
+        return self.unit.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
+
+    async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
+        """Correct an interaction."""
+        interaction = await self.unit.get(Interaction, key)
+        validate.check_version(interaction, expected_version)
+        for name, value in self._cleaned(values).items():
+            setattr(interaction, name, value)
+        return interaction
+
+    async def delete(self, key: int) -> Interaction:
+        """Remove an interaction for good; its events keep when it happened and who wrote it, but none of its texts."""
+        interaction = await self.unit.get(Interaction, key)
+        self.unit.delete(interaction)
+        return interaction
+
+    def _cleaned(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        cleaned = validate.clean(values, Interaction.rules)
+        occurred_at = cleaned.get("occurred_at")
+        if occurred_at is not None and occurred_at > self.unit.now() + _CLOCK_SKEW:
+            message = "`occurredAt` is in the future; plan with a task instead."
+            raise errors.BadUserInput(message, field="occurredAt")
+        return cleaned

@@ -1,0 +1,250 @@
+"""Leads in the API."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import strawberry
+from sqlalchemy import func, literal_column
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crm import graph
+from crm.access.users import model as people
+from crm.access.users.graphql import User, UserFilter
+from crm.access.users.service import UserService
+from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.inputs import expected_version, values_of
+from crm.graph.run.engine import Info
+from crm.sales.history.graphql import Change
+from crm.sales.history.service import ChangeService, check_cursor
+from crm.sales.interactions import graphql as interactions
+from crm.sales.interactions import model as interaction_model
+from crm.sales.interactions.graphql import InteractionListFilter
+from crm.sales.interactions.service import InteractionService
+from crm.sales.leads import model
+from crm.sales.leads.service import MOST_AT_ONCE, CreateLeadStatus, LeadService
+from crm.sales.tasks import graphql as tasks
+from crm.sales.tasks import model as task_model
+from crm.sales.tasks.graphql import TaskListFilter
+from crm.sales.tasks.service import TaskService
+
+if TYPE_CHECKING:
+    from crm.sales.scoring.graphql import ScoreFactor
+
+LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
+_ORDER_COST = graph.order_cost(model.Lead)
+
+_MANY = (
+    "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
+    "an unknown status) refuses the whole request; everything else only the lead that it belongs to."
+)
+
+
+Row = type[model.Lead]
+
+
+graph.enum(CreateLeadStatus)
+
+
+@graph.filter(model.Lead)
+class LeadFilter(Where):
+    """Which leads."""
+
+    owner: UserFilter | None = graph.across("By the owner.", people.User, lambda lead, user: user.id == lead.owner_id)
+    tasks: TaskListFilter | None = graph.across(
+        "By the tasks.", task_model.Task, lambda lead, task: task.lead_id == lead.id
+    )
+    interactions: InteractionListFilter | None = graph.across(
+        "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
+    )
+
+
+@graph.order(model.Lead)
+class LeadOrder:
+    """What leads can be ordered by."""
+
+
+Which = Annotated[LeadFilter | None, strawberry.argument(description="Which ones.")]
+InOrder = Annotated[list[LeadOrder] | None, strawberry.argument(description="In which order; newest first if omitted.")]
+
+
+@graph.type(model.Lead)
+class Lead:
+    """A person or company that may buy."""
+
+    @graph.computed(never_null=True)
+    def full_name(lead: Row) -> str:
+        """First and last name."""
+        return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
+
+    @graph.computed
+    def last_interaction_at(lead: Row) -> datetime | None:
+        """When they were last in touch."""
+        return InteractionService.last_of_lead(lead.id)
+
+    @graph.computed(never_null=True)
+    def open_task_count(lead: Row) -> int:
+        """How many tasks are to be done: neither completed, dismissed nor deleted; suggestions apart."""
+        return TaskService.open_count(lead.id)
+
+    @graph.computed(never_null=True)
+    def suggested_task_count(lead: Row) -> int:
+        """How many suggested tasks wait for an answer."""
+        return TaskService.suggested_count(lead.id)
+
+    @graph.computed(never_null=True)
+    def summary_is_stale(lead: Row) -> bool:
+        """Whether something happened since the summary was written; false without a summary.
+
+        What follows from other facts (the score, the summary itself) and unanswered suggestions do not count.
+        """
+        return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
+
+    @graph.computed
+    def score_factors(
+        lead: Row,
+    ) -> list[Annotated["ScoreFactor", strawberry.lazy("crm.sales.scoring.graphql")]] | None:
+        """What the score is made of: their points add up to it. Null until calculated."""
+        return lead.score_factors.op("->", return_type=JSONB())(literal_column("'factors'"))
+
+    @graph.computed
+    def score_version(lead: Row) -> str | None:
+        """By which formula the score was calculated; null until then."""
+        return lead.score_factors.op("->>")(literal_column("'version'"))
+
+    @graph.edge
+    def owner(lead: Row) -> User | None:
+        """Whose lead it is."""
+        return UserService.with_id(lead.owner_id)
+
+    @graph.edge
+    def tasks(lead: Row, filter: tasks.Which = None, order_by: tasks.InOrder = None) -> list[tasks.Task]:
+        """Its tasks, newest first; dismissed ones too."""
+        return TaskService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge
+    def interactions(
+        lead: Row, filter: interactions.Which = None, order_by: interactions.InOrder = None
+    ) -> list[interactions.Interaction]:
+        """What happened with it, newest first."""
+        return InteractionService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge(usual_rows=20, takes=("limit",))
+    def timeline(
+        lead: Row,
+        before: Annotated[str | None, graph.checked(check_cursor, "Older than this change's cursor.")] = None,
+    ) -> list[Change]:
+        """What changed about it, its tasks and interactions; newest first."""
+        return ChangeService.of_lead(lead.id, before)
+
+
+@strawberry.input(description="A lead by one of its keys.", one_of=True)
+class LeadKey:
+    """A lead by one of its keys."""
+
+    id: int | None = strawberry.field(description="By id.", default=UNSET)
+    email: str | None = strawberry.field(description="By e-mail address, in whatever case.", default=UNSET)
+    phone: str | None = strawberry.field(description="By phone number, however it is spelled.", default=UNSET)
+
+
+@graph.create_input(model.Lead)
+class CreateLeadInput:
+    """A new lead."""
+
+    text_is_checked: ClassVar[bool] = True  # by the service, so that `createLeads` can refuse it for one index
+
+
+@graph.update_input(model.Lead)
+class UpdateLeadInput:
+    """What to change about a lead; what is left out stays, null clears."""
+
+
+@graph.type()
+class CreateLeadResult:
+    """What became of one of many leads."""
+
+    index: int = strawberry.field(description="Its place in `inputs`, from 0.")
+    status: CreateLeadStatus = strawberry.field(description="What became of it.")
+    lead: Lead | None = strawberry.field(description="The lead, if it was saved.")
+    message: str | None = strawberry.field(description="Why it was not saved.")
+    field: str | None = strawberry.field(description="The field at fault.")
+    duplicate_of_id: int | None = strawberry.field(description="The lead that has the address already.")
+
+
+@strawberry.type
+class LeadQuery:
+    """Reads of leads."""
+
+    @graph.rows
+    def lead(id: LeadId, include_deleted: graph.IncludeDeleted = False) -> Lead | None:
+        """The lead with this id; null if there is none."""
+        return LeadService.with_id(id, include_deleted=include_deleted)
+
+    @graph.rows
+    def lead_by(input: Annotated[LeadKey, strawberry.argument(description="Exactly one key.")]) -> Lead | None:
+        """The lead with this id, e-mail address or phone number; null if there is none."""
+        if input.email is not UNSET:
+            return LeadService.with_email(input.email)
+        if input.phone is not UNSET:
+            return LeadService.with_phone(input.phone)
+        return LeadService.with_id(input.id)
+
+    @graph.rows(extra_cost=_ORDER_COST)
+    def leads(
+        filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
+    ) -> list[Lead]:
+        """Leads, newest first unless asked otherwise. All of them, up to 1,000; beyond that pass `limit`."""
+        return LeadService.matching(filter, order_by, include_deleted=include_deleted)
+
+    @graph.rows(extra_cost=_ORDER_COST)
+    def leads_connection(
+        filter: Which = None, order_by: InOrder = None, include_deleted: graph.IncludeDeleted = False
+    ) -> graph.Connection[Lead]:
+        """Leads, page by page."""
+        return LeadService.matching(filter, order_by, include_deleted=include_deleted)
+
+
+@strawberry.type
+class LeadMutation:
+    """Changes of leads."""
+
+    @graph.mutation
+    async def create_lead(
+        self, info: Info, input: Annotated[CreateLeadInput, strawberry.argument(description="The lead.")]
+    ) -> Lead:
+        """Add a lead."""
+        return await info.context.write(LeadService.create, values_of(input))
+
+    @graph.mutation
+    async def create_leads(
+        self,
+        info: Info,
+        inputs: Annotated[list[CreateLeadInput], graph.at_most(MOST_AT_ONCE, _MANY)],
+    ) -> list[CreateLeadResult]:
+        """Add many leads at once: one result for each, in order; the valid ones are saved.
+
+        What a single `createLead` refuses (a blank name, a malformed e-mail address, an owner that does not exist) is
+        INVALID here, for its own index only.
+        """
+        return await info.context.write(LeadService.create_many, [values_of(one) for one in inputs])
+
+    @graph.mutation
+    async def update_lead(
+        self,
+        info: Info,
+        id: LeadId,
+        input: Annotated[UpdateLeadInput, strawberry.argument(description="What changes.")],
+    ) -> Lead:
+        """Change a lead."""
+        return await info.context.write(
+            LeadService.update, id, values_of(input, "expected_version"), expected_version(input)
+        )
+
+    @graph.mutation
+    async def delete_lead(self, info: Info, id: LeadId) -> Lead:
+        """Delete a lead; its tasks and interactions hide with it. `restoreLead` brings all back."""
+        return await info.context.write(LeadService.delete, id)
+
+    @graph.mutation
+    async def restore_lead(self, info: Info, id: LeadId) -> Lead:
+        """Bring a deleted lead back, with its tasks and interactions."""
+        return await info.context.write(LeadService.restore, id)

@@ -1,0 +1,214 @@
+"""Leads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, collate, column, func, literal_column, select, type_coerce
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
+
+from crm.access.users.service import UserService, unknown_user
+from crm.core import errors, validate
+from crm.core.choice import Choice
+from crm.core.model import CASE_COLLATION
+from crm.core.pacing import paced
+from crm.db.query import Operand, Where, filtered, ordered
+from crm.db.service import Service
+from crm.db.sqlstates import on_violation
+from crm.db.visibility import with_deleted
+from crm.sales.leads.model import Lead
+
+_NAME: Final = 200
+_LONG: Final = 300
+MOST_AT_ONCE: Final = 1000
+
+on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
+on_violation(
+    "leads_living_email_key",
+    lambda _: errors.Conflict("Another lead has this e-mail address already.", field="email"),
+)
+
+
+class CreateLeadStatus(Choice):
+    """What became of one of many leads."""
+
+    CREATED = "created", "Saved."
+    DUPLICATE = "duplicate", "Not saved: the e-mail address is taken."
+    INVALID = "invalid", "Not saved: `message` and `field` say why."
+
+
+@dataclass
+class CreateLeadResult:
+    """What became of one of many leads."""
+
+    index: int
+    status: CreateLeadStatus
+    lead: Lead | None = None
+    message: str | None = None
+    field: str | None = None
+    duplicate_of_id: int | None = None
+
+    def refuse(self, message: str, field: str | None, status: CreateLeadStatus = CreateLeadStatus.INVALID) -> None:
+        """Not saved, and why."""
+        self.status, self.lead, self.message, self.field = status, None, message, field
+
+
+@dataclass(frozen=True)
+class _Address:
+    """An e-mail address as the unique index sees it, and the living lead that has it."""
+
+    folded: str
+    lead_id: int | None
+
+
+class LeadService(Service):
+    """Leads and their life cycle."""
+
+    @staticmethod
+    def matching(
+        where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
+    ) -> Select[Any]:
+        """Leads, newest first unless asked otherwise."""
+        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def with_id(key: Operand, *, include_deleted: bool = False) -> Select[Any]:
+        """The lead with this id."""
+        statement = select(Lead).where(Lead.id == key)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def with_email(address: Any) -> Select[Any]:
+        """The living lead with this e-mail address, in whatever case."""
+        return select(Lead).where(_folded(Lead.email) == _folded(type_coerce(address, Text)))
+
+    @staticmethod
+    def with_phone(number: Any) -> Select[Any]:
+        """The newest lead with this phone number, however it is spelled."""
+        return (
+            select(Lead)
+            .where(func.crm_phone(Lead.phone) == func.crm_phone(type_coerce(number, Text)), Lead.phone.is_not(None))
+            .order_by(Lead.id.desc())
+            .limit(literal_column("1"))
+        )
+
+    async def create(self, values: Mapping[str, Any]) -> Lead:
+        """Add a lead."""
+        cleaned = validate.clean(values, Lead.rules)
+        await self._refuse_duplicate(cleaned.get("email"))
+        return self.unit.add(Lead(**cleaned))
+
+    async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[CreateLeadResult]:
+        """Add many leads: the valid ones are saved, the others say why not."""
+        if len(inputs) > MOST_AT_ONCE:
+            message = f"`inputs` has {len(inputs):,} leads; at most {MOST_AT_ONCE:,} are allowed."
+            raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
+        results = [self._checked(index, values) async for index, values in paced(enumerate(inputs))]
+        await self._refuse_unknown_owners(results)
+        addresses = await self._addresses([lead.email for result in results if (lead := result.lead) and lead.email])
+        twins = _refuse_duplicates(results, addresses)
+        await self._add([result.lead for result in results if result.lead is not None], addresses)
+        for result, first in twins:
+            result.duplicate_of_id = first.id
+        return results
+
+    async def _refuse_unknown_owners(self, results: Sequence[CreateLeadResult]) -> None:
+        owners = {result.lead.owner_id for result in results if result.lead and result.lead.owner_id}
+        known = await UserService(self.unit).known(owners)
+        for result in results:
+            if result.lead and result.lead.owner_id and result.lead.owner_id not in known:
+                error = unknown_user("ownerId")
+                result.refuse(error.message, "ownerId")
+
+    async def _add(self, leads: list[Lead], addresses: Mapping[str, _Address]) -> None:
+        """Insert leads in the order of their addresses: two batches that share some must not wait for each other.
+
+        Their ids are in the order they were given in.
+        """
+        in_turn = sorted(leads, key=lambda lead: addresses[lead.email].folded if lead.email else "")
+        if in_turn != leads:
+            numbers = select(func.nextval("leads_id_seq").label("id")).select_from(func.generate_series(1, len(leads)))
+            for lead, row in zip(leads, await self.unit.rows(numbers), strict=True):
+                lead.id = row["id"]
+        for lead in in_turn:
+            self.unit.add(lead)
+        await self.unit.flush()
+
+    async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Lead:
+        """Change a lead."""
+        lead = await self.unit.get(Lead, key)
+        validate.check_version(lead, expected_version)
+        cleaned = validate.clean(values, Lead.rules)
+        if cleaned.get("email") != lead.email:
+            await self._refuse_duplicate(cleaned.get("email"), lead)
+        for name, value in cleaned.items():
+            setattr(lead, name, value)
+        return lead
+
+    async def delete(self, key: int) -> Lead:
+        """Delete a lead; its tasks and interactions hide with it, and `restore` brings all back."""
+        lead = await self.unit.get(Lead, key)
+        lead.deleted_at = self.unit.now()
+        return lead
+
+    async def restore(self, key: int) -> Lead:
+        """Bring a deleted lead back, with its tasks and interactions."""
+        lead = await self.unit.get(Lead, key, deleted=True)
+        await self._refuse_duplicate(lead.email, lead)
+        lead.deleted_at = None
+        return lead
+
+    async def _refuse_duplicate(self, address: str | None, lead: Lead | None = None) -> None:
+        if address is None:
+            return
+        other = (await self._addresses([address]))[address].lead_id
+        if other is not None and (lead is None or other != lead.id):
+            message = f"Lead {other} has this e-mail address already."
+            raise errors.Conflict(message, field="email", existingId=str(other))
+
+    async def _addresses(self, addresses: Sequence[str]) -> dict[str, _Address]:
+        """Whose these addresses are. PostgreSQL folds them: Python's idea of lower case is not the index's."""
+        if not addresses:
+            return {}
+        unnested = func.unnest(type_coerce(addresses, ARRAY(Text)))
+        given = unnested.table_valued(column("address", Text), name="given").render_derived()
+        mine = _folded(given.c.address)
+        holder = select(Lead.id).where(_folded(Lead.email) == mine).correlate(given).scalar_subquery()
+        rows = await self.unit.rows(select(given.c.address, mine.label("folded"), holder.label("lead_id")))
+        return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
+
+    def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
+        try:
+            lead = Lead(**validate.clean(values, Lead.rules))
+        except errors.BadUserInput as error:
+            field = error.details.get("field")
+            return CreateLeadResult(index, CreateLeadStatus.INVALID, None, error.message, str(field) if field else None)
+        return CreateLeadResult(index, CreateLeadStatus.CREATED, lead)
+
+
+def _refuse_duplicates(
+    results: Sequence[CreateLeadResult], addresses: Mapping[str, _Address]
+) -> list[tuple[CreateLeadResult, Lead]]:
+    """Refuse addresses that are taken; returns those taken by another of these leads, which has no id yet."""
+    first: dict[str, Lead] = {}
+    twins = []
+    for result in results:
+        lead = result.lead
+        if lead is None or lead.email is None:
+            continue
+        address = addresses[lead.email]
+        twin = first.setdefault(address.folded, lead)
+        if address.lead_id is None and twin is lead:
+            continue
+        result.refuse("A lead with this e-mail address exists already.", "email", CreateLeadStatus.DUPLICATE)
+        result.duplicate_of_id = address.lead_id
+        if address.lead_id is None:
+            twins.append((result, twin))
+    return twins
+
+
+def _folded(address: Any) -> ColumnElement[str]:
+    """An address without regard to case: what the unique index is on."""
+    return func.lower(collate(address, CASE_COLLATION))

@@ -1,0 +1,171 @@
+"""Search across leads, tasks and interactions; the revision that adds search has the functions it calls."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    Float,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    collate,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    type_coerce,
+    union_all,
+)
+
+from crm.core.choice import Choice
+from crm.core.model import CASE_COLLATION
+from crm.sales.interactions.model import Interaction
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
+
+# Only so many matches of a kind are ranked: what ten thousand records match says nothing about any of them.
+_RANKED: Final = 100
+_STARTS: Final[Any] = literal_column("':*'")
+_WHOLE: Final[Any] = literal_column("''")
+_SPACE: Final[Any] = literal_column("' '")
+_COMMA: Final[Any] = literal_column("', '")
+_PERIOD: Final[Any] = literal_column("'. '")
+# What Unicode calls white space, and ASCII's separators: pasted text ends in a line break, or in U+3000. PostgreSQL's
+# btrim takes off spaces only, and what it splits words at depends on the locale.
+_WHITE_SPACE: Final = (
+    "\t\n\x0b\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_ANY_SPACE: Final[Any] = literal_column(f"'{_WHITE_SPACE}'")
+_PLAIN_SPACES: Final[Any] = literal_column(f"'{' ' * len(_WHITE_SPACE)}'")
+
+# What a lead's match is worth beyond its rank, which is below 1.
+_IDENTICAL: Final = 3  # the e-mail address or the phone number
+_NAMED: Final = 2  # the whole name
+_WHOLE_WORDS: Final = 1
+_BEGINNINGS: Final = 0
+_SIMILAR: Final = -1
+
+
+class SearchKind(Choice):
+    """Of what kind a hit is."""
+
+    LEAD = "lead", "A lead: its names, company, job title, e-mail address and phone number are searched."
+    TASK = "task", "A task: its title and description are searched."
+    INTERACTION = "interaction", "An interaction: its subject and notes are searched."
+
+
+class SearchService:
+    """Full-text search. There is nothing to write: the indexes follow the tables."""
+
+    @staticmethod
+    def hits(text: Any, kinds: Sequence[SearchKind] = ()) -> Select[Any]:
+        """What matches every word of the text, best first."""
+        text = func.btrim(func.translate(type_coerce(text, Text), _ANY_SPACE, _PLAIN_SPACES))
+        parts = [part(text) for kind, part in _PARTS.items() if not kinds or kind in kinds]
+        found = union_all(*parts).subquery("found")
+        return select(found, _query(text, _STARTS).label("query")).order_by(
+            found.c.score.desc(), found.c.kind, found.c.id.desc()
+        )
+
+    @staticmethod
+    def snippet(hit: Any) -> Any:
+        """The part of a hit's text around the match, on one line; a lead's is short enough to show whole."""
+        options: Any = literal_column("""'MaxWords=24, MinWords=12, StartSel="", StopSel=""'""")
+        around = func.ts_headline(literal_column("'pg_catalog.simple'::regconfig"), hit.body, hit.query, options)
+        shown = case((hit.kind == literal_column(f"'{SearchKind.LEAD}'"), hit.body), else_=around)
+        return func.btrim(func.regexp_replace(shown, literal_column(r"'\s+'"), _SPACE, literal_column("'g'")))
+
+
+def _query(text: Any, suffix: Any) -> Any:
+    """A subquery, so that the planner takes every text for a rare one: the index is never passed over."""
+    return select(func.crm_query(text, suffix)).scalar_subquery()
+
+
+def _matches(document: Any, text: Any, suffix: Any) -> Any:
+    return document.op("@@")(_query(text, suffix))
+
+
+def _rank(document: Any, text: Any) -> Any:
+    return cast(func.ts_rank(document, _query(text, _STARTS)), Float)
+
+
+def _leads(text: Any) -> Select[Any]:
+    tiers = union_all(*_lead_tiers(text)).subquery("tiers")
+    best = select(tiers.c.id, func.max(tiers.c.worth).label("worth")).group_by(tiers.c.id).subquery("best")
+    document = _lead_document(Lead)
+    return select(
+        literal_column("'lead'").label("kind"),
+        Lead.id.label("id"),
+        (best.c.worth + _rank(document, text)).label("score"),
+        Lead.id.label("lead_id"),
+        cast(null(), Integer).label("task_id"),
+        cast(null(), Integer).label("interaction_id"),
+        func.concat_ws(
+            _COMMA,
+            func.concat_ws(_SPACE, Lead.first_name, Lead.last_name),
+            Lead.job_title,
+            Lead.company,
+            Lead.email,
+            Lead.phone,
+        ).label("body"),
+    ).where(Lead.id == best.c.id)
+
+
+def _lead_tiers(text: Any) -> list[Select[Any]]:
+    """Which leads match, and how well; each tier by an index of its own."""
+    # An alias: rows of their own, so that the policy (and with it the partial indexes) holds before the limit.
+    lead: Any = Lead.__table__.alias().c
+    document = _lead_document(lead)
+    starts = _matches(document, text, _STARTS)
+    address = func.lower(collate(lead.email, CASE_COLLATION)) == func.lower(collate(func.btrim(text), CASE_COLLATION))
+    phone = func.crm_phone(lead.phone) == func.crm_phone(text)
+    named = func.crm_words(lead.first_name.concat(_SPACE).concat(lead.last_name)) == func.btrim(func.crm_words(text))
+    worth = literal(_WHOLE_WORDS) + cast(named, Integer) * literal(_NAMED - _WHOLE_WORDS)
+    similar = func.crm_similar_leads(text, type_=Integer()).column_valued("similar")
+    return [
+        select(lead.id, literal(_IDENTICAL).label("worth")).where(address),
+        select(lead.id, literal(_IDENTICAL)).where(phone, lead.phone.is_not(None)).limit(_RANKED),
+        select(lead.id, worth).where(_matches(document, text, _WHOLE)).limit(_RANKED),
+        select(lead.id, literal(_BEGINNINGS)).where(starts).limit(_RANKED),
+        select(similar, literal(_SIMILAR)).where(~exists(select(literal_column("1")).where(starts))),
+    ]
+
+
+def _tasks(text: Any) -> Select[Any]:
+    return _texts(Task, SearchKind.TASK, Task.title, Task.description, text)
+
+
+def _interactions(text: Any) -> Select[Any]:
+    return _texts(Interaction, SearchKind.INTERACTION, Interaction.subject, Interaction.notes, text)
+
+
+def _texts(model: Any, kind: SearchKind, title: Any, body: Any, text: Any) -> Select[Any]:
+    """The tasks or interactions that match."""
+    found = (
+        select(model.id, model.lead_id, title.label("title"), body.label("body"))
+        .where(_matches(func.crm_text_document(title, body), text, _STARTS))
+        .limit(_RANKED)
+        .subquery(f"{kind}s")
+    )
+    nothing = cast(null(), Integer)
+    return select(
+        literal_column(f"'{kind}'").label("kind"),
+        found.c.id,
+        _rank(func.crm_text_document(found.c.title, found.c.body), text).label("score"),
+        found.c.lead_id,
+        (found.c.id if kind is SearchKind.TASK else nothing).label("task_id"),
+        (found.c.id if kind is SearchKind.INTERACTION else nothing).label("interaction_id"),
+        func.concat_ws(_PERIOD, found.c.title, found.c.body).label("body"),
+    )
+
+
+def _lead_document(lead: Any) -> Any:
+    return func.crm_lead_document(lead.first_name, lead.last_name, lead.company, lead.email, lead.phone, lead.job_title)
+
+
+_PARTS: Final = {SearchKind.LEAD: _leads, SearchKind.TASK: _tasks, SearchKind.INTERACTION: _interactions}

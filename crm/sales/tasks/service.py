@@ -1,0 +1,136 @@
+"""Tasks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, and_, func, not_, select
+
+from crm.access.users.service import unknown_user
+from crm.core import errors, validate
+from crm.db.query import Operand, Where, filtered, ordered
+from crm.db.service import Service
+from crm.db.sqlstates import on_violation
+from crm.db.unit_of_work import missing
+from crm.db.visibility import with_deleted
+from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task, TaskSource
+
+_TITLE: Final = 255
+_TEXT: Final = 20_000
+_REASON: Final = 1000
+# What a person who changes these has changed about a suggestion.
+_WORDING: Final = ("title", "description", "due_date", "priority")
+
+on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
+
+
+class TaskService(Service):
+    """Tasks and their life cycle."""
+
+    @staticmethod
+    def matching(
+        where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
+    ) -> Select[Any]:
+        """Tasks, newest first unless asked otherwise."""
+        statement = ordered(filtered(select(Task), Task, where), Task, order_by)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def of_lead(lead_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """A lead's tasks."""
+        return TaskService.matching(where, order_by).where(Task.lead_id == lead_id)
+
+    @staticmethod
+    def with_id(key: Operand, *, include_deleted: bool = False) -> Select[Any]:
+        """The task with this id."""
+        statement = select(Task).where(Task.id == key)
+        return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def open_count(lead_id: Operand) -> ColumnElement[int]:
+        """How many of a lead's tasks are to be done: suggestions do not count until they are accepted."""
+        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.MANUAL))
+
+    @staticmethod
+    def suggested_count(lead_id: Operand) -> ColumnElement[int]:
+        """How many suggestions wait for an answer."""
+        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.AI_SUGGESTED))
+
+    async def create(self, values: Mapping[str, Any]) -> Task:
+        """Add a person's own task to a living lead."""
+        return self.unit.add(Task(**validate.clean(values, Task.rules)), within=Lead)
+
+    async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
+        """Change a task."""
+        task = await self._get(key, expected_version)
+        cleaned = validate.clean(values, Task.rules)
+        if task.source is TaskSource.AI_SUGGESTED:
+            task.edited = task.edited or any(
+                cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
+            )
+        if "completed" in cleaned:
+            self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
+        for name, value in cleaned.items():
+            setattr(task, name, value)
+        return task
+
+    async def complete(self, key: int, *, completed: bool) -> Task:
+        """Mark a task done, or not done after all. Whoever does what was suggested has accepted it, and for good."""
+        task = await self._get(key)
+        self._complete(task, completed=completed)
+        return task
+
+    async def set_source(self, key: int, source: TaskSource, given: Mapping[str, Any]) -> Task:
+        """Accept a suggestion, dismiss it, or undo either. A person's own task never becomes a suggestion."""
+        task = await self._get(key)
+        if source is TaskSource.AI_SUGGESTED and task.generated_by is None:
+            message = "A person wrote this task; it cannot become a suggestion."
+            raise errors.BadUserInput(message, field="source")
+        dismissed = source is TaskSource.DISMISSED
+        reason = validate.text(_REASON, lines=True)("reason", given.get("dismissed_reason"))
+        if reason is not None and not dismissed:
+            message = "A reason belongs to a dismissal."
+            raise errors.BadUserInput(message, field="reason")
+        if not dismissed or "dismissed_reason" in given:
+            task.dismissed_reason = reason
+        self._decide(task, source)
+        return task
+
+    async def delete(self, key: int) -> Task:
+        """Delete a task; `restore` brings it back."""
+        task = await self._get(key)
+        task.deleted_at = self.unit.now()
+        return task
+
+    async def restore(self, key: int) -> Task:
+        """Bring a deleted task back."""
+        task = await self.unit.get(Task, key, deleted=True)
+        if not await self.unit.rows(select(Lead.id).where(Lead.id == task.lead_id)):
+            raise missing(Task, key, deleted=True)
+        task.deleted_at = None
+        return task
+
+    async def _get(self, key: int, expected_version: int | None = None) -> Task:
+        task = await self.unit.get(Task, key)
+        validate.check_version(task, expected_version)
+        return task
+
+    def _complete(self, task: Task, *, completed: bool) -> None:
+        if completed and not task.completed:
+            task.completed_at = self.unit.now()
+        elif not completed:
+            task.completed_at = None
+        task.completed = completed
+        if completed and task.source is TaskSource.AI_SUGGESTED:
+            self._decide(task, TaskSource.MANUAL)
+
+    def _decide(self, task: Task, source: TaskSource) -> None:
+        if task.generated_by is not None and task.source is not source:
+            decided = source is not TaskSource.AI_SUGGESTED
+            task.decided_at = self.unit.now() if decided else None
+            task.decided_by_id = self.viewer.id if decided else None
+        task.source = source
+
+
+def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return select(func.count()).select_from(Task).where(Task.lead_id == lead_id, condition).scalar_subquery()

@@ -1,0 +1,158 @@
+"""GraphQL over HTTP: a plain ASGI application, since every microsecond here is paid by every request.
+
+https://graphql.github.io/graphql-over-http/draft/ says which status goes with which media type: for
+`application/graphql-response+json` a refused operation is a 4xx; for `application/json` it is a 200, and only what
+never became a GraphQL operation, or a fault of ours, has another status.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qsl
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.graph.run import answers as answer
+from crm.graph.run.answers import Answer, NotGraphQL
+from crm.graph.run.engine import Engine, Request
+from crm.web.deadline import Patience
+from crm.web.http_io import (
+    JSON,
+    SAFE_HEADERS,
+    SMALL_BODY,
+    Gate,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    check_content_type,
+    loaded,
+    preferred,
+    read_json,
+    refuse_size,
+)
+
+_RESPONSE_JSON: Final = b"application/graphql-response+json"
+_ACCEPTED: Final = {JSON: JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": JSON, b"*/*": JSON}
+_METHODS: Final = ("POST", "GET", "HEAD")
+_EXTRA_HEADERS: Final = {
+    errors.MethodNotAllowed.status: (b"allow", b"GET, HEAD, POST"),
+    errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
+}
+
+
+class GraphQLHTTP:
+    """Answers GET and POST at one address, and HEAD as GET: the server leaves the body out."""
+
+    def __init__(self, engine: Engine, gate: Gate) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._settings = engine.settings
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        headers = dict(scope["headers"])
+        media_type = _negotiated(headers.get(b"accept", b""))
+        found = await self._answer(scope, headers, receive, acceptable=media_type is not None)
+        status = found.status if media_type is _RESPONSE_JSON else found.plain_status
+        out = [
+            (b"content-type", (media_type or JSON) + b"; charset=utf-8"),
+            (b"content-length", b"%d" % len(found.body)),
+            *SAFE_HEADERS,
+        ]
+        if status in _EXTRA_HEADERS:
+            out.append(_EXTRA_HEADERS[status])
+        await send({"type": "http.response.start", "status": status, "headers": out})
+        await send({"type": "http.response.body", "body": found.body})
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, *, acceptable: bool
+    ) -> Answer:
+        """The answer, within the request's deadline."""
+        try:
+            with Patience(self._loop, self._settings.request_timeout_seconds) as patience:
+                self._gate.check_origin(headers)
+                method = scope["method"]
+                if method not in _METHODS:
+                    message = "Send GraphQL by POST (or queries by GET)."
+                    raise errors.MethodNotAllowed(message)  # noqa: TRY301
+                if not acceptable:
+                    message = "Accept application/graphql-response+json or application/json."
+                    raise errors.NotAcceptable(message)  # noqa: TRY301
+                viewer = await self._gate.viewer(headers)
+                if method == "POST":
+                    check_content_type(headers.get(b"content-type", b""))
+                    body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
+                    if len(body) <= min(SMALL_BODY, self._settings.max_body_bytes):
+                        request = _request(loaded(body, "The body"))
+                    else:
+                        request = await self._posted(body, viewer)
+                    del body  # its memory is free while the operation runs
+                else:
+                    request = _asked(scope["query_string"])
+                stale = headers.get(b"x-allow-stale") == b"true"
+                patience.watch(receive)
+                return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
+        except TimeoutError:
+            return answer.turned_away(errors.Timeout())
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            return answer.turned_away(error)
+
+    async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
+        request = _request(await read_json(self._engine.side, viewer, body))
+        most = self._settings.max_body_bytes
+        if len(body) > most and (len(request.query) > most or not await self._may_be_large(request, viewer)):
+            refuse_size(most)
+        return request
+
+    async def _may_be_large(self, request: Request, viewer: Viewer) -> bool:
+        try:
+            return (await self._engine.opened(request, viewer)).is_bulk
+        except errors.CrmError:
+            return True  # it will not run either way, and the engine's refusal says why
+
+
+@lru_cache(maxsize=256)
+def _negotiated(accept: bytes) -> bytes | None:
+    """The media type to answer with; None when the client takes neither."""
+    return preferred(accept, _ACCEPTED)
+
+
+def _request(found: Any) -> Request:
+    if not isinstance(found, dict):
+        raise NotGraphQL
+    query, variables, name = found.get("query"), found.get("variables"), found.get("operationName")
+    if not isinstance(query, str) or not query:
+        _refuse("query", "a GraphQL document, as text")
+    if variables is not None and not isinstance(variables, dict):
+        _refuse("variables", "an object")
+    if name is not None and not isinstance(name, str):
+        _refuse("operationName", "text")
+    if not isinstance(found.get("extensions"), dict | None):
+        _refuse("extensions", "an object")
+    return Request(query, name or None, variables or {})
+
+
+def _refuse(field: str, needed: str) -> NoReturn:
+    message = f"`{field}` must be {needed}."
+    raise NotGraphQL(message, field=field)
+
+
+def _asked(query_string: bytes) -> Request:
+    try:
+        given = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:
+        message = "The URL is not UTF-8."
+        raise NotGraphQL(message) from None
+    found: dict[str, Any] = dict(given)
+    for name in ("variables", "extensions"):
+        if found.get(name):
+            found[name] = loaded(found[name].encode(), f"`{name}`")
+        else:
+            found.pop(name, None)
+    return _request(found)

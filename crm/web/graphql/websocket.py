@@ -1,0 +1,301 @@
+"""GraphQL over WebSocket: the graphql-transport-ws protocol, and nothing older.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from typing import Any, Final
+
+import orjson
+from graphql import OperationType
+from uvicorn.protocols.utils import ClientDisconnected
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.core.pacing import Pace
+from crm.graph.run import answers as answer
+from crm.graph.run.engine import Engine, Request
+from crm.web.http_io import MAX_PARTS, SMALL_BODY, Gate, Receive, Scope, Send, has_many_parts
+from crm.web.socket_user import Guest, Room
+
+PROTOCOL: Final = "graphql-transport-ws"
+_BAD_MESSAGE: Final = 4400
+_UNAUTHORIZED: Final = 4401
+_FORBIDDEN: Final = 4403
+_NOT_THAT_PROTOCOL: Final = 4406
+_INIT_TIMEOUT: Final = 4408
+_SAME_ID: Final = 4409
+_INIT_TWICE: Final = 4429
+_TOO_LARGE: Final = 1009
+_MAX_REASON: Final = 120
+# Queries under way, until the client has taken their answers: else it could let as many wait as it may ask.
+_READS_AT_ONCE: Final = 4
+UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes, in parts: crm/web/protocol/websocket.py
+_MAX_ID: Final = 200  # it is repeated in every answer
+
+
+class Closed(Exception):
+    """Close the socket, with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
+
+
+class GraphQLWebSocket:
+    """Answers WebSockets at one address."""
+
+    def __init__(self, engine: Engine, gate: Gate) -> None:
+        self._engine = engine
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One socket, from its opening to its end."""
+        headers = dict(scope["headers"])
+        await receive()  # websocket.connect
+        try:
+            self._gate.check_origin(headers)
+        except errors.CrmError:
+            await send({"type": "websocket.close", "code": _FORBIDDEN})  # before accept: HTTP 403
+            return
+        offered = scope.get("subprotocols") or []
+        accepted = PROTOCOL if PROTOCOL in offered else None
+        await send({"type": "websocket.accept", "subprotocol": accepted})
+        if accepted is None:
+            await send(_close(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}")))
+            return
+        await _Session(self._engine, self._gate, scope, receive, send).run()
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(self, engine: Engine, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        self._engine = engine
+        self._guest = Guest(
+            gate,
+            engine.settings.request_timeout_seconds,
+            lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
+            lambda: bool(self._operations),
+        )
+        self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self._takes_utf8 = UTF8 in scope.get("extensions", {})
+        self._receive = receive
+        self._raw_send = send
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._reads = asyncio.Semaphore(_READS_AT_ONCE)
+        self._room = Room(self._guest)
+        self._closing: Closed | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Read messages until either side closes."""
+        self._reading = asyncio.create_task(self._read())
+        loop = asyncio.get_running_loop()
+        seconds = self._engine.settings.websocket_init_seconds
+        timer = loop.call_later(seconds, self._close_unless_ready)
+        try:
+            await self._reading
+        except Closed as closed:
+            self._closing = closed
+        except asyncio.CancelledError:
+            if self._closing is None:
+                raise
+        finally:
+            timer.cancel()
+            tasks = list(self._operations.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, self._guest.leave(), return_exceptions=True)
+            if self._closing is not None:
+                with suppress(Exception):
+                    await self._raw_send(_close(self._closing))
+
+    async def _read(self) -> None:
+        pace = Pace()
+        while True:
+            await pace.keep()
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            size, viewer = _size_of(message), self._guest.viewer
+            if viewer is None and size > SMALL_BODY:
+                raise Closed(_TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
+            if viewer is None or size <= SMALL_BODY:
+                parsed = _parsed(message)
+            else:
+                parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
+            await self._handle(parsed, size)
+
+    async def _handle(self, message: dict[str, Any], size: int) -> None:
+        kind = message["type"]
+        if kind == "connection_init":
+            await self._init(message)
+        elif kind == "ping":
+            await self._send({"type": "pong"})
+        elif kind == "pong":
+            return
+        elif kind == "subscribe":
+            await self._subscribe(message, size)
+        elif kind == "complete":
+            task = self._operations.pop(_id_of(message), None)
+            if task is not None:
+                task.cancel()
+        else:
+            raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
+
+    async def _init(self, message: dict[str, Any]) -> None:
+        if self._guest.viewer is not None:
+            raise Closed(_INIT_TWICE, "Too many initialisation requests")
+        payload = message.get("payload")
+        if payload is not None and not isinstance(payload, dict):
+            raise Closed(_BAD_MESSAGE, "`payload` must be an object")
+        headers = dict(self._headers)
+        for name, value in (payload or {}).items():
+            if name.lower() == "authorization" and isinstance(value, str):
+                headers[b"authorization"] = value.encode("utf-8", "replace")
+        try:
+            await self._guest.enter(headers)
+        except errors.Unauthenticated as error:
+            raise Closed(_FORBIDDEN, error.message) from None
+        except errors.CrmError as error:
+            raise Closed(1013, error.message) from None
+        await self._send({"type": "connection_ack"})
+
+    async def _subscribe(self, message: dict[str, Any], size: int) -> None:
+        key = _id_of(message)
+        if self._guest.viewer is None:
+            raise Closed(_UNAUTHORIZED, "Unauthorized: send connection_init first")
+        if key in self._operations:
+            raise Closed(_SAME_ID, f"Subscriber for {key[:60]} already exists")
+        if len(self._operations) >= self._engine.settings.websocket_operations:
+            await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
+            return
+        request = _request_of(message)
+        task = asyncio.create_task(self._run(key, request, size))
+        self._operations[key] = task
+
+    async def _run(self, key: str, request: Request, size: int) -> None:
+        try:
+            viewer = await self._guest.current()
+            await self._check_size(request, size, viewer)
+            await self._answer(key, request, viewer)
+        except asyncio.CancelledError:
+            raise
+        except ClientDisconnected:
+            return  # the client is gone; whoever reads will notice
+        except Exception as error:  # noqa: BLE001
+            await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
+        finally:
+            if self._operations.get(key) is asyncio.current_task():
+                del self._operations[key]
+
+    async def _check_size(self, request: Request, size: int, viewer: Viewer) -> None:
+        """As large as a body may be over HTTP, where what takes many records may be larger too."""
+        settings = self._engine.settings
+        if size <= settings.max_body_bytes:
+            return
+        fits = len(request.query) <= settings.max_body_bytes and (await self._engine.opened(request, viewer)).is_bulk
+        most = settings.max_bulk_body_bytes if fits else settings.max_body_bytes
+        if size > most:
+            message = f"The message is larger than {most:,} bytes."
+            raise errors.TooLarge(message, limit=most)
+
+    async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
+        kind = (await self._engine.opened(request, viewer)).kind
+        if kind is OperationType.SUBSCRIPTION:
+            async with aclosing(self._engine.subscribe(request, viewer, room=self._room)) as answers:
+                async for parts in answers:
+                    await self._send_text(*_next(key, *parts))
+                    del parts  # while the next ones are waited for
+            await self._send({"id": key, "type": "complete"})
+        elif kind is OperationType.QUERY:
+            async with self._reads:
+                await self._answer_once(key, request, viewer)
+        else:
+            await self._answer_once(key, request, viewer)
+
+    async def _answer_once(self, key: str, request: Request, viewer: Viewer) -> None:
+        """Returns when the client has taken most of the answer: not before can it be told that this was all."""
+        body = await self._answer_to(key, request, viewer)
+        if body is not None:
+            await self._send_text(*_next(key, body))
+            del body
+            await self._send({"id": key, "type": "complete"})
+
+    async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
+        """The answer; None when it was refused, which the client is told."""
+        async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
+            found = await self._engine.run(request, viewer)
+        if not found.refused:
+            return found.body
+        await self._send_errors(key, orjson.loads(found.body)["errors"])
+        return None
+
+    async def _send_text(self, *parts: bytes) -> None:
+        text = parts if self._takes_utf8 else b"".join(parts).decode()
+        await self._raw_send({"type": "websocket.send", "text": text})
+
+    async def _send_errors(self, key: str, problems: list[dict[str, Any]]) -> None:
+        await self._send({"id": key, "type": "error", "payload": problems})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(orjson.dumps(message))
+
+    def _close_unless_ready(self) -> None:
+        if self._guest.viewer is None:
+            self._close_with(Closed(_INIT_TIMEOUT, "Connection initialisation timeout"))
+
+    def _close_with(self, closed: Closed) -> None:
+        if self._reading is not None and not self._reading.done():
+            self._closing = closed
+            self._reading.cancel()
+
+
+def _next(key: str, *payload: bytes) -> tuple[bytes, ...]:
+    """A message in parts: what is large is shared with others, and not copied."""
+    return b'{"id":%s,"type":"next","payload":' % orjson.dumps(key), *payload, b"}"
+
+
+def _parsed(message: Any) -> dict[str, Any]:
+    text = message.get("text")
+    if text is None:
+        raise Closed(_BAD_MESSAGE, "Send text, not bytes")
+    if has_many_parts(text):
+        raise Closed(_TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise Closed(_BAD_MESSAGE, "Invalid message: not JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        raise Closed(_BAD_MESSAGE, "Invalid message: an object with a `type` is expected")
+    return found
+
+
+def _size_of(message: Any) -> int:
+    text: str = message.get("text") or ""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _id_of(message: dict[str, Any]) -> str:
+    key = message.get("id")
+    if not isinstance(key, str) or not 0 < len(key) <= _MAX_ID:
+        raise Closed(_BAD_MESSAGE, f"Invalid message: `id` must be text of 1 to {_MAX_ID} characters")
+    return key
+
+
+def _request_of(message: dict[str, Any]) -> Request:
+    payload = message.get("payload")
+    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+        raise Closed(_BAD_MESSAGE, "Invalid message: `payload.query` must be text")
+    variables, name = payload.get("variables"), payload.get("operationName")
+    if not isinstance(variables, dict | None) or not isinstance(name, str | None):
+        raise Closed(_BAD_MESSAGE, "Invalid message: `variables` must be an object, `operationName` text")
+    return Request(payload["query"], name or None, variables or {})
+
+
+def _close(closed: Closed) -> dict[str, Any]:
+    return {"type": "websocket.close", "code": closed.code, "reason": closed.reason[:_MAX_REASON]}

@@ -1,0 +1,157 @@
+"""What every way in over HTTP does: let somebody in, read a body, and notice that the client went away."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any, Final, NoReturn, Protocol
+
+import orjson
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.core.side_thread import SideThread
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+
+JSON: Final = b"application/json"
+SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+# Of a body that is refused: enough for a mistake, too little to keep a server busy.
+_MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
+_MOST_DRAINED_SECONDS: Final = 2.0
+MAX_PARTS: Final = 100_000
+SMALL_BODY: Final = 16 * 1024
+_OWNER: Final = "owner"  # whose body it is, for the server that shares out memory: crm/web/protocol/bodies.py
+_LONGEST_ACCEPT: Final = 1000
+_CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
+
+
+_Body = bytes | bytearray
+
+
+class BrokenOff(errors.BadUserInput):
+    """The request's body did not come to its end."""
+
+
+class Gate(Protocol):
+    """Who may come in, and as whom."""
+
+    async def viewer(self, headers: Headers) -> Viewer:
+        """The request's viewer, or UNAUTHENTICATED."""
+
+    def check_origin(self, headers: Headers) -> None:
+        """Refuse a page of another origin, or a name that is not ours."""
+
+
+async def body_of(scope: Scope, headers: Headers, receive: Receive, viewer: Viewer | None, most: int) -> _Body:
+    """The request's body; a larger one is refused without being kept."""
+    announced = headers.get(b"content-length", b"0").strip()
+    if not announced.isdigit() or int(announced) > most:
+        if headers.get(b"expect", b"").lower() != b"100-continue":  # else it waits for leave to send
+            await _drain(receive)
+        refuse_size(most)
+    message = await receive()
+    if not message.get("more_body"):
+        whole: bytes = message.get("body", b"")
+        return whole
+    scope.setdefault("state", {})[_OWNER] = viewer and viewer.id
+    body = bytearray(message.get("body", b""))
+    while message.get("more_body") and len(body) <= most:
+        message = await receive()
+        body += message.get("body", b"")
+    if len(body) > most:
+        if message.get("more_body"):
+            await _drain(receive)
+        refuse_size(most)
+    if message["type"] == "http.disconnect":
+        raise BrokenOff
+    return body
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on, and keep nothing: many a client reads its answer only when it has sent everything."""
+    left, more = _MOST_DRAINED_BYTES, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_MOST_DRAINED_SECONDS):
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message.get("more_body", False)
+
+
+def refuse_size(most: int) -> NoReturn:
+    """The body is too large."""
+    message = f"The request is larger than {most:,} bytes."
+    raise errors.TooLarge(message, limit=most)
+
+
+def check_content_type(given: bytes) -> None:
+    """Exactly JSON: browsers may not send that to another origin without asking first (CORS)."""
+    if given == JSON:
+        return
+    kind, *parameters = (part.strip() for part in given.lower().split(b";"))
+    charsets = [part for part in parameters if part.startswith(b"charset")]
+    if kind != JSON or not _CHARSETS.issuperset(charsets):
+        raise errors.UnsupportedMediaType
+
+
+def has_many_parts(text: bytes | bytearray | str) -> bool:
+    """Whether JSON takes long to read: by its braces, brackets and colons, in texts too.
+
+    A list costs twenty times as much as a letter, and nothing can interrupt whoever reads it.
+    """
+    if len(text) <= MAX_PARTS:
+        return False
+    counts = map(text.count, "{[:") if isinstance(text, str) else map(text.count, (b"{", b"[", b":"))
+    return sum(counts) > MAX_PARTS
+
+
+def loaded(text: bytes | bytearray, what: str) -> Any:
+    """JSON, read as far as it can be."""
+    if has_many_parts(text):
+        message = f"{what} has more than {MAX_PARTS:,} objects, lists and members."
+        raise errors.TooLarge(message, limit=MAX_PARTS)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json lets them through to the check
+        # that names the field.
+        return json.loads(text.decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        message = f"{what} is not JSON."
+        raise errors.BadUserInput(message) from None
+
+
+async def read_json(side: SideThread, viewer: Viewer, body: bytes | bytearray) -> Any:
+    """A body's JSON. To read a large one takes some milliseconds: a hundred of them wait for each other."""
+    if len(body) <= SMALL_BODY:
+        return loaded(body, "The body")
+    return await side.run_short(viewer.id, loaded, body, "The body")
+
+
+def preferred(accept: bytes, offered: Mapping[bytes, bytes]) -> bytes | None:
+    """The media type to answer with; None when the client takes none of these. Equally welcome ones: the first."""
+    best, found = 0.0, None
+    for one in (accept[:_LONGEST_ACCEPT] or b"*/*").lower().split(b","):
+        kind, *parameters = (part.strip() for part in one.split(b";"))
+        weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
+        if kind in offered and weight > best:
+            best, found = weight, offered[kind]
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _weight(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,84 @@
+"""What a client may send, keep open and leave unread; and uvicorn's configuration with it."""
+
+import resource
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import uvicorn
+
+from crm.core.settings import Settings
+from crm.web.protocol import bodies, unread
+
+_SHORTEST_TICK = 0.02
+_LONGEST_TICK = 0.5
+# Connections to PostgreSQL and to models, files, and what is accepted only to be turned away.
+_OTHER_FILES = 800
+_FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of connections; `crm/core/settings.py` describes each."""
+
+    head_bytes: int = 64 * 1024
+    head_seconds: float = 10
+    body_seconds: float = 30
+    stalled_seconds: float = 60
+    body_bytes: int = bodies.DEFAULT_MOST
+    unread_bytes: int = unread.DEFAULT_MOST
+    connections: int = 5000
+    drain_seconds: float = 3
+    ping_seconds: float = 20
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that an operator has set."""
+        return cls(
+            head_bytes=settings.max_head_bytes,
+            head_seconds=settings.head_timeout_seconds,
+            body_seconds=settings.body_timeout_seconds,
+            stalled_seconds=settings.stalled_reader_seconds,
+            body_bytes=settings.max_kept_body_bytes,
+            unread_bytes=settings.max_unread_bytes,
+            connections=settings.max_connections,
+            drain_seconds=settings.drain_seconds,
+            ping_seconds=settings.websocket_ping_seconds,
+        )
+
+    def within_open_files(self) -> Self:
+        """As many connections as the system lets this process have; its limit is raised first, as far as it may be."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = self.connections + _OTHER_FILES
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            return replace(self, connections=min(self.connections, max(_FEWEST, soft - _OTHER_FILES)))
+        return self
+
+    @property
+    def tick(self) -> float:
+        """How often connections are looked at: often enough for the shortest of the times."""
+        shortest = min(self.head_seconds, self.body_seconds, self.stalled_seconds, self.ping_seconds)
+        return min(_LONGEST_TICK, max(_SHORTEST_TICK, shortest / 10))
+
+
+class Config(uvicorn.Config):
+    """uvicorn's, with our protocols and their limits."""
+
+    def __init__(self, app: Any, *, limits: Limits | None = None, **options: Any) -> None:
+        from crm.web.protocol.http import Http  # noqa: PLC0415  (which needs this module)
+        from crm.web.protocol.websocket import WebSocket  # noqa: PLC0415
+
+        self.limits = limits or Limits()
+        super().__init__(
+            app,
+            http=Http,
+            ws=WebSocket,
+            ws_ping_interval=self.limits.ping_seconds,
+            ws_ping_timeout=self.limits.ping_seconds,
+            ws_per_message_deflate=False,  # a message of 1 KB would be one of 1 MB to whoever reads it
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            **options,
+        )

@@ -1,0 +1,112 @@
+"""Several server processes behind one listener: uvicorn's supervisor, with children that end when it does."""
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import uvicorn
+from uvicorn.supervisors import multiprocess
+
+from crm.web.protocol.config import Config
+from crm.web.protocol.server import Server
+
+log = structlog.get_logger()
+
+_PR_SET_PDEATHSIG: Final = 1
+_LOOK_SECONDS: Final = 0.1
+# A restart waits so long for each new process to be ready: on a busy machine the imports alone take many seconds.
+_START_SECONDS: Final = 60.0
+
+
+class Process(multiprocess.Process):
+    """A server in a process of its own."""
+
+    config: Config
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        self._parent = os.getpid()
+        super().__init__(config, sockets)
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """What the child does."""
+        _end_with_parent()
+        self._end_if_orphaned()
+        threading.Thread(target=self._look_while_starting, args=(self.server,), daemon=True).start()
+        super().target(sockets)
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
+        """Whether it serves, after a while."""
+        return super().wait_until_ready(max(timeout, _START_SECONDS), should_exit)
+
+    def _look_while_starting(self, server: Server) -> None:
+        """Until the server looks by itself: the signal of a parent's death only asks it to stop once it has started."""
+        while not server.started:
+            self._end_if_orphaned()
+            time.sleep(_LOOK_SECONDS)
+
+    def _end_if_orphaned(self) -> None:
+        if os.getppid() != self._parent:
+            os._exit(1)
+
+    @property
+    def server(self) -> Server:
+        """The child's server."""
+        if self._server is None:
+            self._server = Server(self.config)
+            self._server.parent = self._parent
+        assert isinstance(self._server, Server)
+        return self._server
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """Starts the processes, replaces those that die, and stops them together."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket], on_started: Callable[[str, int], None]) -> None:
+        super().__init__(config, sockets)
+        self._on_started = on_started
+        self._said = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace processes that died; say once that all serve."""
+        super().keep_subprocess_alive()
+        if not self._said and not self.should_exit.is_set() and all(process.is_ready() for process in self.processes):
+            self._said = True
+            self._on_started(*self.sockets[0].getsockname()[:2])
+
+    def terminate_all(self) -> None:
+        """Stop: while this process holds the listener, clients would be let in that nobody answers."""
+        log.info("server.stopping", processes=len(self.processes))
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+    def join_all(self) -> None:
+        """Wait for their ends."""
+        super().join_all()
+        log.info("server.stopped")
+
+    @property
+    def failed(self) -> bool:
+        """Whether a process could not even start."""
+        return any(process.exitcode == uvicorn.config.STARTUP_FAILURE for process in self.processes)
+
+
+def serve_with_processes(config: Config, on_started: Callable[[str, int], None]) -> bool:
+    """Serve until told to stop; False if that could not begin."""
+    multiprocess.Process = Process  # type: ignore[assignment, misc]  # the class that uvicorn's supervisor makes children of
+    supervisor = Supervisor(config, sockets=[config.bind_socket()], on_started=on_started)
+    supervisor.run()
+    return not supervisor.failed
+
+
+def _end_with_parent() -> None:
+    """Be stopped by Linux when the parent dies, also before the server looks by itself (`Server.on_tick`)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

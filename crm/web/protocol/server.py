@@ -1,0 +1,109 @@
+"""One server process: uvicorn's, which looks after its connections and stops without cutting any."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import uvicorn
+
+from crm.web.protocol.config import Config
+from crm.web.protocol.state import State
+
+log = structlog.get_logger()
+_log = logging.getLogger(__name__)
+_MOST_WAITING: Final = 4096
+# To close one takes 30 µs.
+_LOOKED_AT_A_TURN: Final = 200
+
+
+class Server(uvicorn.Server):
+    """A server process."""
+
+    config: Config
+    server_state: State
+
+    def __init__(self, config: Config, *, on_started: Callable[[str, int], None] | None = None) -> None:
+        super().__init__(config)
+        self.server_state = State(config.limits)
+        self._on_started = on_started
+        # With a supervisor: which process that is.
+        self.parent: int | None = None
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        looking = asyncio.create_task(self._look_after_connections())
+        try:
+            await super()._serve(sockets)
+        finally:
+            looking.cancel()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; then say where."""
+        await super().startup(sockets)
+        if self.started and self._on_started is not None:
+            self._on_started(*self.servers[0].sockets[0].getsockname()[:2])
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop. Called ten times a second."""
+        orphaned = self.parent is not None and os.getppid() != self.parent
+        return await super().on_tick(counter) or orphaned
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, answer what comes on those there are, close idle ones after a while, and end."""
+        seconds = self.config.limits.drain_seconds
+        self._say("server.stopping")
+        self.server_state.drain(asyncio.get_running_loop().time() + seconds)
+        self.lifespan.state["draining"] = True  # /readyz shows it
+        waiting = self.accepted()
+        for server in self.servers:
+            server.close()
+        for one in waiting:
+            await self._serve_connection(one)
+        await super().shutdown(sockets)
+        self._say("server.stopped")
+
+    def _say(self, event: str) -> None:
+        """In the log, unless a supervisor does."""
+        if self.parent is None:
+            log.info(event)
+
+    def accepted(self) -> list[socket.socket]:
+        """Clients that the system has connected and that we have not heard of: closing the listener resets them."""
+        found: list[socket.socket] = []
+        for server in self.servers:
+            for listening in server.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as listener:
+                    listener.setblocking(False)
+                    while len(found) < _MOST_WAITING:
+                        try:
+                            found.append(listener.accept()[0])
+                        except OSError:
+                            break
+        return found
+
+    async def _serve_connection(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: self.config.http_protocol_class(
+                config=self.config,  # type: ignore[call-arg]
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            ),
+            connection,
+        )
+
+    async def _look_after_connections(self) -> None:
+        """Close those whose client takes longer than it may."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.config.limits.tick)
+            for number, connection in enumerate(list(self.server_state.connections), 1):
+                if number % _LOOKED_AT_A_TURN == 0:
+                    await asyncio.sleep(0)  # those that were closed are gone now
+                try:
+                    connection.check(loop.time())  # type: ignore[union-attr]
+                except Exception:  # noqa: BLE001  (the others are looked after all the same)
+                    _log.exception("a connection could not be looked after")

@@ -1,0 +1,32 @@
+"""What the connections of one server share."""
+
+from uvicorn.server import ServerState
+
+from crm.core.portions import Portions
+from crm.web.protocol.bodies import Bodies
+from crm.web.protocol.config import Limits
+from crm.web.protocol.intake import Turns
+from crm.web.protocol.unread import Unread
+
+
+class State(ServerState):
+    """uvicorn's, what waits to be parsed or read, and whether the server is about to stop."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__()
+        limits = limits or Limits()
+        self.turns = Turns()
+        self.bodies = Bodies(limits.body_bytes)
+        self.unread = Unread(limits.unread_bytes)
+        self.draining = False  # whether the server is about to stop
+        self.portions = Portions()
+        self._drained_at: float | None = None
+
+    def drain(self, until: float) -> None:
+        """From now on each answer is its connection's last; at this time of the loop's clock idle ones are closed."""
+        self.draining = True
+        self._drained_at = until
+
+    def drained(self, now: float) -> bool:
+        """Whether idle connections have had their time to send another request."""
+        return self._drained_at is not None and now >= self._drained_at

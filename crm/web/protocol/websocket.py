@@ -1,0 +1,302 @@
+"""WebSockets: uvicorn's protocol, with bounds on pings, on pieces of messages, and on clients that do not read.
+
+The size of a message (`ws_max_size`) is checked by the websockets library before its bytes are gathered.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, WebSocketReceiveEvent
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+from websockets.protocol import State as ConnectionState
+
+from crm.web.protocol.config import Config
+from crm.web.protocol.state import State
+from crm.web.protocol.stopwatch import Stall, Stopwatch
+
+_log = logging.getLogger(__name__)
+
+# An extension of ASGI: the text of `websocket.send` may be bytes, or a tuple of them: its parts.
+UTF8: Final = "crm.utf8"
+# A message up to here is put together; the parts of a larger one are written as they are.
+_SMALL: Final = 16 * 1024
+# A part from here on is counted once for all who keep it.
+_LARGE: Final = 64 * 1024
+# Whoever has not taken more than this is sent pongs.
+_LITTLE_UNREAD: Final = 64 * 1024
+# What the system takes beyond what is under way to the client: of a large message it would copy some MB at once.
+_UNSENT: Final = 128 * 1024
+_TEXT: Final = 0x81  # a frame that is a whole text
+# What is parsed at a time: some hundred of the smallest frames, or a part of a large message.
+_PIECE: Final = 4096
+_FRAMES_A_TURN: Final = 64
+_MOST_PINGS_A_TICK: Final = 100
+_MOST_FRAGMENTS: Final = 1024
+_LINGER_SECONDS: Final = 5.0
+
+
+class WebSocket(WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket."""
+
+    config: Config
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._unread = server_state.unread
+        self._sending = asyncio.Lock()
+        self._portions = server_state.portions
+        self._waiting = 0  # bytes that are to be sent when the client has taken what there is
+        self._written: list[bytes] = []  # large parts that the transport has not passed on yet
+        self._unparsed = bytearray()
+        self._turn: asyncio.Handle | None = None
+        self._frames_seen = 0
+        self._pings = 0
+        # When a ping was due and the client had not even taken what was sent before: how much that was.
+        self._unsent_at_ping: int | None = None
+        self._has_read = False  # whether it has taken a whole message since then
+        self._stopwatch = Stopwatch()
+        self._stall = Stall()
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came, as many as the system had."""
+        self._unparsed += data
+        if self._turn is None:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Read some frames; the rest waits until the application has taken them, or for the loop's next turn."""
+        self._turn = None
+        most = self._frames_seen + _FRAMES_A_TURN
+        while self._unparsed and not self.transport.is_closing():
+            if self.read_paused:  # a message waits for the application; `receive` goes on
+                return
+            if self._frames_seen > most:
+                self.transport.pause_reading()
+                self._turn = self.loop.call_soon(self._parse)
+                return
+            piece = bytes(self._unparsed[:_PIECE])
+            del self._unparsed[:_PIECE]
+            super().data_received(piece)
+        if not self.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def handle_events(self) -> None:
+        """Frames were read."""
+        self._frames_seen += len(self.conn.events)
+        super().handle_events()
+
+    def handle_connect(self, event: Request) -> None:
+        """The opening came. The application may send its texts as they are in UTF-8."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            cast("dict[str, Any]", self.scope["extensions"])[UTF8] = {}
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The application takes a message."""
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            if self._turn is None:
+                self._parse()
+        return message
+
+    def handle_cont(self, event: Frame) -> None:
+        """A piece of a message; empty ones would cost memory and never reach its largest size."""
+        if len(self.frames) >= _MOST_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message has {_MOST_FRAGMENTS:,} pieces at most")
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is complete."""
+        data, self.frames = b"".join(self.frames), []
+        if self.close_sent:
+            return
+        try:
+            message = {"text": data.decode()} if self.curr_msg_data_type == "text" else {"bytes": data}
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, "text is UTF-8")
+            return
+        self.queue.put_nowait(cast("WebSocketReceiveEvent", {"type": "websocket.receive", **message}))
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def handle_ping(self) -> None:
+        """A ping is answered if the client reads; the library has the pong ready."""
+        pong = b"".join(self.conn.data_to_send())
+        self._pings += 1
+        if self._pings > _MOST_PINGS_A_TICK:
+            self._fail(CloseCode.POLICY_VIOLATION, "too many pings")
+        elif self._takes_pongs() and not self.transport.is_closing():
+            self.transport.write(pong)
+
+    # What goes out
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there. One message at most waits in the transport: what comes after it can be counted."""
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        super().connection_made(transport)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send a message, when the client has taken what was sent before: one after the other."""
+        text: object = cast("dict[str, Any]", message).get("text")
+        parts = text if isinstance(text, tuple) else (text,) if isinstance(text, bytes) else None
+        if self.disconnected or (self.writable.is_set() and not self._sending.locked()):
+            await self._send(message, parts)
+            return
+        large = [part for part in parts or () if len(part) >= _LARGE]
+        size = sum(map(len, parts)) if parts is not None else len(cast("str", text) or "")
+        self._waiting += size
+        self._unread.parts.keep(self, large)
+        self._unread.grew(self)
+        try:
+            async with self._sending:
+                await self.writable.wait()
+                await self._portions.turn(size)
+                await self._send(message, parts)
+        finally:
+            self._waiting -= size
+            self._unread.parts.let_go(self, large)
+            if self.writable.is_set():
+                self._unread.over(self)
+
+    async def _send(self, message: ASGISendEvent, parts: tuple[bytes, ...] | None) -> None:
+        """uvicorn's, which would encode as UTF-8 what was decoded for it alone, and copy it."""
+        if parts is None:
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not ConnectionState.OPEN:
+            raise ClientDisconnected
+        size = sum(map(len, parts))
+        if size <= _SMALL:
+            self.transport.write(b"".join((_head(size), *parts)))
+        else:
+            self._write(_head(size), *parts)
+
+    def _write(self, *parts: bytes) -> None:
+        """The transport keeps parts that it cannot pass on at once, and copies none."""
+        self._written = [part for part in parts if len(part) >= _LARGE]
+        self._unread.parts.keep(self, self._written)
+        self.transport.writelines(parts)
+        if self.writable.is_set():
+            self._passed_on()
+
+    def _passed_on(self) -> None:
+        self._unread.parts.let_go(self, self._written)
+        self._written = []
+
+    def _takes_pongs(self) -> bool:
+        return self.writable.is_set() or self.transport.get_write_buffer_size() <= _LITTLE_UNREAD
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        if not self.close_sent:
+            _log.warning("websocket refused", extra={"code": int(code), "why": reason, "client": self.client})
+            self.conn.fail(code, reason)
+            self.handle_parser_exception()
+
+    def handle_parser_exception(self) -> None:
+        """What came is not the protocol, or too much of it."""
+        self._unparsed.clear()
+        if self.writable.is_set():
+            super().handle_parser_exception()
+        else:
+            self.transport.abort()
+
+    # Whether anybody is there
+
+    def send_keepalive_ping(self) -> None:
+        """Ping, if the client reads; else see later whether it has taken anything meanwhile."""
+        if self.writable.is_set():
+            super().send_keepalive_ping()
+            return
+        self.ping_timer = None
+        self._unsent_at_ping = self.transport.get_write_buffer_size()
+        self._has_read = False
+        self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
+
+    def keepalive_timeout(self) -> None:
+        """No pong came: the client is told 1011 if it reads, and is gone either way."""
+        unsent, self._unsent_at_ping = self._unsent_at_ping, None
+        if unsent is not None and (self._has_read or self.transport.get_write_buffer_size() < unsent):
+            self.pong_timer = None
+            self.schedule_ping()  # a slow reader, but a reader
+        elif self.writable.is_set():
+            super().keepalive_timeout()
+        else:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client does not keep up with what is written."""
+        super().pause_writing()
+        self._unread.grew(self)
+
+    def resume_writing(self) -> None:
+        """The client has taken what was written."""
+        self._passed_on()
+        self._has_read = True
+        self._stall.over()
+        self._unread.over(self)
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._passed_on()
+        self._unread.over(self)
+        super().connection_lost(exc)
+
+    def unread(self) -> int:
+        """Bytes that wait for the client."""
+        return self.transport.get_write_buffer_size() + self._waiting
+
+    def stands(self, now: float) -> float:
+        """Seconds that the client has taken nothing."""
+        return self._stall.lasts(now, self.transport.get_write_buffer_size())
+
+    def drop(self) -> None:
+        """Close at once: others need the memory."""
+        self.transport.abort()
+
+    def check(self, now: float) -> None:
+        """Drop a client that does not read. The server calls this a few times a second."""
+        self._pings = 0
+        closing = self.transport.is_closing()
+        stalled = self.stands(now) > self._limits.stalled_seconds
+        if stalled or (self._stopwatch.lasts(now, closing) > _LINGER_SECONDS and closing):
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The server stops: clients that read are told to come back (1012)."""
+        if self.writable.is_set():
+            super().shutdown()
+        else:
+            self.transport.abort()
+
+
+def _head(size: int) -> bytes:
+    """A frame's head; what a server sends is not masked."""
+    if size < 126:  # noqa: PLR2004  (RFC 6455, section 5.2)
+        return bytes((_TEXT, size))
+    if size < 1 << 16:
+        return struct.pack("!BBH", _TEXT, 126, size)
+    return struct.pack("!BBQ", _TEXT, 127, size)

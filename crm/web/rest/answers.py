@@ -1,0 +1,16 @@
+"""Answers as they go out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crm.web.http_io import JSON
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A status, a body, and the headers that belong to them."""
+
+    status: int
+    body: bytes = b""
+    media_type: bytes = JSON
+    headers: Sequence[tuple[bytes, bytes]] = ()

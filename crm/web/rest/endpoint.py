@@ -1,0 +1,167 @@
+"""Endpoints: an address, and the named operation that is run there."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from crm.core import errors
+from crm.graph.run.answers import Answer
+from crm.graph.run.engine import Engine
+from crm.graph.run.stored_operations import Checked, Named, Variable
+from crm.web.rest.answers import Shown
+from crm.web.rest.paging import next_page
+from crm.web.rest.parameters import fits_address, parameters
+from crm.web.rest.values import from_json, members
+
+_PLACE: Final = re.compile(r"\{(\w+)\}")
+_ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A line of the table. Variables come from the path; else, for a GET, from the query string; else from the body."""
+
+    method: str
+    path: str
+    operation: Named
+    status: int = 200
+    # The one variable that the whole body is; otherwise the body's members are the variables.
+    body: str | None = None
+    # Where the answer will be found, `{id}` being the record's.
+    location: str | None = None
+    # Whether `limit` and `offset` lead through a list, so that a full page can say where the next one is.
+    paged: bool = False
+    # When it was deprecated, in seconds since 1970. A mutation by GET is: it needs a token even where others do not.
+    deprecated: int | None = None
+    # Makes something else of the answer, which is one for everybody. The set names the roots that whoever asks would
+    # get by GraphQL; None is somebody without a token.
+    shown: Callable[[Answer, frozenset[str] | None], Shown] | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether those without a token get an answer too: one that is made for them."""
+        return self.shown is not None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An endpoint whose operation fits the schema."""
+
+    endpoint: Endpoint
+    checked: Checked
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, engine: Engine) -> "Bound":
+        """Checked: whatever is wrong with a line is found when the program starts."""
+        found = cls(endpoint, endpoint.operation.checked(engine))
+        where = f"{endpoint.method} {endpoint.path}"
+        for name in _PLACE.findall(endpoint.path):
+            if name not in found.checked.variables:
+                msg = f"{where}: {endpoint.operation.name} takes no ${name}."
+                raise ValueError(msg)
+        for variable in found.from_address.values():
+            if not fits_address(variable.kind):
+                msg = f"{where}: ${variable.name} cannot be given in an address."
+                raise ValueError(msg)
+        if endpoint.body is not None and list(found.from_body) != [endpoint.body]:
+            msg = f"{where}: the body is to be ${endpoint.body}, and there is more, or less."
+            raise ValueError(msg)
+        if endpoint.paged and not all(type(found.default(name)) is int for name in ("limit", "offset")):
+            msg = f"{where}: pages need $limit and $offset, with defaults."
+            raise ValueError(msg)
+        if endpoint.is_public and found.checked.variables:
+            msg = f"{where}: an answer for everybody takes no variables."
+            raise ValueError(msg)
+        return found
+
+    @cached_property
+    def from_address(self) -> Mapping[str, Variable]:
+        """The variables that a query string may give."""
+        return self._others if self.endpoint.method == "GET" else {}
+
+    @cached_property
+    def from_body(self) -> Mapping[str, Variable]:
+        """The variables that a body may give."""
+        return {} if self.endpoint.method == "GET" else self._others
+
+    @cached_property
+    def _others(self) -> Mapping[str, Variable]:
+        placed = _PLACE.findall(self.endpoint.path)
+        return {name: one for name, one in self.checked.variables.items() if name not in placed}
+
+    @cached_property
+    def wants_body(self) -> bool:
+        """Whether it cannot do without a body."""
+        return any(one.required for one in self.from_body.values())
+
+    def variables(self, path: Mapping[str, str], query: bytes, body: Any) -> dict[str, Any]:
+        """The operation's variables, from wherever they come."""
+        return {**self._of_body(body), **parameters(query, self.from_address), **path}
+
+    def _of_body(self, body: Any) -> dict[str, Any]:
+        if body is None and not self.wants_body:
+            return {}
+        if not isinstance(body, dict):
+            message = "Send a JSON object as the body."
+            raise errors.BadUserInput(message)
+        kinds = {name: one.kind for name, one in self.from_body.items()}
+        name = self.endpoint.body
+        self.checked.operation.count(body if name is None else {name: body})
+        return members(body, kinds) if name is None else {name: from_json(kinds[name], body, "")}
+
+    def default(self, name: str) -> Any:
+        """What a variable is if it is not given."""
+        variable = self.checked.variables.get(name)
+        return variable and variable.default
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of an endpoint, and what came with it."""
+
+    bound: Bound
+    variables: Mapping[str, Any]
+    query: bytes
+
+    def leads(self, part: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """The headers that lead on from an answer: to the record that was made, to the next page of a list."""
+        endpoint = self.bound.endpoint
+        made = _ID.match(part) if endpoint.location else None
+        if made and endpoint.location:
+            return [(b"location", endpoint.location.encode().replace(b"{id}", made[1]))]
+        following = self._next_page(part) if endpoint.paged else None
+        return [(b"link", f'<{endpoint.path}?{following}>; rel="next"'.encode())] if following else []
+
+    def _next_page(self, part: bytes) -> str | None:
+        limit, offset = (self.variables.get(name, self.bound.default(name)) for name in ("limit", "offset"))
+        return next_page(self.query, limit, offset, part)
+
+
+class Router:
+    """Which endpoints are at a path. A path without places goes before one with them."""
+
+    def __init__(self, endpoints: Iterable[Bound]) -> None:
+        self._plain: dict[str, dict[str, Bound]] = {}
+        self._placed: dict[re.Pattern[str], dict[str, Bound]] = {}
+        for one in endpoints:
+            path = one.endpoint.path
+            if _PLACE.search(path):
+                here = self._placed.setdefault(re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), {})
+            else:
+                here = self._plain.setdefault(path, {})
+            assert one.endpoint.method not in here, f"{one.endpoint.method} {path} is there twice"
+            here[one.endpoint.method] = one
+
+    def find(self, path: str) -> tuple[Mapping[str, Bound], dict[str, str]]:
+        """What is at a path, by method, and the values of the path's places."""
+        plain = self._plain.get(path)
+        if plain is not None:
+            return plain, {}
+        for pattern, found in self._placed.items():
+            match = pattern.fullmatch(path)
+            if match:
+                return found, match.groupdict()
+        message = f"There is nothing at {path[:200]}."
+        raise errors.NotFound(message)

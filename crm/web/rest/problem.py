@@ -1,0 +1,63 @@
+"""Errors as REST shows them: problem documents, whose `code` is the one that GraphQL has.
+
+https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from crm.core import errors
+from crm.graph.run.answers import dumped, known_error, rendered
+from crm.web.rest.answers import Shown
+
+MEDIA_TYPE: Final = b"application/problem+json"
+# A name to compare with, the same wherever the server stands; there is nothing to fetch.
+_TYPE: Final = "urn:crm:problem:"
+TITLES: Final = {
+    "BAD_USER_INPUT": "The input is not valid",
+    "NOT_FOUND": "Not found",
+    "CONFLICT": "In conflict with what is there",
+    "FORBIDDEN": "Not allowed",
+    "UNAUTHENTICATED": "A valid token is needed",
+    "METHOD_NOT_ALLOWED": "No such method here",
+    "NOT_ACCEPTABLE": "No answer that you accept",
+    "UNSUPPORTED_MEDIA_TYPE": "The body must be JSON",
+    "TOO_COMPLEX": "Too much at once",
+    "TOO_LARGE": "Too large",
+    "CURSOR_EXPIRED": "The cursor has expired",
+    "RATE_LIMITED": "Too many requests",
+    "TIMEOUT": "It took too long",
+    "UNAVAILABLE": "Not available right now",
+    "AI_UNAVAILABLE": "The AI is not available right now",
+    "INTERNAL": "An error of ours",
+}
+# What an error calls by a name that the RFC gives to something else.
+_RENAMED: Final = {"status": "currentStatus"}
+
+
+def refused(error: BaseException) -> Shown:
+    """Whatever went wrong before anything was run."""
+    known = known_error(error)
+    return document(known.status, [rendered(known)])
+
+
+def document(status: int, problems: Sequence[Mapping[str, Any]]) -> Shown:
+    """The first error, and beside it the others; as GraphQL renders them on the way in."""
+    first, *others = [_flat(one) for one in problems]
+    code = first["code"]
+    shown = {"type": _TYPE + code, "title": TITLES[code], "status": status, **first}
+    body = dumped({**shown, "others": others} if others else shown)
+    return Shown(status, body, MEDIA_TYPE, tuple(_headers(status, first)))
+
+
+def _flat(problem: Mapping[str, Any]) -> dict[str, Any]:
+    extensions = problem["extensions"]
+    details = {_RENAMED.get(name, name): value for name, value in extensions.items()}
+    return {"detail": problem["message"], "code": extensions["code"], **details}
+
+
+def _headers(status: int, shown: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+    if status == errors.Unauthenticated.status:
+        return [(b"www-authenticate", b"Bearer")]
+    pause = shown.get("retryAfterSeconds")
+    return [] if pause is None else [(b"retry-after", b"%d" % pause)]
