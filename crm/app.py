@@ -29,9 +29,9 @@ from crm.core.settings import Settings, settings
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
 from crm.graph.run.warming import warm_up
-from crm.jobs import Shop
+from crm.jobs import WorkerContext
 from crm.schema import schema
-from crm.web.authentication import LocalGate, TokenGate
+from crm.web.authentication import LocalAuthenticator, TokenAuthenticator
 from crm.web.console.page import Console
 from crm.web.graphiql.page import asset_routes, page
 from crm.web.graphql.http import GraphQLHTTP
@@ -63,7 +63,9 @@ class App:
         self.ai = build_ai(config, self.database)
         self.engine = Engine(schema, self.database, config, self.ai)
         gate = (
-            LocalGate(tokens, origins, Viewer(local_admin, Role.ADMIN)) if local_admin else TokenGate(tokens, origins)
+            LocalAuthenticator(tokens, origins, Viewer(local_admin, Role.ADMIN))
+            if local_admin
+            else TokenAuthenticator(tokens, origins)
         )
         self._graphql = GraphQLHTTP(self.engine, gate)
         self._rest = Rest(self.engine, gate, ENDPOINTS)
@@ -109,7 +111,7 @@ class App:
         give_back_large_blocks()
         sys.setswitchinterval(_TURN_SECONDS)
         self.engine.feed.start()
-        shop = Shop(self.database, self.engine.feed, self._config, self.ai)
+        shop = WorkerContext(self.database, self.engine.feed, self._config, self.ai)
         background = self._work_inside(shop) if self._config.worker_inside else self._sweep(shop)
         try:
             yield
@@ -121,7 +123,7 @@ class App:
             self.database.close()
 
     @staticmethod
-    def _work_inside(shop: Shop) -> End:
+    def _work_inside(shop: WorkerContext) -> End:
         """A worker in this process: for one machine, where a second process is more trouble than it is worth."""
         from crm.background import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
 
@@ -136,7 +138,7 @@ class App:
         return end
 
     @staticmethod
-    def _sweep(shop: Shop) -> End:
+    def _sweep(shop: WorkerContext) -> End:
         """Without one: AI tasks whose worker died are told to have lost it, though it may have been the last."""
         sweeping = asyncio.create_task(Sweeper(shop).sweep_always())
 

@@ -16,23 +16,23 @@ from crm.core.logs import configure
 from crm.core.settings import Settings
 from crm.db.capacity import Capacity
 from crm.db.database import Database
-from crm.db.event_feed import Feed
+from crm.db.event_feed import EventFeed
 from crm.jobs import statistics
 from crm.jobs.worker import Worker
-from crm.jobs.worker_plan import Roster, Shop
+from crm.jobs.worker_plan import WorkerContext, WorkerPlan
 from crm.sales.scoring import jobs as scoring
 
 _LEAVING_SECONDS: Final = 1.0
 
-Assemble = Callable[[Shop], Roster]
+Assemble = Callable[[WorkerContext], WorkerPlan]
 
 
-def roster(shop: Shop) -> Roster:
+def roster(shop: WorkerContext) -> WorkerPlan:
     """What the domains' `jobs.py` declare: a line each."""
-    return Roster([scoring.NIGHTLY], [scoring.FOLLOWER], [statistics.CHORE]) + ai_tasks.roster(shop)
+    return WorkerPlan([scoring.NIGHTLY], [scoring.FOLLOWER], [statistics.CHORE]) + ai_tasks.roster(shop)
 
 
-def make(shop: Shop) -> Worker:
+def make(shop: WorkerContext) -> Worker:
     """A worker that does all of it."""
     return Worker(roster(shop), shop)
 
@@ -48,9 +48,9 @@ async def _work(config: Settings, assemble: Assemble) -> None:
     url = config.database_listen_url or config.database_url
     size = Capacity(config.pool_size, config.worker_concurrency).worker_pool
     database = Database.for_program(config, url, size=size)
-    feed = Feed(database, url, config.event_retention_days)
+    feed = EventFeed(database, url, config.event_retention_days)
     ai = build_ai(config, database)
-    shop = Shop(database, feed, config, ai)
+    shop = WorkerContext(database, feed, config, ai)
     worker = Worker(assemble(shop), shop)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_unsettled)

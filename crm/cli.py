@@ -293,7 +293,7 @@ def main() -> None:
 
 
 def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
-    from crm.web.protocol import Config, Limits, Server, serve_with_processes  # noqa: PLC0415
+    from crm.web.protocol import ClientLimits, Config, Server, serve_with_processes  # noqa: PLC0415
 
     # uvicorn stops in an orderly way on SIGTERM and then raises it again, so that the process dies of it, unless
     # somebody handles it: an orderly stop is exit status 0, and `crm dev` has a PostgreSQL to stop afterwards.
@@ -309,7 +309,7 @@ def _run_server(host: str, port: int, *, workers: int, ready: str = "") -> None:
         "ws_max_size": 1024 * 1024,
         "timeout_graceful_shutdown": int(_GRACE_SECONDS + settings.drain_seconds),
     }
-    config = Config(limits=Limits.of(settings).within_open_files(), **options)
+    config = Config(limits=ClientLimits.of(settings).within_open_files(), **options)
     if workers > 1:
         configure_logs(settings)
         structlog.get_logger().info("server.starting", host=host, port=port, processes=workers)
@@ -434,12 +434,12 @@ def _load_demo(url: str, leads: int) -> None:
 
 def _recalculate(url: str) -> None:
     from crm.db.database import Database  # noqa: PLC0415
-    from crm.sales.scoring.recalculation import RecalculateScoresResult, Recalculation  # noqa: PLC0415
+    from crm.sales.scoring.recalculation import Recalculation, RecalculationResult  # noqa: PLC0415
 
     config = _settings()
     configure_logs(config)
 
-    async def run(on_progress: Callable[[int, int], None]) -> RecalculateScoresResult:
+    async def run(on_progress: Callable[[int, int], None]) -> RecalculationResult:
         database = Database.for_program(config, url, size=1)
         try:
             return await Recalculation(database, on_progress=on_progress).run()

@@ -2,7 +2,7 @@
 
 from crm.access.revocation import RevokedToken
 from crm.access.users.model import User
-from crm.advice.ai_claims.model import Generation
+from crm.advice.ai_claims.model import AiClaim
 from crm.ai.model import AiCall
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.model import Model
@@ -15,12 +15,12 @@ from crm.sales.tasks.model import Task
 
 __all__ = [
     "AiCall",
+    "AiClaim",
     "AiTask",
     "AiTaskAttempt",
     "AiTaskDay",
     "Event",
     "EventFollower",
-    "Generation",
     "Interaction",
     "Lead",
     "Lease",

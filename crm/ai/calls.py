@@ -80,7 +80,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class CallEnd:
     """How a call ended."""
 
     outcome: Outcome
@@ -123,7 +123,7 @@ class Calls:
         if budget is None:
             await self._database.write(*step)
             return True
-        async with self._database.primary.wire() as wire:
+        async with self._database.primary.connection() as wire:
             try:
                 # Each statement sees what was committed before it: this one what all those before it in turn reserved.
                 found = await wire.run([(BEGIN, ()), (_IN_TURN, ()), step, (COMMIT, ())])
@@ -138,7 +138,7 @@ class Calls:
         spent = _amount(await self._database.read(_SPENT_FOR_GOOD, [encode(seconds)]))
         return self.daily_budget is None or spent + (most or 0) <= self.daily_budget
 
-    async def complete(self, call: UUID, end: End, deadline: float) -> None:
+    async def complete(self, call: UUID, end: CallEnd, deadline: float) -> None:
         """Complete a record, and wait for that until the deadline; a minute longer it is tried in the background.
 
         A caller who goes away, now or before, does not keep it from being completed.
@@ -157,7 +157,7 @@ class Calls:
         while self._completing:
             await asyncio.wait(self._completing)
 
-    async def _complete(self, call: UUID, end: End, give_up: float) -> None:
+    async def _complete(self, call: UUID, end: CallEnd, give_up: float) -> None:
         while True:
             try:
                 return await self._end(call, end)
@@ -166,7 +166,7 @@ class Calls:
                     return _log_loss(call, end, error)
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _end(self, call: UUID, end: End) -> None:
+    async def _end(self, call: UUID, end: CallEnd) -> None:
         reply = end.reply
         values = (
             call,
@@ -187,7 +187,7 @@ class Calls:
         return _amount(await self._database.read(_TODAY, ()))
 
 
-def _log_loss(call: UUID, end: End, error: Exception) -> None:
+def _log_loss(call: UUID, end: CallEnd, error: Exception) -> None:
     """What the record would have said of the bill, for whoever has to make up for it."""
     reply = end.reply
     tokens = {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}

@@ -17,10 +17,10 @@ import structlog
 from pydantic import BaseModel
 
 from crm.ai.breaker import Breaker
-from crm.ai.calls import Asker, Calls, End, new_id
+from crm.ai.calls import Asker, CallEnd, Calls, new_id
 from crm.ai.playbook import PlaybookProvider
 from crm.ai.provider import Correction, Outcome, Provider, ProviderFailed, Question, Reply
-from crm.ai.replies import Reading, Unusable, read
+from crm.ai.replies import ParsedReply, Unusable, read
 from crm.core import errors
 from crm.core.choice import Choice
 
@@ -78,7 +78,7 @@ class AnswerSource(Choice):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[R]):
+class AiAnswer(Generic[R]):
     """An answer, and what there is to know about it."""
 
     value: R
@@ -110,7 +110,7 @@ class _Asking(Generic[R]):
         """Seconds until its deadline."""
         return self.deadline - asyncio.get_running_loop().time()
 
-    def charge(self, end: End) -> None:
+    def charge(self, end: CallEnd) -> None:
         """Add what a call cost; unknown and anything is unknown."""
         self.cost = None if self.cost is None or end.cost is None else self.cost + end.cost
 
@@ -150,7 +150,7 @@ class Ai:
         lead_id: int | None = None,
         requested_by: UUID | None = None,
         deadline: float | None = None,
-    ) -> Answer[R]:
+    ) -> AiAnswer[R]:
         """The answer to a question, or AI_UNAVAILABLE. Call it outside of any transaction.
 
         `deadline` is the caller's own, on the event loop's clock, if it may be sooner than CRM_AI_TIMEOUT_SECONDS.
@@ -181,7 +181,7 @@ class Ai:
             return _Asking(question, asker, latest)
         return _Asking(question, asker, deadline, hurried=deadline < now + self._timeout * _FAIR_SHARE)
 
-    async def _guarded(self, asking: _Asking[R]) -> Answer[R]:
+    async def _guarded(self, asking: _Asking[R]) -> AiAnswer[R]:
         """Ask the provider, unless the circuit is open; and tell the breaker how it went."""
         if asking.left() < _LEAST_SECONDS:
             raise _unavailable(asking, Outcome.TIMEOUT.name)
@@ -199,7 +199,7 @@ class Ai:
             self.breaker.leave(admitted, answered=answered)
         return found
 
-    async def _answer(self, asking: _Asking[R], provider: Provider) -> Answer[R]:
+    async def _answer(self, asking: _Asking[R], provider: Provider) -> AiAnswer[R]:
         """Call until there is a usable answer, or no point in calling again."""
         question = asking.question
         while True:
@@ -214,7 +214,7 @@ class Ai:
                     raise _unavailable(asking, failure.outcome.name, failure.detail) from None
                 question = replace(question, correction=Correction(failure.text, failure.problem))
             else:
-                return Answer(
+                return AiAnswer(
                     value=reading.value,
                     source=_source(provider),
                     model=reply.model or provider.model,
@@ -227,25 +227,25 @@ class Ai:
 
     async def _call(
         self, asking: _Asking[R], question: Question[R], provider: Provider
-    ) -> tuple[UUID, Reply, Reading[R]]:
+    ) -> tuple[UUID, Reply, ParsedReply[R]]:
         """One call and its record: written before, completed after, whatever happens in between."""
         asking.attempt += 1
         call = new_id()
         clock = asyncio.get_running_loop().time
         began = clock()
-        reply, end = Reply(), End(Outcome.CANCELLED, Reply(), free=True)
+        reply, end = Reply(), CallEnd(Outcome.CANCELLED, Reply(), free=True)
         try:
             if not await self.calls.start(call, question, asking.asker, asking.attempt, provider):
                 raise await self._over_budget(asking, question, provider)
-            end = End(Outcome.CANCELLED, reply)  # from here on somebody may be at work
+            end = CallEnd(Outcome.CANCELLED, reply)  # from here on somebody may be at work
             reply = await _completed(provider, question, asking.deadline)
-            end = End(Outcome.OK, reply)
+            end = CallEnd(Outcome.OK, reply)
             reading = read(reply, question.reply)
         except ProviderFailed as failure:
-            end = End(failure.outcome, failure.reply, failure.detail, free=failure.free)
+            end = CallEnd(failure.outcome, failure.reply, failure.detail, free=failure.free)
             raise
         except Unusable as failure:
-            end = End(failure.outcome, reply, failure.detail)
+            end = CallEnd(failure.outcome, reply, failure.detail)
             raise
         finally:
             asking.charge(end)

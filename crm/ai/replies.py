@@ -38,7 +38,7 @@ _NOTES: Final = "notes"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[R]):
+class ParsedReply(Generic[R]):
     """A reply that could be used, and what had to be left out."""
 
     value: R
@@ -86,10 +86,10 @@ def keep_valid(*, at_most: int) -> WrapValidator:
     return WrapValidator(validate)
 
 
-def read(reply: Reply, kind: type[R]) -> Reading[R]:
+def read(reply: Reply, kind: type[R]) -> ParsedReply[R]:
     """What was asked for, out of a reply; or Unusable."""
     if isinstance(reply.value, kind):
-        return Reading(reply.value)
+        return ParsedReply(reply.value)
     _check_whole(reply)
     text = (reply.text or "")[:_MOST_TEXT]
     first: ValidationError | None = None
@@ -100,7 +100,7 @@ def read(reply: Reply, kind: type[R]) -> Reading[R]:
         except ValidationError as error:
             first = first or error
         else:
-            return Reading(value, notes)
+            return ParsedReply(value, notes)
     if first is None:
         raise Unusable(
             Outcome.INVALID, "no JSON in the reply", text[:_MOST_QUOTED], "it holds no JSON", correctable=True

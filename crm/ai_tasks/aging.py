@@ -7,8 +7,8 @@ from typing import Final
 
 from crm.ai_tasks.service import AGED
 from crm.db.connection import Statement, encode
-from crm.db.unit_of_work import Unit
-from crm.jobs import Shop, prioritise
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs import WorkerContext, prioritise
 
 _SHARE: Final = 0.9
 _OTHERS: Final = 3
@@ -37,13 +37,13 @@ class Fairness:
         """A task began."""
         self._others = max(0, self._others - _OTHERS) if aged else min(self._others + 1, _OTHERS * self._most)
 
-    async def promote(self, shop: Shop) -> None:
+    async def promote(self, shop: WorkerContext) -> None:
         """Move those who have waited longest to the front, as far as it is their turn."""
         turns = self._others // _OTHERS
         if not turns:
             return
 
-        async def both(unit: Unit) -> None:
+        async def both(unit: UnitOfWork) -> None:
             params = [encode(shop.settings.ai_task_aging_seconds * _SHARE), encode(turns)]
             rows = await unit.execute(_AGE, params)
             if rows:

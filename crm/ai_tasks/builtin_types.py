@@ -11,16 +11,16 @@ from crm.advice.ai_claims.service import for_task
 from crm.advice.recommendations.service import RecommendationService
 from crm.advice.summaries.service import SummaryService
 from crm.ai.provider import Outcome
-from crm.ai_tasks.task_types import KINDS, Failure, Input, Kind, OutOfTime, Result, Run, known
+from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, Result, TaskInput, TaskRun, TaskType, known
 from crm.core import errors
-from crm.db.row_lock import Taken
-from crm.db.workflow import Conversation, Talker, Write, held, time_to_save, write_of
+from crm.db.row_lock import LockTaken
+from crm.db.workflow import Workflow, WorkflowService, Write, run_workflow, time_to_save, write_of
 from crm.sales.scoring.recalculation import Recalculation
 from crm.sales.scoring.service import ScoreService
 
 T = TypeVar("T")
 P = ParamSpec("P")
-W = TypeVar("W", bound=Talker)
+W = TypeVar("W", bound=WorkflowService)
 
 _STEP_SECONDS: Final = 0.1
 _LONGEST_PAUSE: Final = 30
@@ -29,7 +29,7 @@ _LONGEST_ECHO: Final = 3600
 _NO_SECONDS: Final = 0.1
 
 
-class EchoInput(Input):
+class EchoInput(TaskInput):
     """For trying things out: how long it takes, and how often it fails first."""
 
     message: Annotated[str, Field(max_length=10_000)] = ""
@@ -37,7 +37,7 @@ class EchoInput(Input):
     failures: Annotated[int, Field(ge=0, le=20)] = 0
 
 
-async def _echo(run: Run, given: EchoInput) -> Result:
+async def _echo(run: TaskRun, given: EchoInput) -> Result:
     clock = asyncio.get_running_loop().time
     began = clock()
     while (left := began + given.seconds - clock()) > 0:
@@ -49,11 +49,11 @@ async def _echo(run: Run, given: EchoInput) -> Result:
     return {"message": given.message}
 
 
-class RecommendationsInput(Input):
+class RecommendationsInput(TaskInput):
     """Nothing: the lead says it all."""
 
 
-async def _recommend(run: Run, _: RecommendationsInput) -> Result:
+async def _recommend(run: TaskRun, _: RecommendationsInput) -> Result:
     tasks = await _held(run, RecommendationService.generate, _lead_of(run))
     complete = sum(1 for task in tasks if task.ai_reasoning and task.due_date)
     return {"taskIds": [task.id for task in tasks], "complete": complete}
@@ -65,22 +65,22 @@ def _completeness(result: Result) -> float | None:
     return result["complete"] / count if count else None
 
 
-class SummaryInput(Input):
+class SummaryInput(TaskInput):
     """Whether to write it anew even if nothing happened since."""
 
     force: bool = False
 
 
-async def _summarise(run: Run, given: SummaryInput) -> Result:
+async def _summarise(run: TaskRun, given: SummaryInput) -> Result:
     lead = await _held(run, SummaryService.regenerate, _lead_of(run), given.force)
     return {"leadId": lead.id}
 
 
-class ScoresInput(Input):
+class ScoresInput(TaskInput):
     """Nothing: one lead's score with `leadId`, all of them without."""
 
 
-async def _score(run: Run, _: ScoresInput) -> Result:
+async def _score(run: TaskRun, _: ScoresInput) -> Result:
     shop = run.shop
     if run.lead_id is not None:
         changed = await shop.writer(run.viewer).run(write_of(ScoreService.follow, [run.lead_id]))
@@ -92,36 +92,36 @@ async def _score(run: Run, _: ScoresInput) -> Result:
         lambda count, total: run.progress(count / max(total, 1)),
         holder=run.task_id,
         pause=shop.settings.recalculation_pause_seconds,
-        fence=shop.fence,
+        commit_guard=shop.commit_guard,
     )
     try:
         done = await recalculation.run()
-    except Taken as taken:  # nobody knows for how long: look soon, and then ever more rarely
+    except LockTaken as taken:  # nobody knows for how long: look soon, and then ever more rarely
         raise errors.Conflict(taken.message, retryAfterSeconds=min(run.attempt, _LONGEST_PAUSE)) from taken
     return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
 
 
-def _lead_of(run: Run) -> int:
+def _lead_of(run: TaskRun) -> int:
     """The lead that a task is about, of a type that is always about one."""
     assert run.lead_id is not None
     return run.lead_id
 
 
 async def _held(
-    run: Run, method: Callable[Concatenate[W, P], Awaitable[Write[T]]], *arguments: P.args, **keywords: P.kwargs
+    run: TaskRun, method: Callable[Concatenate[W, P], Awaitable[Write[T]]], *arguments: P.args, **keywords: P.kwargs
 ) -> T:
     """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
     shop = run.shop
     for_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
-    conversation = Conversation(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
+    workflow = Workflow(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
     try:
-        result = await held(conversation, method, *arguments, **keywords)
-        for warning in conversation.warnings:
+        result = await run_workflow(workflow, method, *arguments, **keywords)
+        for warning in workflow.warnings:
             if isinstance(warning, errors.AiUnavailable) and "answeredBy" not in warning.details:
                 raise warning
     except (errors.AiUnavailable, errors.Conflict) as error:
-        if conversation.seconds_left() < _NO_SECONDS and _is_late(error):
+        if workflow.seconds_left() < _NO_SECONDS and _is_late(error):
             raise OutOfTime from error
         raise
     return result
@@ -133,8 +133,8 @@ def _is_late(error: errors.CrmError) -> bool:
 
 
 known(
-    Kind("echo", "Gives its message back: for trying things out.", EchoInput, _echo),
-    Kind(
+    TaskType("echo", "Gives its message back: for trying things out.", EchoInput, _echo),
+    TaskType(
         "task_recommendations",
         "Suggests up to three tasks for a lead.",
         RecommendationsInput,
@@ -142,12 +142,12 @@ known(
         needs_lead=True,
         quality=_completeness,
     ),
-    Kind("lead_summary", "Writes a lead's summary.", SummaryInput, _summarise, needs_lead=True),
-    Kind("score_recalculation", "Calculates a lead's score anew, or all leads'.", ScoresInput, _score),
+    TaskType("lead_summary", "Writes a lead's summary.", SummaryInput, _summarise, needs_lead=True),
+    TaskType("score_recalculation", "Calculates a lead's score anew, or all leads'.", ScoresInput, _score),
 )
 
 
 def limit_echo(seconds: float) -> None:
     """Take no echo that lasts longer: it does nothing all that time, and holds a slot that others' work waits for."""
     limited = create_model("EchoInput", __base__=EchoInput, seconds=(Annotated[float, Field(ge=0, le=seconds)], 0))
-    known(replace(KINDS["echo"], input=limited))
+    known(replace(TASK_TYPES["echo"], input=limited))

@@ -9,8 +9,8 @@ or the caller had gone): then the bill is made right afterwards.
 from typing import Final
 
 from crm.db.connection import Statement, encode
-from crm.db.unit_of_work import Unit
-from crm.jobs import Shop
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs import WorkerContext
 
 # When a call's record is completed at the latest, after the time it had: a minute, and what PostgreSQL is away.
 _LATE_SECONDS: Final = 900.0
@@ -72,15 +72,15 @@ _SETTLE_TASK: Final = Statement(
 )
 
 
-async def settle(shop: Shop) -> None:
+async def settle(shop: WorkerContext) -> None:
     """Make bills right that were written before all their calls were on record."""
     wrong = await shop.database.read(_WRONG, [encode(shop.settings.ai_timeout_seconds + _LATE_SECONDS)])
     for row in range(wrong.ntuples):
         await _settle(shop, wrong.get_value(row, 0), wrong.get_value(row, 1))
 
 
-async def _settle(shop: Shop, task: bytes | None, attempt: bytes | None) -> None:
-    async def both(unit: Unit) -> None:
+async def _settle(shop: WorkerContext, task: bytes | None, attempt: bytes | None) -> None:
+    async def both(unit: UnitOfWork) -> None:
         await unit.execute(_LOCK, [task])
         if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # else another worker was faster
             await unit.execute(_SETTLE_TASK, [task])

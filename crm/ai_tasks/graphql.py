@@ -24,7 +24,7 @@ from crm.graph.declare.filters import UNSET, Where
 from crm.graph.declare.inputs import values_of
 from crm.graph.declare.scalars import JSON
 from crm.graph.run.engine import Info
-from crm.jobs import Shop
+from crm.jobs import WorkerContext
 from crm.sales.leads import model as leads
 from crm.sales.leads.graphql import Lead, LeadFilter, LeadId
 from crm.sales.leads.service import LeadService
@@ -326,13 +326,13 @@ class AiTaskMutation:
         """Remove tasks that ended some time ago, in batches. Their totals stay. A worker does it every hour."""
         settings = info.context.engine.settings
         days = settings.ai_task_retention_days if older_than_days is None else older_than_days
-        return await info.context.converse(AiTaskMaintenance.clean, days)
+        return await info.context.run_workflow(AiTaskMaintenance.clean, days)
 
     @graph.mutation(role=Role.ADMIN)
     async def timeout_stale_ai_tasks(self, info: Info) -> AiTaskStaleResult:
         """End attempts whose worker is dead, now. A worker does it every second; this is for when none runs."""
         engine = info.context.engine
-        shop = Shop(engine.database, engine.feed, engine.settings, info.context.ai)
+        shop = WorkerContext(engine.database, engine.feed, engine.settings, info.context.ai)
         return AiTaskStaleResult(count=await end_lost(shop))
 
     @graph.mutation(extra_cost=lambda _: _CREATE_COST)

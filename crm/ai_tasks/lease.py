@@ -18,8 +18,8 @@ from crm.ai_tasks.service import job_for
 from crm.ai_tasks.task_types import Failure
 from crm.core.identity import Role, Viewer
 from crm.db.connection import Statement, encode
-from crm.db.unit_of_work import Unit
-from crm.jobs import Shop, enqueue, forget
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs import WorkerContext, enqueue, forget
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -202,7 +202,7 @@ _LOST: Final = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class TaskLease:
     """A task, taken by a worker for one attempt."""
 
     task_id: UUID
@@ -218,7 +218,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class AttemptEnd:
     """How an attempt ended."""
 
     outcome: AiTaskOutcome
@@ -233,7 +233,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class TaskKey:
     """What it takes to end an attempt."""
 
     task_id: UUID
@@ -241,7 +241,7 @@ class Key:
     token: UUID
 
 
-async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | None:
+async def claim(shop: WorkerContext, key: TaskKey, worker: str, seconds: float) -> TaskLease | None:
     """Take a task that waits and is due; None if somebody else has it, or it was cancelled."""
     params = [key.task_id, key.token, key.attempt_id, worker, seconds]
     result = await shop.database.write(_CLAIM, [encode(value) for value in params])
@@ -250,7 +250,7 @@ async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | No
     shop.feed.announce()
     kind, given, lead, user, attempt, timeout, role, aged = (_text(result, column) for column in range(8))
     viewer = Viewer(UUID(user) if user else None, Role(role) if role else Role.VIEWER)
-    return Lease(
+    return TaskLease(
         key.task_id,
         key.attempt_id,
         key.token,
@@ -264,7 +264,7 @@ async def claim(shop: Shop, key: Key, worker: str, seconds: float) -> Lease | No
     )
 
 
-async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -> bool:
+async def end(shop: WorkerContext, key: TaskKey, ended: AttemptEnd, progressed: int | None = None) -> bool:
     """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted.
 
     `progressed` is the event that told of its latest progress.
@@ -275,7 +275,7 @@ async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -
         shop.feed.announce()
         return bool(result.ntuples)
 
-    async def both(unit: Unit) -> bool:
+    async def both(unit: UnitOfWork) -> bool:
         rows = await unit.execute(_END, params)
         for row in rows:
             if AiTaskStatus(row["status"]) in WAITING:
@@ -287,16 +287,16 @@ async def end(shop: Shop, key: Key, ended: End, progressed: int | None = None) -
     return await shop.writer().run(both)
 
 
-async def _again(unit: Unit, row: dict[str, Any]) -> None:
+async def _again(unit: UnitOfWork, row: dict[str, Any]) -> None:
     due: datetime = row["due_at"]
     (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due))
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
 
 
-def fenced(shop: Shop, key: Key) -> Shop:
+def fenced(shop: WorkerContext, key: TaskKey) -> WorkerContext:
     """The shop of one attempt: what it writes there is committed as long as its lease stands, and never after that."""
 
-    async def stands(unit: Unit) -> None:
+    async def stands(unit: UnitOfWork) -> None:
         await unit.flush()
         wrote = unit.wrote
         if not await unit.execute(_STANDS, [encode(key.task_id), encode(key.token)]):
@@ -304,10 +304,10 @@ def fenced(shop: Shop, key: Key) -> Shop:
             raise Failure(message, code="LEASE_LOST")
         unit.wrote = wrote  # this one only looked
 
-    return replace(shop, fence=stands)
+    return replace(shop, commit_guard=stands)
 
 
-async def tell_progress(shop: Shop, key: Key, progress: float, before: int | None) -> int | None:
+async def tell_progress(shop: WorkerContext, key: TaskKey, progress: float, before: int | None) -> int | None:
     """Write down how far it is; the event that tells of it, in the place of the one before."""
     params = [encode(value) for value in (key.task_id, key.token, progress, before)]
     result = await shop.database.write(_PROGRESS, params)
@@ -315,31 +315,33 @@ async def tell_progress(shop: Shop, key: Key, progress: float, before: int | Non
     return int(_text(result, 0) or 0) if result.ntuples else None
 
 
-async def keep(shop: Shop, keys: Sequence[Key], seconds: float) -> set[UUID]:
+async def keep(shop: WorkerContext, keys: Sequence[TaskKey], seconds: float) -> set[UUID]:
     """Say that these are still at work; the tokens of those that still may be."""
     return _tokens(await shop.database.write(_KEEP, [*_of(keys), encode(seconds)]))
 
 
-async def standing(shop: Shop, keys: Sequence[Key]) -> set[UUID]:
+async def standing(shop: WorkerContext, keys: Sequence[TaskKey]) -> set[UUID]:
     """The tokens of those that still may be at work."""
     return _tokens(await shop.database.read(_STANDING, _of(keys)))
 
 
-async def end_lost(shop: Shop, idle: float = 0) -> int:
+async def end_lost(shop: WorkerContext, idle: float = 0) -> int:
     """Find tasks whose worker said nothing for so long after its lease ran out; how many there were."""
     result = await shop.database.write(_LOST, [encode(idle)])
     ended = 0
     for row in range(result.ntuples):
         task, token, attempt, worker = (_text(result, column, row) or "" for column in range(4))
-        lost = End(AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST")
-        ended += await end(shop, Key(UUID(task), UUID(attempt), UUID(token)), lost)
+        lost = AttemptEnd(
+            AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST"
+        )
+        ended += await end(shop, TaskKey(UUID(task), UUID(attempt), UUID(token)), lost)
     return ended
 
 
-async def requeue(shop: Shop) -> int:
+async def requeue(shop: WorkerContext) -> int:
     """Give tasks a job that have none; how many there were."""
 
-    async def both(unit: Unit) -> int:
+    async def both(unit: UnitOfWork) -> int:
         rows = await unit.execute(_JOBLESS)
         for row in rows:
             await _again(unit, row)
@@ -349,7 +351,7 @@ async def requeue(shop: Shop) -> int:
     return await shop.writer().run(both)
 
 
-def _end_params(key: Key, ended: End) -> list[bytes | None]:
+def _end_params(key: TaskKey, ended: AttemptEnd) -> list[bytes | None]:
     # A NUL, which JSON can spell and PostgreSQL cannot keep, is left out.
     result = None if ended.result is None else _NUL.sub(rb"\1", orjson.dumps(ended.result))
     error = None if ended.error is None else ended.error.replace("\x00", "")[:_MOST_ERROR]
@@ -357,7 +359,7 @@ def _end_params(key: Key, ended: End) -> list[bytes | None]:
     return [encode(value) for value in (key.task_id, key.attempt_id, key.token, *values)]
 
 
-def _of(keys: Sequence[Key]) -> list[bytes | None]:
+def _of(keys: Sequence[TaskKey]) -> list[bytes | None]:
     return [encode([one.task_id for one in keys]), encode([one.token for one in keys])]
 
 

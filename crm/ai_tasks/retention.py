@@ -7,8 +7,8 @@ from typing import Final
 from crm.core import validate
 from crm.db.connection import Statement, encode
 from crm.db.service import Service
-from crm.db.workflow import Talker, Write, write_of
-from crm.jobs import Shop
+from crm.db.workflow import WorkflowService, Write, write_of
+from crm.jobs import WorkerContext
 
 BATCH: Final = 500
 _BREATH_SECONDS: Final = 0.05
@@ -67,7 +67,7 @@ class AiTaskCleaner(Service):
     async def batch(self, days: int) -> int:
         """Remove some that ended so many days ago; how many."""
         user = encode(self.viewer.id)
-        rows = await self.unit.execute(_CLEAN, [encode(days), encode(BATCH), user])
+        rows = await self.unit_of_work.execute(_CLEAN, [encode(days), encode(BATCH), user])
         return int(rows[0]["tasks"])
 
     async def told(self, result: CleanupResult) -> CleanupResult:
@@ -75,20 +75,20 @@ class AiTaskCleaner(Service):
         return result
 
 
-class AiTaskMaintenance(Talker):
+class AiTaskMaintenance(WorkflowService):
     """What an admin may do by hand."""
 
     async def clean(self, days: int) -> Write[CleanupResult]:
         """Remove those that ended so many days ago, batch by batch, as long as there is time."""
         validate.between(0, _MOST_DAYS, " days")("olderThanDays", days)
         total, last = 0, BATCH
-        while last == BATCH and self.conversation.seconds_left() > _LEAST_SECONDS:
-            last = await self.conversation.write(AiTaskCleaner.batch, days)
+        while last == BATCH and self.workflow.seconds_left() > _LEAST_SECONDS:
+            last = await self.workflow.write(AiTaskCleaner.batch, days)
             total += last
         return write_of(AiTaskCleaner.told, CleanupResult(total, last == BATCH))
 
 
-async def clean(shop: Shop) -> None:
+async def clean(shop: WorkerContext) -> None:
     """The hourly job."""
     while await shop.write(AiTaskCleaner.batch, shop.settings.ai_task_retention_days) == BATCH:
         await asyncio.sleep(_BREATH_SECONDS)

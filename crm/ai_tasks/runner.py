@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from crm.ai.calls import for_attempt, new_id
 from crm.ai_tasks import lease as leases
 from crm.ai_tasks.aging import Fairness
-from crm.ai_tasks.lease import End, Key, Lease
+from crm.ai_tasks.lease import AttemptEnd, TaskKey, TaskLease
 from crm.ai_tasks.model import AiTaskOutcome
-from crm.ai_tasks.task_types import KINDS, Failure, OutOfTime, Run
-from crm.ai_tasks.turns import Turns
+from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, TaskRun
+from crm.ai_tasks.turns import FairTurns
 from crm.core import errors
 from crm.db.connection import ConnectionLost
-from crm.jobs import RunLater, Shop
+from crm.jobs import RunLater, WorkerContext
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ LASTING: Final = (
 class _Attempt:
     """One attempt under way in this process."""
 
-    key: Key
+    key: TaskKey
     work: "asyncio.Task[Any] | None" = None
     progress: float = 0.0
     told: float = 0.0
@@ -66,7 +66,7 @@ class _Attempt:
 class Runner:
     """The attempts of one worker."""
 
-    def __init__(self, shop: Shop, fairness: Fairness) -> None:
+    def __init__(self, shop: WorkerContext, fairness: Fairness) -> None:
         self._shop = shop
         self._fairness = fairness
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -74,20 +74,20 @@ class Runner:
         # No more at once than jobs: those that outlived theirs count as well.
         self._slots = asyncio.Semaphore(shop.settings.worker_concurrency)
         self._stray: set[asyncio.Task[Any]] = set()
-        self._turns = Turns(shop.settings.worker_concurrency)
+        self._turns = FairTurns(shop.settings.worker_concurrency)
         self._sweeper = Sweeper(shop)
 
-    async def run(self, shop: Shop, *, task: str) -> None:
+    async def run(self, shop: WorkerContext, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
         async with self._slots:
-            await self._run(shop, Key(UUID(task), new_id(), new_id()))
+            await self._run(shop, TaskKey(UUID(task), new_id(), new_id()))
 
-    async def _run(self, shop: Shop, key: Key) -> None:
+    async def _run(self, shop: WorkerContext, key: TaskKey) -> None:
         attempt = self._attempts[key.token] = _Attempt(key)
-        ended = End(AiTaskOutcome.RELEASED)
-        lease: Lease | None = None
+        ended = AttemptEnd(AiTaskOutcome.RELEASED)
+        lease: TaskLease | None = None
 
-        async def claim(task_id: UUID) -> Lease | None:
+        async def claim(task_id: UUID) -> TaskLease | None:
             attempt.key = replace(key, task_id=task_id)
             return await leases.claim(shop, attempt.key, self._name, shop.settings.ai_task_lease_seconds)
 
@@ -109,16 +109,16 @@ class Runner:
             if lease is not None:
                 self._turns.free(lease)
 
-    async def _attempted(self, attempt: _Attempt, lease: Lease) -> End:
+    async def _attempted(self, attempt: _Attempt, lease: TaskLease) -> AttemptEnd:
         """Run the code of the task's type, within its time."""
-        kind = KINDS.get(lease.task_type)
+        kind = TASK_TYPES.get(lease.task_type)
         if kind is None:  # a worker of the version before, or of the one after
             text = f"The worker that took it does not know the task type {lease.task_type!r}."
             put_off = lease.attempt < _MOST_ATTEMPTS
             outcome = AiTaskOutcome.POSTPONED if put_off else AiTaskOutcome.FAILED
-            return End(outcome, error=text, code="UNKNOWN_TYPE", pause=_STRANGE_SECONDS)
+            return AttemptEnd(outcome, error=text, code="UNKNOWN_TYPE", pause=_STRANGE_SECONDS)
         deadline = asyncio.get_running_loop().time() + lease.timeout_seconds
-        run = Run(
+        run = TaskRun(
             lease.task_id,
             lease.attempt,
             lease.lead_id,
@@ -133,7 +133,7 @@ class Runner:
         if not done:
             await self._let_go(attempt)
             text = f"It took longer than {lease.timeout_seconds} s."
-            return End(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
+            return AttemptEnd(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
         return _judged(attempt.work, lease, kind)
 
     async def _let_go(self, attempt: _Attempt) -> None:
@@ -148,7 +148,7 @@ class Runner:
             work.add_done_callback(self._stray.discard)
             log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
 
-    async def _end(self, attempt: _Attempt, ended: End, patience: float = inf) -> None:
+    async def _end(self, attempt: _Attempt, ended: AttemptEnd, patience: float = inf) -> None:
         """Write it down; while PostgreSQL is away again and again, for what was done may have cost money."""
         clock = asyncio.get_running_loop().time
         give_up = clock() + patience
@@ -165,7 +165,7 @@ class Runner:
 
     # What every worker does again and again
 
-    async def keep(self, shop: Shop) -> None:
+    async def keep(self, shop: WorkerContext) -> None:
         """Renew the leases, and stop what lost its own."""
         attempts = self._taken()
         if attempts:
@@ -176,7 +176,7 @@ class Runner:
         """Those that have a lease by now: of one that is just taking it, nothing may be concluded."""
         return [one for one in self._attempts.values() if one.work is not None]
 
-    async def watch(self, shop: Shop) -> None:
+    async def watch(self, shop: WorkerContext) -> None:
         """Stop what was cancelled, should nobody have told us so; write down how far the others are."""
         attempts = self._taken()
         if attempts:
@@ -187,7 +187,7 @@ class Runner:
                 one.told = one.progress
                 one.event = await leases.tell_progress(shop, one.key, one.told, one.event)
 
-    async def sweep(self, shop: Shop) -> None:
+    async def sweep(self, shop: WorkerContext) -> None:
         """Find tasks whose worker died; not those of our own, should we have been frozen."""
         await self.keep(shop)
         await self._sweeper.sweep()
@@ -196,7 +196,7 @@ class Runner:
 class Sweeper:
     """Finds tasks whose worker died."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: WorkerContext) -> None:
         self._shop = shop
         self._from: float | None = None
 
@@ -229,7 +229,7 @@ class Sweeper:
             await asyncio.sleep(pause)
 
 
-async def requeue(shop: Shop) -> None:
+async def requeue(shop: WorkerContext) -> None:
     """Find tasks that no job will run."""
     count = await leases.requeue(shop)
     if count:
@@ -246,15 +246,15 @@ def _note(attempt: _Attempt, progress: float) -> None:
     attempt.progress = round(min(1.0, max(attempt.progress, progress)), _PROGRESS_DIGITS)
 
 
-def _completed(result: Any, kind: Any) -> End:
+def _completed(result: Any, kind: Any) -> AttemptEnd:
     size = len(orjson.dumps(result))
     if size > _MOST_RESULT:
         message = f"Its result has {size:,} bytes; at most {_MOST_RESULT:,} are kept."
         raise errors.TooLarge(message)
-    return End(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
+    return AttemptEnd(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
 
 
-async def _called(kind: Any, run: Run, given: Any) -> Any:
+async def _called(kind: Any, run: TaskRun, given: Any) -> Any:
     try:
         fitting = kind.input.model_validate(given)
     except ValidationError:
@@ -263,10 +263,10 @@ async def _called(kind: Any, run: Run, given: Any) -> Any:
     return await kind.run(run, fitting)
 
 
-def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
+def _judged(work: "asyncio.Task[Any]", lease: TaskLease, kind: Any) -> AttemptEnd:
     """What an attempt that came to its end amounts to."""
     if work.cancelled():
-        return End(AiTaskOutcome.FAILED, error="It was cut short.", code="INTERRUPTED")
+        return AttemptEnd(AiTaskOutcome.FAILED, error="It was cut short.", code="INTERRUPTED")
     error = work.exception()
     if error is None:
         try:
@@ -276,24 +276,26 @@ def _judged(work: "asyncio.Task[Any]", lease: Lease, kind: Any) -> End:
     return _postponed(error, lease) or _failed(error, lease)
 
 
-def _postponed(error: BaseException, lease: Lease) -> End | None:
+def _postponed(error: BaseException, lease: TaskLease) -> AttemptEnd | None:
     """The end of an attempt whose error says when to come back: that is no failure, unless it says so for ever."""
     if not isinstance(error, errors.CrmError) or lease.attempt >= _MOST_ATTEMPTS:
         return None
     pause = error.details.get("retryAfterSeconds")
     if not isinstance(pause, int | float):
         return None
-    return End(AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=min(float(pause), _LONGEST_PAUSE))
+    return AttemptEnd(
+        AiTaskOutcome.POSTPONED, error=error.message, code=error.code, pause=min(float(pause), _LONGEST_PAUSE)
+    )
 
 
-def _failed(error: BaseException, lease: Lease) -> End:
+def _failed(error: BaseException, lease: TaskLease) -> AttemptEnd:
     if isinstance(error, OutOfTime):
         text = f"There was no answer in time: an attempt may take {lease.timeout_seconds} s."
-        return End(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
+        return AttemptEnd(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
     if isinstance(error, errors.CrmError):
         again = not isinstance(error, LASTING)
-        return End(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)
+        return AttemptEnd(AiTaskOutcome.FAILED, error=error.message, code=error.code, again=again)
     if isinstance(error, Failure):
-        return End(AiTaskOutcome.FAILED, error=str(error), code=error.code, again=error.again)
+        return AttemptEnd(AiTaskOutcome.FAILED, error=str(error), code=error.code, again=error.again)
     log.error("ai_task.broke", task=str(lease.task_id), type=lease.task_type, exc_info=error)
-    return End(AiTaskOutcome.FAILED, error=errors.Internal().message, code=errors.Internal.code)
+    return AttemptEnd(AiTaskOutcome.FAILED, error=errors.Internal().message, code=errors.Internal.code)

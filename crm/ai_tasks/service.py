@@ -22,7 +22,7 @@ from crm.ai.calls import new_id
 from crm.ai_tasks import builtin_types as work  # noqa: F401  (makes the types known)
 from crm.ai_tasks.columns import in_line, is_final
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
-from crm.ai_tasks.task_types import Kind, checked_input, kind_of
+from crm.ai_tasks.task_types import TaskType, checked_input, task_type_of
 from crm.core import errors, validate
 from crm.core.pacing import paced
 from crm.core.validate import parse_uuid
@@ -112,7 +112,7 @@ class AiTaskService(Service):
         await self._check_leads(new)
         jobs = (
             await enqueue(
-                self.unit, *(job_for(one.id, one.priority, one.__dict__.get("due_at")) for one in new.values())
+                self.unit_of_work, *(job_for(one.id, one.priority, one.__dict__.get("due_at")) for one in new.values())
             )
             if new
             else []
@@ -121,7 +121,7 @@ class AiTaskService(Service):
             task.job_id = job
         # In the order of their keys: two batches that have some in common must not wait for each other.
         for task in sorted(new.values(), key=lambda one: one.__dict__.get("idempotency_key") or ""):
-            self.unit.add(task)
+            self.unit_of_work.add(task)
         return found
 
     async def cancel(self, key: str) -> AiTask:
@@ -138,7 +138,7 @@ class AiTaskService(Service):
             message = "`filter` is empty: say which tasks, by `status` if you mean all of them."
             raise errors.BadUserInput(message, field="filter")
         wanted = filtered(select(AiTask), AiTask, where).where(~is_final(AiTask.status))
-        tasks = await self.unit.all(wanted.order_by(AiTask.id).limit(MOST_CANCELLED).with_for_update(), AiTask)
+        tasks = await self.unit_of_work.all(wanted.order_by(AiTask.id).limit(MOST_CANCELLED).with_for_update(), AiTask)
         await self._cancel(tasks)
         return tasks
 
@@ -149,9 +149,9 @@ class AiTaskService(Service):
             raise _refused(task, "cannot be retried")
         task.status = AiTaskStatus.QUEUED
         task.failures, task.losses, task.progress, task.aged, task.finished_at = 0, 0, 0.0, False, None
-        now = (await self.unit.rows(select(func.now().label("now"))))[0]["now"]
+        now = (await self.unit_of_work.rows(select(func.now().label("now"))))[0]["now"]
         task.due_at = max(now, task.scheduled_for or now)
-        (task.job_id,) = await enqueue(self.unit, job_for(task.id, task.priority, task.due_at))
+        (task.job_id,) = await enqueue(self.unit_of_work, job_for(task.id, task.priority, task.due_at))
         return task
 
     async def rate(self, key: str, score: float) -> AiTask:
@@ -169,7 +169,7 @@ class AiTaskService(Service):
         if not tasks:
             return
         jobs = [task.job_id for task in tasks if task.job_id is not None]
-        now = (await self.unit.execute(_CUT, [encode([task.id for task in tasks])]))[0]["now"]
+        now = (await self.unit_of_work.execute(_CUT, [encode([task.id for task in tasks])]))[0]["now"]
         for task in tasks:
             task.finished_at = now
             if task.status is AiTaskStatus.RUNNING:
@@ -177,7 +177,7 @@ class AiTaskService(Service):
             task.status, task.aged = AiTaskStatus.CANCELLED, False
             task.lease_token = task.lease_expires_at = task.job_id = None
         if jobs:
-            await cancel(self.unit, jobs)
+            await cancel(self.unit_of_work, jobs)
 
     async def prioritise(self, key: str, priority: AiTaskPriority) -> AiTask:
         """Move a task up or down the queue; one that runs keeps it for its next attempt."""
@@ -186,16 +186,16 @@ class AiTaskService(Service):
             raise _refused(task, "has no use for a priority any more")
         task.priority = priority
         if task.job_id is not None:
-            await prioritise(self.unit, [task.job_id], AGED if task.aged else _LEVELS[priority])
+            await prioritise(self.unit_of_work, [task.job_id], AGED if task.aged else _LEVELS[priority])
         return task
 
     async def _get(self, key: str) -> AiTask:
-        return await self.unit.get(AiTask, parse_uuid(key, "id"))
+        return await self.unit_of_work.get(AiTask, parse_uuid(key, "id"))
 
     async def _alone(self, key: str) -> AiTask:
         """The same once nobody is about to save something for it: `leases.fenced` keeps the key's share of the lock."""
         wanted = self.with_id(parse_uuid(key, "id")).with_for_update()
-        found = await self.unit.first(wanted, AiTask)
+        found = await self.unit_of_work.first(wanted, AiTask)
         if found is None:
             raise missing(AiTask, key)
         return found
@@ -203,7 +203,7 @@ class AiTaskService(Service):
     def _checked(self, given: Mapping[str, Any]) -> AiTask:
         values = validate.clean(given, AiTask.rules)
         validate.require(values, "task_type")
-        kind = kind_of(values["task_type"])
+        kind = task_type_of(values["task_type"])
         if kind.needs_lead:
             validate.require(values, "lead_id")
         values = {name: value for name, value in values.items() if value is not None}
@@ -212,7 +212,7 @@ class AiTaskService(Service):
         if "idempotency_key" in values:
             values["fingerprint"] = _fingerprint(kind, values)
         # What is due at once is so by PostgreSQL's clock, which may not be this machine's.
-        later = _later(values.get("scheduled_for"), self.unit.now())
+        later = _later(values.get("scheduled_for"), self.unit_of_work.now())
         values |= {"due_at": later} if later else {}
         values.setdefault("priority", AiTaskPriority.NORMAL)
         return AiTask(id=new_id(), created_by=self.viewer.id, **values)
@@ -222,7 +222,7 @@ class AiTaskService(Service):
         if not wanted:
             return
         keys = sorted(set(wanted.values()))
-        found = {row["id"] for row in await self.unit.rows(select(Lead.id).where(_any(Lead.id, keys)))}
+        found = {row["id"] for row in await self.unit_of_work.rows(select(Lead.id).where(_any(Lead.id, keys)))}
         for place, key in wanted.items():
             if key not in found:
                 error = missing(Lead, key)
@@ -238,7 +238,7 @@ class AiTaskService(Service):
             message = "Two of these tasks have the same `idempotencyKey`."
             raise errors.BadUserInput(message, field="inputs")
         wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, _any(AiTask.idempotency_key, keys))
-        before = {str(task.idempotency_key): task for task in await self.unit.all(wanted, AiTask)}
+        before = {str(task.idempotency_key): task for task in await self.unit_of_work.all(wanted, AiTask)}
         found = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
         for given, task, place in zip(tasks, found, places, strict=True):
             if task is not given and given.fingerprint != (task.fingerprint or given.fingerprint):
@@ -267,7 +267,7 @@ def _check_size(given: object) -> None:
         raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
 
 
-def _fingerprint(kind: Kind[Any], values: Mapping[str, Any]) -> str:
+def _fingerprint(kind: TaskType[Any], values: Mapping[str, Any]) -> str:
     """Of what is asked for: what is left out is asked for as its default."""
     asked = {**values, "input": kind.input.model_validate(values["input"]).model_dump(mode="json")}
     return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.compile.arguments import check_text
-from crm.jobs import Shop
+from crm.jobs import WorkerContext
 
 I = TypeVar("I", bound=BaseModel)  # noqa: E741  (an input)
 
@@ -31,7 +31,7 @@ class OutOfTime(Exception):
 
 
 @dataclass(frozen=True)
-class Run:
+class TaskRun:
     """One attempt, as the code of a type sees it: `run(run, input)`."""
 
     task_id: UUID
@@ -42,48 +42,48 @@ class Run:
     # Until when, on the event loop's clock; then the attempt is cancelled.
     deadline: float
     # Its `write` and `writer` save nothing once the attempt was cancelled or is somebody else's; `database` would.
-    shop: Shop
+    shop: WorkerContext
     # Tell how far it is, 0 to 1. It may be called as often as one likes.
     progress: Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Kind(Generic[I]):
+class TaskType(Generic[I]):
     """One type of AI task. `run` is an asyncio coroutine: whatever computes for long goes off the loop."""
 
     name: str
     description: str
     input: type[I]
-    run: Callable[[Run, I], Awaitable[Result]]
+    run: Callable[[TaskRun, I], Awaitable[Result]]
     needs_lead: bool = False
     # An automatic check of a result: 0 to 1, or None if there is nothing to say.
     quality: Callable[[Result], float | None] = lambda _: None
 
 
-class Input(BaseModel):
+class TaskInput(BaseModel):
     """What a task takes; nothing beside it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-KINDS: Final[dict[str, Kind[Any]]] = {}
+TASK_TYPES: Final[dict[str, TaskType[Any]]] = {}
 
 
-def known(*kinds: Kind[Any]) -> None:
+def known(*kinds: TaskType[Any]) -> None:
     """Make types of AI tasks known, to those who create tasks and to those who run them."""
-    KINDS.update((kind.name, kind) for kind in kinds)
+    TASK_TYPES.update((kind.name, kind) for kind in kinds)
 
 
-def kind_of(task_type: str) -> Kind[Any]:
+def task_type_of(task_type: str) -> TaskType[Any]:
     """The type of this name."""
-    found = KINDS.get(task_type)
+    found = TASK_TYPES.get(task_type)
     if found is None:
-        message = f"There is no task type {task_type[:100]!r}; there are: {', '.join(sorted(KINDS))}."
-        raise errors.BadUserInput(message, field="taskType", known=sorted(KINDS))
+        message = f"There is no task type {task_type[:100]!r}; there are: {', '.join(sorted(TASK_TYPES))}."
+        raise errors.BadUserInput(message, field="taskType", known=sorted(TASK_TYPES))
     return found
 
 
-def checked_input(kind: Kind[I], given: object) -> dict[str, Any]:
+def checked_input(kind: TaskType[I], given: object) -> dict[str, Any]:
     """The input, as its type takes it."""
     try:
         found = kind.input.model_validate({} if given is None else given)

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from crm.ai_tasks.lease import Lease
+from crm.ai_tasks.lease import TaskLease
 from crm.db.connection import Statement, encode
-from crm.jobs import Shop
+from crm.jobs import WorkerContext
 
-Claim = Callable[[UUID], Awaitable[Lease | None]]
+Claim = Callable[[UUID], Awaitable[TaskLease | None]]
 
 # So long nobody is looked for again after nobody else was found to wait: the look reads the queue.
 _ALONE_SECONDS: Final = 0.5
@@ -47,7 +47,7 @@ _GIVE_WAY: Final = Statement(
 )
 
 
-class Turns:
+class FairTurns:
     """The slots of one worker, and who holds them."""
 
     def __init__(self, slots: int) -> None:
@@ -57,7 +57,7 @@ class Turns:
         # One claim at a time: before the next, it is known whose task the last one was.
         self._claiming = asyncio.Lock()
 
-    async def take(self, shop: Shop, task_id: UUID, claim: Claim) -> Lease | None:
+    async def take(self, shop: WorkerContext, task_id: UUID, claim: Claim) -> TaskLease | None:
         """Claim this task, or another's that has to go first; None if somebody else took it, or it was cancelled."""
         async with self._claiming:
             lease = await claim(await self._first(shop, task_id))
@@ -65,11 +65,11 @@ class Turns:
                 self._held[_user(lease)] += 1
             return lease
 
-    def free(self, lease: Lease) -> None:
+    def free(self, lease: TaskLease) -> None:
         """Its slot is free again."""
         self._held[_user(lease)] -= 1
 
-    async def _first(self, shop: Shop, task_id: UUID) -> UUID:
+    async def _first(self, shop: WorkerContext, task_id: UUID) -> UUID:
         clock = asyncio.get_running_loop().time
         holders = [user for user, count in self._held.items() if count >= self._share]
         if not holders or clock() < self._alone_until:
@@ -80,7 +80,7 @@ class Turns:
         return other or task_id
 
 
-async def _give_way(shop: Shop, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
+async def _give_way(shop: WorkerContext, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
     """Whether a task is one of these users', and the task of somebody else's that goes first."""
     result = await shop.database.write(_GIVE_WAY, [encode(task_id), encode(list(holders))])
     if not result.ntuples:
@@ -89,5 +89,5 @@ async def _give_way(shop: Shop, task_id: UUID, holders: Sequence[str]) -> tuple[
     return True, UUID(other.decode()) if other else None
 
 
-def _user(lease: Lease) -> str:
+def _user(lease: TaskLease) -> str:
     return str(lease.viewer.id) if lease.viewer.id else _NOBODY

@@ -8,7 +8,7 @@ from typing import Final
 _LONG_SECONDS: Final = 0.5
 
 
-class Turns:
+class FairSlots:
     """Places that come free again after half a second at the latest; who took longer before has others, to the end."""
 
     def __init__(self, most: int) -> None:

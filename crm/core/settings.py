@@ -41,7 +41,7 @@ _PORTS: Final = re.compile(r"[0-9,]*")
 _ESCAPED: Final = "in user and password, write `@` as %40, `/` as %2F, `%` as %25 and a blank as %20"
 
 
-class Address(str):
+class PostgresUrl(str):
     """Where a database is. It holds a password, so it does not show in tracebacks, logs and other settings' errors."""
 
     __slots__ = ()
@@ -51,7 +51,7 @@ class Address(str):
         return "Address('**********')"
 
     @classmethod
-    def parsed(cls, given: str) -> "Address":
+    def parsed(cls, given: str) -> "PostgresUrl":
         """The address; what libpq cannot read, or would read amiss, is refused without being quoted."""
         if given and not given.startswith(("postgresql://", "postgres://")):
             msg = "must start with postgresql://; this runs on PostgreSQL only"
@@ -67,7 +67,7 @@ class Address(str):
         return cls(given)
 
 
-DatabaseUrl = Annotated[str, AfterValidator(Address.parsed)]
+DatabaseUrl = Annotated[str, AfterValidator(PostgresUrl.parsed)]
 
 
 class Settings(BaseSettings):

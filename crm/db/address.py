@@ -24,7 +24,7 @@ _NOTICE: Final = {
 Host = dict[str, str]
 
 
-class Address:
+class PostgresAddress:
     """What to tell libpq; of several hosts, the one that answered last is asked first."""
 
     def __init__(self, url: str, *, timeout: float = 5, writes: bool = True) -> None:
@@ -66,7 +66,7 @@ class Address:
 
 def conninfo(url: str, *, timeout: float = 10) -> str:
     """The primary, for those who connect by psycopg themselves."""
-    return Address(url, timeout=timeout).conninfo
+    return PostgresAddress(url, timeout=timeout).conninfo
 
 
 def sqlalchemy_engine(url: str) -> Engine:

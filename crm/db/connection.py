@@ -24,7 +24,7 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from crm.db.address import Address
+from crm.db.address import PostgresAddress
 from crm.db.refusals import log_refusal
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class MadeRoom(psycopg.errors.QueryCanceled):
     """The statement was stopped for others who wait; it may run again."""
 
 
-class Wire:
+class Connection:
     """A connection that runs one batch of statements at a time."""
 
     def __init__(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]", room: Room) -> None:
@@ -159,7 +159,7 @@ class Wire:
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
-    async def connect(cls, address: Address, room: Room = NO_ROOM) -> "Wire":
+    async def connect(cls, address: PostgresAddress, room: Room = NO_ROOM) -> "Connection":
         """Open a connection, or raise psycopg.OperationalError."""
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True)
         address.answered(connection.info.host, connection.info.port)

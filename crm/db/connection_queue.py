@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crm.db.connection import Lane, Wire, Work
+    from crm.db.connection import Connection, Lane, Work
 
 
 class Waiter:
@@ -17,7 +17,7 @@ class Waiter:
 
     def __init__(
         self,
-        future: "asyncio.Future[Wire | None]",
+        future: "asyncio.Future[Connection | None]",
         owner: int,
         work: "Work | None",
         until: float,

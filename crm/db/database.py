@@ -13,8 +13,8 @@ from crm.core import errors
 from crm.core.settings import Settings
 from crm.db.address import conninfo
 from crm.db.connection import ConnectionLost, MadeRoom, Params, Room, Statement, StatementStale, TookTooLong
-from crm.db.group_commit import SharedCommits
-from crm.db.lanes import PROGRAM, Limits
+from crm.db.group_commit import GroupCommit
+from crm.db.lanes import PROGRAM, LaneLimits
 from crm.db.liveness import Liveness
 from crm.db.pool import Busy, Pool
 from crm.db.replica import Replica
@@ -54,13 +54,13 @@ class Database:
         prepared_max: int = 500,
         prepared_bytes: int = 64 * 1024 * 1024,
         timeout: float = 5,
-        limits: Limits | None = None,
+        limits: LaneLimits | None = None,
         most_lag: float | None = None,
     ) -> None:
         room = Room(prepared_max, prepared_bytes)
         self.url = url
         self.primary = Pool(url, size=size, room=room, timeout=timeout, limits=limits)
-        self.commits = SharedCommits(self.primary)
+        self.group_commit = GroupCommit(self.primary)
         self.replica: Replica | None = None
         self._liveness: Liveness | None = None
         if len(self.primary.address.hosts) > 1:
@@ -81,7 +81,7 @@ class Database:
     def for_viewers(cls, config: Settings) -> "Database":
         """What requests are answered from: nobody takes what everybody needs."""
         assert config.database_url is not None
-        limits = Limits(
+        limits = LaneLimits(
             each=config.viewer_connections,
             slow=config.slow_reads,
             read_seconds=config.read_timeout_seconds,
@@ -108,7 +108,7 @@ class Database:
             prepared_max=config.prepared_max,
             prepared_bytes=config.prepared_bytes,
             timeout=config.connect_timeout_seconds,
-            limits=Limits(idle_seconds=config.pool_idle_seconds),
+            limits=LaneLimits(idle_seconds=config.pool_idle_seconds),
         )
 
     def read(  # noqa: PLR0913
@@ -153,10 +153,10 @@ class Database:
     async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement that changes something by itself."""
         try:
-            async with self.primary.wire() as wire:
+            async with self.primary.connection() as wire:
                 return await wire.execute(statement, params)
         except StatementStale:  # nothing was changed
-            async with self.primary.wire() as wire:
+            async with self.primary.connection() as wire:
                 return await wire.execute(statement, params)
 
     def conninfo(self, url: str, *, timeout: float = 10) -> str:

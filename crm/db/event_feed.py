@@ -69,7 +69,7 @@ _PRUNE: Final = Statement(
 )
 
 
-class Forked(Exception):
+class StreamForked(Exception):
     """The stream that was read is another one than the position's: see `Feed.carried`."""
 
 
@@ -108,7 +108,7 @@ class _State:
         return Position.before(self.safe, self.newest, self.epoch)
 
 
-class Feed:
+class EventFeed:
     """One process's view of the stream."""
 
     def __init__(self, database: Database, listen_url: str, retention_days: int) -> None:

@@ -37,7 +37,7 @@ class _Write:
     done: "asyncio.Future[pq.abc.PGresult]"
 
 
-class SharedCommits:
+class GroupCommit:
     """Runs statements that are whole transactions, several at a time where there are several."""
 
     def __init__(self, pool: "Pool") -> None:
@@ -93,7 +93,7 @@ class SharedCommits:
     async def _commit(self, batch: list[_Write]) -> None:
         steps = [(_HASTE, ()), *((write.statement, write.params) for write in batch)]
         try:
-            async with self._pool.wire() as wire:
+            async with self._pool.connection() as wire:
                 results = (await wire.run(steps))[1:]
         except ConnectionLost as error:  # nobody knows how far they came
             for write in batch:

@@ -21,7 +21,7 @@ Connection = psycopg.AsyncConnection[Any]
 def impatient(seconds: float, on_silence: Callable[[], object] = lambda: None) -> type[Connection]:
     """A class of connections that break when a statement takes longer."""
 
-    class Impatient(Connection):
+    class ImpatientConnection(Connection):
         async def wait(self, gen: PQGen[RV], *arguments: Any, **options: Any) -> RV:
             """Wait for the server; waiting for notifications is no statement, and has no limit."""
             timer = asyncio.get_running_loop().call_later(seconds, self._give_up)
@@ -36,4 +36,4 @@ def impatient(seconds: float, on_silence: Callable[[], object] = lambda: None) -
                 with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as ours:
                     ours.shutdown(socket.SHUT_RDWR)  # whoever waits finds the connection closed
 
-    return Impatient
+    return ImpatientConnection

@@ -16,7 +16,7 @@ from crm.db.connection import NOBODY, Lane, MadeRoom, TookTooLong
 from crm.db.connection_queue import FairQueue, Waiter
 
 if TYPE_CHECKING:
-    from crm.db.connection import Wire, Work
+    from crm.db.connection import Connection, Work
 
 SLOW_SECONDS: Final = 0.5
 _QUICK_SECONDS: Final = 0.1  # a statement that took long before did not this time
@@ -28,7 +28,7 @@ _SLOW_READS: Final = Lane.SLOW_READS
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LaneLimits:
     """What one viewer may have while others wait, and how long things may take; 0 is no limit."""
 
     each: int = 0  # connections of one viewer
@@ -41,9 +41,9 @@ class Limits:
 class Lanes:
     """The connections in use, those who wait, and whose turn it is."""
 
-    def __init__(self, size: int, limits: Limits) -> None:
+    def __init__(self, size: int, limits: LaneLimits) -> None:
         self.limits = limits
-        self.busy: set[Wire] = set()
+        self.busy: set[Connection] = set()
         self.waiting = 0
         self.strict = False  # whether the limits hold though there may be connections left
         self._size = size
@@ -74,14 +74,14 @@ class Lanes:
             del self._granted[owner]
         self._used[lane] -= 1
 
-    def begin(self, wire: "Wire", owner: int, work: "Work | None", now: float, *, lane: Lane) -> None:
+    def begin(self, wire: "Connection", owner: int, work: "Work | None", now: float, *, lane: Lane) -> None:
         """A connection is put to use; what reads may be stopped, and what writes, before its commit."""
         wire.owner, wire.work, wire.lane, wire.since = owner, work, lane, now
         self.busy.add(wire)
         if lane:
             self._used[lane] += 1
 
-    def end(self, wire: "Wire", loop: asyncio.AbstractEventLoop) -> None:
+    def end(self, wire: "Connection", loop: asyncio.AbstractEventLoop) -> None:
         """It is not in use any more."""
         self.busy.discard(wire)
         if wire.lane:
@@ -166,7 +166,7 @@ class Lanes:
                 wire.stop(MadeRoom)
                 going += 1
 
-    def _beyond(self, now: float) -> "list[Wire]":
+    def _beyond(self, now: float) -> "list[Connection]":
         """What is more than its owner may have, or more than there are slots for slow reads."""
         held, used, found = self._held(), self._used.copy(), []
         for wire in sorted(self.busy, key=lambda one: one.since, reverse=True):
@@ -214,7 +214,7 @@ class Lanes:
         return is_free
 
 
-def _may_be_stopped(wire: "Wire") -> bool:
+def _may_be_stopped(wire: "Connection") -> bool:
     if wire.work is None:
         return False
     return wire.work.slow_lane is _SLOW_READS or (wire.undoable and wire.lane is Lane.SLOW_WRITES)

@@ -11,10 +11,10 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.db.address import Address
-from crm.db.connection import Lane, Room, Wire, Work
+from crm.db.address import PostgresAddress
+from crm.db.connection import Connection, Lane, Room, Work
 from crm.db.connection_queue import Waiter
-from crm.db.lanes import PROGRAM, STOP_AFTER_SECONDS, Lanes, Limits
+from crm.db.lanes import PROGRAM, STOP_AFTER_SECONDS, LaneLimits, Lanes
 from crm.db.refusals import log_seldom
 
 log = structlog.get_logger()
@@ -48,23 +48,23 @@ class Pool:
         room: Room | None = None,
         timeout: float = 5,
         connect_timeout: float | None = None,
-        limits: Limits | None = None,
+        limits: LaneLimits | None = None,
         writes: bool = True,
     ) -> None:
         self.url = url
-        self.address = Address(url, timeout=connect_timeout or timeout, writes=writes)
+        self.address = PostgresAddress(url, timeout=connect_timeout or timeout, writes=writes)
         # Called now and then while the server leaves somebody without an answer.
         self.on_doubt: Callable[[], None] | None = None
         self._size = size
         self._room = Room() if room is None else room
         self._timeout = timeout
-        self._idle: list[Wire] = []
+        self._idle: list[Connection] = []
         self.open = 0
         self._generation = 0
         self._renewable_at = 0.0
         self._closed = False
         self._full_until = 0.0
-        self._limits = limits or Limits()
+        self._limits = limits or LaneLimits()
         self.lanes = Lanes(size, self._limits)
         self._looking = False
         self._trimming = False
@@ -74,7 +74,7 @@ class Pool:
         return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
     @asynccontextmanager
-    async def wire(self, owner: int = PROGRAM) -> AsyncIterator[Wire]:
+    async def connection(self, owner: int = PROGRAM) -> AsyncIterator[Connection]:
         """A connection for a while."""
         wire = await self.acquire(owner)
         try:
@@ -82,7 +82,7 @@ class Pool:
         finally:
             self.release(wire)
 
-    def take(self, owner: int = PROGRAM, work: Work | None = None) -> Wire | None:
+    def take(self, owner: int = PROGRAM, work: Work | None = None) -> Connection | None:
         """An idle connection, until `release`, if there is one and the owner may have it.
 
         A viewer's read or write that is named may be stopped; a read has a time limit.
@@ -98,11 +98,11 @@ class Pool:
                 return wire
         return None
 
-    async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> Wire:
+    async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
         """A connection, until `release`: idle, new, or another's who gives it back."""
         return self.take(owner, work) or await self.wait(owner, work)
 
-    async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> Wire:
+    async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
         """The same, for those who found none idle."""
         if self._closed:
             raise errors.Unavailable
@@ -112,16 +112,16 @@ class Pool:
             return await self._connect(owner, work, lane=lane)
         return await self._handed_over(owner, work, lane=lane)
 
-    def _begin(self, wire: Wire, owner: int, work: Work | None, *, lane: Lane) -> None:
+    def _begin(self, wire: Connection, owner: int, work: Work | None, *, lane: Lane) -> None:
         self.lanes.begin(wire, owner, work, self._loop.time(), lane=lane)
         if not self._looking:
             self._keep_looking()
 
     @asynccontextmanager
-    async def spare(self) -> AsyncIterator[Wire]:
+    async def spare(self) -> AsyncIterator[Connection]:
         """A connection that does not have to be waited for: an idle one, or one beyond the pool's size."""
         idle = self.take()
-        wire = idle or await Wire.connect(self.address)
+        wire = idle or await Connection.connect(self.address)
         try:
             yield wire
         finally:
@@ -130,7 +130,7 @@ class Pool:
             else:
                 self.release(wire)
 
-    def release(self, wire: Wire) -> None:
+    def release(self, wire: Connection) -> None:
         """Give a connection back."""
         self.lanes.end(wire, self._loop)
         if wire.broken or wire.closing or wire.generation != self._generation:
@@ -141,7 +141,7 @@ class Pool:
             if not self._trimming:
                 self._trim_later()
 
-    def seconds_of(self, wire: Wire) -> float:
+    def seconds_of(self, wire: Connection) -> float:
         """For how long a connection has been in use."""
         return self._loop.time() - wire.since
 
@@ -162,7 +162,7 @@ class Pool:
 
     # Getting one
 
-    async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> Wire:
+    async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> Connection:
         """Wait for another's connection, or for the right to open one."""
         now = self._loop.time()
         seconds = max(self._timeout, self._limits.read_seconds) if lane else self._timeout
@@ -184,12 +184,12 @@ class Pool:
         self.open += 1
         self.lanes.grant(owner, lane=lane)
 
-    async def _connect(self, owner: int, work: Work | None, *, lane: Lane) -> Wire:
+    async def _connect(self, owner: int, work: Work | None, *, lane: Lane) -> Connection:
         """Open a connection; it is counted already."""
         generation = self._generation
         try:
             async with asyncio.timeout(self.address.seconds):
-                wire = await Wire.connect(self.address, self._room)
+                wire = await Connection.connect(self.address, self._room)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             self.lanes.revoke(owner, lane=lane)
             said = " ".join(str(error).split()) or "no answer in time"
@@ -212,7 +212,7 @@ class Pool:
 
     # Handing on
 
-    def _hand_over(self, wire: Wire) -> bool:
+    def _hand_over(self, wire: Connection) -> bool:
         """Give a connection to whom it is due; false if it is nobody's turn."""
         waiter = self.lanes.next()
         if waiter is None:
@@ -254,7 +254,7 @@ class Pool:
         while self._idle:
             self._forget(self._idle.pop())
 
-    def _drop(self, wire: Wire) -> None:
+    def _drop(self, wire: Connection) -> None:
         """Close a connection that is of no use any more, and others with it if they are like it."""
         if wire.mixed_up:
             self._prepare_no_more()
@@ -268,7 +268,7 @@ class Pool:
             self._end_generation()
         self._forget(wire)
 
-    def _forget(self, wire: Wire) -> None:
+    def _forget(self, wire: Connection) -> None:
         wire.close()
         self.open -= 1
 

@@ -99,6 +99,6 @@ class Replica:
 
 
 async def _number(pool: "Pool", statement: Statement) -> int | None:
-    async with pool.wire() as wire:
+    async with pool.connection() as wire:
         found = (await wire.execute(statement)).get_value(0, 0)
     return None if found is None else int(found)

@@ -49,11 +49,11 @@ _LEFT: Final = Statement(
 _GIVE_BACK: Final = Statement("DELETE FROM leases WHERE name = $1::text AND holder = $2::uuid")
 
 
-class Taken(errors.Conflict):
+class LockTaken(errors.Conflict):
     """Somebody else does this already; try again when that is done."""
 
 
-class Held:
+class RowLock:
     """A lease in hand; renew it more often than it expires.
 
     Who comes back as the same holder has it at once, though it has not expired: it was their own.
@@ -70,7 +70,7 @@ class Held:
         params = [encode(self._name), encode(self._holder), encode(self._seconds)]
         if not (await self._database.write(_TAKE, params)).ntuples:
             message = f"{self._name} is under way already; try again when that is done."
-            raise Taken(message)
+            raise LockTaken(message)
 
     async def seconds_left(self) -> int:
         """When whoever has it loses it, unless it is renewed."""
@@ -84,9 +84,9 @@ class Held:
 
 
 @asynccontextmanager
-async def lease(database: Database, name: str, *, seconds: float, holder: UUID | None = None) -> AsyncIterator[Held]:
+async def lease(database: Database, name: str, *, seconds: float, holder: UUID | None = None) -> AsyncIterator[RowLock]:
     """Hold the lease of this name for a while; a conflict if somebody else does."""
-    held = Held(database, name, seconds, holder)
+    held = RowLock(database, name, seconds, holder)
     await held.renew()
     try:
         yield held

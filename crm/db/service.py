@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 
 # The class that declares a method, by the method: whoever calls one makes the object it runs on.
 _OWNERS: Final[dict[Callable[..., Any], type[Any]]] = {}
@@ -28,6 +28,6 @@ class Service:
         super().__init_subclass__()
         remember_owner(cls)
 
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
+    def __init__(self, unit: UnitOfWork) -> None:
+        self.unit_of_work = unit
         self.viewer = unit.viewer

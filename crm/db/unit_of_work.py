@@ -29,12 +29,12 @@ from crm.db.connection import (
     BEGIN,
     COMMIT,
     ROLLBACK,
+    Connection,
     MadeRoom,
     Params,
     Statement,
     TookTooLong,
     ViewerWrite,
-    Wire,
     encode,
 )
 from crm.db.database import Database
@@ -73,7 +73,7 @@ class _Change:
     within: type[Model] | None = None
 
 
-class Unit:
+class UnitOfWork:
     """One write in progress. Services add, get and change records; the edge commits."""
 
     def __init__(self, database: Database, viewer: Viewer, write: ViewerWrite | None = None) -> None:
@@ -81,7 +81,7 @@ class Unit:
         self.viewer = viewer
         self._database = database
         self._write = write if viewer.owner else None
-        self._wire: Wire | None = None
+        self._wire: Connection | None = None
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
         self._changes: list[_Change] = []
         self._now: datetime | None = None
@@ -199,7 +199,7 @@ class Unit:
             (found,) = await self._run([step])
             await self._run([(COMMIT, ())])
         elif self._wire is None:
-            found = await self._database.commits.execute(*step, self.viewer.owner)
+            found = await self._database.group_commit.execute(*step, self.viewer.owner)
         else:
             found = (await self._run([step, (COMMIT, ())]))[0]
         if not found.ntuples:
@@ -272,7 +272,7 @@ class Unit:
 
 
 @contextmanager
-def _time_limit(wire: Wire, seconds: float) -> Iterator[None]:
+def _time_limit(wire: Connection, seconds: float) -> Iterator[None]:
     """Stop what runs on a connection after so long; 0: never."""
     timer = asyncio.get_running_loop().call_later(seconds, wire.stop, TookTooLong) if seconds else None
     try:
@@ -309,7 +309,7 @@ def _column_names(model: type[Model]) -> frozenset[str]:
     return frozenset(_table(model).c.keys())
 
 
-def _rows(result: "pq.abc.PGresult", wire: Wire | None) -> list[dict[str, Any]]:
+def _rows(result: "pq.abc.PGresult", wire: Connection | None) -> list[dict[str, Any]]:
     assert wire is not None
     names = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
     transformer = Transformer(wire.connection)

@@ -1,7 +1,7 @@
 """Work with something slow in it: several transactions, and none of them open while a model thinks.
 
-A service writes within one transaction. A `Talker` has none: it claims (a write), waits, and says which write ends it.
-The edge runs that last one as it runs any other: shown in the caller's selection, within its transaction.
+A service writes within one transaction. A `WorkflowService` has none: it claims (a write), waits, and says which write
+ends it. The edge runs that last one as it runs any other: shown in the caller's selection, within its transaction.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from crm.db.connection import MadeRoom, ViewerWrite
 from crm.db.database import Database, retried
 from crm.db.service import Service, owner_of, remember_owner
 from crm.db.sqlstates import is_away
-from crm.db.unit_of_work import Projection, Unit
+from crm.db.unit_of_work import Projection, UnitOfWork
 
 T = TypeVar("T")
 P = ParamSpec("P")
 S = TypeVar("S", bound=Service)
 R = TypeVar("R")
-W = TypeVar("W", bound="Talker")
+W = TypeVar("W", bound="WorkflowService")
 # What happens within one transaction: mostly the call of a service's method, made by `write_of`.
-Write = Callable[[Unit], Awaitable[T]]
+Write = Callable[[UnitOfWork], Awaitable[T]]
 # Looks, in a transaction that is about to be committed, whether it still may be; raises if not.
-Fence = Write[None]
+CommitGuard = Write[None]
 
 _SAVING_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.25
@@ -52,39 +52,39 @@ class Writer:
     database: Database
     viewer: Viewer
     announce: Callable[[], None]
-    fence: Fence | None = None
+    commit_guard: CommitGuard | None = None
 
     async def shown(self, write: Write[Any], projection: Projection) -> bytes:
         """Run a write; what it returns, as the projection shows it from within the transaction."""
 
-        async def commit(unit: Unit) -> bytes:
-            return await unit.commit(await self._fenced(unit, write), projection)
+        async def commit(unit: UnitOfWork) -> bytes:
+            return await unit.commit(await self._guarded_write(unit, write), projection)
 
         return await self._transaction(commit)
 
     async def run(self, write: Write[T]) -> T:
         """Run a write; what it returns."""
 
-        async def save(unit: Unit) -> T:
-            result = await self._fenced(unit, write)
+        async def save(unit: UnitOfWork) -> T:
+            result = await self._guarded_write(unit, write)
             await unit.save()
             return result
 
         return await self._transaction(save)
 
-    async def _fenced(self, unit: Unit, write: Write[T]) -> T:
+    async def _guarded_write(self, unit: UnitOfWork, write: Write[T]) -> T:
         """What the call returns, unless the fence says no: last, so that nothing can come between it and the commit."""
         result = await write(unit)
-        if self.fence is not None:
-            await self.fence(unit)
+        if self.commit_guard is not None:
+            await self.commit_guard(unit)
         return result
 
-    async def _transaction(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+    async def _transaction(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         write = ViewerWrite()
 
         async def attempt() -> T:
             while True:
-                unit = Unit(self.database, self.viewer, write)
+                unit = UnitOfWork(self.database, self.viewer, write)
                 try:
                     result = await work(unit)
                 except MadeRoom:
@@ -99,8 +99,8 @@ class Writer:
 
 
 @dataclass(slots=True)
-class Conversation:
-    """What a `Talker` works with: writes, the AI, a deadline, and a way to say what went wrong without failing."""
+class Workflow:
+    """Several transactions with something slow between them: writes, the AI, a deadline, the warnings."""
 
     writer: Writer
     ai: Any
@@ -111,7 +111,7 @@ class Conversation:
     # What is still to be let go of if the conversation does not come to its end.
     _let_go: list[Write[Any]] = field(default_factory=list)
 
-    async def hold(
+    async def run(
         self,
         end: Callable[[Write[T]], Awaitable[R]],
         method: Callable[Concatenate[W, P], Awaitable[Write[T]]],
@@ -141,12 +141,12 @@ class Conversation:
                     raise
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    def let_go(self, write: Write[Any]) -> None:
+    def on_abort(self, write: Write[Any]) -> None:
         """What to write if this stops before its end: nobody should have to wait for a claim to expire."""
         self._let_go.append(write)
 
     async def _release(self) -> None:
-        writer = replace(self.writer, fence=None)  # to let go needs nobody's leave
+        writer = replace(self.writer, commit_guard=None)  # to let go needs nobody's leave
         for write in self._let_go:
             with suppress(errors.CrmError, psycopg.Error):  # it expires
                 await writer.run(write)
@@ -166,23 +166,23 @@ class Conversation:
         self.warnings.append(error)
 
 
-class Talker:
+class WorkflowService:
     """Domain verbs over several transactions; each returns the write that ends it."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         remember_owner(cls)
 
-    def __init__(self, conversation: Conversation) -> None:
-        self.conversation = conversation
-        self.viewer = conversation.writer.viewer
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        self.viewer = workflow.writer.viewer
 
 
-async def held(
-    conversation: Conversation,
+async def run_workflow(
+    workflow: Workflow,
     method: Callable[Concatenate[W, P], Awaitable[Write[T]]],
     *arguments: P.args,
     **keywords: P.kwargs,
 ) -> T:
     """Hold a whole conversation outside the API: what its last write returned."""
-    return await conversation.hold(conversation.writer.run, method, *arguments, **keywords)
+    return await workflow.run(workflow.writer.run, method, *arguments, **keywords)

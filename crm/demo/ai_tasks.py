@@ -60,7 +60,7 @@ WHERE id = %(lead)s
 """
 
 
-class Call(NamedTuple):
+class PlayedCall(NamedTuple):
     """What a model was asked for."""
 
     purpose: str
@@ -70,8 +70,8 @@ class Call(NamedTuple):
 
 
 _CALLS: Final = {
-    "task_recommendations": Call("recommendations", RECOMMENDATIONS_VERSION, (1_800, 3_200), (250, 600)),
-    "lead_summary": Call("summary", SUMMARY_VERSION, (1_500, 2_900), (120, 260)),
+    "task_recommendations": PlayedCall("recommendations", RECOMMENDATIONS_VERSION, (1_800, 3_200), (250, 600)),
+    "lead_summary": PlayedCall("summary", SUMMARY_VERSION, (1_500, 2_900), (120, 260)),
 }
 
 
@@ -196,7 +196,7 @@ class AiTaskWriter:
         for number, run in enumerate(runs, 1):
             self._attempt(task, run, number)
 
-    def _runs(self, script: Script, due: datetime) -> Iterator["Run"]:
+    def _runs(self, script: Script, due: datetime) -> Iterator["PlayedRun"]:
         """The attempts of a task that was due at this moment."""
         dice, call = self.dice, _CALLS.get(script.task_type)
         for number, (outcome, error) in enumerate(script.attempts):
@@ -205,10 +205,10 @@ class AiTaskWriter:
             answered = call is not None and outcome is not Outcome.UNREACHABLE
             used = (dice.between(*call.tokens_in), dice.between(*call.tokens_out)) if call and answered else (0, 0)
             cost = estimated(MODEL, *used, address="https://api.openai.com/v1") if answered else None
-            yield Run(outcome, error, due, begins, ends, *used, cost, asked=call is not None)
+            yield PlayedRun(outcome, error, due, begins, ends, *used, cost, asked=call is not None)
             due = ends + timedelta(seconds=2**number)
 
-    def _attempt(self, task: dict[str, Any], run: "Run", number: int) -> None:
+    def _attempt(self, task: dict[str, Any], run: "PlayedRun", number: int) -> None:
         attempt = {
             "id": self._id(run.begins),
             "task_id": task["id"],
@@ -228,7 +228,7 @@ class AiTaskWriter:
         if run.asked:
             self._call(task, attempt["id"], run)
 
-    def _call(self, task: dict[str, Any], attempt: UUID, run: "Run") -> None:
+    def _call(self, task: dict[str, Any], attempt: UUID, run: "PlayedRun") -> None:
         call = _CALLS[task["task_type"]]
         values = {
             "id": self._id(run.begins),
@@ -267,7 +267,7 @@ class AiTaskWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PlayedRun:
     """An attempt."""
 
     outcome: Outcome
@@ -287,7 +287,7 @@ class Run:
             return None
         return (CostSource.UNKNOWN if self.cost is None else CostSource.ESTIMATED).value
 
-    def earlier(self, late: timedelta) -> "Run":
+    def earlier(self, late: timedelta) -> "PlayedRun":
         """The same, so much earlier."""
         return replace(self, due=self.due - late, begins=self.begins - late, ends=self.ends - late)
 
@@ -301,7 +301,7 @@ def _end(script: Script, about: About) -> dict[str, Any]:
     return {}
 
 
-def _sums(runs: Sequence[Run]) -> dict[str, Any]:
+def _sums(runs: Sequence[PlayedRun]) -> dict[str, Any]:
     """What a task's attempts come to."""
     sources = [run.source for run in runs if run.source]
     return {

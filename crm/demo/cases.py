@@ -9,7 +9,7 @@ from crm.demo.dice import Dice, by_weight
 from crm.demo.languages import LANGUAGES
 from crm.demo.names import LanguageCode, Market
 from crm.demo.people import Person, person_of
-from crm.demo.stories import CONTACTS, OPENINGS, Contact, Stage
+from crm.demo.stories import CONTACTS, OPENINGS, StoryContact, StoryStage
 from crm.demo.worktime import DAY, WorkTime
 from crm.sales.interactions.model import InteractionType
 
@@ -43,7 +43,7 @@ class Occasion(NamedTuple):
     """A contact that took place."""
 
     name: str
-    contact: Contact
+    contact: StoryContact
     at: int
 
 
@@ -53,7 +53,7 @@ class Case:
 
     id: int
     person: Person
-    stage: Stage
+    stage: StoryStage
     source: str
     created: int
     occasions: list[Occasion]
@@ -109,7 +109,7 @@ class CaseMaker:
             facts=self._facts(lead_id, person, source, seats, budget),
         )
 
-    def _history(self, stage: Stage, source: str) -> tuple[int, list[Occasion]]:
+    def _history(self, stage: StoryStage, source: str) -> tuple[int, list[Occasion]]:
         """When the lead came in, and the contacts since: all of it before now."""
         steps = self._steps(stage, source)
         # Meetings move on to the next half hour, so each step may take that much longer.
@@ -122,10 +122,10 @@ class CaseMaker:
             occasions.append(Occasion(name, contact, at))
         return created, occasions
 
-    def _steps(self, stage: Stage, source: str) -> list[tuple[str, Contact, int]]:
+    def _steps(self, stage: StoryStage, source: str) -> list[tuple[str, StoryContact, int]]:
         """The contacts of one of the stage's stories, each with its distance from the one before."""
         dice = self.dice
-        steps: list[tuple[str, Contact, int]] = []
+        steps: list[tuple[str, StoryContact, int]] = []
         for name, may_be_left_out in dice.pick(_STORIES[stage.status]):
             if may_be_left_out and dice.chance(50):
                 continue
@@ -134,7 +134,7 @@ class CaseMaker:
             steps.append((source if name == "opening" else name, contact, gap))
         return steps
 
-    def _start(self, stage: Stage, length: int) -> int:
+    def _start(self, stage: StoryStage, length: int) -> int:
         """When a history of this length began, so that it has been quiet since as long as is usual at its stage."""
         dice = self.dice
         latest = self.now - LAST_HOUR - length

@@ -1,6 +1,6 @@
 """What is written about English-speaking leads. See language.py for the facts in braces, stories.py for the names."""
 
-from crm.demo.language import Language, listed
+from crm.demo.language import DemoLanguage, listed
 
 INTERACTIONS = {
     "Website": (
@@ -271,7 +271,7 @@ SUGGESTIONS = {
     "win_back": (("Ask {company} how things stand", "Closed {days} working days ago. Are they still using {tool}?"),),
 }
 
-ENGLISH = Language(
+ENGLISH = DemoLanguage(
     job_titles=listed("""
         Managing Director, Finance Director, Head of Procurement, Operations Manager, Site Manager, IT
         Manager, Sales Director, Logistics Manager, Project Manager, General Manager, Production Manager, HR

@@ -10,7 +10,7 @@ Text = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Language:
+class DemoLanguage:
     """The texts of one language, keyed by the names that stories.py uses."""
 
     job_titles: tuple[str, ...]

@@ -3,8 +3,8 @@
 from typing import Final
 
 from crm.demo.english import ENGLISH
-from crm.demo.language import Language
+from crm.demo.language import DemoLanguage
 from crm.demo.names import LanguageCode
 from crm.demo.swedish import SWEDISH
 
-LANGUAGES: Final[dict[LanguageCode, Language]] = {"sv": SWEDISH, "en": ENGLISH}
+LANGUAGES: Final[dict[LanguageCode, DemoLanguage]] = {"sv": SWEDISH, "en": ENGLISH}

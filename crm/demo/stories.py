@@ -12,7 +12,7 @@ from crm.sales.leads.model import LeadStatus as Is
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class StoryContact:
     """One kind of contact: how, how many days after the one before, how many minutes it takes, the task it settles."""
 
     by: By
@@ -22,42 +22,42 @@ class Contact:
 
 
 OPENINGS = {  # by source; the weight of each is in SOURCES
-    "Website": Contact(By.MESSAGE, (0, 0)),
-    "Referral": Contact(By.NOTE, (0, 0)),
-    "LinkedIn": Contact(By.MESSAGE, (0, 0)),
-    "Trade fair": Contact(By.MEETING, (0, 0), (10, 20)),
-    "Cold call": Contact(By.NOTE, (0, 0)),
-    "Partner": Contact(By.EMAIL, (0, 0)),
+    "Website": StoryContact(By.MESSAGE, (0, 0)),
+    "Referral": StoryContact(By.NOTE, (0, 0)),
+    "LinkedIn": StoryContact(By.MESSAGE, (0, 0)),
+    "Trade fair": StoryContact(By.MEETING, (0, 0), (10, 20)),
+    "Cold call": StoryContact(By.NOTE, (0, 0)),
+    "Partner": StoryContact(By.EMAIL, (0, 0)),
 }
 
 SOURCES = {"Website": 30, "Referral": 18, "LinkedIn": 17, "Trade fair": 13, "Cold call": 14, "Partner": 8}
 
 CONTACTS = {
-    "missed_call": Contact(By.CALL, (0, 2), (0, 1)),
-    "voicemail": Contact(By.MESSAGE, (1, 4)),
-    "intro_email": Contact(By.EMAIL, (0, 3), settles="send_information"),
-    "reminder": Contact(By.EMAIL, (4, 9)),
-    "reply": Contact(By.EMAIL, (1, 6)),
-    "intro_call": Contact(By.CALL, (1, 4), (8, 25), settles="first_call"),
-    "needs_call": Contact(By.CALL, (2, 8), (20, 45), settles="understand_needs"),
-    "needs_meeting": Contact(By.MEETING, (4, 12), (45, 90), settles="book_needs_meeting"),
-    "summary_email": Contact(By.EMAIL, (0, 2), settles="send_summary"),
-    "inside_note": Contact(By.NOTE, (0, 4), settles="map_deciders"),
-    "demo": Contact(By.MEETING, (4, 12), (30, 75), settles="prepare_demo"),
-    "demo_email": Contact(By.EMAIL, (0, 2), settles="answer_questions"),
-    "reference_call": Contact(By.CALL, (3, 8), (15, 40), settles="find_reference"),
-    "proposal_email": Contact(By.EMAIL, (2, 8), settles="write_proposal"),
-    "proposal_call": Contact(By.CALL, (2, 7), (10, 30), settles="follow_up_proposal"),
-    "proposal_meeting": Contact(By.MEETING, (3, 9), (30, 60), settles="go_through_proposal"),
-    "negotiation_call": Contact(By.CALL, (2, 8), (15, 45), settles="settle_terms"),
-    "agreement_email": Contact(By.EMAIL, (1, 5), settles="send_agreement"),
-    "won_call": Contact(By.CALL, (1, 7), (5, 20)),
-    "kickoff": Contact(By.MEETING, (5, 12), (60, 120), settles="plan_kickoff"),
-    "check_in": Contact(By.CALL, (15, 35), (10, 30), settles="check_in"),
-    "lost_silent": Contact(By.NOTE, (10, 25)),
-    "lost_fit": Contact(By.CALL, (2, 10), (5, 20)),
-    "lost_price": Contact(By.CALL, (5, 15), (10, 25)),
-    "lost_competitor": Contact(By.EMAIL, (5, 15)),
+    "missed_call": StoryContact(By.CALL, (0, 2), (0, 1)),
+    "voicemail": StoryContact(By.MESSAGE, (1, 4)),
+    "intro_email": StoryContact(By.EMAIL, (0, 3), settles="send_information"),
+    "reminder": StoryContact(By.EMAIL, (4, 9)),
+    "reply": StoryContact(By.EMAIL, (1, 6)),
+    "intro_call": StoryContact(By.CALL, (1, 4), (8, 25), settles="first_call"),
+    "needs_call": StoryContact(By.CALL, (2, 8), (20, 45), settles="understand_needs"),
+    "needs_meeting": StoryContact(By.MEETING, (4, 12), (45, 90), settles="book_needs_meeting"),
+    "summary_email": StoryContact(By.EMAIL, (0, 2), settles="send_summary"),
+    "inside_note": StoryContact(By.NOTE, (0, 4), settles="map_deciders"),
+    "demo": StoryContact(By.MEETING, (4, 12), (30, 75), settles="prepare_demo"),
+    "demo_email": StoryContact(By.EMAIL, (0, 2), settles="answer_questions"),
+    "reference_call": StoryContact(By.CALL, (3, 8), (15, 40), settles="find_reference"),
+    "proposal_email": StoryContact(By.EMAIL, (2, 8), settles="write_proposal"),
+    "proposal_call": StoryContact(By.CALL, (2, 7), (10, 30), settles="follow_up_proposal"),
+    "proposal_meeting": StoryContact(By.MEETING, (3, 9), (30, 60), settles="go_through_proposal"),
+    "negotiation_call": StoryContact(By.CALL, (2, 8), (15, 45), settles="settle_terms"),
+    "agreement_email": StoryContact(By.EMAIL, (1, 5), settles="send_agreement"),
+    "won_call": StoryContact(By.CALL, (1, 7), (5, 20)),
+    "kickoff": StoryContact(By.MEETING, (5, 12), (60, 120), settles="plan_kickoff"),
+    "check_in": StoryContact(By.CALL, (15, 35), (10, 30), settles="check_in"),
+    "lost_silent": StoryContact(By.NOTE, (10, 25)),
+    "lost_fit": StoryContact(By.CALL, (2, 10), (5, 20)),
+    "lost_price": StoryContact(By.CALL, (5, 15), (10, 25)),
+    "lost_competitor": StoryContact(By.EMAIL, (5, 15)),
 }
 
 # Whoever has been asked about their needs has told us a budget.
@@ -73,7 +73,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StoryStage:
     """What leads of one status have in common."""
 
     status: Is
@@ -89,7 +89,7 @@ class Stage:
 
 
 STAGES = (
-    Stage(
+    StoryStage(
         Is.NEW,
         weight=13,
         stories=(Story(42, ""), Story(38, "opening"), Story(20, "opening missed_call")),
@@ -101,7 +101,7 @@ STAGES = (
         suggestion_counts=(0, 1, 1, 2),
         without_owner=0.3,
     ),
-    Stage(
+    StoryStage(
         Is.CONTACTED,
         weight=19,
         stories=(
@@ -118,7 +118,7 @@ STAGES = (
         suggestion_counts=(0, 0, 1, 1, 2),
         without_owner=0.04,
     ),
-    Stage(
+    StoryStage(
         Is.QUALIFIED,
         weight=13,
         stories=(
@@ -136,7 +136,7 @@ STAGES = (
         suggestions=("move_to_proposal", "book_meeting", "share_case", "revive_cold"),
         suggestion_counts=(0, 0, 1, 1, 2),
     ),
-    Stage(
+    StoryStage(
         Is.PROPOSAL,
         weight=9,
         stories=(
@@ -156,7 +156,7 @@ STAGES = (
         suggestions=("chase_proposal", "involve_decider"),
         suggestion_counts=(0, 1, 1, 2),
     ),
-    Stage(
+    StoryStage(
         Is.WON,
         weight=18,
         stories=(
@@ -177,7 +177,7 @@ STAGES = (
         suggestions=("ask_referral", "grow_account"),
         suggestion_counts=(0, 0, 1),
     ),
-    Stage(
+    StoryStage(
         Is.LOST,
         weight=28,
         stories=(

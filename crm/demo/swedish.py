@@ -1,6 +1,6 @@
 """What is written about Swedish leads. See language.py for the facts in braces, stories.py for the names."""
 
-from crm.demo.language import Language, listed
+from crm.demo.language import DemoLanguage, listed
 
 INTERACTIONS = {
     "Website": (
@@ -277,7 +277,7 @@ SUGGESTIONS = {
     ),
 }
 
-SWEDISH = Language(
+SWEDISH = DemoLanguage(
     job_titles=listed("""
         VD, Vice VD, Ekonomichef, Inköpschef, Driftchef, Platschef, IT-chef, Försäljningschef, Logistikchef,
         Projektledare, Verksamhetschef, Produktionschef, Personalchef, Kontorschef, Marknadschef, Controller,

@@ -49,7 +49,7 @@ _WORDS = {
 
 
 @dataclass(slots=True)
-class Draft:
+class TaskDraft:
     """A task about to be written. Times are working minutes."""
 
     words: str  # title and description
@@ -95,7 +95,7 @@ class TaskWriter:
         start = self.dice.below(len(names))
         return [names[(start + n) % len(names)] for n in range(self.dice.pick(counts))]
 
-    def _settled(self, case: Case) -> Iterator[Draft]:
+    def _settled(self, case: Case) -> Iterator[TaskDraft]:
         """Tasks that were noted after one contact and done with the next."""
         before = case.created
         for occasion in case.occasions:
@@ -104,22 +104,22 @@ class TaskWriter:
                 yield self._settled_by(occasion, before, self._words(case, name))
             before = occasion.at
 
-    def _settled_by(self, occasion: Occasion, before: int, words: str) -> Draft:
+    def _settled_by(self, occasion: Occasion, before: int, words: str) -> TaskDraft:
         dice = self.dice
         created = min(before + dice.between(1, 60), occasion.at)
         done = occasion.at + dice.between(5, 50)
         due = _afternoon(occasion.at + dice.between(-1, 3) * DAY, created)
-        return Draft(words, created, due, updated=done, done=done)
+        return TaskDraft(words, created, due, updated=done, done=done)
 
-    def _following(self, case: Case, name: str) -> Draft:
+    def _following(self, case: Case, name: str) -> TaskDraft:
         """A task that is still open; some are overdue."""
         dice = self.dice
         due = self.now + dice.between(-8, 15) * DAY
         latest = min(due - DAY, self.now - 1)
         created = max(case.last + 1, latest - dice.below(8 * DAY))
-        return Draft(self._words(case, name), created, _afternoon(due, created))
+        return TaskDraft(self._words(case, name), created, _afternoon(due, created))
 
-    def _suggested(self, case: Case, name: str) -> Draft:
+    def _suggested(self, case: Case, name: str) -> TaskDraft:
         """A suggestion of the playbook: open, dismissed, or accepted and from then on like a task of one's own."""
         dice, facts = self.dice, case.facts
         language = LANGUAGES[case.language]
@@ -133,7 +133,7 @@ class TaskWriter:
         facts["days"] = (created - case.last) // DAY
         facts["last_contact"] = language.last_contacts[case.occasions[-1].contact.by] if case.occasions else ""
         title, reasoning = dice.pick(language.suggestions[name])
-        return Draft(
+        return TaskDraft(
             f"{title.format_map(facts)}\t{NULL}",
             created,
             _afternoon(created + dice.between(1, 5) * DAY, created),
@@ -150,7 +150,7 @@ class TaskWriter:
     def _words(self, case: Case, name: str) -> str:
         return self.dice.pick(_WORDS[case.language][name]).format_map(case.facts)
 
-    def _row(self, case: Case, draft: Draft) -> str:
+    def _row(self, case: Case, draft: TaskDraft) -> str:
         dice, stamp = self.dice, self.time.stamp
         created = stamp(draft.created)
         updated = created if draft.updated is None else stamp(draft.updated)

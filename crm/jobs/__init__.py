@@ -4,16 +4,16 @@ What a domain uses is here; the worker (`crm.jobs.worker`) is imported by the pr
 """
 
 from crm.jobs.queue import Job, cancel, depth, enqueue, forget, prioritise
-from crm.jobs.worker_plan import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.jobs.worker_plan import EventConsumer, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 
 __all__ = [
-    "Chore",
-    "Follower",
+    "EventConsumer",
     "Handler",
     "Job",
-    "Roster",
+    "PeriodicTask",
     "RunLater",
-    "Shop",
+    "WorkerContext",
+    "WorkerPlan",
     "cancel",
     "depth",
     "enqueue",

@@ -15,8 +15,8 @@ from crm.core import errors
 from crm.db.connection import ConnectionLost, Statement, encode
 from crm.db.event_feed import LOOK_SECONDS, Position
 from crm.db.stream_epoch import EPOCH
-from crm.db.unit_of_work import Unit
-from crm.jobs.worker_plan import Followed, Follower, Shop
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs.worker_plan import ConsumedBatch, EventConsumer, WorkerContext
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -110,7 +110,7 @@ class _Taken(Exception):
 class Following:
     """One follower at work in this process; of the processes that run it, one at a time has a batch."""
 
-    def __init__(self, follower: Follower, shop: Shop) -> None:
+    def __init__(self, follower: EventConsumer, shop: WorkerContext) -> None:
         self._follower = follower
         self._shop = shop
         self._joined = False
@@ -175,11 +175,11 @@ class Following:
         if ahead or self._looked.epoch != state.place.epoch:
             self._looked, self._remembered = state.place, 0.0
 
-    async def _work(self, place: Position, found: Sequence[Followed], until: Position, skipped: int = 0) -> None:
+    async def _work(self, place: Position, found: Sequence[ConsumedBatch], until: Position, skipped: int = 0) -> None:
         """The work and the step in one transaction."""
         follower = self._follower
 
-        async def both(unit: Unit) -> None:
+        async def both(unit: UnitOfWork) -> None:
             if not await unit.execute(_TAKE, self._at(place)):
                 raise _Taken
             if not skipped:
@@ -189,7 +189,7 @@ class Following:
 
         await self._shop.writer().run(both)
 
-    async def _failed(self, place: Position, found: Sequence[Followed], error: Exception) -> None:
+    async def _failed(self, place: Position, found: Sequence[ConsumedBatch], error: Exception) -> None:
         about = {"follower": self._follower.name, "events": len(found), "first": found[0].id, "type": found[0].type}
         smaller = max(1, len(found) // _SHRINK)
         pauses = [encode(self._follower.pause), encode(self._follower.longest_pause)]
@@ -203,7 +203,7 @@ class Following:
         await self._pass_over(place, found[0])
         log.error("follower.skipped", **about, entity=found[0].entity, entity_id=found[0].entity_id, error=text)
 
-    async def _pass_over(self, place: Position, event: Followed) -> None:
+    async def _pass_over(self, place: Position, event: ConsumedBatch) -> None:
         at = self._at(place)
         where = [encode(event.xid), encode(event.id), encode(self._follower.batch), encode(1)]
         await self._shop.database.write(_ADVANCE, [*at, *where])
@@ -216,7 +216,7 @@ class Following:
         xid, key, batch, rest, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
         return _State(Position(int(xid), int(key), epoch), int(batch), float(rest), *map(int, marks))
 
-    async def _events(self, after: Position, state: _State) -> list[Followed]:
+    async def _events(self, after: Position, state: _State) -> list[ConsumedBatch]:
         types = encode(list(self._follower.types))
         where = [encode(after.xid), encode(after.id), encode(state.safe), types, encode(state.batch)]
         result = await self._shop.feed.read(_EVENTS, where)
@@ -239,9 +239,9 @@ class Following:
         return [self._name, encode(place.xid), encode(place.id), place.epoch.encode()]
 
 
-def _followed(result: "pq.abc.PGresult", row: int) -> Followed:
+def _followed(result: "pq.abc.PGresult", row: int) -> ConsumedBatch:
     xid, key, kind, entity, entity_id, lead_id, occurred = (result.get_value(row, column) for column in range(7))
-    return Followed(
+    return ConsumedBatch(
         int(xid or b"0"),
         int(key or b"0"),
         (kind or b"").decode(),

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from crm.db.connection import Statement, encode
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 
 DEFAULT_QUEUE: Final = "default"
 
@@ -53,7 +53,7 @@ class Job:
     lock: str | None = None  # of the jobs with one lock, one runs at a time
 
 
-async def enqueue(unit: Unit, *jobs: Job) -> list[int]:
+async def enqueue(unit: UnitOfWork, *jobs: Job) -> list[int]:
     """Put jobs into the queue when, and only when, this transaction commits; their ids, in order."""
     given = [
         {
@@ -70,22 +70,22 @@ async def enqueue(unit: Unit, *jobs: Job) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def cancel(unit: Unit, ids: Sequence[int]) -> None:
+async def cancel(unit: UnitOfWork, ids: Sequence[int]) -> None:
     """Take jobs out of the queue; those that run are told to stop, once this transaction commits."""
     await unit.execute(_CANCEL, [encode(list(ids))])
 
 
-async def forget(unit: Unit, ids: Sequence[int]) -> None:
+async def forget(unit: UnitOfWork, ids: Sequence[int]) -> None:
     """Remove jobs whose worker is dead; should it only have been frozen, nobody minds its end of them any more."""
     await unit.execute(_FORGET, [encode(list(ids))])
 
 
-async def prioritise(unit: Unit, ids: Sequence[int], priority: int) -> None:
+async def prioritise(unit: UnitOfWork, ids: Sequence[int], priority: int) -> None:
     """Move jobs that have not begun."""
     await unit.execute(_PRIORITISE, [encode(list(ids)), encode(priority)])
 
 
-async def depth(unit: Unit, queue: str = DEFAULT_QUEUE) -> int:
+async def depth(unit: UnitOfWork, queue: str = DEFAULT_QUEUE) -> int:
     """How many jobs wait, those for later included."""
     rows = await unit.execute(_DEPTH, [encode(queue)])
     return int(rows[0]["depth"])

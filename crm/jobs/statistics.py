@@ -6,14 +6,14 @@ import structlog
 
 from crm.db.connection import Statement
 from crm.db.table_statistics import NEVER_ANALYZED, analysis
-from crm.jobs.worker_plan import Chore, Shop
+from crm.jobs.worker_plan import PeriodicTask, WorkerContext
 
 log = structlog.get_logger()
 
 _FIND: Final = Statement(NEVER_ANALYZED)
 
 
-async def _analyze(shop: Shop) -> None:
+async def _analyze(shop: WorkerContext) -> None:
     found = await shop.database.write(_FIND)
     for row in range(found.ntuples):
         name = (found.get_value(row, 0) or b"").decode()
@@ -21,4 +21,4 @@ async def _analyze(shop: Shop) -> None:
         log.info("table.analyzed", table=name)
 
 
-CHORE: Final = Chore("analyze", 60, _analyze)
+CHORE: Final = PeriodicTask("analyze", 60, _analyze)

@@ -27,7 +27,7 @@ from crm.db.connection import ConnectionLost, Statement, encode
 from crm.db.database import Database
 from crm.db.impatient import impatient
 from crm.jobs.event_consumers import Following
-from crm.jobs.worker_plan import MOST_RETRIES, Chore, Handler, Roster, RunLater, Shop
+from crm.jobs.worker_plan import MOST_RETRIES, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ _RESCUE: Final = Statement(
 class Worker:
     """Does what a roster says."""
 
-    def __init__(self, roster: Roster, shop: Shop) -> None:
+    def __init__(self, roster: WorkerPlan, shop: WorkerContext) -> None:
         self._shop = shop
         self._roster = roster
         self._stopping = asyncio.Event()
@@ -106,7 +106,7 @@ class Worker:
             aside.database.close()
             log.info("worker.stopped")
 
-    def _aside(self) -> Shop:
+    def _aside(self) -> WorkerContext:
         """For chores: leases must be kept even when the jobs use up all other connections."""
         database = Database.for_program(self._shop.settings, self._shop.database.url, size=CHORES)
         return replace(self._shop, database=database)
@@ -163,15 +163,15 @@ class Worker:
             log.error("worker.stopped_late", running=len(self._outliving))
         await _ended([beating])
 
-    def _heartbeat(self) -> Chore:
+    def _heartbeat(self) -> PeriodicTask:
         """Say that the jobs that still run are alive: procrastinate does not any more when it stops."""
 
-        async def beat(shop: Shop) -> None:
+        async def beat(shop: WorkerContext) -> None:
             key = self._driver.worker_id if self._driver is not None else None
             if key is not None:
                 await shop.database.write(_BEAT, [encode(key)])
 
-        return Chore("heartbeat", self._shop.settings.worker_heartbeat_seconds, beat)
+        return PeriodicTask("heartbeat", self._shop.settings.worker_heartbeat_seconds, beat)
 
     async def _seen_off(self, grace: float) -> None:
         """The same for what procrastinate does not know of any more."""
@@ -201,7 +201,7 @@ class Worker:
             key = context.job.id or 0
             self._running.add(key)
             try:
-                await (self._outlived(context, work) if handler.outlives else work)
+                await (self._outlived(context, work) if handler.survives_requeue else work)
             except asyncio.CancelledError:
                 if context.abort_reason() is AbortReason.USER_REQUEST:
                     raise exceptions.JobAborted from None
@@ -245,12 +245,12 @@ class Worker:
         if error is not None and not isinstance(error, RunLater):  # whose job went back already
             log.error("job.failed", exc_info=error)
 
-    def _rescue(self) -> Chore:
+    def _rescue(self) -> PeriodicTask:
         """Find jobs whose worker says nothing any more, or does not know of them."""
         queues = sorted({one.queue for one in self._roster.handlers})
         seconds = self._shop.settings.worker_stalled_seconds
 
-        async def rescue(shop: Shop) -> None:
+        async def rescue(shop: WorkerContext) -> None:
             params = [encode(seconds), encode(queues), encode(MOST_RETRIES), encode(await self._not_running(shop))]
             result = await shop.database.write(_RESCUE, params)
             for row in range(result.ntuples):
@@ -260,9 +260,9 @@ class Worker:
                     "job.rescued" if again == b"t" else "job.given_up", job=(name or b"").decode(), id=int(key or b"0")
                 )
 
-        return Chore("rescue", min(1.0, seconds / 2), rescue)
+        return PeriodicTask("rescue", min(1.0, seconds / 2), rescue)
 
-    async def _not_running(self, shop: Shop) -> list[int]:
+    async def _not_running(self, shop: WorkerContext) -> list[int]:
         """The jobs that this worker has, and did not run at two looks: one that is just handed over is missing once."""
         if self._driver is None or self._driver.worker_id is None:
             return []
@@ -275,7 +275,7 @@ class Worker:
 
     # Chores
 
-    async def _repeat(self, chore: Chore, shop: Shop) -> None:
+    async def _repeat(self, chore: PeriodicTask, shop: WorkerContext) -> None:
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()

@@ -9,10 +9,10 @@ from crm.ai.gateway import Ai
 from crm.core.identity import PROGRAM, Viewer
 from crm.core.settings import Settings
 from crm.db.database import Database
-from crm.db.event_feed import Feed
+from crm.db.event_feed import EventFeed
 from crm.db.service import Service
-from crm.db.unit_of_work import Unit
-from crm.db.workflow import Fence, Writer, write_of
+from crm.db.unit_of_work import UnitOfWork
+from crm.db.workflow import CommitGuard, Writer, write_of
 from crm.jobs.queue import DEFAULT_QUEUE
 
 T = TypeVar("T")
@@ -22,15 +22,15 @@ MOST_RETRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class WorkerContext:
     """What background work works with. Each `write` is one transaction."""
 
     database: Database
-    feed: Feed
+    feed: EventFeed
     settings: Settings
     ai: Ai
     # Of work that may lose the right to write: each transaction asks before it commits.
-    fence: Fence | None = None
+    commit_guard: CommitGuard | None = None
 
     async def write(
         self, method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs
@@ -40,7 +40,7 @@ class Shop:
 
     def writer(self, viewer: Viewer = PROGRAM) -> Writer:
         """Runs writes as somebody; as the program itself unless said otherwise."""
-        return Writer(self.database, viewer, self.feed.announce, self.fence)
+        return Writer(self.database, viewer, self.feed.announce, self.commit_guard)
 
 
 class RunLater(Exception):
@@ -63,11 +63,11 @@ class Handler:
     cron: str | None = None
     # What runs goes on when PostgreSQL was away and the queue is taken up again, and its job is handed out once more:
     # for those who keep a lease, so that the second one finds the first at work.
-    outlives: bool = False
+    survives_requeue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class ConsumedBatch:
     """One event, as a follower sees it."""
 
     xid: int
@@ -80,7 +80,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class Follower:
+class EventConsumer:
     """Does something about every event of some types, once, in the stream's order.
 
     `work` gets a batch of events and the transaction in which the follower's place in the stream advances: either both
@@ -89,7 +89,7 @@ class Follower:
 
     name: str
     types: Sequence[str]
-    work: Callable[[Unit, Sequence[Followed]], Awaitable[None]]
+    work: Callable[[UnitOfWork, Sequence[ConsumedBatch]], Awaitable[None]]
     batch: int = 200
     # A new follower begins with the oldest event that is kept; or with what happens from now on.
     from_now: bool = False
@@ -99,25 +99,25 @@ class Follower:
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class PeriodicTask:
     """Something every worker does again and again, so it must be safe in many at once: leases, sweeping, ageing."""
 
     name: str
     seconds: float
-    run: Callable[[Shop], Awaitable[None]]
+    run: Callable[[WorkerContext], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Roster:
+class WorkerPlan:
     """Everything that a worker does."""
 
     handlers: Sequence[Handler] = ()
-    followers: Sequence[Follower] = ()
-    chores: Sequence[Chore] = ()
+    followers: Sequence[EventConsumer] = ()
+    chores: Sequence[PeriodicTask] = ()
 
-    def __add__(self, other: "Roster") -> "Roster":
+    def __add__(self, other: "WorkerPlan") -> "WorkerPlan":
         """What either does."""
-        return Roster(
+        return WorkerPlan(
             [*self.handlers, *other.handlers],
             [*self.followers, *other.followers],
             [*self.chores, *other.chores],

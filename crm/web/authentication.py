@@ -12,7 +12,7 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BEARER: Final = b"bearer "
 
 
-class TokenGate:
+class TokenAuthenticator:
     """Everybody needs a token."""
 
     def __init__(self, tokens: Tokens, origins: frozenset[str]) -> None:
@@ -48,7 +48,7 @@ class TokenGate:
         raise errors.Forbidden(message)
 
 
-class LocalGate(TokenGate):
+class LocalAuthenticator(TokenAuthenticator):
     """A request without a token acts as the local admin; so it must come from this machine, to a name of it.
 
     A page elsewhere can make a browser call 127.0.0.1 (DNS rebinding, WebSockets): Host and Origin tell.

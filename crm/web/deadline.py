@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _WATCH_AFTER_SECONDS: Final = 0.2  # most requests are done before there is anything to watch
 
 
-class Patience:
+class RequestDeadline:
     """Within it, the task is cancelled when time is up; on the way out that is a TimeoutError, as `asyncio.timeout`'s.
 
     From `watch` on the client is watched too: when it goes away, time is up, which cancels its statement.

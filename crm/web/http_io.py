@@ -37,7 +37,7 @@ class BrokenOff(errors.BadUserInput):
     """The request's body did not come to its end."""
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Who may come in, and as whom."""
 
     async def viewer(self, headers: Headers) -> Viewer:

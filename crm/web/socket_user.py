@@ -10,7 +10,7 @@ import psycopg
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.web.http_io import Gate, Headers
+from crm.web.http_io import Authenticator, Headers
 
 _RECHECK_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 0.5
@@ -19,11 +19,11 @@ _LONGEST_TIMER: Final = 10**7
 _SHOWN_AT_ONCE: Final = 4
 
 
-class Guest:
+class SocketUser:
     """A socket's user. `turn_out` is called with the reason when they may stay no longer."""
 
     def __init__(
-        self, gate: Gate, patience: float, turn_out: Callable[[str], None], is_busy: Callable[[], bool]
+        self, gate: Authenticator, patience: float, turn_out: Callable[[str], None], is_busy: Callable[[], bool]
     ) -> None:
         self._gate = gate
         self._patience = patience
@@ -94,7 +94,7 @@ class Guest:
 class Room:
     """What a subscription enters before it takes something for the client, who must still be allowed to see it."""
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: SocketUser) -> None:
         self._guest = guest
         self._places = asyncio.Semaphore(_SHOWN_AT_ONCE)
 

@@ -5,20 +5,20 @@ import os
 import time
 from contextlib import suppress
 
-from crm.ai_tasks.task_types import Failure, Input, Kind, Run, known
+from crm.ai_tasks.task_types import Failure, TaskInput, TaskRun, TaskType, known
 from crm.background import work
 from crm.core.settings import Settings
 
 
-class NoInput(Input):
+class NoInput(TaskInput):
     """Nothing."""
 
 
-async def hang(_: Run, __: NoInput):
+async def hang(_: TaskRun, __: NoInput):
     await asyncio.sleep(3600)
 
 
-async def stubborn(_: Run, __: NoInput):
+async def stubborn(_: TaskRun, __: NoInput):
     """Ignores being cancelled."""
     end = time.monotonic() + 8
     while time.monotonic() < end:
@@ -27,38 +27,40 @@ async def stubborn(_: Run, __: NoInput):
     return {"stubborn": True}
 
 
-async def freeze(_: Run, __: NoInput):
+async def freeze(_: TaskRun, __: NoInput):
     """Blocks the whole worker for longer than its leases last."""
     time.sleep(4)  # noqa: ASYNC251
     return {"frozen": True}
 
 
-async def poison(_: Run, __: NoInput):
+async def poison(_: TaskRun, __: NoInput):
     os.kill(os.getpid(), 9)
 
 
-async def broken(_: Run, __: NoInput):
+async def broken(_: TaskRun, __: NoInput):
     return {}["nothing"]
 
 
-async def hopeless(_: Run, __: NoInput):
+async def hopeless(_: TaskRun, __: NoInput):
     message = "It never works."
     raise Failure(message, code="HOPELESS", again=False)
 
 
-async def unfit(_: Run, __: NoInput):
+async def unfit(_: TaskRun, __: NoInput):
     return {"what JSON cannot": object()}
 
 
-async def steps(run: Run, _: NoInput):
+async def steps(run: TaskRun, _: NoInput):
     for step in range(1, 21):
         run.progress(step / 20)
         await asyncio.sleep(0.1)
     return {"steps": 20}
 
 
-KINDS = [Kind(one.__name__, "A test's.", NoInput, one) for one in (hang, stubborn, freeze, poison, broken, hopeless)]
-KINDS += [Kind(one.__name__, "A test's.", NoInput, one) for one in (unfit, steps)]
+KINDS = [
+    TaskType(one.__name__, "A test's.", NoInput, one) for one in (hang, stubborn, freeze, poison, broken, hopeless)
+]
+KINDS += [TaskType(one.__name__, "A test's.", NoInput, one) for one in (unfit, steps)]
 
 
 if __name__ == "__main__":

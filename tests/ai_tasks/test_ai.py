@@ -16,13 +16,13 @@ from crm.ai.gateway import Ai
 from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
 from crm.ai_tasks import lease as leases
 from crm.ai_tasks.model import AiTaskOutcome
-from crm.ai_tasks.task_types import KINDS, Failure, Run
+from crm.ai_tasks.task_types import TASK_TYPES, Failure, TaskRun
 from crm.core.identity import PROGRAM
 from crm.core.settings import Settings
 from crm.db.database import Database
-from crm.db.event_feed import Feed
-from crm.db.unit_of_work import Unit
-from crm.jobs import Shop
+from crm.db.event_feed import EventFeed
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs import WorkerContext
 from crm.sales.scoring.recalculation import LEASE
 
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
@@ -55,7 +55,7 @@ def request_tasks(graphql, make_lead):
 def shop(database_url, db):  # noqa: ARG001
     """What a worker works with, in this process."""
     database = Database(database_url)
-    yield Shop(database, Feed(database, database_url, 400), Settings(database_url=database_url), None)
+    yield WorkerContext(database, EventFeed(database, database_url, 400), Settings(database_url=database_url), None)
     database.close()
 
 
@@ -191,13 +191,15 @@ async def attempt(shop, model_server):
     asking = replace(shop, ai=ai)
 
     async def run(task):
-        key = leases.Key(UUID(task["id"]), uuid4(), uuid4())
+        key = leases.TaskKey(UUID(task["id"]), uuid4(), uuid4())
         lease = await leases.claim(asking, key, "test", 60)
         deadline = asyncio.get_running_loop().time() + 20
         mine = leases.fenced(asking, key)
-        kind = KINDS[lease.task_type]
+        kind = TASK_TYPES[lease.task_type]
         given = kind.input.model_validate(lease.input)
-        return key, kind.run(Run(key.task_id, 1, lease.lead_id, lease.viewer, deadline, mine, lambda _: None), given)
+        return key, kind.run(
+            TaskRun(key.task_id, 1, lease.lead_id, lease.viewer, deadline, mine, lambda _: None), given
+        )
 
     yield run
     await ai.close()
@@ -254,8 +256,8 @@ class TestCancelled:
         task = await create()
         key, work = await attempt(task)
         work.close()
-        unit = Unit(shop.database, PROGRAM)
-        await leases.fenced(shop, key).fence(unit)
+        unit = UnitOfWork(shop.database, PROGRAM)
+        await leases.fenced(shop, key).commit_guard(unit)
         cancelling = asyncio.create_task(asyncio.to_thread(cancel, task["id"]))
         await asyncio.sleep(0.3)
         assert (await show(task["id"]))["status"] == "RUNNING"
@@ -336,7 +338,7 @@ class TestBillAfterwards:
     async def test_that_two_workers_write_at_once_counts_once(self, create, shop, show, insert, db, database_url):
         """Both found the task's worker dead; one waits for the other."""
         task = await create()
-        key = leases.Key(UUID(task["id"]), uuid4(), uuid4())
+        key = leases.TaskKey(UUID(task["id"]), uuid4(), uuid4())
         assert await leases.claim(shop, key, "dead", 60)
         insert(
             "ai_calls",
@@ -347,7 +349,7 @@ class TestBillAfterwards:
             cost_usd="0.5",
             cost_source="provider",
         )
-        lost = leases.End(AiTaskOutcome.LOST)
+        lost = leases.AttemptEnd(AiTaskOutcome.LOST)
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM ai_tasks FOR UPDATE")
             both = asyncio.gather(*(leases.end(shop, key, lost) for _ in range(2)))

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from crm.ai_tasks import lease as leases
-from crm.ai_tasks.lease import End, Key
+from crm.ai_tasks.lease import AttemptEnd, TaskKey
 from crm.ai_tasks.model import AiTaskOutcome
 from crm.core.identity import PROGRAM
 from crm.db.database import Database
@@ -38,7 +38,7 @@ def task(db):
 @pytest.fixture
 async def key(shop, task):
     """A task that was taken, and its call to a model."""
-    found = Key(task, uuid4(), uuid4())
+    found = TaskKey(task, uuid4(), uuid4())
     assert await leases.claim(shop, found, "worker", 10)
     return found
 
@@ -58,8 +58,8 @@ def bills(db):
     return task, attempt
 
 
-DONE = End(AiTaskOutcome.COMPLETED, result={"is": "here"})
-LOST = End(AiTaskOutcome.LOST, error="The worker died.", code="WORKER_LOST")
+DONE = AttemptEnd(AiTaskOutcome.COMPLETED, result={"is": "here"})
+LOST = AttemptEnd(AiTaskOutcome.LOST, error="The worker died.", code="WORKER_LOST")
 
 
 class TestTwoEnds:

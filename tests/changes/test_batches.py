@@ -13,7 +13,7 @@ from crm.core.settings import Settings
 from crm.db import migrations
 from crm.db.database import Database
 from crm.db.embedded import create_database
-from crm.db.lanes import Limits
+from crm.db.lanes import LaneLimits
 from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
 
@@ -52,7 +52,7 @@ async def engine(database_url, db):  # noqa: ARG001
     made = []
 
     def make(url=database_url, limits=None, **settings):
-        database = Counting(url, size=4, limits=limits or Limits())
+        database = Counting(url, size=4, limits=limits or LaneLimits())
         made.append(Engine(schema, database, Settings(**settings)))
         return made[-1]
 
@@ -127,7 +127,7 @@ class TestTooMuch:
 
     async def test_time_ends_it_too(self, engine, follow, database_url, db, make_lead):
         lead = make_lead()["id"]
-        limited = engine(limits=Limits(read_seconds=0.5))
+        limited = engine(limits=LaneLimits(read_seconds=0.5))
         async with follow(limited, "subscription { changes { lead { interactions { id } } } }") as followers:
             db.execute(EVENT, ["lead.updated", lead, lead, 1])
             await followers.have(1)

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from servers import free_port
 from sqlalchemy import text
 
-from crm.db.address import Address, conninfo, sqlalchemy_engine
+from crm.db.address import PostgresAddress, conninfo, sqlalchemy_engine
 from crm.db.connection import Statement
 from crm.db.database import Database
 
@@ -52,26 +52,26 @@ class TestAddress:
         )
 
     def test_gives_each_of_several_hosts_its_share_of_the_time(self):
-        told = conninfo_to_dict(Address("postgresql://h1:1,h2:2,h3:3/d", timeout=12).conninfo)
+        told = conninfo_to_dict(PostgresAddress("postgresql://h1:1,h2:2,h3:3/d", timeout=12).conninfo)
         assert told["connect_timeout"] == "3"
-        assert conninfo_to_dict(Address("postgresql://h1/d", timeout=12).conninfo)["connect_timeout"] == "12"
+        assert conninfo_to_dict(PostgresAddress("postgresql://h1/d", timeout=12).conninfo)["connect_timeout"] == "12"
 
     def test_asks_several_hosts_for_the_primary_but_only_for_writes(self):
         url = "postgresql://h1,h2/d"
-        assert conninfo_to_dict(Address(url).conninfo)["target_session_attrs"] == "read-write"
-        assert "target_session_attrs" not in conninfo_to_dict(Address(url, writes=False).conninfo)
-        assert "target_session_attrs" not in conninfo_to_dict(Address("postgresql://h1/d").conninfo)
+        assert conninfo_to_dict(PostgresAddress(url).conninfo)["target_session_attrs"] == "read-write"
+        assert "target_session_attrs" not in conninfo_to_dict(PostgresAddress(url, writes=False).conninfo)
+        assert "target_session_attrs" not in conninfo_to_dict(PostgresAddress("postgresql://h1/d").conninfo)
 
     def test_leaves_alone_what_the_url_says(self):
         url = "postgresql://h1,h2/d?connect_timeout=9&target_session_attrs=any&tcp_user_timeout=1000"
-        told = conninfo_to_dict(Address(url).conninfo)
+        told = conninfo_to_dict(PostgresAddress(url).conninfo)
         assert (told["connect_timeout"], told["target_session_attrs"], told["tcp_user_timeout"]) == ("9", "any", "1000")
 
     @pytest.mark.parametrize(
         "url", ["postgresql://h1:1,h2:2,h3:3/d", "postgresql://h1,h2,h3/d", "host=h1,h2,h3 port=5"]
     )
     def test_asks_the_host_first_that_answered_last(self, url):
-        address = Address(url)
+        address = PostgresAddress(url)
         port = {"postgresql://h1:1,h2:2,h3:3/d": 2, "postgresql://h1,h2,h3/d": 5432}.get(url, 5)
         address.answered("h2", port)
         assert conninfo_to_dict(address.conninfo)["host"] == "h2,h1,h3"

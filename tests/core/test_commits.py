@@ -23,7 +23,7 @@ async def database(database_url, db):  # noqa: ARG001
 @pytest.fixture
 def insert_task(database):
     async def run(lead_id, title="Call back"):
-        result = await database.commits.execute(INSERT, [encode(lead_id), encode(title)])
+        result = await database.group_commit.execute(INSERT, [encode(lead_id), encode(title)])
         return int(result.get_value(0, 0)), result.get_value(0, 1)
 
     return run
@@ -85,7 +85,7 @@ class TestSharedCommits:
 
     async def test_without_a_server_everybody_is_told(self):
         database = Database("postgresql://nobody@127.0.0.1:1/crm", timeout=2)
-        asked = [database.commits.execute(INSERT, [b"1", b"x"]) for _ in range(5)]
+        asked = [database.group_commit.execute(INSERT, [b"1", b"x"]) for _ in range(5)]
         found = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(one, errors.Unavailable) for one in found)
 

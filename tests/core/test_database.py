@@ -12,7 +12,7 @@ from crm.core.settings import Settings
 from crm.db.capacity import Capacity
 from crm.db.connection import Statement
 from crm.db.database import Database, retried
-from crm.db.lanes import Limits
+from crm.db.lanes import LaneLimits
 from crm.db.sqlstates import translated
 
 
@@ -183,7 +183,7 @@ class TestSettings:
     )
 
     def test_hold_for_what_viewers_ask(self):
-        limits = Limits(each=2, slow=4, read_seconds=5, mutation_read_seconds=1, idle_seconds=6)
+        limits = LaneLimits(each=2, slow=4, read_seconds=5, mutation_read_seconds=1, idle_seconds=6)
         made = Given.for_viewers(self.CONFIG)
         assert made.urls == ("postgresql:///a", "postgresql:///b")
         assert made.options == {**KEPT_BY_ALL, "size": 7, "most_lag": 9, "limits": limits}
@@ -191,7 +191,7 @@ class TestSettings:
     def test_hold_for_the_programs_own_work_but_for_viewers_limits(self):
         made = Given.for_program(self.CONFIG, "postgresql:///c", size=3)
         assert made.urls == ("postgresql:///c",)
-        assert made.options == {**KEPT_BY_ALL, "size": 3, "limits": Limits(idle_seconds=6)}
+        assert made.options == {**KEPT_BY_ALL, "size": 3, "limits": LaneLimits(idle_seconds=6)}
 
     def test_are_never_left_out(self):
         """Whoever makes a database by hand forgets one of them."""

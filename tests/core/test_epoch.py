@@ -15,7 +15,7 @@ from crm.db import migrations
 from crm.db.connection import Statement
 from crm.db.database import Database
 from crm.db.embedded import create_database
-from crm.db.event_feed import Feed
+from crm.db.event_feed import EventFeed
 
 _FAULTS = Path(__file__).resolve().parents[2] / "docs" / "operations" / "faults.md"
 _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.noted', 'lead', '0', 0) RETURNING id"
@@ -44,7 +44,7 @@ def connection(forked_url):
 @pytest.fixture
 async def feed(connection, forked_url):  # noqa: ARG001
     database = Database(forked_url, size=4)
-    yield Feed(database, forked_url, 400)
+    yield EventFeed(database, forked_url, 400)
     database.close()
 
 

@@ -12,11 +12,11 @@ from waiting import eventually
 from crm.core import errors
 from crm.db.connection import Statement, TookTooLong
 from crm.db.database import Database
-from crm.db.lanes import Limits
+from crm.db.lanes import LaneLimits
 
 ONE = Statement("SELECT 1")
 FLOODER, OTHER, THIRD = 1, 2, 3
-LIMITS = Limits(each=3, slow=3, read_seconds=20)
+LIMITS = LaneLimits(each=3, slow=3, read_seconds=20)
 
 
 def sleep(seconds):
@@ -164,7 +164,7 @@ class TestQuickReads:
 
 class TestTheTimeLimit:
     async def test_ends_a_read_at_the_server_and_keeps_the_connection(self, database_url, db):
-        database = Database(database_url, size=1, limits=Limits(read_seconds=0.5))
+        database = Database(database_url, size=1, limits=LaneLimits(read_seconds=0.5))
         pid = Statement("SELECT pg_backend_pid()")
         before = (await database.read(pid, (), owner=OTHER)).get_value(0, 0)
         started = time.monotonic()
@@ -176,13 +176,13 @@ class TestTheTimeLimit:
         database.close()
 
     async def test_is_not_for_the_program_s_own_reads(self, database_url):
-        database = Database(database_url, size=1, limits=Limits(read_seconds=0.2))
+        database = Database(database_url, size=1, limits=LaneLimits(read_seconds=0.2))
         assert (await database.read(sleep(0.8), ())).ntuples == 1
         database.close()
 
     async def test_never_hits_the_next_statement(self, database_url):
         """A cancellation that comes late must not meet what runs next on the connection."""
-        database = Database(database_url, size=2, limits=Limits(read_seconds=0.1))
+        database = Database(database_url, size=2, limits=LaneLimits(read_seconds=0.1))
         ended = 0
         for number in range(30):
             edge = 0.1 + number % 10 * 0.01
@@ -196,7 +196,7 @@ class TestTheTimeLimit:
 
 class TestIdleConnections:
     async def test_are_given_back(self, database_url):
-        database = Database(database_url, size=5, limits=Limits(idle_seconds=0.4))
+        database = Database(database_url, size=5, limits=LaneLimits(idle_seconds=0.4))
         await asyncio.gather(*(database.read(sleep(0.05), ()) for _ in range(5)))
         assert database.primary.open == 5
         await eventually(lambda: database.primary.open == 0)

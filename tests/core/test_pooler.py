@@ -89,7 +89,7 @@ class TestThroughAPooler:
     async def _write(database, number):
         insert = Statement("INSERT INTO leads (first_name, last_name) VALUES ($1, $1)")
         end = COMMIT if number % 2 else ROLLBACK
-        async with database.primary.wire() as wire:
+        async with database.primary.connection() as wire:
             await wire.run([(BEGIN, ()), (insert, [b"%d" % number])])
             await asyncio.sleep(0.001)
             await wire.run([(end, ())])

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from crm.core.fair_slots import Taker, Turns
+from crm.core.fair_slots import FairSlots, Taker
 
 
 async def enter(turns, entered, seconds=60.0, taker=None):
@@ -13,7 +13,7 @@ async def enter(turns, entered, seconds=60.0, taker=None):
 
 class TestTurns:
     async def test_let_in_so_many_at_once(self):
-        turns, entered = Turns(2), []
+        turns, entered = FairSlots(2), []
         tasks = [asyncio.create_task(enter(turns, entered, 0.1)) for _ in range(4)]
         await asyncio.sleep(0.05)
         assert len(entered) == 2
@@ -21,7 +21,7 @@ class TestTurns:
         assert len(entered) == 4
 
     async def test_let_others_pass_who_take_long(self):
-        turns, entered = Turns(2), []
+        turns, entered = FairSlots(2), []
         tasks = [asyncio.create_task(enter(turns, entered)) for _ in range(2)]
         await asyncio.wait_for(enter(turns, entered, 0), 5)
         for task in tasks:
@@ -30,7 +30,7 @@ class TestTurns:
             await tasks[0]
 
     async def test_give_a_place_back_once(self):
-        turns, entered = Turns(1), []
+        turns, entered = FairSlots(1), []
         await enter(turns, entered, 0.7)
         tasks = [asyncio.create_task(enter(turns, entered, 0.3)) for _ in range(2)]
         await asyncio.sleep(0.1)
@@ -38,7 +38,7 @@ class TestTurns:
         await asyncio.gather(*tasks)
 
     async def test_keep_those_who_took_long_among_themselves(self):
-        turns, entered, slow = Turns(1), [], [Taker() for _ in range(3)]
+        turns, entered, slow = FairSlots(1), [], [Taker() for _ in range(3)]
         await asyncio.gather(*(enter(turns, entered, 0.6, taker) for taker in slow))
         assert [taker.is_long for taker in slow] == [True] * 3
         entered.clear()

@@ -6,7 +6,7 @@ import pytest
 from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.db.database import Database, retried
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.sales.leads.model import Lead, LeadStatus
 from crm.sales.tasks.model import Task
 
@@ -41,7 +41,7 @@ def write(database, viewer):
 
     async def run(work):
         async def attempt():
-            unit = Unit(database, viewer)
+            unit = UnitOfWork(database, viewer)
             try:
                 await unit.commit(await work(unit), Nothing())
             finally:
@@ -54,13 +54,13 @@ def write(database, viewer):
 
 class TestGet:
     async def test_gives_enums_as_enums(self, database, viewer, make_lead):
-        unit = Unit(database, viewer)
+        unit = UnitOfWork(database, viewer)
         lead = await unit.get(Lead, make_lead(status="won")["id"])
         assert lead.status is LeadStatus.WON
         await unit.close()
 
     async def test_does_not_see_the_deleted_unless_asked(self, database, viewer, make_lead):
-        unit = Unit(database, viewer)
+        unit = UnitOfWork(database, viewer)
         key = make_lead(deleted=True)["id"]
         with pytest.raises(errors.NotFound):
             await unit.get(Lead, key)
@@ -128,7 +128,7 @@ class TestFailure:
     async def test_undoes_everything_and_gives_the_connection_back(self, database, viewer, make_lead, db, events):
         key = make_lead(company="A")["id"]
         for _ in range(25):
-            unit = Unit(database, viewer)
+            unit = UnitOfWork(database, viewer)
             (await unit.get(Lead, key)).company = "B"
             await unit.flush()
             unit.add(Lead(first_name="x"))
@@ -142,7 +142,7 @@ class TestFailure:
         key = make_lead(company="A")["id"]
         with psycopg.connect(database.url) as blocker:
             blocker.execute("SELECT 1 FROM leads WHERE id = %s FOR UPDATE", (key,))
-            unit = Unit(database, viewer)
+            unit = UnitOfWork(database, viewer)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
                     await unit.get(Lead, key)

@@ -14,17 +14,17 @@ from servers import free_port
 from waiting import eventually
 
 from crm.core import errors
-from crm.db.address import Address
+from crm.db.address import PostgresAddress
 from crm.db.connection import (
     BEGIN,
     COMMIT,
     NO_ROOM,
     ROLLBACK,
+    Connection,
     ConnectionLost,
     Room,
     Statement,
     StatementStale,
-    Wire,
     encode,
 )
 from crm.db.database import Database
@@ -44,7 +44,7 @@ async def connect(database_url):
     opened = []
 
     async def one(prepared_max=500, url=database_url):
-        wire = await Wire.connect(Address(url), Room(prepared_max))
+        wire = await Connection.connect(PostgresAddress(url), Room(prepared_max))
         opened.append(wire)
         return wire
 
@@ -144,7 +144,7 @@ class TestStatements:
 
     async def test_take_no_more_memory_than_they_may(self, database_url):
         """Long ones push out many short ones, and one that is longer than all may be is not prepared at all."""
-        wire = await Wire.connect(Address(database_url), Room(500, 1_000_000))
+        wire = await Connection.connect(PostgresAddress(database_url), Room(500, 1_000_000))
         short = [Statement(f"SELECT {number}") for number in range(100)]
         long = [Statement(f"SELECT {number}, {'1+' * 450} 1") for number in range(20)]
         longest = Statement(f"SELECT {'1+' * 3000} 1")
@@ -244,11 +244,11 @@ class TestCancellation:
 
 class TestLostConnections:
     async def test_an_idle_backend_that_was_killed_is_noticed_before_it_is_used(self, pool, db):
-        async with pool.wire() as wire:
+        async with pool.connection() as wire:
             pid = int(value(await wire.execute(PID)))
         db.execute("SELECT pg_terminate_backend(%s)", (pid,))
         await eventually(lambda: wire.broken)
-        async with pool.wire() as other:
+        async with pool.connection() as other:
             assert int(value(await other.execute(PID))) != pid
 
     async def test_a_read_heals_when_every_backend_was_killed_a_moment_ago(self, database_url, db):
@@ -340,7 +340,7 @@ class TestPool:
         served = []
 
         async def one(number):
-            async with pool.wire():
+            async with pool.connection():
                 served.append(number)
                 await asyncio.sleep(0)
 
@@ -369,7 +369,7 @@ class TestPool:
         wrong = Statement("SELECT 1 / $1::int")
 
         async def use():
-            async with pool.wire() as wire:
+            async with pool.connection() as wire:
                 await asyncio.sleep(dice.choice([0, 0, 0.001]))
                 kind = dice.random()
                 if kind < 0.05:

@@ -11,8 +11,8 @@ from waiting import eventually
 from crm.core.identity import Role, Viewer
 from crm.db.connection import Statement
 from crm.db.database import Database
-from crm.db.lanes import Limits
-from crm.db.unit_of_work import Unit
+from crm.db.lanes import LaneLimits
+from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import Writer
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
@@ -21,7 +21,7 @@ ONE = Statement("SELECT 1")
 SLEEP = Statement("SELECT 1 FROM pg_sleep($1::float)")
 FLOODER, OTHER = 1, 2
 SIZE = 6
-LIMITS = Limits(each=2, slow=2, read_seconds=20)
+LIMITS = LaneLimits(each=2, slow=2, read_seconds=20)
 SLOW_COMMIT = """
 CREATE FUNCTION pg_temp.sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
 CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
@@ -206,7 +206,7 @@ class TestWhatIsNotStopped:
 
     async def test_what_the_program_writes(self, database, db):
         async def slow():
-            unit = Unit(database, Viewer(None, Role.ADMIN))
+            unit = UnitOfWork(database, Viewer(None, Role.ADMIN))
             await sleeps(unit, 2)
             await unit.close()
 

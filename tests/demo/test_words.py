@@ -7,7 +7,7 @@ from itertools import chain
 import pytest
 
 from crm.demo import stories
-from crm.demo.language import Language, Text
+from crm.demo.language import DemoLanguage, Text
 from crm.demo.languages import LANGUAGES
 from crm.demo.names import MARKET_SHARES
 from crm.demo.people import person_of, slug
@@ -22,7 +22,7 @@ def facts_in(text: Text) -> set[str]:
     return set(re.findall(r"{(\w+)}", "".join(text)))
 
 
-def texts(language: Language) -> Iterator[Text]:
+def texts(language: DemoLanguage) -> Iterator[Text]:
     """All of them."""
     for group in (language.interactions, language.tasks, language.suggestions):
         yield from chain.from_iterable(group.values())
@@ -32,7 +32,7 @@ class TestLanguages:
     """Both languages can tell every story."""
 
     @languages
-    def test_has_words_for_all_that_happens(self, language: Language) -> None:
+    def test_has_words_for_all_that_happens(self, language: DemoLanguage) -> None:
         settled = {contact.settles for contact in stories.CONTACTS.values()} - {None}
         following = set(chain.from_iterable(stage.next_tasks for stage in stories.STAGES))
         suggested = set(chain.from_iterable(stage.suggestions for stage in stories.STAGES))
@@ -43,7 +43,7 @@ class TestLanguages:
         assert set(language.sources) == set(stories.SOURCES) == set(stories.OPENINGS)
 
     @languages
-    def test_names_only_facts_that_there_are(self, language: Language) -> None:
+    def test_names_only_facts_that_there_are(self, language: DemoLanguage) -> None:
         assert all(facts_in(text) <= FACTS | {"seller"} for text in chain.from_iterable(language.interactions.values()))
         assert all(facts_in(text) <= FACTS for text in chain.from_iterable(language.tasks.values()))
         assert all(
@@ -52,20 +52,20 @@ class TestLanguages:
         )
 
     @languages
-    def test_titles_name_nothing_that_only_the_reasoning_knows(self, language: Language) -> None:
+    def test_titles_name_nothing_that_only_the_reasoning_knows(self, language: DemoLanguage) -> None:
         titles = [title for title, _ in chain.from_iterable(language.suggestions.values())]
 
         assert not {"days", "last_contact"} & set(chain.from_iterable(facts_in((title, "")) for title in titles))
 
     @languages
-    def test_holds_nothing_that_copy_would_misread(self, language: Language) -> None:
+    def test_holds_nothing_that_copy_would_misread(self, language: DemoLanguage) -> None:
         words = [*chain.from_iterable(texts(language)), *language.job_titles, *language.needs, *language.tools]
         words += [*language.dismissals, *language.sources.values(), *language.last_contacts.values()]
 
         assert not [word for word in words if re.search(r"[\t\r\\]", word)]
 
     @languages
-    def test_a_budget_is_named_only_where_it_has_been_told(self, language: Language) -> None:
+    def test_a_budget_is_named_only_where_it_has_been_told(self, language: DemoLanguage) -> None:
         for stage in stories.STAGES:
             for story in stage.stories:
                 names = [name for name in story.contacts.replace("?", "").split() if name != "opening"]

@@ -11,30 +11,30 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from crm.ai_tasks.builtin_types import EchoInput
-from crm.ai_tasks.task_types import KINDS, Kind, Run, known
+from crm.ai_tasks.task_types import TASK_TYPES, TaskRun, TaskType, known
 from crm.background import work
 from crm.core.settings import Settings
 
 
-def note(run: Run, what: str) -> None:
+def note(run: TaskRun, what: str) -> None:
     """One line, whole or not at all, that outlives the process."""
     line = json.dumps({"task": str(run.task_id), "attempt": run.attempt, "what": what, "process": os.getpid()})
     with open(os.environ["FAULT_JOURNAL"], "ab", buffering=0) as journal:  # noqa: PTH123
         journal.write(line.encode() + b"\n")
 
 
-async def sleep(given: dict, _: Run) -> None:
+async def sleep(given: dict, _: TaskRun) -> None:
     await asyncio.sleep(given.get("seconds", 0))
 
 
-async def die_during(_: dict, run: Run) -> None:
+async def die_during(_: dict, run: TaskRun) -> None:
     """The first attempt kills its worker in the middle of the call."""
     await asyncio.sleep(0.02)
     if run.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def die_after(_: dict, run: Run) -> None:
+async def die_after(_: dict, run: TaskRun) -> None:
     """The first attempt kills its worker when the call has returned, before anything of it can be written down."""
     if run.attempt == 1:
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
@@ -43,7 +43,7 @@ async def die_after(_: dict, run: Run) -> None:
 ACTS = {one.__name__: one for one in (sleep, die_during, die_after)}
 
 
-async def echo(run: Run, given: EchoInput) -> dict:
+async def echo(run: TaskRun, given: EchoInput) -> dict:
     message = json.loads(given.message)
     note(run, "began")
     await ACTS[message["do"]](message, run)
@@ -51,10 +51,10 @@ async def echo(run: Run, given: EchoInput) -> dict:
     return {"attempt": run.attempt, "process": os.getpid()}
 
 
-def dying_after(kind: Kind) -> Kind:
+def dying_after(kind: TaskType) -> TaskType:
     """The real thing, whose first attempt dies when it has saved its work, before its end is written down."""
 
-    async def run(run: Run, given: object) -> Mapping:
+    async def run(run: TaskRun, given: object) -> Mapping:
         result = await kind.run(run, given)
         await die_after({}, run)
         return result
@@ -64,6 +64,6 @@ def dying_after(kind: Kind) -> Kind:
 
 if __name__ == "__main__":
     if os.environ.get("FAULT_DIES_AFTER"):
-        known(dying_after(KINDS[os.environ["FAULT_DIES_AFTER"]]))
-    known(Kind("echo", "A test's.", EchoInput, echo))
+        known(dying_after(TASK_TYPES[os.environ["FAULT_DIES_AFTER"]]))
+    known(TaskType("echo", "A test's.", EchoInput, echo))
     work(Settings())

@@ -10,7 +10,7 @@ from follower import CHANGES, first_event, open_socket, stream, subscribe
 
 from crm.db import event_feed as feeds
 from crm.db.database import Database
-from crm.db.event_feed import Feed
+from crm.db.event_feed import EventFeed
 
 DAYS = 30
 
@@ -18,7 +18,7 @@ DAYS = 30
 @pytest.fixture
 async def feed(own_database):
     database = Database(own_database, size=2)
-    yield Feed(database, own_database, DAYS)
+    yield EventFeed(database, own_database, DAYS)
     database.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from crm.core.identity import Role, Viewer
 from crm.db.database import Database, retried
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.sales.leads.service import LeadService
 
 CREATE = 'mutation($email: String!) { createLead(input: {firstName: "A", lastName: "B", email: $email}) { id } }'
@@ -38,7 +38,7 @@ class TestDeadlock:
         async def rename(order, name):
             async def attempt():
                 attempts.append(name)
-                unit = Unit(database, viewer)
+                unit = UnitOfWork(database, viewer)
                 try:
                     service = LeadService(unit)
                     first = await service.update(order[0], {"last_name": name})
@@ -86,7 +86,7 @@ class TestDeadlock:
         async def rename(number):
             async def attempt():
                 attempts.append(number)
-                unit = Unit(database, viewer)
+                unit = UnitOfWork(database, viewer)
                 try:
                     found = await LeadService(unit).update(lead["id"], {"last_name": f"Name{number}"})
                     await unit.commit(found, _Result())

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from crm.core import errors
-from crm.graph.compile.statements import Shaped
+from crm.graph.compile.statements import StatementsByShape
 from crm.graph.run.engine import Engine, Request
 
 ONE = "query One($id: Int!) { lead(id: $id) { id tasks { id title } interactions { id } } }"
@@ -14,7 +14,7 @@ ONE = "query One($id: Int!) { lead(id: $id) { id tasks { id title } interactions
 _MOST_CALLS = 25
 
 
-def shaped(engine: Engine, text: str, variables, viewer) -> Shaped:
+def shaped(engine: Engine, text: str, variables, viewer) -> StatementsByShape:
     found = engine.plan(engine.operation(Request(text)), variables, viewer).shaped
     assert found is not None
     return found

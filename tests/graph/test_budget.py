@@ -18,7 +18,7 @@ from reference import World
 from crm.core.identity import Role, Viewer
 from crm.core.settings import Settings
 from crm.db.database import Database
-from crm.graph.compile.allotment import Budget
+from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.run.engine import Engine, Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
@@ -95,7 +95,7 @@ class TestRows:
     async def test_the_budget_is_exact(self, ask, db, tasks, refused):
         db.execute(LEADS, [2])
         db.execute(TASKS, [1, tasks])
-        answer = await ask("{ leads { id tasks { id } } }", budget=Budget(10, MIB))
+        answer = await ask("{ leads { id tasks { id } } }", budget=AnswerBudget(10, MIB))
         assert ("errors" in answer) == refused
 
     async def test_roots_and_lists_side_by_side_share_it(self, ask, db):
@@ -106,8 +106,8 @@ class TestRows:
             "{ a: tasks { id } b: leads {id a: tasks {id} b: tasks {id} } }",
         ):
             wanted = 14 if "c:" in query else 15
-            assert "errors" not in await ask(query, budget=Budget(wanted, MIB))
-            assert refusal(await ask(query, budget=Budget(wanted - 1, MIB)))["what"] == "rows"
+            assert "errors" not in await ask(query, budget=AnswerBudget(wanted, MIB))
+            assert refusal(await ask(query, budget=AnswerBudget(wanted - 1, MIB)))["what"] == "rows"
 
     async def test_records_beside_lists_count_too(self, ask, db):
         db.execute(LEADS, [3])
@@ -117,8 +117,8 @@ class TestRows:
             ("{ one: task(id: 1) { id lead { id } } leads { id } }", 5),
             ("{ one: task(id: 1) { lead { id } } lead(id: 99) { tasks { id } } }", 2),
         ):
-            assert "errors" not in await ask(query, budget=Budget(wanted, MIB))
-            assert refusal(await ask(query, budget=Budget(wanted - 1, MIB)))["what"] == "rows"
+            assert "errors" not in await ask(query, budget=AnswerBudget(wanted, MIB))
+            assert refusal(await ask(query, budget=AnswerBudget(wanted - 1, MIB)))["what"] == "rows"
 
     async def test_a_list_of_more_than_a_thousand_is_told_as_before(self, graphql, db):
         db.execute(LEADS, [1])
@@ -178,7 +178,9 @@ class TestBytes:
         db.execute(LEADS, [1])
         db.execute(NOTES, [1, long_text(20_000), 1])
         db.execute(NOTES, [1, "short", int(page[-1])])
-        answer = await ask(f"{{ interactionsConnection({page}) {{ nodes {{ notes }} }} }}", budget=Budget(100, 5000))
+        answer = await ask(
+            f"{{ interactionsConnection({page}) {{ nodes {{ notes }} }} }}", budget=AnswerBudget(100, 5000)
+        )
         assert [one["notes"] for one in answer["data"]["interactionsConnection"]["nodes"]] == ["short"][: int(page[-1])]
 
     async def test_long_notes_that_fit_are_shown(self, graphql, db):
@@ -279,7 +281,7 @@ class TestLaw:
         @LAW
         @given(st.integers(0, 10**9), st.one_of(st.integers(1, 60), st.integers(1, 2000)))
         def check(seed: int, rows: int) -> None:
-            operation, roots, whole, limited, _ = law(str(seed), Budget(rows, 64 * MIB))
+            operation, roots, whole, limited, _ = law(str(seed), AnswerBudget(rows, 64 * MIB))
             assert "errors" not in whole, operation
             least, most = (sum(counted(root, whole["data"][root.key], most=one) for root in roots) for one in (0, 1))
             for answer in limited:
@@ -300,7 +302,7 @@ class TestLaw:
         @LAW
         @given(st.integers(0, 10**9), st.integers(100, 20_000))
         def check(seed: int, most: int) -> None:
-            operation, _, whole, limited, size = law(str(seed), Budget(10**8, most))
+            operation, _, whole, limited, size = law(str(seed), AnswerBudget(10**8, most))
             for answer in limited:
                 if "errors" in answer:
                     error = refusal(answer)

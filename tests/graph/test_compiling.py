@@ -14,7 +14,7 @@ from crm.core import errors
 from crm.core.settings import Settings
 from crm.core.side_thread import SideThread
 from crm.db.database import Database
-from crm.graph.compile.allotment import Budget
+from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.arguments import MAX_CONDITIONS
 from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
@@ -127,7 +127,7 @@ class TestDepth:
         def make(**limits):
             databases.append(Database(database_url, size=1))
             engine = Engine(schema, databases[-1], Settings(max_cost=10**15, **limits))
-            engine.budget = Budget(1000, 1024 * 1024)
+            engine.budget = AnswerBudget(1000, 1024 * 1024)
             engine.side = Counted()
             return engine
 

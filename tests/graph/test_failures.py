@@ -6,7 +6,7 @@ from tap import Tap
 
 from crm.core.side_thread import SideThread
 from crm.db.database import Database
-from crm.db.lanes import Limits
+from crm.db.lanes import LaneLimits
 from crm.graph.run.engine import Engine
 from crm.schema import schema
 
@@ -111,7 +111,7 @@ async def tap(database_url):
 @pytest.fixture
 async def tapped(tap, roomy):
     """An engine whose statements are counted, and whose reads have a second."""
-    database = Database(tap.url, size=2, limits=Limits(read_seconds=1))
+    database = Database(tap.url, size=2, limits=LaneLimits(read_seconds=1))
     engine = Engine(schema, database, roomy)
     engine.side = Counted()
     yield engine

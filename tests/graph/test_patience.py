@@ -6,7 +6,7 @@ import time
 import pytest
 from waiting import eventually
 
-from crm.web.deadline import Patience, Receive
+from crm.web.deadline import Receive, RequestDeadline
 
 
 async def _silent() -> dict[str, str]:
@@ -20,7 +20,7 @@ async def _gone() -> dict[str, str]:
 
 async def _watched(seconds: float, receive: Receive, *, reading: float = 0) -> None:
     """A request that takes longer than anybody waits for it."""
-    with Patience(asyncio.get_running_loop(), seconds) as patience:
+    with RequestDeadline(asyncio.get_running_loop(), seconds) as patience:
         await asyncio.sleep(reading)
         patience.watch(receive)
         await asyncio.sleep(60)
@@ -28,7 +28,7 @@ async def _watched(seconds: float, receive: Receive, *, reading: float = 0) -> N
 
 async def test_time_is_up():
     begun = time.monotonic()
-    with pytest.raises(TimeoutError), Patience(asyncio.get_running_loop(), 0.05):
+    with pytest.raises(TimeoutError), RequestDeadline(asyncio.get_running_loop(), 0.05):
         await asyncio.sleep(60)
     assert 0.03 < time.monotonic() - begun < 10
     assert asyncio.current_task().cancelling() == 0
@@ -56,7 +56,7 @@ async def test_a_request_still_being_read_when_first_looked_at_is_watched_later(
 
 
 async def test_nothing_is_left_when_the_work_is_done_in_time():
-    with Patience(asyncio.get_running_loop(), 2) as patience:
+    with RequestDeadline(asyncio.get_running_loop(), 2) as patience:
         patience.watch(_silent)
         await asyncio.sleep(0.25)
     before = asyncio.all_tasks()
@@ -67,7 +67,7 @@ async def test_nothing_is_left_when_the_work_is_done_in_time():
 
 async def test_a_cancellation_from_outside_stays_one():
     async def work() -> None:
-        with Patience(asyncio.get_running_loop(), 20):
+        with RequestDeadline(asyncio.get_running_loop(), 20):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(work())
@@ -78,5 +78,5 @@ async def test_a_cancellation_from_outside_stays_one():
 
 
 async def test_another_error_is_passed_on():
-    with pytest.raises(LookupError), Patience(asyncio.get_running_loop(), 20):
+    with pytest.raises(LookupError), RequestDeadline(asyncio.get_running_loop(), 20):
         raise LookupError

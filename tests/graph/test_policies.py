@@ -17,7 +17,7 @@ from crm.core.api_json import sql_text
 from crm.db.visibility import compiled, with_deleted
 from crm.graph.live.subscriptions import First, Stream
 from crm.graph.run.engine import Request
-from crm.graph.run.projection import Shown
+from crm.graph.run.projection import MutationProjection
 from crm.graph.sdl import sdl
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
@@ -62,7 +62,7 @@ def statements(engine, text: str, name: str | None, variables, viewer) -> list[s
     if operation.kind is OperationType.QUERY:
         return [plan.shaped.step(coerced, viewer)[0].text.decode()] if plan.shaped else []
     if operation.kind is OperationType.MUTATION:
-        shaped = [one for root in plan.roots for one in Shown(root)._shaped]  # noqa: SLF001
+        shaped = [one for root in plan.roots for one in MutationProjection(root)._shaped]  # noqa: SLF001
         return [one.step(coerced, viewer, [[1]])[0].text.decode() for one in shaped]
     [root] = plan.roots
     if root.shape.kind == "pulse":

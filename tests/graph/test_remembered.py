@@ -2,13 +2,13 @@
 
 from crm.db.event_feed import Position
 from crm.graph.compile.remembered import Private, Remembered
-from crm.graph.live.event_filter import Item
+from crm.graph.live.event_filter import ProjectedEvent
 
 MIB = 1024 * 1024
 
 
 def item(size):
-    return Item(Position(0, 0), bytes(size))
+    return ProjectedEvent(Position(0, 0), bytes(size))
 
 
 def test_the_oldest_is_forgotten_wherever_it_is():

@@ -19,7 +19,7 @@ from crm.core.identity import PROGRAM
 from crm.db import migrations
 from crm.db.database import Database
 from crm.db.embedded import create_database
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import enqueue
 
 CREW = Path(__file__).parent / "crew.py"
@@ -135,7 +135,7 @@ def put(database):
     """Put jobs into the queue, in a transaction of their own."""
 
     async def into(*jobs):
-        unit = Unit(database, PROGRAM)
+        unit = UnitOfWork(database, PROGRAM)
         try:
             ids = await enqueue(unit, *jobs)
             await unit.save()

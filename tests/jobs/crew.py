@@ -11,9 +11,9 @@ import sys
 from crm.background import work
 from crm.core.settings import Settings
 from crm.db.connection import Statement, encode
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.jobs.statistics import CHORE
-from crm.jobs.worker_plan import Chore, Follower, Handler, Roster, RunLater, Shop
+from crm.jobs.worker_plan import EventConsumer, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 
 OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 _NOTE = Statement(
@@ -25,15 +25,15 @@ def _params(what, about):
     return [encode(what), encode(about), encode(os.getpid())]
 
 
-async def note(shop: Shop, what: str, about: str) -> None:
+async def note(shop: WorkerContext, what: str, about: str) -> None:
     await shop.database.write(_NOTE, _params(what, about))
 
 
-async def echo(shop: Shop, *, about: str) -> None:
+async def echo(shop: WorkerContext, *, about: str) -> None:
     await note(shop, "ran", about)
 
 
-async def slow(shop: Shop, *, about: str, seconds: float) -> None:
+async def slow(shop: WorkerContext, *, about: str, seconds: float) -> None:
     await note(shop, "began", about)
     try:
         await asyncio.sleep(seconds)
@@ -46,38 +46,38 @@ async def slow(shop: Shop, *, about: str, seconds: float) -> None:
 _STEADY = set()
 
 
-async def steady(shop: Shop, *, about: str, seconds: float) -> None:
+async def steady(shop: WorkerContext, *, about: str, seconds: float) -> None:
     """A second job finds the first at work."""
     if about not in _STEADY:
         _STEADY.add(about)
         await slow(shop, about=about, seconds=seconds)
 
 
-async def fail(shop: Shop, *, about: str) -> None:
+async def fail(shop: WorkerContext, *, about: str) -> None:
     await note(shop, "failed", about)
     message = "on purpose"
     raise ValueError(message)
 
 
-async def later(shop: Shop, *, about: str) -> None:
+async def later(shop: WorkerContext, *, about: str) -> None:
     await note(shop, "postponed", about)
     raise RunLater(0.2)
 
 
-async def kill(shop: Shop, *, about: str) -> None:
+async def kill(shop: WorkerContext, *, about: str) -> None:
     await note(shop, "killing", about)
     os.kill(os.getpid(), 9)
 
 
-async def tick(shop: Shop) -> None:
+async def tick(shop: WorkerContext) -> None:
     await note(shop, "tick", "")
 
 
-async def look(shop: Shop) -> None:
+async def look(shop: WorkerContext) -> None:
     await note(shop, "chore", "")
 
 
-async def copy(unit: Unit, events) -> None:
+async def copy(unit: UnitOfWork, events) -> None:
     """Copies what it follows: a twin or a gap shows."""
     for event in events:
         if OPTIONS.get("poison") == event.entity_id:
@@ -88,22 +88,27 @@ async def copy(unit: Unit, events) -> None:
         await asyncio.sleep(OPTIONS["think"])
 
 
-def roster(_: Shop) -> Roster:
+def roster(_: WorkerContext) -> WorkerPlan:
     handlers = [
         Handler("echo", echo),
         Handler("slow", slow),
-        Handler("steady", steady, outlives=True),
+        Handler("steady", steady, survives_requeue=True),
         Handler("fail", fail, retries=2),
         Handler("later", later, retries=2),
         Handler("kill", kill),
     ]
     if OPTIONS.get("tick"):
         handlers.append(Handler("tick", tick, cron="* * * * * *"))
-    follower = Follower("copy", ["note.created"], copy, batch=OPTIONS.get("batch", 200), pause=0.02, longest_pause=0.1)
-    return Roster(
+    follower = EventConsumer(
+        "copy", ["note.created"], copy, batch=OPTIONS.get("batch", 200), pause=0.02, longest_pause=0.1
+    )
+    return WorkerPlan(
         handlers,
         [follower] if OPTIONS.get("follow") else [],
-        [*([Chore("look", 0.1, look)] if OPTIONS.get("chore") else []), *([CHORE] if OPTIONS.get("analyze") else [])],
+        [
+            *([PeriodicTask("look", 0.1, look)] if OPTIONS.get("chore") else []),
+            *([CHORE] if OPTIONS.get("analyze") else []),
+        ],
     )
 
 

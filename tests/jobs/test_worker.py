@@ -14,7 +14,7 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 from crm.core.identity import PROGRAM
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
 from crm.jobs.worker import worker_pool
 
@@ -39,7 +39,7 @@ def _end_connections(jobs_db):
 
 class TestEnqueue:
     async def test_leaves_no_job_when_the_transaction_is_rolled_back(self, database, jobs_db):
-        unit = Unit(database, PROGRAM)
+        unit = UnitOfWork(database, PROGRAM)
         await enqueue(unit, echo("never"), echo("neither"))
         await unit.close()
         assert jobs_db.execute("SELECT count(*) AS n FROM procrastinate_jobs").fetchone()["n"] == 0
@@ -59,7 +59,7 @@ class TestEnqueue:
 
     async def test_can_be_counted_moved_and_taken_out(self, database, put, jobs_db):
         first, second = await put(echo("first"), echo("second"))
-        unit = Unit(database, PROGRAM)
+        unit = UnitOfWork(database, PROGRAM)
         assert await depth(unit) == 2
         await prioritise(unit, [second], 7)
         await cancel(unit, [first])
@@ -112,7 +112,7 @@ class TestWorker:
         crew()
         (key,) = await put(Job("slow", {"about": "x", "seconds": 30}))
         eventually(lambda: journal("began"))
-        unit = Unit(database, PROGRAM)
+        unit = UnitOfWork(database, PROGRAM)
         await cancel(unit, [key])
         await unit.save()
         await unit.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crm.web.protocol import Config, Limits, Server
+from crm.web.protocol import ClientLimits, Config, Server
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -44,5 +44,5 @@ async def echo():
 
 @pytest.fixture
 async def server(echo):
-    async with serving(echo, Limits(drain_seconds=0)) as running:
+    async with serving(echo, ClientLimits(drain_seconds=0)) as running:
         yield running

@@ -6,7 +6,7 @@ import pytest
 from echo import answer
 from waiting import eventually
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 from crm.web.protocol.bodies import OWNER
 
 KIB = 1024
@@ -14,7 +14,7 @@ SIZE = 256 * KIB
 MOST = 16 * SIZE
 # Of one user, and of a request that has not said yet whose it is.
 HALF = MOST // 2 + SIZE
-USUAL = Limits(drain_seconds=0, body_bytes=MOST)
+USUAL = ClientLimits(drain_seconds=0, body_bytes=MOST)
 
 
 class Reader:
@@ -120,7 +120,7 @@ class TestHalfBodies:
             await closed(server, [*half, honest])
 
     async def test_whose_bytes_stop_give_their_room_back_in_time(self, serve, reader):
-        async with serve(reader, Limits(drain_seconds=0, body_bytes=MOST, body_seconds=0.6)) as server:
+        async with serve(reader, ClientLimits(drain_seconds=0, body_bytes=MOST, body_seconds=0.6)) as server:
             half = [await opened(server, b"slow") for _ in range(4)]
             await arrived(server, 4 * SIZE - 4)
             assert [await status(one) for one in half] == [408] * 4
@@ -158,7 +158,7 @@ class TestWholeBodies:
             await closed(server, whole + half)
 
     async def test_that_are_alone_may_be_larger_than_the_room(self, serve, reader):
-        async with serve(reader, Limits(drain_seconds=0, body_bytes=SIZE // 4)) as server:
+        async with serve(reader, ClientLimits(drain_seconds=0, body_bytes=SIZE // 4)) as server:
             alone = await opened(server, b"alone", lacking=0)
             assert await status(alone) == 200
             await closed(server, [alone])

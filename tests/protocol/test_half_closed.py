@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 
 async def asked(server, data):
@@ -38,7 +38,7 @@ async def test_get_a_large_answer(serve):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
         await send({"type": "http.response.body", "body": bytes(size)})
 
-    async with serve(generous, Limits(drain_seconds=0)) as server:
+    async with serve(generous, ClientLimits(drain_seconds=0)) as server:
         found = await asked(server, b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         assert len(found) > 24 * 1024 * 1024
 
@@ -60,7 +60,7 @@ async def test_who_close_altogether_are_noticed(serve):
             pass
         gone.set()
 
-    async with serve(listening, Limits(drain_seconds=0)) as server:
+    async with serve(listening, ClientLimits(drain_seconds=0)) as server:
         _, writer = await asyncio.open_connection(*server.address)
         writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
         await asyncio.sleep(0.1)

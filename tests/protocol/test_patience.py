@@ -7,10 +7,10 @@ import time
 import pytest
 from echo import Echo, answer
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
-QUICK = Limits(head_seconds=0.3, body_seconds=0.6, stalled_seconds=0.5, drain_seconds=0)
+QUICK = ClientLimits(head_seconds=0.3, body_seconds=0.6, stalled_seconds=0.5, drain_seconds=0)
 A_LOT = 32 * 1024 * 1024
 
 
@@ -94,7 +94,7 @@ class TestBodies:
         async def hasty(_scope, _receive, send):
             await answer(send, b"no")
 
-        async with serve(hasty, Limits(drain_seconds=0)) as server:
+        async with serve(hasty, ClientLimits(drain_seconds=0)) as server:
             reader, writer = await asyncio.open_connection(*server.address)
             writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 20000000\r\n\r\n")
             for _ in range(20):
@@ -137,7 +137,7 @@ class TestReaders:
         async def generous(_scope, _receive, send):
             await answer(send, bytes(A_LOT))
 
-        async with serve(generous, Limits(stalled_seconds=3, drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(stalled_seconds=3, drain_seconds=0)) as server:
             reader, writer = await asyncio.open_connection(*server.address)
             writer.write(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
@@ -151,7 +151,7 @@ class TestReaders:
 
 class TestIdleConnections:
     async def test_are_closed_after_five_seconds(self, serve):
-        async with serve(Echo(), Limits(drain_seconds=0)) as server:
+        async with serve(Echo(), ClientLimits(drain_seconds=0)) as server:
             reader, writer = await asyncio.open_connection(*server.address)
             writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
             await reader.readuntil(b"}")
@@ -163,7 +163,7 @@ class TestIdleConnections:
 
 class TestTooManyConnections:
     async def test_are_503_and_the_others_work_on(self, serve):
-        async with serve(Echo(), Limits(connections=20, drain_seconds=0)) as server:
+        async with serve(Echo(), ClientLimits(connections=20, drain_seconds=0)) as server:
             opened = [await asyncio.open_connection(*server.address) for _ in range(20)]
             reader, writer = await asyncio.open_connection(*server.address)
             said, _ = await ended(reader)
@@ -191,7 +191,7 @@ async def test_whoever_leaves_in_the_middle_of_a_line_of_requests_is_noticed(ser
             pass
         gone.set()
 
-    async with serve(listening, Limits(drain_seconds=0)) as server:
+    async with serve(listening, ClientLimits(drain_seconds=0)) as server:
         _, writer = await asyncio.open_connection(*server.address)
         writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 2)
         await asyncio.sleep(0.1)

@@ -8,7 +8,7 @@ import time
 import pytest
 from waiting import eventually
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -21,7 +21,7 @@ async def answer_on(reader):
 
 @pytest.fixture
 async def draining(serve, echo):
-    async with serve(echo, Limits(drain_seconds=6)) as server:
+    async with serve(echo, ClientLimits(drain_seconds=6)) as server:
         yield server
 
 
@@ -77,7 +77,7 @@ class TestDraining:
 
     async def test_clients_that_the_system_has_connected_already_are_answered(self, serve, echo):
         """They stand in the listener's queue while the loop is busy; closing the listener would reset them."""
-        async with serve(echo, Limits(drain_seconds=2)) as server:
+        async with serve(echo, ClientLimits(drain_seconds=2)) as server:
             server.should_exit = True
             loop = asyncio.get_running_loop()
             waiting = []

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 from echo import answer
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 MIB = 1024 * 1024
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -57,7 +57,7 @@ def pieces(server):
 @pytest.mark.parametrize("app", [hasty, thorough])
 async def test_a_body_in_tiny_chunks_is_parsed_bit_by_bit(serve, app):
     count = 20_000 if app is thorough else 8_000
-    async with serve(app, Limits(drain_seconds=0)) as server:
+    async with serve(app, ClientLimits(drain_seconds=0)) as server:
         clients = [await asyncio.open_connection(*server.address) for _ in range(5)]
         turns = Turns(pieces(server))
         for _, writer in clients:
@@ -74,7 +74,7 @@ async def test_a_body_in_tiny_chunks_is_parsed_bit_by_bit(serve, app):
 
 async def test_a_body_that_nobody_wants_is_cut_off(serve):
     """Its client is given the time to read its answer."""
-    async with serve(hasty, Limits(drain_seconds=0)) as server:
+    async with serve(hasty, ClientLimits(drain_seconds=0)) as server:
         reader, writer = await asyncio.open_connection(*server.address)
         turns = Turns(pieces(server))
         writer.write(HEAD)
@@ -92,7 +92,7 @@ async def test_a_body_that_nobody_wants_is_cut_off(serve):
 
 
 async def test_a_large_head_that_comes_at_once_is_one(serve):
-    async with serve(hasty, Limits(drain_seconds=0)) as server:
+    async with serve(hasty, ClientLimits(drain_seconds=0)) as server:
         reader, writer = await asyncio.open_connection(*server.address)
         head = b"GET / HTTP/1.1\r\nHost: here\r\n" + b"".join(b"X: %s\r\n" % (b"a" * 500) for _ in range(100)) + b"\r\n"
         writer.write(head * 3)
@@ -102,7 +102,7 @@ async def test_a_large_head_that_comes_at_once_is_one(serve):
 
 
 async def test_connections_that_are_late_are_closed_some_at_a_time(serve):
-    async with serve(hasty, Limits(head_seconds=3, drain_seconds=0)) as server:
+    async with serve(hasty, ClientLimits(head_seconds=3, drain_seconds=0)) as server:
         clients = [await asyncio.open_connection(*server.address) for _ in range(700)]
         connections = server.server_state.connections
         turns = Turns(lambda: -len(connections))

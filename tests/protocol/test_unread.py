@@ -7,7 +7,7 @@ import pytest
 from echo import answer
 from test_websocket import OPENING, TEXT, frame
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 MIB = 1024 * 1024
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -62,7 +62,7 @@ async def until(holds, within=10):
 
 class TestAllConnections:
     async def test_keep_no_more_than_a_process_may(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0, unread_bytes=4 * ONE)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=4 * ONE)) as server:
             clients = [deaf(server) for _ in range(12)]
             for number, client in enumerate(clients):
                 client.sendall(GET)
@@ -75,7 +75,7 @@ class TestAllConnections:
                 client.close()
 
     async def test_a_reader_stays_when_others_stand_still(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
             reader, writer = await asyncio.open_connection(sock=deaf(server), limit=16 * 1024)
             writer.write(GET)
             await reader.readuntil(b"\r\n\r\n")
@@ -93,7 +93,7 @@ class TestAllConnections:
                 client.close()
 
     async def test_one_alone_may_have_more(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0, unread_bytes=MIB)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=MIB)) as server:
             reader, writer = await asyncio.open_connection(*server.address, limit=1024)
             writer.write(GET)
             await reader.readuntil(b"\r\n\r\n")
@@ -102,7 +102,7 @@ class TestAllConnections:
             writer.close()
 
     async def test_nobody_is_remembered(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             clients = [deaf(server) for _ in range(3)]
             for client in clients:
                 client.sendall(GET)
@@ -117,7 +117,7 @@ class TestAllConnections:
 class TestOneConnection:
     async def test_has_one_answer_at_a_time(self, serve, generous):
         """What is asked while an answer is unread waits, also where it comes after that answer was written."""
-        async with serve(generous, Limits(drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             reader, writer = await asyncio.open_connection(*server.address, limit=1024)
             for _ in range(3):
                 writer.write(GET)
@@ -130,7 +130,7 @@ class TestOneConnection:
             writer.close()
 
     async def test_is_told_what_is_wrong_after_what_it_asked_before(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             reader, writer = await asyncio.open_connection(*server.address, limit=1024)
             for data in (GET, GET, b"nonsense\r\n\r\n"):
                 writer.write(data)
@@ -144,7 +144,7 @@ class TestOneConnection:
 
 class TestWebSockets:
     async def test_write_one_message_when_the_client_took_the_one_before(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             client = deaf(server)
             client.sendall(OPENING)
             await asyncio.sleep(0.1)
@@ -160,7 +160,7 @@ class TestWebSockets:
             client.close()
 
     async def test_whose_messages_wait_are_dropped_when_it_is_too_much(self, serve, generous):
-        async with serve(generous, Limits(drain_seconds=0, unread_bytes=4 * ONE)) as server:
+        async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=4 * ONE)) as server:
             clients = [deaf(server) for _ in range(2)]
             for client in clients:
                 client.sendall(OPENING)
@@ -191,7 +191,7 @@ SHARED = [bytes([48 + number]) * ONE for number in range(4)]
 
 class TestSharedMessages:
     async def test_are_counted_once(self, serve):
-        async with serve(Sharing(), Limits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
+        async with serve(Sharing(), ClientLimits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
             clients = [await asking(server, 0, 0) for _ in range(6)]
             unread = server.server_state.unread
             await until(lambda: len(unread._readers) == 6)  # noqa: SLF001
@@ -207,7 +207,7 @@ class TestSharedMessages:
                 client.close()
 
     async def test_whoever_keeps_something_alone_is_dropped_first(self, serve):
-        async with serve(Sharing(), Limits(drain_seconds=0, unread_bytes=2 * ONE + MIB)) as server:
+        async with serve(Sharing(), ClientLimits(drain_seconds=0, unread_bytes=2 * ONE + MIB)) as server:
             sharers = [await asking(server, 0) for _ in range(3)]
             await asyncio.sleep(0.2)
             others = [await asking(server, number) for number in (1, 2)]

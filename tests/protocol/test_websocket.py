@@ -9,7 +9,7 @@ import pytest
 from echo import Echo
 from websockets.asyncio.client import connect
 
-from crm.web.protocol import Limits
+from crm.web.protocol import ClientLimits
 
 OPENING = (
     b"GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -57,7 +57,7 @@ async def close_code(reader, within=10):
 
 @pytest.fixture
 async def plain(serve, echo):
-    async with serve(echo, Limits(drain_seconds=0)) as running:
+    async with serve(echo, ClientLimits(drain_seconds=0)) as running:
         yield running
 
 
@@ -171,7 +171,7 @@ class TestSilence:
             finally:
                 gone.set()
 
-        async with serve(talkative, Limits(ping_seconds=0.5, drain_seconds=0)) as server:
+        async with serve(talkative, ClientLimits(ping_seconds=0.5, drain_seconds=0)) as server:
             _, writer, _ = await opened(server)
             writer.transport.pause_reading()
             start = time.monotonic()
@@ -181,7 +181,7 @@ class TestSilence:
             writer.transport.abort()
 
     async def test_a_client_that_answers_no_ping_is_told_1011(self, serve):
-        async with serve(Echo(), Limits(ping_seconds=0.3, drain_seconds=0)) as server:
+        async with serve(Echo(), ClientLimits(ping_seconds=0.3, drain_seconds=0)) as server:
             reader, writer, _ = await opened(server)
             assert await close_code(reader) == 1011
             writer.close()
@@ -194,7 +194,7 @@ class TestSilence:
                 await send({"type": "websocket.send", "text": "a" * 1_000_000})
             await send({"type": "websocket.close"})
 
-        async with serve(generous, Limits(ping_seconds=1, drain_seconds=0)) as server:
+        async with serve(generous, ClientLimits(ping_seconds=1, drain_seconds=0)) as server:
             async with connect(uri(server), max_size=None, max_queue=1, ping_interval=None) as socket:
                 found = 0
                 async for message in socket:  # until it is closed with 1000; another code is an error
@@ -203,7 +203,7 @@ class TestSilence:
             assert found == 12_000_000
 
     async def test_a_client_that_answers_pings_stays(self, serve):
-        limits = Limits(ping_seconds=0.2, drain_seconds=0)
+        limits = ClientLimits(ping_seconds=0.2, drain_seconds=0)
         async with serve(Echo(), limits) as server, connect(uri(server), ping_interval=None) as socket:
             await asyncio.sleep(1.5)
             await socket.send("here")
@@ -218,7 +218,7 @@ class TestSilence:
             while True:
                 await send({"type": "websocket.send", "text": "a" * 100_000})
 
-        async with serve(talkative, Limits(drain_seconds=0)) as server:
+        async with serve(talkative, ClientLimits(drain_seconds=0)) as server:
             _, writer, _ = await opened(server)
             writer.transport.pause_reading()
             await asyncio.sleep(0.3)

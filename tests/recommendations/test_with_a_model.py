@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from model_server import drip, error_in_200, garbage, good, hang, raw, reset, status
 
-from crm.advice.ai_claims.model import GenerationPurpose
-from crm.advice.ai_claims.service import GenerationService
+from crm.advice.ai_claims.model import AiClaimPurpose
+from crm.advice.ai_claims.service import AiClaimService
 from crm.advice.recommendations.plain import plain
 from crm.advice.recommendations.reply import Draft
 from crm.advice.recommendations.service import Origin, SuggestionService
@@ -318,7 +318,7 @@ class TestALostCommit:
 
     async def test_of_suggestions_saves_no_twins(self, database, make_lead, db):
         writer, lead = Writer(database, Viewer(None, Role.ADMIN), lambda: None), make_lead()["id"]
-        claim = write_of(GenerationService.claim, lead, GenerationPurpose.RECOMMENDATIONS, 10)
+        claim = write_of(AiClaimService.claim, lead, AiClaimPurpose.RECOMMENDATIONS, 10)
         generation, _ = await writer.run(claim)
         origin = Origin(generation, TaskGenerator.LLM, "test-model", "1")
         draft = Draft("Call Ann", "Because.", None, TaskPriority.NORMAL, datetime.now(UTC))
@@ -328,7 +328,7 @@ class TestALostCommit:
 
     async def test_of_a_summary_changes_nothing_more(self, database, make_lead, events):
         writer, lead = Writer(database, Viewer(None, Role.ADMIN), lambda: None), make_lead()["id"]
-        claim = write_of(GenerationService.claim, lead, GenerationPurpose.SUMMARY, 10)
+        claim = write_of(AiClaimService.claim, lead, AiClaimPurpose.SUMMARY, 10)
         generation, _ = await writer.run(claim)
         text = Text("All is well.", SummarySource.LLM, "test-model", "1", "x", datetime.now(UTC))
         save = write_of(SummaryWriter.record, lead, generation, text)

@@ -5,9 +5,9 @@ import pytest
 from crm.core.settings import Settings
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
-from crm.graph.run.stored_operations import Named, Operations
+from crm.graph.run.stored_operations import StoredOperation, StoredOperations
 from crm.schema import schema
-from crm.web.rest.endpoint import Bound, Endpoint
+from crm.web.rest.endpoint import BoundCall, Endpoint
 from crm.web.rest.table import ENDPOINTS
 
 PROMISED = """
@@ -34,7 +34,7 @@ async def engine(database_url):
 
 
 def endpoint(text, method="GET", path="/api/leads/{id}", **more):
-    return Endpoint(method, path, Named("Found", text), **more)
+    return Endpoint(method, path, StoredOperation("Found", text), **more)
 
 
 class TestTable:
@@ -43,28 +43,28 @@ class TestTable:
 
     @pytest.mark.parametrize("one", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
     async def test_fits_the_schema(self, engine, one):
-        bound = Bound.of(one, engine)
+        bound = BoundCall.of(one, engine)
         assert bound.endpoint.shown or bound.checked.root
 
     async def test_a_field_that_is_not_there_is_found_at_the_start(self, engine):
         with pytest.raises(ValueError, match=r"Found does not fit the schema: Cannot query field 'nmae'"):
-            Bound.of(endpoint("query Found($id: Int!) { lead(id: $id) { nmae } }"), engine)
+            BoundCall.of(endpoint("query Found($id: Int!) { lead(id: $id) { nmae } }"), engine)
 
     async def test_a_place_without_a_variable_is_found(self, engine):
         with pytest.raises(ValueError, match=r"GET /api/leads/\{id\}: Found takes no \$id"):
-            Bound.of(endpoint("query Found { leads { id } }"), engine)
+            BoundCall.of(endpoint("query Found { leads { id } }"), engine)
 
     async def test_a_variable_that_no_address_can_hold_is_found(self, engine):
         text = "query Found($id: Int!, $filter: LeadFilter) { lead(id: $id) { id } leads(filter: $filter) { id } }"
         with pytest.raises(ValueError, match=r"\$filter cannot be given in an address"):
-            Bound.of(endpoint(text), engine)
+            BoundCall.of(endpoint(text), engine)
 
     async def test_a_body_that_is_not_all_is_found(self, engine):
         text = (
             "mutation Found($a: CreateLeadInput!, $b: Int!) { createLead(input: $a) { id } deleteLead(id: $b) { id } }"
         )
         with pytest.raises(ValueError, match=r"the body is to be \$a"):
-            Bound.of(endpoint(text, "POST", "/api/leads", body="a"), engine)
+            BoundCall.of(endpoint(text, "POST", "/api/leads", body="a"), engine)
 
     @pytest.mark.parametrize(
         "text",
@@ -75,12 +75,12 @@ class TestTable:
     )
     async def test_pages_that_nobody_can_count_are_found(self, engine, text):
         with pytest.raises(ValueError, match=r"pages need \$limit and \$offset, with defaults"):
-            Bound.of(endpoint(text, path="/api/leads", paged=True), engine)
+            BoundCall.of(endpoint(text, path="/api/leads", paged=True), engine)
 
     async def test_an_answer_for_everybody_that_takes_something_is_found(self, engine):
         text = "query Found($id: Int!) { lead(id: $id) { id } }"
         with pytest.raises(ValueError, match=r"an answer for everybody takes no variables"):
-            Bound.of(endpoint(text, shown=lambda *_: None), engine)
+            BoundCall.of(endpoint(text, shown=lambda *_: None), engine)
 
     async def test_a_file_gives_each_operation_what_it_needs_and_no_more(self, tmp_path):
         file = tmp_path / "two.graphql"
@@ -88,7 +88,7 @@ class TestTable:
             "fragment One on Lead { id } fragment Two on Lead { company } "
             "query A { leads { ...One } } query B { leads { ...Two } }"
         )
-        found = Operations.read(file)
+        found = StoredOperations.read(file)
         assert set(found) == {"A", "B"}
         assert "Two" not in found["A"].text
         assert "Two" in found["B"].text

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from crm.core.identity import PROGRAM
-from crm.db.unit_of_work import Unit
+from crm.db.unit_of_work import UnitOfWork
 from crm.sales.leads.model import Lead
 from crm.sales.scoring.service import ScoreService
 from crm.sales.scoring.weights import WEIGHTS
@@ -111,7 +111,7 @@ class TestFollower:
 class TestService:
     @pytest.fixture
     async def unit(self, database):
-        found = Unit(database, PROGRAM)
+        found = UnitOfWork(database, PROGRAM)
         yield found
         await found.close()
 

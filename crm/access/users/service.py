@@ -45,19 +45,19 @@ class UserService(Service):
         if not keys:
             return set()
         ids = type_coerce(list(keys), ARRAY(Uuid()))
-        return {row["id"] for row in await self.unit.rows(select(User.id).where(User.id == any_(ids)))}
+        return {row["id"] for row in await self.unit_of_work.rows(select(User.id).where(User.id == any_(ids)))}
 
     async def create(self, values: Mapping[str, Any]) -> User:
         """Add a user."""
         validate.require(values, "email", "name")
-        return self.unit.add(User(**validate.clean(values, User.rules)))
+        return self.unit_of_work.add(User(**validate.clean(values, User.rules)))
 
     async def update(self, key: UUID, values: Mapping[str, Any]) -> User:
         """Change a user's name, address or role."""
         cleaned = validate.clean(values, User.rules)
         if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
             await self._keep_an_admin_besides(key)
-        user = await self.unit.get(User, key)
+        user = await self.unit_of_work.get(User, key)
         for name, value in cleaned.items():
             setattr(user, name, value)
         return user
@@ -69,9 +69,9 @@ class UserService(Service):
             raise errors.Conflict(message, field="id")
         if disabled:
             await self._keep_an_admin_besides(key)
-        user = await self.unit.get(User, key)
+        user = await self.unit_of_work.get(User, key)
         if disabled and user.disabled_at is None:
-            user.disabled_at = self.unit.now()
+            user.disabled_at = self.unit_of_work.now()
         elif not disabled:
             user.disabled_at = None
         return user
@@ -82,6 +82,6 @@ class UserService(Service):
         All are locked until this is done, in one order, so that none leaves meanwhile and nobody locks another out.
         """
         admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
-        if {row["id"] for row in await self.unit.rows(admins.with_for_update())} == {key}:
+        if {row["id"] for row in await self.unit_of_work.rows(admins.with_for_update())} == {key}:
             message = "This is the last admin."
             raise errors.Conflict(message, field="id")

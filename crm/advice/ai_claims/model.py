@@ -11,14 +11,14 @@ from crm.core.model import Model
 from crm.core.policy import INTERNAL
 
 
-class GenerationPurpose(StrEnum):
+class AiClaimPurpose(StrEnum):
     """What is being written."""
 
     RECOMMENDATIONS = "recommendations"
     SUMMARY = "summary"
 
 
-class GenerationOutcome(StrEnum):
+class AiClaimOutcome(StrEnum):
     """How it ended."""
 
     SAVED = "saved"
@@ -26,7 +26,7 @@ class GenerationOutcome(StrEnum):
     ABANDONED = "abandoned"
 
 
-class Generation(Model):
+class AiClaim(Model):
     """One run of a model over one lead: a lease while it thinks, and afterwards where its tasks came from."""
 
     __tablename__ = "generations"
@@ -34,12 +34,12 @@ class Generation(Model):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))
-    purpose: Mapped[GenerationPurpose]
+    purpose: Mapped[AiClaimPurpose]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Whoever holds the lease must be done by then; a process that died does not hold it for longer.
     expires_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    outcome: Mapped[GenerationOutcome | None]
+    outcome: Mapped[AiClaimOutcome | None]
     # The AI task that it was for. No foreign key: the task goes after some days, and this stays.
     ai_task_id: Mapped[UUID | None]
 

@@ -93,4 +93,4 @@ class RecommendationMutation:
         Nothing is suggested that is open already or was dismissed in the last 30 days, so `[]` is an answer too. When
         the model cannot answer, the answer is `[]`, and `extensions.warnings` holds AI_UNAVAILABLE.
         """
-        return await info.context.converse(RecommendationService.generate, lead_id)
+        return await info.context.run_workflow(RecommendationService.generate, lead_id)

@@ -41,7 +41,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class Reading(Strict):
+class NoteReading(Strict):
     """How entries are read before anything else is."""
 
     unanswered: list[str] = Field(min_length=1)
@@ -82,7 +82,7 @@ class History:
     """A lead's entries, newest first, as the playbook reads them."""
 
     facts: LeadFacts
-    reading: Reading
+    reading: NoteReading
 
     @cached_property
     def entries(self) -> list[Contact]:
@@ -142,7 +142,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenSignal:
     """Where a signal was seen: the entry, the sentence, and the day that it names."""
 
     entry: Contact
@@ -150,7 +150,7 @@ class Seen:
     day: date | None
 
 
-class Signal(Strict):
+class NoteSignal(Strict):
     """Words in the notes that change what to do."""
 
     newest: int = Field(ge=1)
@@ -167,7 +167,7 @@ class Signal(Strict):
         """Any of the words, as words."""
         return pattern_of(self.words)
 
-    def seen_in(self, history: History) -> Seen | None:
+    def seen_in(self, history: History) -> SeenSignal | None:
         """The newest entry that holds one of the words."""
         now = history.facts.now
         entries = (history.theirs if self.theirs else history.entries)[: self.newest]
@@ -182,11 +182,11 @@ class Signal(Strict):
                 return None if gone else found
         return None
 
-    def _found(self, entry: Contact) -> Seen | None:
+    def _found(self, entry: Contact) -> SeenSignal | None:
         for text in (entry.subject or "", entry.notes or ""):
             for one in _SENTENCES.split(text[:_LONGEST_SENTENCE].translate(_APOSTROPHES)):
                 if self.pattern.search(one):
-                    return Seen(entry, _quoted(one), day_named(one, entry.at.date()))
+                    return SeenSignal(entry, _quoted(one), day_named(one, entry.at.date()))
         return None
 
 

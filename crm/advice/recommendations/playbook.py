@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
-from crm.advice.recommendations.notes import History, Reading, Seen, Signal, Strict, pattern_of
+from crm.advice.recommendations.notes import History, NoteReading, NoteSignal, SeenSignal, Strict, pattern_of
 from crm.advice.recommendations.words import contact_words, day, sentence, who, words_of
 from crm.advice.recommendations.workdays import due_beside, due_in
 from crm.sales.interactions.model import InteractionType
@@ -33,7 +33,7 @@ _KNOWN_WORDS: Final = _SIGNAL_WORDS | {
     *("first", "name", "company", "firm", "source", "place", "budget", "owner", "score", "ways", "came_on", "quiet"),
     *("contacts", "last_on", "last_kind", "meeting_on", "planned_on", "planned_kind", "tried_on", "due_on"),
 }
-_NOTHING_SEEN: Final[Mapping[str, Seen]] = MappingProxyType({})
+_NOTHING_SEEN: Final[Mapping[str, SeenSignal]] = MappingProxyType({})
 
 
 class When(Strict):
@@ -145,7 +145,7 @@ class _Case:
 
     facts: LeadFacts
     history: History
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, SeenSignal]
     words: Mapping[str, str]
 
 
@@ -159,8 +159,8 @@ class Playbook(Strict):
     holidays: list[str]
     big_budget: dict[str, Decimal]
     sources: dict[str, Source]
-    reading: Reading
-    signals: dict[str, Signal]
+    reading: NoteReading
+    signals: dict[str, NoteSignal]
     topics: dict[str, list[str]]
     rule: list[Rule]
 

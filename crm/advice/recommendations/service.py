@@ -8,15 +8,15 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, and_, not_, or_, select
 
-from crm.advice.ai_claims.model import GenerationOutcome, GenerationPurpose
-from crm.advice.ai_claims.service import GenerationService, claimed, not_answered
+from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
+from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
 from crm.advice.recommendations.playbook import playbook
 from crm.advice.recommendations.prompt import question_about
 from crm.advice.recommendations.reply import Draft, SuggestedTasks, drafts_of, without_duplicates
-from crm.ai.gateway import Ai, Answer, AnswerSource
+from crm.ai.gateway import Ai, AiAnswer, AnswerSource
 from crm.core import errors
 from crm.db.service import Service
-from crm.db.workflow import Talker, Write, write_of
+from crm.db.workflow import WorkflowService, Write, write_of
 from crm.sales.leads.facts import LeadFacts, dismissed_of_late, known_facts
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task, TaskGenerator, TaskSource
@@ -34,42 +34,42 @@ class Origin:
     prompt_version: str
 
 
-class RecommendationService(Talker):
+class RecommendationService(WorkflowService):
     """What to do next about a lead."""
 
     async def generate(self, lead_id: int) -> Write[list[Task]]:
         """Suggest up to three tasks. Two calls at once get the same; a model's failure gives none, and a warning."""
-        claim = await claimed(self.conversation, lead_id, GenerationPurpose.RECOMMENDATIONS)
+        claim = await claimed(self.workflow, lead_id, AiClaimPurpose.RECOMMENDATIONS)
         if claim.outcome is not None:
             return self._joined(claim.generation_id, claim.outcome)
         try:
-            facts: LeadFacts = await self.conversation.write(FactReader.of_lead, lead_id)
+            facts: LeadFacts = await self.workflow.write(FactReader.of_lead, lead_id)
             answer = await self._asked(facts, lead_id)
             drafts = drafts_of(answer.value, facts.now, playbook().holidays)
         except errors.AiUnavailable as error:
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
-            self.conversation.warn(error)
+            self.workflow.warn(error)
             return write_of(SuggestionService.give_up, claim.generation_id)
         return write_of(SuggestionService.record, lead_id, _origin(claim.generation_id, answer), drafts)
 
-    async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[SuggestedTasks]:
-        ai: Ai = self.conversation.ai
+    async def _asked(self, facts: LeadFacts, lead_id: int) -> AiAnswer[SuggestedTasks]:
+        ai: Ai = self.workflow.ai
         answer = await ai.ask(
             question_about(facts),
             lead_id=lead_id,
             requested_by=self.viewer.id,
-            deadline=self.conversation.deadline,
+            deadline=self.workflow.deadline,
         )
         if answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook":
-            self.conversation.warn(
+            self.workflow.warn(
                 errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
             )
         return answer
 
-    def _joined(self, generation_id: UUID, outcome: GenerationOutcome) -> Write[list[Task]]:
+    def _joined(self, generation_id: UUID, outcome: AiClaimOutcome) -> Write[list[Task]]:
         """What the call that came first has got."""
-        if outcome is GenerationOutcome.FAILED:
-            self.conversation.warn(not_answered())
+        if outcome is AiClaimOutcome.FAILED:
+            self.workflow.warn(not_answered())
         return write_of(SuggestionService.of_generation, generation_id)
 
 
@@ -78,7 +78,7 @@ class FactReader(Service):
 
     async def of_lead(self, lead_id: int) -> LeadFacts:
         """What is known about a living lead."""
-        return await known_facts(self.unit, lead_id)
+        return await known_facts(self.unit_of_work, lead_id)
 
 
 class SuggestionService(Service):
@@ -86,26 +86,28 @@ class SuggestionService(Service):
 
     async def record(self, lead_id: int, origin: Origin, drafts: Sequence[Draft]) -> list[Task]:
         """Save those that are new to the lead, which is locked meanwhile; nothing at all if it is gone."""
-        lead = await self.unit.get(Lead, lead_id)
-        if not await GenerationService(self.unit).end(origin.generation_id, GenerationOutcome.SAVED):
+        lead = await self.unit_of_work.get(Lead, lead_id)
+        if not await AiClaimService(self.unit_of_work).end(origin.generation_id, AiClaimOutcome.SAVED):
             return await self.of_generation(origin.generation_id)
-        titles = [row["title"] for row in await self.unit.rows(_titles_taken(lead_id))]
+        titles = [row["title"] for row in await self.unit_of_work.rows(_titles_taken(lead_id))]
         names = [name for name in (lead.first_name, lead.last_name, lead.company) if name]
         tasks = [self._add(lead_id, origin, draft) for draft in without_duplicates(drafts, titles, names)]
-        await self.unit.flush()
+        await self.unit_of_work.flush()
         return tasks
 
     async def give_up(self, generation_id: UUID) -> list[Task]:
         """The model failed: nothing is suggested."""
-        await GenerationService(self.unit).end(generation_id, GenerationOutcome.FAILED)
+        await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.FAILED)
         return []
 
     async def of_generation(self, generation_id: UUID) -> list[Task]:
         """The tasks that were suggested together."""
-        return await self.unit.all(select(Task).where(Task.generation_id == generation_id).order_by(Task.id), Task)
+        return await self.unit_of_work.all(
+            select(Task).where(Task.generation_id == generation_id).order_by(Task.id), Task
+        )
 
     def _add(self, lead_id: int, origin: Origin, draft: Draft) -> Task:
-        return self.unit.add(
+        return self.unit_of_work.add(
             Task(
                 lead_id=lead_id,
                 title=draft.title,
@@ -123,7 +125,7 @@ class SuggestionService(Service):
         )
 
 
-def _origin(generation_id: UUID, answer: Answer[Any]) -> Origin:
+def _origin(generation_id: UUID, answer: AiAnswer[Any]) -> Origin:
     if answer.source is AnswerSource.PLAYBOOK:
         return Origin(generation_id, TaskGenerator.PLAYBOOK, answer.model, playbook().version)
     return Origin(generation_id, TaskGenerator.LLM, answer.model, answer.prompt_version)

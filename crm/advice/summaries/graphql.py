@@ -29,4 +29,4 @@ class SummaryMutation:
         When nothing happened since the last one, and the model is the same, it stays, at no cost. When the model cannot
         answer, it stays too, and `extensions.warnings` holds AI_UNAVAILABLE. The score is calculated either way.
         """
-        return await info.context.converse(SummaryService.regenerate, lead_id, force)
+        return await info.context.run_workflow(SummaryService.regenerate, lead_id, force)

@@ -9,16 +9,16 @@ from uuid import UUID
 import structlog
 from sqlalchemy import select
 
-from crm.advice.ai_claims.model import GenerationOutcome, GenerationPurpose
-from crm.advice.ai_claims.service import GenerationService, claimed, not_answered
+from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
+from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
 from crm.advice.recommendations.plain import plain_lines
 from crm.advice.recommendations.playbook import playbook
 from crm.advice.summaries.composer import composer
 from crm.advice.summaries.prompt import VERSION, WrittenSummary, question_about
-from crm.ai.gateway import Ai, Answer, AnswerSource
+from crm.ai.gateway import Ai, AiAnswer, AnswerSource
 from crm.core import errors
 from crm.db.service import Service
-from crm.db.workflow import Talker, Write, write_of
+from crm.db.workflow import WorkflowService, Write, write_of
 from crm.sales.history.service import ChangeService
 from crm.sales.leads.facts import LeadFacts, known_facts
 from crm.sales.leads.model import Lead, SummarySource
@@ -50,16 +50,16 @@ class Text:
     facts_at: datetime
 
 
-class SummaryService(Talker):
+class SummaryService(WorkflowService):
     """What happened with a lead, where it stands, what is next."""
 
     async def regenerate(self, lead_id: int, force: bool) -> Write[Lead]:  # noqa: FBT001
         """Write it anew, unless nothing happened since; a model's failure leaves it as it is, with a warning."""
-        ai: Ai = self.conversation.ai
+        ai: Ai = self.workflow.ai
         basis = await self._basis(lead_id)
         if basis.is_current and not force:
             return write_of(SummaryWriter.still_right, lead_id, basis)
-        claim = await claimed(self.conversation, lead_id, GenerationPurpose.SUMMARY)
+        claim = await claimed(self.workflow, lead_id, AiClaimPurpose.SUMMARY)
         if claim.outcome is not None:
             return self._joined(lead_id, claim.outcome)
         # Whoever had the claim before may have written it since.
@@ -70,36 +70,36 @@ class SummaryService(Talker):
             answer = await self._asked(basis.facts, lead_id)
         except errors.AiUnavailable as error:
             log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
-            self.conversation.warn(error)
+            self.workflow.warn(error)
             return write_of(SummaryWriter.give_up, lead_id, claim.generation_id)
         return write_of(SummaryWriter.record, lead_id, claim.generation_id, _text(answer, basis, ai))
 
     async def _basis(self, lead_id: int) -> Basis:
-        ai: Ai = self.conversation.ai
-        basis: Basis = await self.conversation.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
+        ai: Ai = self.workflow.ai
+        basis: Basis = await self.workflow.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
         return basis
 
-    async def _asked(self, facts: LeadFacts, lead_id: int) -> Answer[WrittenSummary]:
-        ai: Ai = self.conversation.ai
+    async def _asked(self, facts: LeadFacts, lead_id: int) -> AiAnswer[WrittenSummary]:
+        ai: Ai = self.workflow.ai
         answer = await ai.ask(
             question_about(facts),
             lead_id=lead_id,
             requested_by=self.viewer.id,
-            deadline=self.conversation.deadline,
+            deadline=self.workflow.deadline,
         )
         if not plain_lines(answer.value.summary, _LONGEST):
             message = "The model's summary was empty."
             raise errors.AiUnavailable(message)
         if _stands_in(answer, ai):
-            self.conversation.warn(
+            self.workflow.warn(
                 errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
             )
         return answer
 
-    def _joined(self, lead_id: int, outcome: GenerationOutcome) -> Write[Lead]:
+    def _joined(self, lead_id: int, outcome: AiClaimOutcome) -> Write[Lead]:
         """What the call that came first has got."""
-        if outcome is GenerationOutcome.FAILED:
-            self.conversation.warn(not_answered())
+        if outcome is AiClaimOutcome.FAILED:
+            self.workflow.warn(not_answered())
         return write_of(SummaryWriter.unchanged, lead_id)
 
 
@@ -108,19 +108,19 @@ class SummaryWriter(Service):
 
     async def basis(self, lead_id: int, provider: str, model: str) -> Basis:
         """What a summary of a living lead is made of."""
-        facts = await known_facts(self.unit, lead_id)
-        lead = await self.unit.get(Lead, lead_id)
+        facts = await known_facts(self.unit_of_work, lead_id)
+        lead = await self.unit_of_work.get(Lead, lead_id)
         made_of = (facts.fingerprint(), provider, model, VERSION, composer().version, playbook().version)
         fingerprint = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         return Basis(facts, fingerprint, lead.summary is not None and lead.summary_hash == fingerprint)
 
     async def record(self, lead_id: int, generation_id: UUID, text: Text) -> Lead:
         """Save a summary; nothing at all if the lead is gone."""
-        lead = await self.unit.get(Lead, lead_id)
-        if not await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED):
+        lead = await self.unit_of_work.get(Lead, lead_id)
+        if not await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.SAVED):
             return lead
-        await ScoreService(self.unit).score(lead)
-        lead.summary, lead.summary_generated_at = text.summary, self.unit.now()
+        await ScoreService(self.unit_of_work).score(lead)
+        lead.summary, lead.summary_generated_at = text.summary, self.unit_of_work.now()
         lead.summary_source, lead.summary_model = text.source, text.model
         lead.summary_prompt_version, lead.summary_hash = text.prompt_version, text.fingerprint
         lead.summary_facts_at = text.facts_at
@@ -128,35 +128,35 @@ class SummaryWriter(Service):
 
     async def still_right(self, lead_id: int, basis: Basis, generation_id: UUID | None = None) -> Lead:
         """Nothing that a summary tells has happened: it stays, no longer stale if it was; the score is of now."""
-        lead = await self.unit.get(Lead, lead_id)
+        lead = await self.unit_of_work.get(Lead, lead_id)
         if generation_id is not None:
-            await GenerationService(self.unit).end(generation_id, GenerationOutcome.SAVED)
+            await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.SAVED)
         stale = select(ChangeService.happened_since(Lead.id, Lead.summary_facts_at)).where(Lead.id == lead_id)
         if lead.summary_hash == basis.fingerprint and any(
-            row for row in await self.unit.rows(stale) if any(row.values())
+            row for row in await self.unit_of_work.rows(stale) if any(row.values())
         ):
             lead.summary_facts_at = basis.facts.now
-        await ScoreService(self.unit).refresh(lead_id)
+        await ScoreService(self.unit_of_work).refresh(lead_id)
         return lead
 
     async def give_up(self, lead_id: int, generation_id: UUID) -> Lead:
         """The model failed: the summary stays as it is; the score needs no model."""
-        lead = await self.unit.get(Lead, lead_id)
-        await GenerationService(self.unit).end(generation_id, GenerationOutcome.FAILED)
-        await ScoreService(self.unit).refresh(lead_id)
+        lead = await self.unit_of_work.get(Lead, lead_id)
+        await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.FAILED)
+        await ScoreService(self.unit_of_work).refresh(lead_id)
         return lead
 
     async def unchanged(self, lead_id: int) -> Lead:
         """The lead as it is now."""
-        return await self.unit.get(Lead, lead_id)
+        return await self.unit_of_work.get(Lead, lead_id)
 
 
-def _stands_in(answer: Answer[WrittenSummary], ai: Ai) -> bool:
+def _stands_in(answer: AiAnswer[WrittenSummary], ai: Ai) -> bool:
     """Whether the playbook answered in place of the provider."""
     return answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook"
 
 
-def _text(answer: Answer[WrittenSummary], basis: Basis, ai: Ai) -> Text:
+def _text(answer: AiAnswer[WrittenSummary], basis: Basis, ai: Ai) -> Text:
     by_playbook = answer.source is AnswerSource.PLAYBOOK
     return Text(
         plain_lines(answer.value.summary, _LONGEST),

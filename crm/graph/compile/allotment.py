@@ -27,19 +27,19 @@ _KEY_BYTES: Final = 6  # quotes, colon, comma and the like
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class AnswerBudget:
     """What one operation may return."""
 
     rows: int
     bytes: int
 
-    def divided(self, parts: int) -> "Budget":
+    def divided(self, parts: int) -> "AnswerBudget":
         """A part of it."""
-        return Budget(self.rows // parts, self.bytes // parts)
+        return AnswerBudget(self.rows // parts, self.bytes // parts)
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class ListShare:
     """What one list may gather; None: no more than it can anyway."""
 
     rows: int | None = None
@@ -50,7 +50,7 @@ class Share:
 class Allotment:
     """The shares of an operation's lists; None instead of it: the statement has to count."""
 
-    shares: Mapping[Selected, Share]
+    shares: Mapping[Selected, ListShare]
 
 
 class Allotments:
@@ -60,7 +60,7 @@ class Allotments:
     only what cannot exceed the budget goes uncounted.
     """
 
-    def __init__(self, fields: Sequence[Selected], budget: Budget, *, times: int = 1, guess: bool = True) -> None:
+    def __init__(self, fields: Sequence[Selected], budget: AnswerBudget, *, times: int = 1, guess: bool = True) -> None:
         self._fields = fields
         self.budget = budget
         self._times = times
@@ -68,7 +68,7 @@ class Allotments:
         self._lists = [one for each in fields for one in each.walk() if is_list(one)]
         self._names = sorted({name for one in self._lists for name in limit_names(one)})
         self._kept: dict[tuple[Any, ...], Allotment | None] = {}
-        self._known: dict[tuple[Share, ...], Allotment] = {}
+        self._known: dict[tuple[ListShare, ...], Allotment] = {}
 
     def of(self, variables: Mapping[str, Any]) -> Allotment | None:
         """The allotment for these variables: the same object for the same shares."""
@@ -130,7 +130,7 @@ class _Shares:
     """Divides bytes among lists, and those within them."""
 
     def __init__(self, lengths: _Lengths, most: int, *, guess: bool) -> None:
-        self.found: dict[Selected, Share] = {}
+        self.found: dict[Selected, ListShare] = {}
         self._lengths = lengths
         self._most = most
         self._guess = guess
@@ -157,7 +157,7 @@ class _Shares:
         if measured and not (self._guess and field_is_plain(field)):
             return False
         # A power of two, so that a few shares serve for all limits.
-        self.found[field] = Share(fitting if is_cut else None, _power(available) if measured else None)
+        self.found[field] = ListShare(fitting if is_cut else None, _power(available) if measured else None)
         return True
 
 
@@ -177,7 +177,7 @@ def is_record(field: Selected) -> bool:
     return field.shape is not None and field.shape.kind in ("one", "pulse", "stream")
 
 
-def long_texts(field: Selected, budget: Budget) -> Sequence[Selected] | None:
+def long_texts(field: Selected, budget: AnswerBudget) -> Sequence[Selected] | None:
     """The texts of a list's rows that have to be measured; None: the whole rows have to.
 
     Without them, and the lists in it, a list has few enough bytes however many rows it has.

@@ -195,7 +195,7 @@ def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField
     return _constant(node, field.type, name)
 
 
-def shape_of(kind: Any, value: Any, name: str, label: str, out: Values) -> object:  # noqa: PLR0911
+def split(kind: Any, value: Any, name: str, label: str, out: Values) -> object:  # noqa: PLR0911
     """The part of a value that a statement depends on; what it binds goes to `out`. Checks the value on the way."""
     if value is None or value is Undefined:
         return value
@@ -207,7 +207,7 @@ def shape_of(kind: Any, value: Any, name: str, label: str, out: Values) -> objec
         inner = _bare(kind.of_type)
         values = value if isinstance(value, list) else [value]
         if isinstance(inner, GraphQLInputObjectType):
-            return tuple(shape_of(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
+            return tuple(split(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
         _check_values(values, label)
         out.add_conditions(len(values) // _VALUES_PER_CONDITION)
         if _is_structural_enum(inner):
@@ -238,7 +238,7 @@ def _input_shape(
     return tuple(
         (
             name,
-            shape_of(
+            split(
                 kind.fields[name].type,
                 one,
                 python_name(kind, name),

@@ -58,7 +58,7 @@ class SecondUseCache(Generic[K, V]):
             self.bytes -= freed
 
 
-class Share:
+class CacheShare:
     """The bytes of one of several things that are kept under a key: counted with the key, until it is dropped."""
 
     def __init__(self, grow: Callable[[int], None]) -> None:

@@ -28,9 +28,9 @@ from sqlalchemy import (
 )
 
 from crm.core import errors
-from crm.graph.compile.allotment import LONG_ROW, Budget, is_list, is_record, long_texts, longest
+from crm.graph.compile.allotment import LONG_ROW, AnswerBudget, is_list, is_record, long_texts, longest
 from crm.graph.compile.selection import Selected
-from crm.graph.compile.sql import EMPTY, Compiler, Given, has_long_key, shows_rows, text_object, too_many
+from crm.graph.compile.sql import EMPTY, BoundArguments, Compiler, has_long_key, shows_rows, text_object, too_many
 
 _TRUE: Final[ColumnElement[Any]] = literal_column("true")
 _ZERO: Final[ColumnElement[int]] = literal_column("0", Integer)
@@ -59,7 +59,7 @@ class Totals:
 class CountingCompiler(Compiler):
     """Compiles root fields into a statement that counts; one instance a statement."""
 
-    def __init__(self, given: Mapping[Selected, Given], budget: Budget) -> None:
+    def __init__(self, given: Mapping[Selected, BoundArguments], budget: AnswerBudget) -> None:
         super().__init__(given)
         self._budget = budget
         # What hangs beside each row (None: beside no row, the roots), and whether it may be missing.
@@ -273,7 +273,7 @@ class CountingCompiler(Compiler):
     }
 
 
-def batch_fits(found: FromClause, budget: Budget, place: str) -> ColumnElement[bool]:
+def batch_fits(found: FromClause, budget: AnswerBudget, place: str) -> ColumnElement[bool]:
     """True where rows (`shown`, each of which comes to `n` rows) are within a budget together, or else an error.
 
     Rows that are a CTE's are gathered as they are added up: none after the one that is too much.
@@ -285,14 +285,14 @@ def batch_fits(found: FromClause, budget: Budget, place: str) -> ColumnElement[b
     return select(and_(rows >= _ZERO, size >= _ZERO)).select_from(found).scalar_subquery()
 
 
-def _too_many_rows(budget: Budget, place: str) -> ColumnElement[str]:
+def _too_many_rows(budget: AnswerBudget, place: str) -> ColumnElement[str]:
     return literal_column(
         f"'The operation returns more than {budget.rows:,} rows; they ran out in `{place}`. "
         "Pass smaller limits, or select fewer lists inside lists.'"
     )
 
 
-def _too_large(budget: Budget, place: str, depth: int = 1) -> ColumnElement[str]:
+def _too_large(budget: AnswerBudget, place: str, depth: int = 1) -> ColumnElement[str]:
     """While a list within lists is made, so is what is around it: the deeper, the smaller it has to be."""
     what = "The answer" if depth == 1 else f"A list at level {depth}"
     return literal_column(

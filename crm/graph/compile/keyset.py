@@ -32,7 +32,7 @@ from crm.core.api_json import json_value
 
 
 @dataclass(frozen=True)
-class Key:
+class SortKey:
     """One sort key of a statement."""
 
     column: ColumnElement[Any]
@@ -41,7 +41,7 @@ class Key:
     nullable: bool
 
     @classmethod
-    def of(cls, clause: Any) -> "Key":
+    def of(cls, clause: Any) -> "SortKey":
         """Read an ORDER BY element."""
         descending, nulls_first, explicit = False, None, clause
         while isinstance(explicit, UnaryExpression):
@@ -70,13 +70,13 @@ class Key:
         return cast(self.column, Text)
 
 
-def keys_of(statement: Select[Any]) -> list[Key]:
+def keys_of(statement: Select[Any]) -> list[SortKey]:
     """A statement's sort keys."""
-    return [Key.of(clause) for clause in statement._order_by_clauses]  # noqa: SLF001  (no public way to read them)
+    return [SortKey.of(clause) for clause in statement._order_by_clauses]  # noqa: SLF001  (no public way to read them)
 
 
 def ranges(
-    keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, reverse: bool
+    keys: Sequence[SortKey], values: Sequence[ColumnElement[Any] | None], *, reverse: bool
 ) -> list[ColumnElement[bool]]:
     """What `beyond` says, as ranges one after another: rows with a value, and rows without or the other way round.
 
@@ -107,7 +107,9 @@ def _first_name(index: Index) -> str:
     return str(getattr(first, "key", None) or str(first).split()[0])
 
 
-def beyond(keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, reverse: bool) -> ColumnElement[bool]:
+def beyond(
+    keys: Sequence[SortKey], values: Sequence[ColumnElement[Any] | None], *, reverse: bool
+) -> ColumnElement[bool]:
     """The rows that come after these values (before them, in reverse). A value of None is a null."""
     if values[0] is not None and keys[0].nulls_first != reverse:  # rows without a value came before this one
         keys = [replace(keys[0], nullable=False), *keys[1:]]
@@ -123,7 +125,7 @@ def beyond(keys: Sequence[Key], values: Sequence[ColumnElement[Any] | None], *, 
     return and_(_bound(keys[0], values[0], reverse=reverse), either)
 
 
-def _after(key: Key, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
+def _after(key: SortKey, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
     nulls_come_later = key.nulls_first == reverse
     if value is None:
         return false() if nulls_come_later else key.column.is_not(None)
@@ -131,7 +133,7 @@ def _after(key: Key, value: ColumnElement[Any] | None, *, reverse: bool) -> Colu
     return or_(beyond_value, key.column.is_(None)) if key.nullable and nulls_come_later else beyond_value
 
 
-def _bound(key: Key, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
+def _bound(key: SortKey, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
     """A condition on the first key alone, which an index can start from."""
     if value is None or (key.nullable and key.nulls_first == reverse):
         return true()
@@ -150,7 +152,7 @@ def fingerprint(shape: object, values: Sequence[object]) -> str:
     return hashlib.blake2b(repr((shape, values)).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
-def cursor(keys: Sequence[Key], bound_to: ColumnElement[Any]) -> ColumnElement[Any]:
+def cursor(keys: Sequence[SortKey], bound_to: ColumnElement[Any]) -> ColumnElement[Any]:
     """The cursor of a row, made in SQL."""
     payload = cast(
         func.json_build_array(_VERSION_SQL, bound_to, *(key.text() for key in keys)),

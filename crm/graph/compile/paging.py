@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import FromClause, Integer, Select, cast, literal_column, select, union_all
 
-from crm.graph.compile.keyset import Key, beyond, cursor, not_a_cursor, ranges
+from crm.graph.compile.keyset import SortKey, beyond, cursor, not_a_cursor, ranges
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Paging:
     before: Sequence[Any | None] | None
 
 
-def page_of(statement: Select[Any], keys: Sequence[Key], paging: Paging, name: Callable[[str], str]) -> FromClause:
+def page_of(statement: Select[Any], keys: Sequence[SortKey], paging: Paging, name: Callable[[str], str]) -> FromClause:
     """The rows of a page and one more, read from the cursor on, or back from it."""
     after = _key_values(keys, paging.after, "after")
     before = _key_values(keys, paging.before, "before")
@@ -46,7 +46,7 @@ def page_of(statement: Select[Any], keys: Sequence[Key], paging: Paging, name: C
     return ordered.subquery(name("q"))
 
 
-def _key_values(keys: Sequence[Key], values: Sequence[Any | None] | None, field: str) -> list[Any] | None:
+def _key_values(keys: Sequence[SortKey], values: Sequence[Any | None] | None, field: str) -> list[Any] | None:
     """The values of a cursor, if there is one."""
     if values is None:
         return None

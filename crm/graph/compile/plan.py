@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 from crm.core import errors
 from crm.core.identity import Role
-from crm.graph.compile.allotment import Allotments, Budget
-from crm.graph.compile.caches import Share
+from crm.graph.compile.allotment import Allotments, AnswerBudget
+from crm.graph.compile.caches import CacheShare
 from crm.graph.compile.prices import Price
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.shape import allowed
-from crm.graph.compile.statements import Shaped
+from crm.graph.compile.statements import StatementsByShape
 
 
 def forbidden(root: Selected, role: Role) -> errors.Forbidden | None:
@@ -34,12 +34,12 @@ class Plan:
 
     roots: Sequence[Selected]
     reads: Sequence[Selected] = ()
-    shaped: Shaped | None = None
-    singles: dict[str, Shaped] = field(default_factory=dict)  # root by root, for when the whole fails
+    shaped: StatementsByShape | None = None
+    singles: dict[str, StatementsByShape] = field(default_factory=dict)  # root by root, for when the whole fails
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
     large: bool = False  # the last answer was: the next one queues for a slot
-    weigh: Share | None = None  # hears by how many bytes its statements grow
-    budget: Budget | None = None
+    weigh: CacheShare | None = None  # hears by how many bytes its statements grow
+    budget: AnswerBudget | None = None
 
     def __post_init__(self) -> None:
         self.price = Price(self.roots)
@@ -49,8 +49,8 @@ class Plan:
         cls,
         roots: Sequence[Selected],
         role: Role,
-        weigh: Share | None = None,
-        budget: Budget | None = None,
+        weigh: CacheShare | None = None,
+        budget: AnswerBudget | None = None,
     ) -> "Plan":
         """Plan a query's roots for a role."""
         rejected = {root.key: error for root in roots if (error := forbidden(root, role)) is not None}
@@ -71,7 +71,7 @@ class Plan:
         """About how many records the operation touches."""
         return self.price.of(variables)
 
-    def single(self, root: Selected) -> Shaped:
+    def single(self, root: Selected) -> StatementsByShape:
         """One root alone, with its part of the budget: no third statement is needed after this one."""
         found = self.singles.get(root.key)
         if found is None:
@@ -79,7 +79,9 @@ class Plan:
             found = self.singles[root.key] = self.reading([root], budget, guess=False)
         return found
 
-    def reading(self, roots: Sequence[Selected], budget: Budget | None, *, guess: bool = True) -> Shaped:
+    def reading(
+        self, roots: Sequence[Selected], budget: AnswerBudget | None, *, guess: bool = True
+    ) -> StatementsByShape:
         """The statement that reads some roots."""
         allotments = Allotments(roots, budget, guess=guess) if budget is not None else None
-        return Shaped(roots, lambda compiler: compiler.roots(roots), weigh=self.weigh, allotments=allotments)
+        return StatementsByShape(roots, lambda compiler: compiler.roots(roots), weigh=self.weigh, allotments=allotments)

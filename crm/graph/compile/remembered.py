@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from crm.graph.live.event_filter import Item
+from crm.graph.live.event_filter import ProjectedEvent
 
 _MOST_BYTES: Final = 64 * 1024 * 1024
 _MOST_PRIVATE_BYTES: Final = 32 * 1024 * 1024
@@ -23,14 +23,14 @@ class Remembered:
         # By the item's identity: to hash an item would read all of its bytes.
         self._forgetters: OrderedDict[int, Callable[[], object]] = OrderedDict()
 
-    def add(self, item: Item, forget: Callable[[], object]) -> None:
+    def add(self, item: ProjectedEvent, forget: Callable[[], object]) -> None:
         """An item is remembered; `forget` forgets the oldest one of its channel."""
         self._forgetters[id(item)] = forget
         self._held += len(item.json) + _EACH
         while self._held > _MOST_BYTES and len(self._forgetters) > 1:
             next(iter(self._forgetters.values()))()
 
-    def remove(self, item: Item) -> None:
+    def remove(self, item: ProjectedEvent) -> None:
         """An item was forgotten."""
         del self._forgetters[id(item)]
         self._held -= len(item.json) + _EACH
@@ -43,7 +43,7 @@ class Private:
         self._held = 0
 
     @contextmanager
-    def held(self, items: Sequence[Item]) -> Iterator[deque[Item]]:
+    def held(self, items: Sequence[ProjectedEvent]) -> Iterator[deque[ProjectedEvent]]:
         """All of the items, for as long as it takes to send them; some, where others hold too much already."""
         size = sum(len(item.json) for item in items)
         if self._held + size > _MOST_PRIVATE_BYTES:
@@ -58,7 +58,7 @@ class Private:
             self._held -= size
 
 
-def first_of(items: Sequence[Item]) -> Sequence[Item]:
+def first_of(items: Sequence[ProjectedEvent]) -> Sequence[ProjectedEvent]:
     """As many as a follower holds at a time: at least one."""
     size = 0
     for number, item in enumerate(items):

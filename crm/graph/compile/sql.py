@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.api_json import json_value
-from crm.graph.compile.allotment import Share, longest
+from crm.graph.compile.allotment import ListShare, longest
 from crm.graph.compile.keyset import keys_of
 from crm.graph.compile.paging import Paging, page_of
 from crm.graph.compile.selection import Selected
@@ -35,12 +35,12 @@ from crm.graph.compile.shape import FieldShape
 _LONGEST_KEY: Final = 63
 EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
 # One more than a list may have, so that it shows.
-_ANY: Final = Share()
+_ANY: Final = ListShare()
 _NULL: Final[ColumnElement[Any]] = literal_column("'null'")
 
 
 @dataclass(frozen=True)
-class Given:
+class BoundArguments:
     """A field's arguments, as placeholders."""
 
     keywords: Mapping[str, Any]
@@ -52,7 +52,9 @@ class Given:
 class Compiler:
     """Compiles root fields; one instance a statement."""
 
-    def __init__(self, given: Mapping[Selected, Given], shares: Mapping[Selected, Share] | None = None) -> None:
+    def __init__(
+        self, given: Mapping[Selected, BoundArguments], shares: Mapping[Selected, ListShare] | None = None
+    ) -> None:
         self._given = given
         self._shares = shares or {}
         self._count = 0
@@ -130,7 +132,7 @@ class Compiler:
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         return self._records(fields, rows, many=False).scalar_subquery()
 
-    def _many(self, field: Selected, statement: Any, given: Given) -> ColumnElement[Any]:
+    def _many(self, field: Selected, statement: Any, given: BoundArguments) -> ColumnElement[Any]:
         share = self._shares.get(field, _ANY)
         most: Any = (longest(field) if share.rows is None else share.rows) + 1
         if given.limit is not None:
@@ -151,7 +153,7 @@ class Compiler:
         value = case(*problems, else_=value) if problems else value
         return found.with_only_columns(value).scalar_subquery()
 
-    def _limited(self, statement: Any, given: Given, most: Any) -> FromClause:
+    def _limited(self, statement: Any, given: BoundArguments, most: Any) -> FromClause:
         if given.offset is not None:
             statement = statement.offset(given.offset)
         most = literal_column(str(most)) if isinstance(most, int) else most
@@ -201,7 +203,7 @@ class Compiler:
         self,
         field: Selected,
         statement: Select[Any],
-        given: Given,
+        given: BoundArguments,
     ) -> Select[Any]:
         paging = given.paging
         assert paging is not None

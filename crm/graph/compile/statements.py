@@ -16,13 +16,13 @@ from crm.core.side_thread import SideThread
 from crm.db.connection import Params, Statement, encode
 from crm.db.visibility import compiled
 from crm.graph.compile.allotment import Allotment, Allotments
-from crm.graph.compile.arguments import SQL_TYPES, Argument, Binds, Values, placed, shape_of
+from crm.graph.compile.arguments import SQL_TYPES, Argument, Binds, Values, placed, split
 from crm.graph.compile.caches import SecondUseCache
 from crm.graph.compile.counting import CountingCompiler
 from crm.graph.compile.keyset import decode, fingerprint, payload
 from crm.graph.compile.paging import Paging
 from crm.graph.compile.selection import Selected
-from crm.graph.compile.sql import Compiler, Given
+from crm.graph.compile.sql import BoundArguments, Compiler
 from crm.graph.declare.fields import DEFAULT_PAGE
 
 _INCLUDE_DELETED: Final = "include_deleted"
@@ -55,7 +55,7 @@ class Prepared:
 
 
 @dataclass(slots=True)
-class Bound:
+class BoundStatement:
     """A statement for one request, but for the values that come before its arguments."""
 
     prepared: Prepared
@@ -81,7 +81,7 @@ _BYTES_OF_WORK: Final = 40  # of both statements, for the work of the one that c
 Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
 
 
-class Shaped:
+class StatementsByShape:
     """Some fields of an operation that become one statement, for each shape of their arguments.
 
     `weigh` hears by how many bytes the statements kept here grow or shrink. Without `allotments` nothing that a
@@ -115,23 +115,23 @@ class Shaped:
         """The statement for these variables, and its parameters; compiled here and now if it has to be."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key) or self._keep(key, self._compile(variables, allotment))
-        return Bound(prepared, values, key).step(extra)
+        return BoundStatement(prepared, values, key).step(extra)
 
-    def count(self, bound: Bound) -> None:
+    def count(self, bound: BoundStatement) -> None:
         """Count from the start, for a while, where a list was longer than its share."""
         self._longer[bound.key] = _COUNTED_RUNS
         if len(self._longer) > _REMEMBERED_SHAPES:
             self._longer.popitem(last=False)
 
-    def ready(self, variables: Mapping[str, Any], viewer: Viewer) -> Bound | None:
+    def ready(self, variables: Mapping[str, Any], viewer: Viewer) -> BoundStatement | None:
         """The statement for these variables, if it has been compiled."""
         key, values, _ = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
-        return Bound(prepared, values, key) if prepared is not None else None
+        return BoundStatement(prepared, values, key) if prepared is not None else None
 
     async def bound(
         self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, *, aside: bool = False
-    ) -> Bound:
+    ) -> BoundStatement:
         """The statement for these variables; compiled in a thread if that takes long, or is one of many (`aside`)."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
@@ -141,7 +141,7 @@ class Shaped:
             is_long = aside or work + _WORK_OF_CONDITION * values.conditions > _MAX_WORK_ON_LOOP
             run = side.run if is_long else side.run_short
             prepared = self._keep(key, await run(viewer.id, self._compile, variables, allotment))
-        return Bound(prepared, values, key)
+        return BoundStatement(prepared, values, key)
 
     def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values, Allotment | None]:
         """What the statement depends on, and the values of its parameters."""
@@ -188,7 +188,7 @@ class Shaped:
         order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
         return Prepared(Statement(str(found)), order)
 
-    def _compiler(self, given: Mapping[Selected, Given], allotment: Allotment | None) -> Compiler:
+    def _compiler(self, given: Mapping[Selected, BoundArguments], allotment: Allotment | None) -> Compiler:
         if allotment is not None:
             return Compiler(given, allotment.shares)
         return Compiler(given) if self._allotments is None else CountingCompiler(given, self._allotments.budget)
@@ -256,7 +256,7 @@ def _argument_shape(
 ) -> Hashable:
     """The shape of an argument; its values go to `values`."""
     value = argument.given(variables)
-    shape = shape_of(argument.kind, value, argument.name, argument.label, values)
+    shape = split(argument.kind, value, argument.name, argument.label, values)
     if one.shape is not None:
         one.shape.check(argument.name, argument.label, value)
     if argument.name == _INCLUDE_DELETED and value is True and viewer.role is not Role.ADMIN:
@@ -284,7 +284,7 @@ def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, b
     backwards = given["last"] is not None
     name = "last" if backwards else "first"
     size = Values()
-    shape_of(
+    split(
         _kind(one, name),
         DEFAULT_PAGE if given[name] is None else given[name],
         name,
@@ -304,7 +304,7 @@ def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, b
     return tuple(flags)
 
 
-def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Given:
+def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> BoundArguments:
     """A field's arguments as placeholders; in the very order in which `_shape` collected the values."""
     keywords = {}
     for argument in _arguments(one):
@@ -316,7 +316,7 @@ def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Given:
     if one.shape.declaration is not None and one.shape.declaration.wants_viewer:
         keywords[VIEWER] = bindparam(VIEWER, type_=Uuid(), required=True)
     paging = _paging(one, variables, binds) if one.shape.kind == "connection" else None
-    return Given(keywords, limit, offset, paging)
+    return BoundArguments(keywords, limit, offset, paging)
 
 
 def _paging(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:

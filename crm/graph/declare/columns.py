@@ -24,7 +24,7 @@ from crm.graph.declare.filters import UNSET, Where
 from crm.graph.declare.scalars import JSON
 
 T = TypeVar("T")
-L = TypeVar("L", bound=filters.Input)
+L = TypeVar("L", bound=filters.InputObject)
 W = TypeVar("W", bound=Where)
 
 _RELATION: Final = "crm_relation"

@@ -20,7 +20,7 @@ def _operator(description: str, name: str | None = None) -> Any:
     return strawberry.field(name=name, description=description, default=UNSET)
 
 
-class Input:
+class InputObject:
     """What was given in an input object."""
 
     def given(self) -> Mapping[str, Any]:
@@ -29,7 +29,7 @@ class Input:
         return {name: value for name, value in values.items() if value is not UNSET and value is not None}
 
 
-class Condition(Input):
+class Condition(InputObject):
     """What every scalar filter shares. `check` sees the raw values, before any SQL."""
 
     @classmethod
@@ -153,5 +153,5 @@ class StringListFilter(Condition):
     has_all: list[str] | None = _operator("Has all of these.")
 
 
-class Where(Input, query.Where):
+class Where(InputObject, query.Where):
     """The base of every filter of the API."""

@@ -14,13 +14,13 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.core.fair_slots import Turns
+from crm.core.fair_slots import FairSlots
 from crm.core.identity import Viewer
 from crm.core.portions import News, Portions
-from crm.db.event_feed import Feed, Position
+from crm.db.event_feed import EventFeed, Position
 from crm.graph.compile.remembered import Private, Remembered, first_of
-from crm.graph.live.event_filter import Head, Interest, Item
-from crm.graph.live.event_projection import Ask, Batch, Reader, Stream
+from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
+from crm.graph.live.event_projection import Ask, EventBatch, EventProjection, EventReader
 
 log = structlog.get_logger()
 
@@ -33,15 +33,15 @@ _PATIENCE_SECONDS: Final = 1.0
 # What a follower enters before it takes something for its client, and leaves when the client has most of it.
 Room = AbstractAsyncContextManager[Any]
 # What holds some events, or as many of them as may be held.
-Hold = Callable[[Sequence[Item]], AbstractContextManager[deque[Item]]]
+Hold = Callable[[Sequence[ProjectedEvent]], AbstractContextManager[deque[ProjectedEvent]]]
 
 
 @dataclass(eq=False)
 class Hall:
     """What all channels share."""
 
-    feed: Feed
-    reads: Turns
+    feed: EventFeed
+    reads: FairSlots
     portions: Portions = field(default_factory=Portions)
     remembered: Remembered = field(default_factory=Remembered)
     private: Private = field(default_factory=Private)
@@ -51,16 +51,16 @@ class Hall:
 class Channel:
     """A stream that several sockets follow: read once, remembered for a while."""
 
-    stream: Stream
+    stream: EventProjection
     hall: Hall
     variables: Mapping[str, Any]
     viewer: Viewer
-    interest: Interest
+    interest: EventFilter
     followers: int = 0
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
     left: Position | None = None  # how far it had read when the stream forked
-    items: deque[Item] = field(default_factory=deque)
+    items: deque[ProjectedEvent] = field(default_factory=deque)
     held: int = 0
     outdated: int = 0  # how often what was read until then may not be remembered
     due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -73,12 +73,12 @@ class Channel:
         self._news = News(self._portions)
         self._is_beginning = False
 
-    async def follow(self, position: Position, viewer: Viewer, room: Room) -> AsyncGenerator[Item, None]:
+    async def follow(self, position: Position, viewer: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
         """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is.
 
         Until its client has room a follower holds nothing but its place.
         """
-        behind = Reader(self.stream, Ask(self._feed, self.variables, viewer, viewer.owner))
+        behind = EventReader(self.stream, Ask(self._feed, self.variables, viewer, viewer.owner))
         its_round: int | None = None
         while True:
             position = self._carried(position)
@@ -105,7 +105,7 @@ class Channel:
             return replace(position, epoch=self.seen.epoch)
         return position
 
-    async def _next(self, position: Position, behind: Reader) -> tuple[Batch, Hold]:
+    async def _next(self, position: Position, behind: EventReader) -> tuple[EventBatch, Hold]:
         """What comes after a place: what is remembered, or else read for this follower alone."""
         while self.task is None:
             await self._begin(position, behind)
@@ -118,7 +118,7 @@ class Channel:
             await self._feed.wait(self._feed.woken)
         return batch, self.hall.private.held
 
-    async def _begin(self, position: Position, behind: Reader) -> None:
+    async def _begin(self, position: Position, behind: EventReader) -> None:
         """Read for the first follower, and remember it for those who came with it: they wait."""
         if self._is_beginning:
             await self._news.wait()
@@ -142,16 +142,16 @@ class Channel:
     def _has_more(self, position: Position) -> bool:
         return self._is_behind(position) or (bool(self.items) and self.items[-1].position > position)
 
-    def _after(self, position: Position) -> Batch:
+    def _after(self, position: Position) -> EventBatch:
         newer = bisect_right(self.items, position, key=lambda item: item.position)
         items = list(islice(self.items, newer, None))
         found = first_of(items)
         is_all = len(found) == len(items)
-        return Batch(found, max(position, self.seen) if is_all else found[-1].position, stalled=False)
+        return EventBatch(found, max(position, self.seen) if is_all else found[-1].position, stalled=False)
 
     async def _pump(self) -> None:
         """Read for all followers: on nobody's account, but within the time that a viewer's read has."""
-        reader = Reader(self.stream, Ask(self._feed, self.variables, self.viewer), self.hall.reads)
+        reader = EventReader(self.stream, Ask(self._feed, self.variables, self.viewer), self.hall.reads)
         while True:
             self.due.clear()
             outdated = self.outdated
@@ -175,7 +175,7 @@ class Channel:
             if not is_full:
                 await self.due.wait()
 
-    def hear(self, heads: Sequence[Head], since: Position, until: Position) -> None:
+    def hear(self, heads: Sequence[EventHeader], since: Position, until: Position) -> None:
         """These are all events between two places: read them if one is asked for, or else pass them over."""
         if any(head.type.endswith(_DELETED) for head in heads):
             self.forget()
@@ -211,7 +211,7 @@ class Channel:
         self.held -= len(oldest.json)
         self.hall.remembered.remove(oldest)
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: EventBatch) -> None:
         if batch.seen.epoch != self.seen.epoch:  # the stream forked, and nothing was lost of what had been read
             self._drop(self.seen)
             self.left, self.start = self.seen, replace(self.seen, epoch=batch.seen.epoch)
@@ -246,5 +246,5 @@ class Channel:
             self._forget_oldest()
 
 
-def _shared(items: Sequence[Item]) -> AbstractContextManager[deque[Item]]:
+def _shared(items: Sequence[ProjectedEvent]) -> AbstractContextManager[deque[ProjectedEvent]]:
     return nullcontext(deque(items))

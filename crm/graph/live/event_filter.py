@@ -12,7 +12,7 @@ Parts = tuple[bytes, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ProjectedEvent:
     """One projected event."""
 
     position: Position
@@ -20,7 +20,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class EventHeader:
     """As much of an event as tells who waits for it."""
 
     position: Position
@@ -31,7 +31,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class EventFilter:
     """Which events a stream's arguments ask for; None is any."""
 
     lead_id: int | None
@@ -40,7 +40,7 @@ class Interest:
     entity_id: str | None
 
     @classmethod
-    def of(cls, root: Selected, variables: Mapping[str, Any]) -> "Interest":
+    def of(cls, root: Selected, variables: Mapping[str, Any]) -> "EventFilter":
         """What these arguments ask for. More than they do costs a read; less would lose events."""
         given = {argument.name: argument.given(variables) for argument in root.arguments}
         lead_id, types, key = given.get("lead_id"), given.get("types"), given.get("id")
@@ -52,7 +52,7 @@ class Interest:
             key.lower() if isinstance(key, str) else None,
         )
 
-    def includes(self, head: Head) -> bool:
+    def includes(self, head: EventHeader) -> bool:
         """Whether an event is asked for."""
         return (
             self.lead_id in (None, head.lead_id)

@@ -21,20 +21,20 @@ from sqlalchemy import (
 )
 
 from crm.core import errors
-from crm.core.fair_slots import Taker, Turns
+from crm.core.fair_slots import FairSlots, Taker
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
-from crm.db.event_feed import Feed, Forked, Position
+from crm.db.event_feed import EventFeed, Position, StreamForked
 from crm.db.events import Event, StreamEpoch, Xid8
 from crm.db.lanes import PROGRAM
 from crm.db.sqlstates import translated
-from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.counting import batch_fits
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import Compiler
-from crm.graph.compile.statements import Shaped
-from crm.graph.live.event_filter import Item
+from crm.graph.compile.statements import StatementsByShape
+from crm.graph.live.event_filter import ProjectedEvent
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -45,17 +45,17 @@ _SHRINK: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EventBatch:
     """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
 
-    items: Sequence[Item]
+    items: Sequence[ProjectedEvent]
     seen: Position
     stalled: bool
     is_full: bool = False  # more may follow
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class StreamMark:
     """The stream as it was at a read."""
 
     safe: int
@@ -63,11 +63,11 @@ class Mark:
     epoch: str
 
     @classmethod
-    def of(cls, result: "pq.abc.PGresult", column: int, position: Position) -> "Mark":
+    def of(cls, result: "pq.abc.PGresult", column: int, position: Position) -> "StreamMark":
         """What stands in four columns; Forked if what was read does not go on from the position."""
         safe, newest, epoch, following = (result.get_value(0, column + number) or b"" for number in range(4))
         if epoch.decode() != position.epoch or position.xid >= int(following):
-            raise Forked
+            raise StreamForked
         return cls(int(safe), int(newest or b"0"), position.epoch)
 
     @property
@@ -85,35 +85,35 @@ class Mark:
         return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"), self.epoch)
 
 
-class Stream:
+class EventProjection:
     """One subscription field, compiled: reads projected events after a position."""
 
-    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
+    def __init__(self, root: Selected, side: SideThread, budget: AnswerBudget) -> None:
         self.root = root
         self._side = side
         self._budget = budget
-        self._shaped: dict[int, Shaped] = {}
+        self._shaped: dict[int, StatementsByShape] = {}
 
-    async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> Batch:
+    async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> EventBatch:
         """The next events, so many at most, and how far the stream has been read with them; or Forked."""
         bound = await self._of(size).bound(ask.variables, ask.viewer, self._side)
         statement, params = bound.step([position.xid, position.id])
         result = await ask.feed.read(statement, params, ask.owner, limited=True)
-        mark = Mark.of(result, 3, position)
+        mark = StreamMark.of(result, 3, position)
         items = []
         for row in range(result.ntuples):
             shown = result.get_value(row, 2)
             if shown is not None:
-                items.append(Item(mark.place(result, row), shown))
+                items.append(ProjectedEvent(mark.place(result, row), shown))
         if len(items) == size:
-            return Batch(items, items[-1].position, stalled=False, is_full=True)
-        return Batch(items, max(position, mark.end), mark.stalled)
+            return EventBatch(items, items[-1].position, stalled=False, is_full=True)
+        return EventBatch(items, max(position, mark.end), mark.stalled)
 
-    def _of(self, size: int) -> Shaped:
+    def _of(self, size: int) -> StatementsByShape:
         if size not in self._shaped:
             allotments = Allotments([self.root], self._budget, times=size, guess=False)
             build = partial(self._build, size)
-            self._shaped[size] = Shaped([self.root], build, extra=("xid", "id"), allotments=allotments)
+            self._shaped[size] = StatementsByShape([self.root], build, extra=("xid", "id"), allotments=allotments)
         return self._shaped[size]
 
     def _build(self, size: int, compiler: Compiler) -> Select[Any]:
@@ -151,23 +151,23 @@ class Stream:
 class Ask:
     """What is asked of a stream, and on whose account it is read."""
 
-    feed: Feed
+    feed: EventFeed
     variables: Mapping[str, Any]
     viewer: Viewer
     owner: int = PROGRAM
 
 
 @dataclass(slots=True)
-class Reader:
+class EventReader:
     """Reads a stream in batches: fewer events at once as long as so many are more than one read may bring."""
 
-    stream: Stream
+    stream: EventProjection
     ask: Ask
-    turns: Turns | None = None
+    turns: FairSlots | None = None
     size: int = BATCH
     taker: Taker = field(default_factory=Taker)
 
-    async def read(self, position: Position) -> Batch:
+    async def read(self, position: Position) -> EventBatch:
         """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place.
 
         Where one event alone is too much, that error is raised: it would be too much the next time as well.
@@ -176,7 +176,7 @@ class Reader:
             try:
                 async with self.turns.turn(self.taker) if self.turns is not None else nullcontext():
                     batch = await self.stream.read(self.ask, position, self.size)
-            except Forked:
+            except StreamForked:
                 position = await self.ask.feed.carried(position)
             except psycopg.Error as error:
                 problem = problem_of(error)
@@ -200,15 +200,15 @@ def problem_of(error: psycopg.Error) -> errors.CrmError | None:
     return None if isinstance(found, errors.Unavailable | errors.Conflict) else found
 
 
-class First:
+class FirstRow:
     """The row that a stream begins with."""
 
-    def __init__(self, root: Selected, side: SideThread, budget: Budget) -> None:
+    def __init__(self, root: Selected, side: SideThread, budget: AnswerBudget) -> None:
         self._root = root
         self._side = side
-        self._shaped = Shaped([root], self._build, allotments=Allotments([root], budget, guess=False))
+        self._shaped = StatementsByShape([root], self._build, allotments=Allotments([root], budget, guess=False))
 
-    async def read(self, feed: Feed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
+    async def read(self, feed: EventFeed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
         """The row as it is now; None if the arguments name none."""
         bound = await self._shaped.bound(variables, viewer, self._side)
         result = await feed.read(*bound.step(), viewer.owner)

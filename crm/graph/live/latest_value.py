@@ -15,11 +15,11 @@ from crm.core.identity import Viewer
 from crm.core.portions import News
 from crm.core.side_thread import SideThread
 from crm.db.event_feed import Position
-from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
-from crm.graph.compile.statements import Shaped
+from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.channel import Hall, Room
-from crm.graph.live.event_filter import Head, Interest, Item
+from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
 from crm.graph.live.event_projection import problem_of
 
 log = structlog.get_logger()
@@ -29,18 +29,18 @@ _BREATH_SECONDS: Final = 0.2
 
 
 @dataclass(eq=False)
-class Pulse:
+class LatestValue:
     """One row that several sockets follow: read again when it may have changed, and every so many seconds."""
 
     root: Selected
     hall: Hall
     side: SideThread
-    budget: Budget
+    budget: AnswerBudget
     variables: Mapping[str, Any]
     viewer: Viewer
-    interest: Interest
+    interest: EventFilter
     followers: int = 0
-    latest: Item | None = None
+    latest: ProjectedEvent | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     ended: errors.CrmError | None = None
@@ -48,9 +48,11 @@ class Pulse:
     def __post_init__(self) -> None:
         self._news = News(self.hall.portions)
         allotments = Allotments([self.root], self.budget, guess=False)
-        self._shaped = Shaped([self.root], lambda compiler: compiler.roots([self.root]), allotments=allotments)
+        self._shaped = StatementsByShape(
+            [self.root], lambda compiler: compiler.roots([self.root]), allotments=allotments
+        )
 
-    async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[Item, None]:
+    async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
         """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""
         seen, its_round = None, None
         portions = self.hall.portions
@@ -73,7 +75,7 @@ class Pulse:
         """It remembers nothing that was deleted: it shows how the row is."""
         self.due.set()
 
-    def hear(self, heads: Sequence[Head], _since: Position, _until: Position) -> None:
+    def hear(self, heads: Sequence[EventHeader], _since: Position, _until: Position) -> None:
         """Something happened that may concern it."""
         if any(self.interest.includes(head) for head in heads):
             self.due.set()
@@ -100,7 +102,7 @@ class Pulse:
                 json = result.get_value(0, 0) or b"null"
                 if self.latest is None or json != self.latest.json or clock() - shown >= seconds:
                     shown = clock()
-                    self.latest = Item(Position(0, 0), json)
+                    self.latest = ProjectedEvent(Position(0, 0), json)
                     self._tell()
             await asyncio.sleep(_BREATH_SECONDS)
             with suppress(TimeoutError):

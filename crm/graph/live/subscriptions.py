@@ -11,19 +11,19 @@ import structlog
 from graphql import VariableNode
 
 from crm.core import errors
-from crm.core.fair_slots import Turns
+from crm.core.fair_slots import FairSlots
 from crm.core.identity import Viewer
 from crm.core.pacing import Pace
 from crm.core.side_thread import SideThread
 from crm.db.connection import Statement, encode
-from crm.db.event_feed import LOOK_SECONDS, Feed, Forked, Position
+from crm.db.event_feed import LOOK_SECONDS, EventFeed, Position, StreamForked
 from crm.db.stream_epoch import EPOCH
-from crm.graph.compile.allotment import Budget
+from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.live.channel import Channel, Hall, Room
-from crm.graph.live.event_filter import Head, Interest, Parts
-from crm.graph.live.event_projection import First, Mark, Stream
-from crm.graph.live.latest_value import Pulse
+from crm.graph.live.event_filter import EventFilter, EventHeader, Parts
+from crm.graph.live.event_projection import EventProjection, FirstRow, StreamMark
+from crm.graph.live.latest_value import LatestValue
 
 log = structlog.get_logger()
 
@@ -56,12 +56,12 @@ _HEADS: Final = Statement(
 class Subscriptions:
     """The channels of this process."""
 
-    def __init__(self, feed: Feed, side: SideThread, budget: Budget) -> None:
+    def __init__(self, feed: EventFeed, side: SideThread, budget: AnswerBudget) -> None:
         self._feed = feed
         self._side = side
         self._budget = budget
-        self._channels: dict[object, Channel | Pulse] = {}
-        self._hall = Hall(feed, Turns(_READS_AT_ONCE))
+        self._channels: dict[object, Channel | LatestValue] = {}
+        self._hall = Hall(feed, FairSlots(_READS_AT_ONCE))
         self._looking: asyncio.Task[None] | None = None
 
     async def follow(  # noqa: PLR0913, PLR0917
@@ -111,14 +111,14 @@ class Subscriptions:
         assert root.shape.declaration is not None
         if root.shape.declaration.first is None:
             return None
-        return await First(root, self._side, self._budget).read(self._feed, variables, viewer)
+        return await FirstRow(root, self._side, self._budget).read(self._feed, variables, viewer)
 
-    def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | Pulse":
-        interest = Interest.of(root, variables)
+    def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | LatestValue":
+        interest = EventFilter.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return Pulse(root, self._hall, self._side, self._budget, variables, viewer, interest)
-        stream = Stream(root, self._side, self._budget)
+            return LatestValue(root, self._hall, self._side, self._budget, variables, viewer, interest)
+        stream = EventProjection(root, self._side, self._budget)
         return Channel(stream, self._hall, variables, viewer, interest)
 
     async def _look(self) -> None:
@@ -130,7 +130,7 @@ class Subscriptions:
             try:
                 since = seen or await self._feed.now()
                 heads, until, stalled = await self._heads(since)
-            except Forked:  # each channel sees for itself whether it can go on
+            except StreamForked:  # each channel sees for itself whether it can go on
                 seen, pause = None, _STALLED_SECONDS
                 for channel in list(self._channels.values()):
                     channel.due.set()
@@ -148,10 +148,10 @@ class Subscriptions:
                 pause = _STALLED_SECONDS if stalled else pause
             await self._feed.wait(woken, pause)
 
-    async def _heads(self, after: Position) -> tuple[list[Head], Position, bool]:
+    async def _heads(self, after: Position) -> tuple[list[EventHeader], Position, bool]:
         """The next events, up to where they reach, and whether more wait behind an open transaction."""
         result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
-        mark = Mark.of(result, 4, after)
+        mark = StreamMark.of(result, 4, after)
         heads = []
         for row in range(result.ntuples):
             kind = result.get_value(row, 3)
@@ -159,7 +159,7 @@ class Subscriptions:
                 lead_id = result.get_value(row, 2)
                 entity, key = ((result.get_value(row, column) or b"").decode() for column in (8, 9))
                 lead = None if lead_id is None else int(lead_id)
-                heads.append(Head(mark.place(result, row), lead, kind.decode(), entity, key))
+                heads.append(EventHeader(mark.place(result, row), lead, kind.decode(), entity, key))
         if len(heads) == _LOOKED_AT:
             return heads, heads[-1].position, False
         return heads, max(after, mark.end), mark.stalled

@@ -17,25 +17,25 @@ from crm.core.settings import Settings
 from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
 from crm.db.database import Database, ReadTime
-from crm.db.event_feed import Feed, Position
+from crm.db.event_feed import EventFeed, Position
 from crm.db.service import Service
 from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
-from crm.db.workflow import Conversation, Talker, Write, Writer, time_to_save, write_of
-from crm.graph.compile.allotment import Budget
+from crm.db.workflow import Workflow, WorkflowService, Write, Writer, time_to_save, write_of
+from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.arguments import plain
-from crm.graph.compile.caches import SecondUseCache, Share
+from crm.graph.compile.caches import CacheShare, SecondUseCache
 from crm.graph.compile.documents import Document, Operation, aware_of_one_of
 from crm.graph.compile.plan import Plan
 from crm.graph.compile.selection import Collector, Selected
 from crm.graph.compile.shape import SchemaShape
-from crm.graph.compile.statements import Shaped
+from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.channel import Room
 from crm.graph.live.event_filter import Parts
 from crm.graph.live.subscriptions import Subscriptions
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.introspection import Introspection
-from crm.graph.run.projection import Shown
+from crm.graph.run.projection import MutationProjection
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Service)
-W = TypeVar("W", bound=Talker)
+W = TypeVar("W", bound=WorkflowService)
 
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
@@ -70,7 +70,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Run:
+class OperationRun:
     """One run of an operation: what its root resolvers share, and what they warned of."""
 
     variables: Mapping[str, Any]
@@ -86,7 +86,7 @@ class Context:
 
     engine: "Engine"
     viewer: Viewer
-    shown: Shown
+    shown: MutationProjection
     variables: Mapping[str, Any]
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
@@ -104,14 +104,14 @@ class Context:
         """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
         return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
 
-    async def converse(
+    async def run_workflow(
         self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
     ) -> Any:
         """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
         writer = self._writer()
         saving = time_to_save(self.engine.settings.request_timeout_seconds)
-        conversation = Conversation(writer, self.engine.ai, self.deadline, self.warnings, saving)
-        return await conversation.hold(partial(self._shown, writer), method, *arguments, **keywords)
+        workflow = Workflow(writer, self.engine.ai, self.deadline, self.warnings, saving)
+        return await workflow.run(partial(self._shown, writer), method, *arguments, **keywords)
 
     def _writer(self) -> Writer:
         return Writer(self.engine.database, self.viewer, self._announce)
@@ -162,10 +162,10 @@ class Engine:
         self.database = database
         self.settings = settings
         self.documents: SecondUseCache[str, Document] = SecondUseCache(settings.plan_cache_bytes)
-        self.feed = Feed(database, settings.database_listen_url or database.url, settings.event_retention_days)
+        self.feed = EventFeed(database, settings.database_listen_url or database.url, settings.event_retention_days)
         self.side = SideThread()
         self._introspection = Introspection(self.schema, self.side)
-        self.budget = Budget(settings.max_cost, settings.max_answer_bytes)
+        self.budget = AnswerBudget(settings.max_cost, settings.max_answer_bytes)
         self.subscriptions = Subscriptions(self.feed, self.side, self.budget)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
@@ -257,7 +257,7 @@ class Engine:
         key = (viewer.role, *[bool(variables.get(name)) for name in names]) if names else (viewer.role,)
         plan: Plan | None = operation.plans.get(key)
         if plan is None:
-            weigh = Share(partial(self.documents.grow, operation.document.text))
+            weigh = CacheShare(partial(self.documents.grow, operation.document.text))
             plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh, self.budget)
             if len(operation.plans) > _MAX_PLANS:
                 _, oldest = operation.plans.popitem(last=False)
@@ -298,7 +298,7 @@ class Engine:
     async def _cells(  # noqa: PLR0913
         self,
         plan: Plan,
-        shaped: Shaped,
+        shaped: StatementsByShape,
         variables: Mapping[str, Any],
         viewer: Viewer,
         time: ReadTime,
@@ -377,7 +377,7 @@ class Engine:
     ) -> Answer:
         """Put together what SQL found, introspection, `__typename`, and what failed."""
         problems = [_problem(root, error) for root, error in failures]
-        run = Run(variables, viewer, self._deadline())
+        run = OperationRun(variables, viewer, self._deadline())
         introspected: Mapping[str, bytes] = {}
         if operation.introspects:
             nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
@@ -437,7 +437,7 @@ class Engine:
         """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
-        run = Run(variables, viewer, self._deadline())
+        run = OperationRun(variables, viewer, self._deadline())
         parts: list[tuple[str, bytes]] = []
         problems = []
         for root in plan.roots:
@@ -453,7 +453,7 @@ class Engine:
                 parts.append((root.key, b"null"))
         return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
 
-    async def _resolve(self, root: Selected, plan: Plan, run: "Run") -> bytes:
+    async def _resolve(self, root: Selected, plan: Plan, run: "OperationRun") -> bytes:
         """Call a root field's resolver."""
         if root.key in plan.rejected:
             plan.refuse(root.key)
@@ -480,10 +480,10 @@ class Engine:
         return self._loop.time() + seconds - time_to_save(seconds)
 
     @staticmethod
-    def _shown(root: Selected, plan: Plan) -> Shown:
+    def _shown(root: Selected, plan: Plan) -> MutationProjection:
         if root.shown is None:
-            root.shown = Shown(root, plan.weigh, plan.budget)
-        shown: Shown = root.shown
+            root.shown = MutationProjection(root, plan.weigh, plan.budget)
+        shown: MutationProjection = root.shown
         return shown
 
     def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:

@@ -16,27 +16,28 @@ from crm.core.model import Model
 from crm.core.side_thread import SideThread
 from crm.db.unit_of_work import Step
 from crm.db.visibility import with_deleted
-from crm.graph.compile.allotment import Allotments, Budget
+from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import Compiler
-from crm.graph.compile.statements import Bound, Shaped
+from crm.graph.compile.statements import BoundStatement, StatementsByShape
 from crm.graph.declare.fields import MAX_ROWS
 
 
-class Shown:
+class MutationProjection:
     """A mutation field's selection, compiled for records of its type (or for the records inside a plain result)."""
 
     def __init__(
-        self, field: Selected, weigh: Callable[[int], None] | None = None, budget: Budget | None = None
+        self, field: Selected, weigh: Callable[[int], None] | None = None, budget: AnswerBudget | None = None
     ) -> None:
         self.field = field
         self.slots = list(_slots(field))
         self.row = _row(field)
         self._shaped = [
-            Shaped(slot.children, _by_ids(slot), ("ids",), weigh, self._allotments(slot, budget)) for slot in self.slots
+            StatementsByShape(slot.children, _by_ids(slot), ("ids",), weigh, self._allotments(slot, budget))
+            for slot in self.slots
         ]
 
-    def _allotments(self, slot: Selected, budget: Budget | None) -> Allotments | None:
+    def _allotments(self, slot: Selected, budget: AnswerBudget | None) -> Allotments | None:
         many = any(one.shape is not None and one.shape.many for one in (self.field, slot))
         times = MAX_ROWS if many else 1
         return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
@@ -63,7 +64,7 @@ class Shown:
 class BoundProjection:
     """A `crm.db.unit_of_work.Projection`: the selection together with the request's variables."""
 
-    def __init__(self, shown: Shown, statements: Sequence[Bound]) -> None:
+    def __init__(self, shown: MutationProjection, statements: Sequence[BoundStatement]) -> None:
         self._shown = shown
         self._statements = statements
 

@@ -34,7 +34,7 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Named:
+class StoredOperation:
     """One of our own operations."""
 
     name: str
@@ -44,21 +44,21 @@ class Named:
         """What the engine runs."""
         return Request(self.text, self.name, variables or {})
 
-    def checked(self, engine: Engine) -> "Checked":
+    def checked(self, engine: Engine) -> "BoundOperation":
         """The operation as the schema has it. A typo is found here, when the program starts."""
         try:
             operation = engine.operation(self.request())
         except InvalidDocument as error:
             msg = f"The operation {self.name} does not fit the schema: {error.message}"
             raise ValueError(msg) from error
-        return Checked(self, operation)
+        return BoundOperation(self, operation)
 
 
 @dataclass(frozen=True)
-class Checked:
+class BoundOperation:
     """One of our own operations, valid for the schema."""
 
-    named: Named
+    named: StoredOperation
     operation: Operation
 
     @cached_property
@@ -85,7 +85,7 @@ class Checked:
         return places(self.operation.document.node)
 
 
-class Operations(dict[str, Named]):
+class StoredOperations(dict[str, StoredOperation]):
     """The operations of a file, by name."""
 
     @classmethod
@@ -94,5 +94,5 @@ class Operations(dict[str, Named]):
         found = cls()
         for name, document in separate_operations(parse(file.read_text("utf-8"))).items():
             assert any(isinstance(one, OperationDefinitionNode) for one in document.definitions)
-            found[name] = Named(name, text_of(document))
+            found[name] = StoredOperation(name, text_of(document))
         return found

@@ -7,7 +7,7 @@ from graphql import is_required_argument
 from crm.core import errors
 from crm.core.identity import PROGRAM
 from crm.graph.compile.shape import FieldShape
-from crm.graph.compile.statements import Shaped
+from crm.graph.compile.statements import StatementsByShape
 from crm.graph.run.engine import Engine, Request
 
 
@@ -17,7 +17,7 @@ def warm_up(engine: Engine) -> None:
     text = " ".join(one for one in selected if one is not None)
     with suppress(errors.CrmError):  # an operator may allow less than this
         for root in engine.roots(engine.operation(Request(f"{{ {text} }}")), {}):
-            Shaped([root], lambda compiler, root=root: compiler.roots([root])).step({}, PROGRAM)  # type: ignore[misc]
+            StatementsByShape([root], lambda compiler, root=root: compiler.roots([root])).step({}, PROGRAM)  # type: ignore[misc]
 
 
 def _selected(engine: Engine, one: FieldShape) -> str | None:

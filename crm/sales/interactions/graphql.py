@@ -8,7 +8,7 @@ import strawberry
 from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import UNSET, Input, Where
+from crm.graph.declare.filters import UNSET, InputObject, Where
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.engine import Info
 from crm.sales.interactions import model
@@ -34,7 +34,7 @@ class InteractionFilter(Where):
 
 
 @graph.list_filter(InteractionFilter)
-class InteractionListFilter(Input):
+class InteractionListFilter(InputObject):
     """What holds among interactions."""
 
 

@@ -42,11 +42,11 @@ class InteractionService(Service):
 
     async def log(self, values: Mapping[str, Any]) -> Interaction:
         """Record something that happened with a living lead."""
-        return self.unit.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
+        return self.unit_of_work.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
         """Correct an interaction."""
-        interaction = await self.unit.get(Interaction, key)
+        interaction = await self.unit_of_work.get(Interaction, key)
         validate.check_version(interaction, expected_version)
         for name, value in self._cleaned(values).items():
             setattr(interaction, name, value)
@@ -54,14 +54,14 @@ class InteractionService(Service):
 
     async def delete(self, key: int) -> Interaction:
         """Remove an interaction for good; its events keep when it happened and who wrote it, but none of its texts."""
-        interaction = await self.unit.get(Interaction, key)
-        self.unit.delete(interaction)
+        interaction = await self.unit_of_work.get(Interaction, key)
+        self.unit_of_work.delete(interaction)
         return interaction
 
     def _cleaned(self, values: Mapping[str, Any]) -> dict[str, Any]:
         cleaned = validate.clean(values, Interaction.rules)
         occurred_at = cleaned.get("occurred_at")
-        if occurred_at is not None and occurred_at > self.unit.now() + _CLOCK_SKEW:
+        if occurred_at is not None and occurred_at > self.unit_of_work.now() + _CLOCK_SKEW:
             message = "`occurredAt` is in the future; plan with a task instead."
             raise errors.BadUserInput(message, field="occurredAt")
         return cleaned

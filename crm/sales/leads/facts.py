@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, 
 
 from crm.access.users.model import User
 from crm.db.events import Event
-from crm.db.unit_of_work import Unit, missing
+from crm.db.unit_of_work import UnitOfWork, missing
 from crm.sales.interactions.model import Interaction, InteractionType
 from crm.sales.leads.language import Language, language_of
 from crm.sales.leads.model import Lead, LeadStatus
@@ -138,7 +138,7 @@ def facts_statement(lead_id: int) -> Select[Any]:
     return select(*columns).where(Lead.id == lead_id)
 
 
-async def known_facts(unit: Unit, lead_id: int) -> LeadFacts:
+async def known_facts(unit: UnitOfWork, lead_id: int) -> LeadFacts:
     """What is known about a living lead."""
     found = await unit.rows(facts_statement(lead_id))
     if not found:

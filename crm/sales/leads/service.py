@@ -98,7 +98,7 @@ class LeadService(Service):
         """Add a lead."""
         cleaned = validate.clean(values, Lead.rules)
         await self._refuse_duplicate(cleaned.get("email"))
-        return self.unit.add(Lead(**cleaned))
+        return self.unit_of_work.add(Lead(**cleaned))
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[CreateLeadResult]:
         """Add many leads: the valid ones are saved, the others say why not."""
@@ -116,7 +116,7 @@ class LeadService(Service):
 
     async def _refuse_unknown_owners(self, results: Sequence[CreateLeadResult]) -> None:
         owners = {result.lead.owner_id for result in results if result.lead and result.lead.owner_id}
-        known = await UserService(self.unit).known(owners)
+        known = await UserService(self.unit_of_work).known(owners)
         for result in results:
             if result.lead and result.lead.owner_id and result.lead.owner_id not in known:
                 error = unknown_user("ownerId")
@@ -130,15 +130,15 @@ class LeadService(Service):
         in_turn = sorted(leads, key=lambda lead: addresses[lead.email].folded if lead.email else "")
         if in_turn != leads:
             numbers = select(func.nextval("leads_id_seq").label("id")).select_from(func.generate_series(1, len(leads)))
-            for lead, row in zip(leads, await self.unit.rows(numbers), strict=True):
+            for lead, row in zip(leads, await self.unit_of_work.rows(numbers), strict=True):
                 lead.id = row["id"]
         for lead in in_turn:
-            self.unit.add(lead)
-        await self.unit.flush()
+            self.unit_of_work.add(lead)
+        await self.unit_of_work.flush()
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Lead:
         """Change a lead."""
-        lead = await self.unit.get(Lead, key)
+        lead = await self.unit_of_work.get(Lead, key)
         validate.check_version(lead, expected_version)
         cleaned = validate.clean(values, Lead.rules)
         if cleaned.get("email") != lead.email:
@@ -149,13 +149,13 @@ class LeadService(Service):
 
     async def delete(self, key: int) -> Lead:
         """Delete a lead; its tasks and interactions hide with it, and `restore` brings all back."""
-        lead = await self.unit.get(Lead, key)
-        lead.deleted_at = self.unit.now()
+        lead = await self.unit_of_work.get(Lead, key)
+        lead.deleted_at = self.unit_of_work.now()
         return lead
 
     async def restore(self, key: int) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
-        lead = await self.unit.get(Lead, key, deleted=True)
+        lead = await self.unit_of_work.get(Lead, key, deleted=True)
         await self._refuse_duplicate(lead.email, lead)
         lead.deleted_at = None
         return lead
@@ -176,7 +176,7 @@ class LeadService(Service):
         given = unnested.table_valued(column("address", Text), name="given").render_derived()
         mine = _folded(given.c.address)
         holder = select(Lead.id).where(_folded(Lead.email) == mine).correlate(given).scalar_subquery()
-        rows = await self.unit.rows(select(given.c.address, mine.label("folded"), holder.label("lead_id")))
+        rows = await self.unit_of_work.rows(select(given.c.address, mine.label("folded"), holder.label("lead_id")))
         return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:

@@ -6,8 +6,8 @@ from typing import Final
 import structlog
 
 from crm.core import errors
-from crm.db.unit_of_work import Unit
-from crm.jobs.worker_plan import Followed, Follower, Handler, Shop
+from crm.db.unit_of_work import UnitOfWork
+from crm.jobs.worker_plan import ConsumedBatch, EventConsumer, Handler, WorkerContext
 from crm.sales.scoring.recalculation import Recalculation
 from crm.sales.scoring.service import ScoreService
 
@@ -23,11 +23,11 @@ _TYPES: Final = (
 )
 
 
-async def _follow(unit: Unit, events: Sequence[Followed]) -> None:
+async def _follow(unit: UnitOfWork, events: Sequence[ConsumedBatch]) -> None:
     await ScoreService(unit).follow([event.lead_id for event in events if event.lead_id is not None])
 
 
-async def _recalculate(shop: Shop) -> None:
+async def _recalculate(shop: WorkerContext) -> None:
     try:
         await Recalculation(shop.database, announce=shop.feed.announce).run()
     except errors.Conflict as error:  # another's run does as well
@@ -35,6 +35,6 @@ async def _recalculate(shop: Shop) -> None:
 
 
 # Who was scored before there was a follower is scored by the night at the latest.
-FOLLOWER: Final = Follower("scores", _TYPES, _follow, from_now=True)
+FOLLOWER: Final = EventConsumer("scores", _TYPES, _follow, from_now=True)
 # Each night, since recency decays.
 NIGHTLY: Final = Handler("recalculate_scores", _recalculate, cron="0 2 * * * 0")

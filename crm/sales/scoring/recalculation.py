@@ -18,10 +18,10 @@ from crm.core import errors
 from crm.core.identity import PROGRAM
 from crm.db.connection import ConnectionLost, Params, Statement, encode
 from crm.db.database import Database, retried
-from crm.db.row_lock import Held, Taken, lease
+from crm.db.row_lock import LockTaken, RowLock, lease
 from crm.db.sqlstates import translated
-from crm.db.unit_of_work import Unit
-from crm.db.workflow import Fence
+from crm.db.unit_of_work import UnitOfWork
+from crm.db.workflow import CommitGuard
 from crm.sales.scoring import statements
 from crm.sales.scoring.weights import WEIGHTS
 
@@ -40,7 +40,7 @@ _OUTAGES: Final = ("08", "53", "57P", "58")
 
 
 @dataclass
-class RecalculateScoresResult:
+class RecalculationResult:
     """What a recalculation did."""
 
     count: int = 0
@@ -65,12 +65,12 @@ class Recalculation:
     # So long nobody else who keeps a pause may begin another one.
     pause: float = 0.0
     # Asked in each batch's transaction, before the leads are locked.
-    fence: Fence | None = None
-    result: RecalculateScoresResult = field(default_factory=RecalculateScoresResult)
+    commit_guard: CommitGuard | None = None
+    result: RecalculationResult = field(default_factory=RecalculationResult)
     _id: UUID = field(default_factory=uuid4)
     _locked: list[int] = field(default_factory=list)
 
-    async def run(self) -> RecalculateScoresResult:
+    async def run(self) -> RecalculationResult:
         """Do it; a conflict while another process does, a refusal in the pause after one."""
         started = time.perf_counter()
         async with lease(self.database, LEASE, seconds=_LEASE_SECONDS, holder=self.holder) as held:
@@ -84,18 +84,18 @@ class Recalculation:
                 log.info("scores.recalculated", run=str(self._id), **vars(self.result))
         return self.result
 
-    async def _paused(self) -> Held:
+    async def _paused(self) -> RowLock:
         """The pause, unless another run's is not over. The next try of the same work need not wait for its own."""
-        paused = Held(self.database, _PAUSE, self.pause, self.holder)
+        paused = RowLock(self.database, _PAUSE, self.pause, self.holder)
         try:
             await paused.renew()
-        except Taken:
+        except LockTaken:
             left = await paused.seconds_left()
             message = f"All scores were calculated anew a moment ago; that is possible again in {left} seconds."
             raise errors.RateLimited(message, retryAfterSeconds=left) from None
         return paused
 
-    async def _all(self, held: Held) -> None:
+    async def _all(self, held: RowLock) -> None:
         total = int(await self._value(statements.LIVING))
         at = await self._value(statements.NOW)
         last = b"0"
@@ -111,11 +111,11 @@ class Recalculation:
         await self._score_locked(held, at)
         self._progress(total)
 
-    async def _score(self, held: Held, at: bytes, ids: bytes) -> None:
+    async def _score(self, held: RowLock, at: bytes, ids: bytes) -> None:
         """Score these leads; if that fails, one half and then the other."""
         try:
             await self._batch(held, at, ids)
-        except Taken:
+        except LockTaken:
             raise
         except (psycopg.Error, errors.Conflict, TimeoutError) as error:
             if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_OUTAGES):
@@ -129,7 +129,7 @@ class Recalculation:
             await self._score(held, at, _array(numbers[:middle]))
             await self._score(held, at, _array(numbers[middle:]))
 
-    async def _batch(self, held: Held, at: bytes, ids: bytes) -> None:
+    async def _batch(self, held: RowLock, at: bytes, ids: bytes) -> None:
         """One transaction. A connection that breaks is replaced: doing a batch twice changes nothing."""
         params = [at, ids, encode(str(self._id)), encode(self.actor)]
         for attempt in range(1, _ATTEMPTS + 1):
@@ -148,16 +148,16 @@ class Recalculation:
 
     async def _written(self, params: Params) -> dict[str, Any]:
         """What the batch's statement says. Its transaction ends without us: a thousand leads are locked meanwhile."""
-        unit = Unit(self.database, PROGRAM)
+        unit = UnitOfWork(self.database, PROGRAM)
         try:
-            if self.fence is not None:
-                await self.fence(unit)
+            if self.commit_guard is not None:
+                await self.commit_guard(unit)
             (found,) = await unit.finish(statements.BATCH, params)
         finally:
             await unit.close()
         return found
 
-    async def _score_locked(self, held: Held, at: bytes) -> None:
+    async def _score_locked(self, held: RowLock, at: bytes) -> None:
         """Come back to the leads that others were changing; whoever holds one for seconds keeps it out of this run."""
         deadline = time.monotonic() + self.patience
         while self._locked:

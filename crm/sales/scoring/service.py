@@ -16,21 +16,21 @@ class ScoreService(Service):
 
         What was changed about it before is saved first, by itself, since the score rests on it.
         """
-        (now,) = await self.unit.execute(statements.NOW)
-        rows = await self.unit.execute(statements.SHOW, [encode(now["at"]), encode([lead.id])])
+        (now,) = await self.unit_of_work.execute(statements.NOW)
+        rows = await self.unit_of_work.execute(statements.SHOW, [encode(now["at"]), encode([lead.id])])
         for row in rows:  # none if it is deleted
             lead.activity_score, lead.score_factors, lead.score_calculated_at = row["score"], row["factors"], now["at"]
         return lead
 
     async def refresh(self, lead_id: int) -> None:
         """Calculate a lead's score as of now, of which nothing else changes: an event only if it became another."""
-        (now,) = await self.unit.execute(statements.NOW)
-        await self.unit.execute(statements.REFRESH, [encode(now["at"]), encode([lead_id])])
+        (now,) = await self.unit_of_work.execute(statements.NOW)
+        await self.unit_of_work.execute(statements.REFRESH, [encode(now["at"]), encode([lead_id])])
 
     async def follow(self, lead_ids: Sequence[int]) -> list[int]:
         """Calculate these leads' scores anew; those that became others are written, each with an event."""
         if not lead_ids:
             return []
-        (now,) = await self.unit.execute(statements.NOW)
-        rows = await self.unit.execute(statements.FOLLOW, [encode(now["at"]), encode(sorted(set(lead_ids)))])
+        (now,) = await self.unit_of_work.execute(statements.NOW)
+        rows = await self.unit_of_work.execute(statements.FOLLOW, [encode(now["at"]), encode(sorted(set(lead_ids)))])
         return [row["id"] for row in rows]

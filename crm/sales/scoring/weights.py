@@ -58,7 +58,7 @@ class Responsiveness(Counted):
     within_days: PositiveInt
 
 
-class Stage(Signal):
+class StageWeight(Signal):
     """Where the lead stands."""
 
     points: dict[LeadStatus, int]
@@ -80,7 +80,7 @@ class Step(BaseModel):
     points: int = Field(ge=0)
 
 
-class Budget(Signal):
+class BudgetWeight(Signal):
     """What the lead may spend."""
 
     currency: str = Field(pattern="^[A-Z]{3}$")
@@ -124,8 +124,8 @@ class Weights(BaseModel):
     frequency: Counted
     depth: Depth
     responsiveness: Responsiveness
-    stage: Stage
-    budget: Budget
+    stage: StageWeight
+    budget: BudgetWeight
     open_tasks: OpenTasks
     completed_tasks: Counted
 

@@ -8,7 +8,7 @@ from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import UNSET, Input, Where
+from crm.graph.declare.filters import UNSET, InputObject, Where
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.engine import Info
 from crm.sales.leads import model as leads
@@ -38,7 +38,7 @@ class TaskFilter(Where):
 
 
 @graph.list_filter(TaskFilter)
-class TaskListFilter(Input):
+class TaskListFilter(InputObject):
     """What holds among tasks."""
 
 

@@ -58,7 +58,7 @@ class TaskService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a person's own task to a living lead."""
-        return self.unit.add(Task(**validate.clean(values, Task.rules)), within=Lead)
+        return self.unit_of_work.add(Task(**validate.clean(values, Task.rules)), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""
@@ -99,25 +99,25 @@ class TaskService(Service):
     async def delete(self, key: int) -> Task:
         """Delete a task; `restore` brings it back."""
         task = await self._get(key)
-        task.deleted_at = self.unit.now()
+        task.deleted_at = self.unit_of_work.now()
         return task
 
     async def restore(self, key: int) -> Task:
         """Bring a deleted task back."""
-        task = await self.unit.get(Task, key, deleted=True)
-        if not await self.unit.rows(select(Lead.id).where(Lead.id == task.lead_id)):
+        task = await self.unit_of_work.get(Task, key, deleted=True)
+        if not await self.unit_of_work.rows(select(Lead.id).where(Lead.id == task.lead_id)):
             raise missing(Task, key, deleted=True)
         task.deleted_at = None
         return task
 
     async def _get(self, key: int, expected_version: int | None = None) -> Task:
-        task = await self.unit.get(Task, key)
+        task = await self.unit_of_work.get(Task, key)
         validate.check_version(task, expected_version)
         return task
 
     def _complete(self, task: Task, *, completed: bool) -> None:
         if completed and not task.completed:
-            task.completed_at = self.unit.now()
+            task.completed_at = self.unit_of_work.now()
         elif not completed:
             task.completed_at = None
         task.completed = completed
@@ -127,7 +127,7 @@ class TaskService(Service):
     def _decide(self, task: Task, source: TaskSource) -> None:
         if task.generated_by is not None and task.source is not source:
             decided = source is not TaskSource.AI_SUGGESTED
-            task.decided_at = self.unit.now() if decided else None
+            task.decided_at = self.unit_of_work.now() if decided else None
             task.decided_by_id = self.viewer.id if decided else None
         task.source = source
 

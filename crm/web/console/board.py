@@ -12,7 +12,7 @@ from crm.web.console import tables
 from crm.web.console.details import badge
 from crm.web.console.markup import Child, Markup, element, joined
 from crm.web.console.tables import PRIORITIES, Seen, heading
-from crm.web.console.view_state import Look
+from crm.web.console.view_state import ViewState
 from crm.web.console.words import NONE, dollars, growing
 
 _LATE_MS: Final = 60_000
@@ -27,7 +27,7 @@ class Visit:
     has_token: bool
 
 
-def drawn(answer: Answer, viewer: Viewer, look: Look, visit: Visit) -> Markup:
+def drawn(answer: Answer, viewer: Viewer, look: ViewState, visit: Visit) -> Markup:
     """The whole board."""
     found = {key: orjson.loads(part) for key, part in answer.parts}
     queue = found["queue"]

@@ -13,11 +13,11 @@ from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.run.answers import rendered
 from crm.graph.run.engine import Engine
-from crm.graph.run.stored_operations import Operations
+from crm.graph.run.stored_operations import StoredOperations
 from crm.web.console.board import Visit, broken, drawn
 from crm.web.console.markup import Markup
-from crm.web.console.view_state import PAGE, Look
-from crm.web.http_io import Gate
+from crm.web.console.view_state import PAGE, ViewState
+from crm.web.http_io import Authenticator
 
 HERE: Final = Path(__file__).parent
 # 'self' covers the WebSocket to this very address (CSP 3). No script and no style but from files of ours.
@@ -46,10 +46,10 @@ _TURNED_AWAY: Final = "This token is wrong or has expired."
 class Console:
     """Answers browsers."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator) -> None:
         self._engine = engine
         self._gate = gate
-        self._board = Operations.read(HERE / "ai_tasks.graphql")["AiTaskBoard"].checked(engine)
+        self._board = StoredOperations.read(HERE / "ai_tasks.graphql")["AiTaskBoard"].checked(engine)
         self._frame = Template((HERE / "ai_tasks.html").read_text("utf-8"))
 
     def routes(self) -> list[BaseRoute]:
@@ -88,7 +88,7 @@ class Console:
         return HTMLResponse(board, status, headers=_PAGE_HEADERS)
 
     async def _drawn(self, request: Request, viewer: Viewer) -> tuple[int, Markup]:
-        look = Look.of(request.query_params)
+        look = ViewState.of(request.query_params)
         answer = await self._engine.run(self._board.named.request(look.variables()), viewer)
         if answer.problems:
             return errors.STATUSES.get(answer.problems[0]["extensions"]["code"], 500), broken(answer.problems)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from crm.core.identity import Role, Viewer
 from crm.web.console.details import Task, at, badge, details, name_of, short_id
 from crm.web.console.markup import Child, Markup, element
-from crm.web.console.view_state import MOST, Look
+from crm.web.console.view_state import MOST, ViewState
 from crm.web.console.words import NONE, ago, ahead, cost, duration, growing, moment, since
 
 PRIORITIES: Final = ("URGENT", "HIGH", "NORMAL", "LOW")
@@ -18,7 +18,7 @@ class Seen:
     """Who looks, at how much, and what the queue holds besides."""
 
     viewer: Viewer
-    look: Look
+    look: ViewState
     queue: Mapping[str, Any]
     whole: Mapping[str, Task]
 

@@ -20,7 +20,7 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewState:
     """One look at the board."""
 
     rows: Mapping[str, int] = field(default_factory=lambda: USUAL)

@@ -16,12 +16,12 @@ from crm.core.identity import Viewer
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer, NotGraphQL
 from crm.graph.run.engine import Engine, Request
-from crm.web.deadline import Patience
+from crm.web.deadline import RequestDeadline
 from crm.web.http_io import (
     JSON,
     SAFE_HEADERS,
     SMALL_BODY,
-    Gate,
+    Authenticator,
     Receive,
     Scope,
     Send,
@@ -45,7 +45,7 @@ _EXTRA_HEADERS: Final = {
 class GraphQLHTTP:
     """Answers GET and POST at one address, and HEAD as GET: the server leaves the body out."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator) -> None:
         self._engine = engine
         self._gate = gate
         self._settings = engine.settings
@@ -75,7 +75,7 @@ class GraphQLHTTP:
     ) -> Answer:
         """The answer, within the request's deadline."""
         try:
-            with Patience(self._loop, self._settings.request_timeout_seconds) as patience:
+            with RequestDeadline(self._loop, self._settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 method = scope["method"]
                 if method not in _METHODS:

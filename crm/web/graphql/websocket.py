@@ -17,8 +17,8 @@ from crm.core.identity import Viewer
 from crm.core.pacing import Pace
 from crm.graph.run import answers as answer
 from crm.graph.run.engine import Engine, Request
-from crm.web.http_io import MAX_PARTS, SMALL_BODY, Gate, Receive, Scope, Send, has_many_parts
-from crm.web.socket_user import Guest, Room
+from crm.web.http_io import MAX_PARTS, SMALL_BODY, Authenticator, Receive, Scope, Send, has_many_parts
+from crm.web.socket_user import Room, SocketUser
 
 PROTOCOL: Final = "graphql-transport-ws"
 _BAD_MESSAGE: Final = 4400
@@ -48,7 +48,7 @@ class Closed(Exception):
 class GraphQLWebSocket:
     """Answers WebSockets at one address."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator) -> None:
         self._engine = engine
         self._gate = gate
 
@@ -73,9 +73,9 @@ class GraphQLWebSocket:
 class _Session:
     """One connection."""
 
-    def __init__(self, engine: Engine, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator, scope: Scope, receive: Receive, send: Send) -> None:
         self._engine = engine
-        self._guest = Guest(
+        self._guest = SocketUser(
             gate,
             engine.settings.request_timeout_seconds,
             lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),

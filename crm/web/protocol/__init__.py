@@ -1,9 +1,9 @@
 """How the server speaks HTTP and WebSockets: uvicorn's protocols, with bounds on what clients send and keep open."""
 
-from crm.web.protocol.config import Config, Limits
+from crm.web.protocol.config import ClientLimits, Config
 from crm.web.protocol.http import Http
 from crm.web.protocol.processes import serve_with_processes
 from crm.web.protocol.server import Server
 from crm.web.protocol.websocket import WebSocket
 
-__all__ = ["Config", "Http", "Limits", "Server", "WebSocket", "serve_with_processes"]
+__all__ = ["ClientLimits", "Config", "Http", "Server", "WebSocket", "serve_with_processes"]

@@ -17,7 +17,7 @@ _FEWEST = 100
 
 
 @dataclass(frozen=True)
-class Limits:
+class ClientLimits:
     """The bounds of connections; `crm/core/settings.py` describes each."""
 
     head_bytes: int = 64 * 1024
@@ -65,11 +65,11 @@ class Limits:
 class Config(uvicorn.Config):
     """uvicorn's, with our protocols and their limits."""
 
-    def __init__(self, app: Any, *, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(self, app: Any, *, limits: ClientLimits | None = None, **options: Any) -> None:
         from crm.web.protocol.http import Http  # noqa: PLC0415  (which needs this module)
         from crm.web.protocol.websocket import WebSocket  # noqa: PLC0415
 
-        self.limits = limits or Limits()
+        self.limits = limits or ClientLimits()
         super().__init__(
             app,
             http=Http,

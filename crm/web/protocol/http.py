@@ -40,7 +40,7 @@ _FULL_ANSWERS: Final = 200
 _CLOSING: Final = frozenset({b"connection", b"proxy-connection"})
 
 
-class Stage(Enum):
+class RequestStage(Enum):
     """What a connection waits for."""
 
     HEAD = auto()
@@ -401,25 +401,25 @@ class Http(HttpToolsProtocol):
             return
         stage = self._stage()
         seconds = self._stopwatch.lasts(now, (stage, self._requests, self._half_closed, len(self.pipeline)))
-        if stage is Stage.HEAD:
+        if stage is RequestStage.HEAD:
             self._check_waiting_for_head(now, seconds)
-        elif stage is Stage.BODY:
+        elif stage is RequestStage.BODY:
             self._check_waiting_for_body(now, seconds)
-        elif stage is Stage.NEXT and (seconds > self.timeout_keep_alive or self.server_state.drained(now)):
+        elif stage is RequestStage.NEXT and (seconds > self.timeout_keep_alive or self.server_state.drained(now)):
             self.transport.close()
-        elif stage is Stage.END and seconds > _LINGER_SECONDS:
+        elif stage is RequestStage.END and seconds > _LINGER_SECONDS:
             self.transport.abort()
         elif self._half_closed and not self.flow.write_paused and seconds > _HALF_CLOSED_SECONDS:
             self.transport.abort()  # whoever closed altogether looks the same, and waits for nothing
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> RequestStage:
         if self._ending:
-            return Stage.END
+            return RequestStage.END
         if not self._in_head and self.cycle is self._active and not self.flow.read_paused:
-            return Stage.BODY
+            return RequestStage.BODY
         if not self._in_head or self._is_busy():
-            return Stage.ANSWER
-        return Stage.HEAD if self._head_begun or self._fruitless or not self._requests else Stage.NEXT
+            return RequestStage.ANSWER
+        return RequestStage.HEAD if self._head_begun or self._fruitless or not self._requests else RequestStage.NEXT
 
     def _check_waiting_for_head(self, now: float, seconds: float) -> None:
         if seconds > self._limits.head_seconds and self._head_begun:

@@ -21,7 +21,7 @@ class Fed(Protocol):
         """Whether there are more."""
 
 
-class Turns:
+class IntakeTurns:
     """The connections of a server whose bytes wait to be parsed."""
 
     def __init__(self) -> None:

@@ -4,18 +4,18 @@ from uvicorn.server import ServerState
 
 from crm.core.portions import Portions
 from crm.web.protocol.bodies import Bodies
-from crm.web.protocol.config import Limits
-from crm.web.protocol.intake import Turns
+from crm.web.protocol.config import ClientLimits
+from crm.web.protocol.intake import IntakeTurns
 from crm.web.protocol.unread import Unread
 
 
 class State(ServerState):
     """uvicorn's, what waits to be parsed or read, and whether the server is about to stop."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: ClientLimits | None = None) -> None:
         super().__init__()
-        limits = limits or Limits()
-        self.turns = Turns()
+        limits = limits or ClientLimits()
+        self.turns = IntakeTurns()
         self.bodies = Bodies(limits.body_bytes)
         self.unread = Unread(limits.unread_bytes)
         self.draining = False  # whether the server is about to stop

@@ -12,7 +12,7 @@ DEFAULT_MOST: Final = 128 * 1024 * 1024
 _LITTLE: Final = 64 * 1024
 
 
-class Reader(Protocol):
+class ReadingClient(Protocol):
     """A connection whose client has not taken everything yet."""
 
     def unread(self) -> int:
@@ -31,9 +31,9 @@ class Parts:
     def __init__(self) -> None:
         self.bytes = 0
         self._keepers: Counter[int] = Counter()  # by the part's identity
-        self._kept: dict[Reader, list[bytes]] = {}
+        self._kept: dict[ReadingClient, list[bytes]] = {}
 
-    def keep(self, one: Reader, parts: Iterable[bytes]) -> None:
+    def keep(self, one: ReadingClient, parts: Iterable[bytes]) -> None:
         """A connection keeps these, too."""
         for part in parts:
             self._kept.setdefault(one, []).append(part)
@@ -41,7 +41,7 @@ class Parts:
                 self.bytes += len(part)
             self._keepers[id(part)] += 1
 
-    def let_go(self, one: Reader, parts: Iterable[bytes]) -> None:
+    def on_abort(self, one: ReadingClient, parts: Iterable[bytes]) -> None:
         """A connection keeps these no longer."""
         kept = self._kept.get(one, [])
         for part in parts:
@@ -51,16 +51,16 @@ class Parts:
         if not kept:
             self._kept.pop(one, None)
 
-    def let_all_go(self, one: Reader) -> None:
+    def let_all_go(self, one: ReadingClient) -> None:
         """A connection keeps nothing any more."""
         for part in self._kept.pop(one, ()):
             self._release(part)
 
-    def of(self, one: Reader) -> int:
+    def of(self, one: ReadingClient) -> int:
         """Bytes that a connection keeps, alone or with others."""
         return sum(map(len, self._kept.get(one, ())))
 
-    def alone(self, one: Reader) -> int:
+    def alone(self, one: ReadingClient) -> int:
         """Bytes that only this connection keeps."""
         kept = self._kept.get(one, ())
         mine = Counter(map(id, kept))
@@ -81,11 +81,11 @@ class Unread:
         self.parts = Parts()
         self._most = most
         # What each has besides what is counted in `parts`.
-        self._readers: dict[Reader, int] = {}
+        self._readers: dict[ReadingClient, int] = {}
         # At least what they have: clients go on reading after it was counted.
         self._total = 0
 
-    def grew(self, one: Reader) -> None:
+    def grew(self, one: ReadingClient) -> None:
         """A connection has more to send than before, and its client does not keep up."""
         if one not in self._readers:
             one.stands(asyncio.get_running_loop().time())  # it is from now on that its client is looked at
@@ -96,11 +96,11 @@ class Unread:
             self._count()
             self._make_room()
 
-    def over(self, one: Reader) -> None:
+    def over(self, one: ReadingClient) -> None:
         """Its client keeps up again, or is gone."""
         self._total -= self._readers.pop(one, 0)
 
-    def _own(self, one: Reader) -> int:
+    def _own(self, one: ReadingClient) -> int:
         return max(0, one.unread() - self.parts.of(one))
 
     def _is_too_much(self) -> bool:
@@ -121,7 +121,7 @@ class Unread:
                 if one in self._readers and self._readers[one] + self.parts.alone(one) >= least:
                     self._drop(one, now)
 
-    def _drop(self, one: Reader, now: float) -> None:
+    def _drop(self, one: ReadingClient, now: float) -> None:
         _log.warning(
             "answer dropped: others wait for memory, and its client has not read for the longest time",
             extra={"unread": one.unread(), "seconds": round(one.stands(now), 1)},

@@ -176,7 +176,7 @@ class WebSocket(WebSocketsSansIOProtocol):
                 await self._send(message, parts)
         finally:
             self._waiting -= size
-            self._unread.parts.let_go(self, large)
+            self._unread.parts.on_abort(self, large)
             if self.writable.is_set():
                 self._unread.over(self)
 
@@ -203,7 +203,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._passed_on()
 
     def _passed_on(self) -> None:
-        self._unread.parts.let_go(self, self._written)
+        self._unread.parts.on_abort(self, self._written)
         self._written = []
 
     def _takes_pongs(self) -> bool:

@@ -7,7 +7,7 @@ from crm.web.http_io import JSON
 
 
 @dataclass(frozen=True)
-class Shown:
+class RestAnswer:
     """A status, a body, and the headers that belong to them."""
 
     status: int

@@ -9,8 +9,8 @@ from typing import Any, Final
 from crm.core import errors
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine
-from crm.graph.run.stored_operations import Checked, Named, Variable
-from crm.web.rest.answers import Shown
+from crm.graph.run.stored_operations import BoundOperation, StoredOperation, Variable
+from crm.web.rest.answers import RestAnswer
 from crm.web.rest.paging import next_page
 from crm.web.rest.parameters import fits_address, parameters
 from crm.web.rest.values import from_json, members
@@ -25,7 +25,7 @@ class Endpoint:
 
     method: str
     path: str
-    operation: Named
+    operation: StoredOperation
     status: int = 200
     # The one variable that the whole body is; otherwise the body's members are the variables.
     body: str | None = None
@@ -37,7 +37,7 @@ class Endpoint:
     deprecated: int | None = None
     # Makes something else of the answer, which is one for everybody. The set names the roots that whoever asks would
     # get by GraphQL; None is somebody without a token.
-    shown: Callable[[Answer, frozenset[str] | None], Shown] | None = None
+    shown: Callable[[Answer, frozenset[str] | None], RestAnswer] | None = None
 
     @property
     def is_public(self) -> bool:
@@ -46,14 +46,14 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundCall:
     """An endpoint whose operation fits the schema."""
 
     endpoint: Endpoint
-    checked: Checked
+    checked: BoundOperation
 
     @classmethod
-    def of(cls, endpoint: Endpoint, engine: Engine) -> "Bound":
+    def of(cls, endpoint: Endpoint, engine: Engine) -> "BoundCall":
         """Checked: whatever is wrong with a line is found when the program starts."""
         found = cls(endpoint, endpoint.operation.checked(engine))
         where = f"{endpoint.method} {endpoint.path}"
@@ -118,10 +118,10 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Call:
+class EndpointCall:
     """A call of an endpoint, and what came with it."""
 
-    bound: Bound
+    bound: BoundCall
     variables: Mapping[str, Any]
     query: bytes
 
@@ -142,9 +142,9 @@ class Call:
 class Router:
     """Which endpoints are at a path. A path without places goes before one with them."""
 
-    def __init__(self, endpoints: Iterable[Bound]) -> None:
-        self._plain: dict[str, dict[str, Bound]] = {}
-        self._placed: dict[re.Pattern[str], dict[str, Bound]] = {}
+    def __init__(self, endpoints: Iterable[BoundCall]) -> None:
+        self._plain: dict[str, dict[str, BoundCall]] = {}
+        self._placed: dict[re.Pattern[str], dict[str, BoundCall]] = {}
         for one in endpoints:
             path = one.endpoint.path
             if _PLACE.search(path):
@@ -154,7 +154,7 @@ class Router:
             assert one.endpoint.method not in here, f"{one.endpoint.method} {path} is there twice"
             here[one.endpoint.method] = one
 
-    def find(self, path: str) -> tuple[Mapping[str, Bound], dict[str, str]]:
+    def find(self, path: str) -> tuple[Mapping[str, BoundCall], dict[str, str]]:
         """What is at a path, by method, and the values of the path's places."""
         plain = self._plain.get(path)
         if plain is not None:

@@ -6,14 +6,14 @@ import orjson
 
 from crm.core import errors
 from crm.graph.run.answers import Answer
-from crm.web.rest.answers import Shown
+from crm.web.rest.answers import RestAnswer
 
 # With somebody at work, a task waits this long only if there is too much of it; with nobody, something is broken.
 _PATIENCE_MS: Final = 60_000
 _NAMES: Final = {"aiTaskQueueStatus": "queue", "aiStatus": "provider"}
 
 
-def health(answer: Answer, seen: frozenset[str] | None) -> Shown:
+def health(answer: Answer, seen: frozenset[str] | None) -> RestAnswer:
     """200 as long as tasks get done, at once or late; 503 when they do not."""
     if answer.refused or not answer.parts:
         return _shown("down", ["The database cannot be reached."], {}, seen)
@@ -45,10 +45,10 @@ def _worrying(queue: dict[str, Any], provider: dict[str, Any] | None) -> list[st
     return found
 
 
-def _shown(word: str, reasons: list[str], found: dict[str, Any], seen: frozenset[str] | None) -> Shown:
+def _shown(word: str, reasons: list[str], found: dict[str, Any], seen: frozenset[str] | None) -> RestAnswer:
     """Those without a token see the word, others why, and the numbers that their role may see."""
     status = errors.Unavailable.status if word == "down" else 200
     if seen is None:
-        return Shown(status, orjson.dumps({"status": word}))
+        return RestAnswer(status, orjson.dumps({"status": word}))
     more = {name: found[key] for key, name in _NAMES.items() if key in found and key in seen}
-    return Shown(status, orjson.dumps({"status": word, "reasons": reasons, **more}))
+    return RestAnswer(status, orjson.dumps({"status": word, "reasons": reasons, **more}))

@@ -8,11 +8,11 @@ from typing import Any, Final
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.run.engine import Engine
-from crm.web.deadline import Patience
+from crm.web.deadline import RequestDeadline
 from crm.web.http_io import (
     JSON,
     SAFE_HEADERS,
-    Gate,
+    Authenticator,
     Headers,
     Receive,
     Scope,
@@ -23,8 +23,8 @@ from crm.web.http_io import (
     read_json,
 )
 from crm.web.rest import problem, render
-from crm.web.rest.answers import Shown
-from crm.web.rest.endpoint import Bound, Call, Endpoint, Router
+from crm.web.rest.answers import RestAnswer
+from crm.web.rest.endpoint import BoundCall, Endpoint, EndpointCall, Router
 from crm.web.rest.public import Public
 
 _ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
@@ -35,10 +35,10 @@ _Headers = list[tuple[bytes, bytes]]
 class Rest:
     """Everything under /api."""
 
-    def __init__(self, engine: Engine, gate: Gate, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator, endpoints: Iterable[Endpoint]) -> None:
         self._engine = engine
         self._gate = gate
-        bound = [Bound.of(one, engine) for one in endpoints]
+        bound = [BoundCall.of(one, engine) for one in endpoints]
         self._router = Router(bound)
         self._public = {one.endpoint: Public(engine, one) for one in bound if one.endpoint.is_public}
 
@@ -56,22 +56,22 @@ class Rest:
         await send({"type": "http.response.start", "status": shown.status, "headers": out})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else shown.body})
 
-    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> Shown:
+    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> RestAnswer:
         """The answer, within the request's deadline; headers that are there even if it fails go to `out`."""
         try:
-            with Patience(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
+            with RequestDeadline(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
                 found, places = self._router.find(scope["path"])
                 bound = _chosen(found, scope["method"], out)
                 if bound is None:
-                    return Shown(_NO_CONTENT)
+                    return RestAnswer(_NO_CONTENT)
                 _deprecate(bound.endpoint, scope["raw_path"], out)
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, scope, receive, viewer)
                 query = scope["query_string"]
-                call = Call(bound, bound.variables(places, query, body), query)
+                call = EndpointCall(bound, bound.variables(places, query, body), query)
                 patience.watch(receive)
                 return await self._answered(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
         except TimeoutError:
@@ -79,7 +79,7 @@ class Rest:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
-    async def _answered(self, call: Call, viewer: Viewer | None, *, stale: bool) -> Shown:
+    async def _answered(self, call: EndpointCall, viewer: Viewer | None, *, stale: bool) -> RestAnswer:
         public = self._public.get(call.bound.endpoint)
         if public is not None:
             return await public.shown(viewer)
@@ -103,7 +103,7 @@ class Rest:
                 return None
             raise
 
-    async def _body(self, bound: Bound, scope: Scope, receive: Receive, viewer: Viewer | None) -> Any:
+    async def _body(self, bound: BoundCall, scope: Scope, receive: Receive, viewer: Viewer | None) -> Any:
         """What the body holds; None without one."""
         if bound.endpoint.method == "GET":
             return None
@@ -118,7 +118,7 @@ class Rest:
         return await read_json(self._engine.side, viewer, body)
 
 
-def _chosen(found: Mapping[str, Bound], method: str, out: _Headers) -> Bound | None:
+def _chosen(found: Mapping[str, BoundCall], method: str, out: _Headers) -> BoundCall | None:
     """What answers this method; None for OPTIONS, which is answered by a header."""
     allowed = {*found, "OPTIONS"}
     if "GET" in found and found["GET"].endpoint.deprecated is None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crm.core import errors
 from crm.graph.run.answers import dumped, known_error, rendered
-from crm.web.rest.answers import Shown
+from crm.web.rest.answers import RestAnswer
 
 MEDIA_TYPE: Final = b"application/problem+json"
 # A name to compare with, the same wherever the server stands; there is nothing to fetch.
@@ -35,19 +35,19 @@ TITLES: Final = {
 _RENAMED: Final = {"status": "currentStatus"}
 
 
-def refused(error: BaseException) -> Shown:
+def refused(error: BaseException) -> RestAnswer:
     """Whatever went wrong before anything was run."""
     known = known_error(error)
     return document(known.status, [rendered(known)])
 
 
-def document(status: int, problems: Sequence[Mapping[str, Any]]) -> Shown:
+def document(status: int, problems: Sequence[Mapping[str, Any]]) -> RestAnswer:
     """The first error, and beside it the others; as GraphQL renders them on the way in."""
     first, *others = [_flat(one) for one in problems]
     code = first["code"]
     shown = {"type": _TYPE + code, "title": TITLES[code], "status": status, **first}
     body = dumped({**shown, "others": others} if others else shown)
-    return Shown(status, body, MEDIA_TYPE, tuple(_headers(status, first)))
+    return RestAnswer(status, body, MEDIA_TYPE, tuple(_headers(status, first)))
 
 
 def _flat(problem: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Final
 from crm.core.identity import PROGRAM, Viewer
 from crm.graph.run.answers import Answer, refused
 from crm.graph.run.engine import Engine
-from crm.web.rest.answers import Shown
-from crm.web.rest.endpoint import Bound
+from crm.web.rest.answers import RestAnswer
+from crm.web.rest.endpoint import BoundCall
 from crm.web.rest.recent import Recent
 
 # Whoever asks whether things work waits no longer than this for the answer that they do not.
@@ -17,14 +17,14 @@ _PATIENCE_SECONDS: Final = 5.0
 class Public:
     """One endpoint whose answer is for everybody."""
 
-    def __init__(self, engine: Engine, bound: Bound) -> None:
+    def __init__(self, engine: Engine, bound: BoundCall) -> None:
         assert bound.endpoint.shown is not None
         self._engine = engine
         self._checked = bound.checked
         self._shown = bound.endpoint.shown
         self._recent = Recent(self._read)
 
-    async def shown(self, viewer: Viewer | None) -> Shown:
+    async def shown(self, viewer: Viewer | None) -> RestAnswer:
         """The answer for this viewer; None has no token."""
         return self._shown(await self._recent.get(), self._seen_by(viewer))
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from crm.core import errors
 from crm.graph.run.answers import Answer
 from crm.web.rest import problem
-from crm.web.rest.answers import Shown
+from crm.web.rest.answers import RestAnswer
 from crm.web.rest.values import at, unfit
 
 if TYPE_CHECKING:
-    from crm.web.rest.endpoint import Bound, Call
+    from crm.web.rest.endpoint import BoundCall, EndpointCall
 
 _NOTHING: Final = b"null"
 _OK: Final = 200
@@ -23,7 +23,7 @@ _MISSING: Final = re.compile(r"Expected value of type '\w+' to include required 
 _STEP: Final = re.compile(r"\w+")
 
 
-def shown(answer: Answer, call: "Call") -> Shown:
+def shown(answer: Answer, call: "EndpointCall") -> RestAnswer:
     """An answer as it goes out; a record that is not there is a 404."""
     if answer.problems:
         return _failed(answer, _Words(call.bound, call.variables))
@@ -32,10 +32,10 @@ def shown(answer: Answer, call: "Call") -> Shown:
         return problem.refused(errors.NotFound())
     status = call.bound.endpoint.status
     there_already = status == _CREATED and not answer.changed
-    return Shown(_OK if there_already else status, part, headers=call.leads(part))
+    return RestAnswer(_OK if there_already else status, part, headers=call.leads(part))
 
 
-def _failed(answer: Answer, words: "_Words") -> Shown:
+def _failed(answer: Answer, words: "_Words") -> RestAnswer:
     """What went wrong, with the status of the first error."""
     code = answer.problems[0]["extensions"]["code"]
     status = answer.status if answer.refused else errors.STATUSES.get(code, errors.Internal.status)
@@ -46,7 +46,7 @@ def _failed(answer: Answer, words: "_Words") -> Shown:
 class _Words:
     """Errors without GraphQL's words: those who call an address know its parameters and its body."""
 
-    bound: "Bound"
+    bound: "BoundCall"
     given: Mapping[str, Any]
 
     def of(self, found: Mapping[str, Any]) -> Mapping[str, Any]:

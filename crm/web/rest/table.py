@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from crm.graph.run.stored_operations import Operations
+from crm.graph.run.stored_operations import StoredOperations
 from crm.web.rest.endpoint import Endpoint
 from crm.web.rest.health import health
 
-AI_TASKS: Final = Operations.read(Path(__file__).with_name("ai_tasks.graphql"))
+AI_TASKS: Final = StoredOperations.read(Path(__file__).with_name("ai_tasks.graphql"))
 _TASKS: Final = "/api/ai/tasks"
 _TASK: Final = f"{_TASKS}/{{id}}"
 _RETRY: Final = AI_TASKS["RetryAiTask"]

@@ -18,11 +18,11 @@ from crm.graph.live.event_filter import Parts
 from crm.graph.run.answers import known_error, rendered
 from crm.graph.run.engine import Engine
 from crm.web.graphql.websocket import UTF8, Closed
-from crm.web.http_io import Gate, Receive, Scope, Send
+from crm.web.http_io import Authenticator, Receive, Scope, Send
 from crm.web.rest.outbox import Outbox
 from crm.web.rest.table import AI_TASKS
 from crm.web.rest.topic import Topic, echoed
-from crm.web.socket_user import Guest, Room
+from crm.web.socket_user import Room, SocketUser
 
 PROTOCOL: Final = "crm.ai-tasks"
 _BEARER: Final = "bearer."
@@ -42,7 +42,7 @@ _VERSION: Final = re.compile(rb'\{\s*"id"\s*:\s*"[^"]*"\s*,\s*"version"\s*:\s*([
 class AiTaskWebSocket:
     """Answers WebSockets at one address."""
 
-    def __init__(self, engine: Engine, gate: Gate) -> None:
+    def __init__(self, engine: Engine, gate: Authenticator) -> None:
         self._engine = engine
         self._gate = gate
         self._feeds = Feeds(engine)
@@ -81,7 +81,7 @@ class _Session:
     def __init__(  # noqa: PLR0913
         self,
         feeds: Feeds,
-        gate: Gate,
+        gate: Authenticator,
         headers: Mapping[bytes, bytes],
         receive: Receive,
         send: Send,
@@ -99,7 +99,7 @@ class _Session:
             lambda: self._close_with(Closed(_TOO_SLOW, "You read more slowly than things happen")),
             takes_utf8=takes_utf8,
         )
-        self._guest = Guest(
+        self._guest = SocketUser(
             gate,
             self._settings.request_timeout_seconds,
             lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
