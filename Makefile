@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql tools run test test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean
+.PHONY: help setup graphiql tools run test test-fast test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ tools: ## Debian packages that tests need: PostgreSQL 15, PgBouncer, Chromium
 run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
 	$(BIN)/crm dev $(if $(PORT),--port $(PORT))
 
-test: setup tools ## All tests, on a throw-away PostgreSQL
-	$(BIN)/python -W ignore -m pytest $(PARALLEL)
+test: setup tools ## All tests, on a throw-away PostgreSQL; or some: make test T=tests/leads
+	$(BIN)/python -W ignore -m pytest --durations=20 $(if $(T),$(T),$(PARALLEL))
+
+test-fast: setup ## The tests for daily work: no fault rounds, no browser, no Node.js
+	$(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks console graphiql typescript http,--ignore=tests/$(folder))
 
 test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)
@@ -84,5 +87,8 @@ faults: setup tools ## The long form of the fault rounds
 attacks: setup ## Half an hour of searching for requests that cost too much, per size of request
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
-clean: ## Remove everything that was made, the development database too
-	rm -rf $(VENV) .data crm/web/graphiql/dist crm/web/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules
+clean: ## Remove everything that was made, but for the development database
+	rm -rf $(VENV) crm/web/graphiql/dist crm/web/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules
+
+clean-data: ## Remove the development database
+	rm -rf .data
