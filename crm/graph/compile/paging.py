@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import FromClause, Integer, Select, cast, literal_column, select, union_all
+from sqlalchemy import FromClause, Integer, Select, cast, func, literal_column, select, union_all
 
 from crm.graph.compile.keyset import SortKey, beyond, cursor, not_a_cursor, ranges
 
@@ -40,7 +40,10 @@ def page_of(statement: Select[Any], keys: Sequence[SortKey], paging: Paging, nam
     ]
     if len(found) == 1:
         return found[0].subquery(name("q"))
-    either = union_all(*found).subquery(name("u"))
+    # The second range is read only when the first holds less than a page: all its rows may be hidden ones.
+    first = found[0].cte(name("c"), nesting=True).prefix_with("MATERIALIZED")
+    is_short = select(func.count()).select_from(first).scalar_subquery() < most
+    either = union_all(select(first), *(part.where(is_short) for part in found[1:])).subquery(name("u"))
     placed = [replace(key, column=either.c[str(key.column.key)]) for key in keys]
     ordered = select(either).order_by(*(key.clause(reverse=paging.backwards) for key in placed)).limit(most)
     return ordered.subquery(name("q"))
