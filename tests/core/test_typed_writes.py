@@ -9,12 +9,12 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from crm.ai_tasks.retention import AiTaskMaintenance
 from crm.graph.run.engine import Context
-from crm.jobs.worker_plan import Shop
+from crm.jobs.worker_plan import WorkerContext
 from crm.sales.tasks.model import TaskSource
 from crm.sales.tasks.service import TaskService
 
 
-async def resolve(context: Context, shop: Shop) -> None:
+async def resolve(context: Context, shop: WorkerContext) -> None:
     await context.write(TaskService.delete, 1)
     await context.write(TaskService.set_source, 1, TaskSource.MANUAL, {})
     await context.write(TaskService.delete, "one")  # WRONG arg-type
@@ -22,8 +22,8 @@ async def resolve(context: Context, shop: Shop) -> None:
     await context.write(TaskService.complete, 1, completed="yes")  # WRONG arg-type
     await context.write(TaskService.complete, 1, done=True)  # WRONG call-arg
     await context.write(AiTaskMaintenance.clean, 30)  # WRONG type-var
-    await context.converse(AiTaskMaintenance.clean, 30)
-    await context.converse(AiTaskMaintenance.clean, "a month")  # WRONG arg-type
+    await context.run_workflow(AiTaskMaintenance.clean, 30)
+    await context.run_workflow(AiTaskMaintenance.clean, "a month")  # WRONG arg-type
     (await shop.write(TaskService.restore, 1)).title.upper()
     (await shop.write(TaskService.restore, 1)).tittle  # WRONG attr-defined
 """

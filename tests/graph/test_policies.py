@@ -15,7 +15,7 @@ from test_visibility import QUERIES
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.api_json import sql_text
 from crm.db.visibility import compiled, with_deleted
-from crm.graph.live.subscriptions import First, Stream
+from crm.graph.live.event_projection import EventProjection, FirstRow
 from crm.graph.run.engine import Request
 from crm.graph.run.projection import MutationProjection
 from crm.graph.sdl import sdl
@@ -67,7 +67,7 @@ def statements(engine, text: str, name: str | None, variables, viewer) -> list[s
     [root] = plan.roots
     if root.shape.kind == "pulse":
         return []  # as a query of the same
-    kinds = [Stream, *([First] if root.shape.declaration.first else [])]
+    kinds = [EventProjection, *([FirstRow] if root.shape.declaration.first else [])]
     shaped = [_shaped_of(kind(root, engine.side, engine.budget)) for kind in kinds]
     return [one.step(coerced, viewer, [0, 0][: len(one._extra)])[0].text.decode() for one in shaped]  # noqa: SLF001
 
