@@ -110,6 +110,11 @@ class Operation:
             found = self.coerce_counted(given)
         return found
 
+    def declared(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of these values, those of the variables that the operation declares."""
+        names = {name for name, _ in self._kinds}
+        return given if given.keys() <= names else {name: given[name] for name in names & given.keys()}
+
     def coerce_simply(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """The variables, if they are a few plain values; None if it takes more to find out."""
         return None if self._simple is None else _coerce_simply(self._simple, given)

@@ -6,6 +6,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -182,7 +183,9 @@ class _Session:
         try:
             viewer = await self._guest.current()
             await self._check_size(request, size, viewer)
-            await self._answer(key, request, viewer)
+            operation = await self._engine.opened(request, viewer)
+            request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
+            await self._answer(key, request, operation.kind, viewer)
         except asyncio.CancelledError:
             raise
         except ClientDisconnected:
@@ -204,8 +207,7 @@ class _Session:
             message = f"The message is larger than {most:,} bytes."
             raise errors.TooLarge(message, limit=most)
 
-    async def _answer(self, key: str, request: Request, viewer: Viewer) -> None:
-        kind = (await self._engine.opened(request, viewer)).kind
+    async def _answer(self, key: str, request: Request, kind: OperationType, viewer: Viewer) -> None:
         if kind is OperationType.SUBSCRIPTION:
             async with aclosing(self._engine.subscribe(request, viewer, room=self._room)) as answers:
                 async for parts in answers:

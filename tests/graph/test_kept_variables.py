@@ -1,0 +1,53 @@
+"""A subscription lives for long, and keeps nothing of its message that it does not need."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from servers import Server
+from websockets.asyncio.client import connect
+
+MIB = 1024 * 1024
+SUBSCRIPTIONS = 40
+# 200 KB as text, some 3 MB once it is parsed.
+BALLAST = [[] for _ in range(50_000)]
+
+
+@pytest.fixture
+def alone(database_url, tmp_path):
+    """A server that has answered nobody else."""
+    running = Server(database_url, tmp_path / "log").start()
+    yield running
+    running.stop()
+
+
+def memory(server):
+    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError
+
+
+async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: ARG001
+    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=["graphql-transport-ws"]) as client:
+        token = {"Authorization": f"Bearer {alone.token('viewer')}"}
+        await client.send(json.dumps({"type": "connection_init", "payload": token}))
+        assert json.loads(await client.recv())["type"] == "connection_ack"
+        for number in range(SUBSCRIPTIONS):
+            payload = {"query": "subscription { changes { cursor } }", "variables": {"y": BALLAST}}
+            await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
+            if number == 4:
+                await answered(client)
+                before = memory(alone)
+        await answered(client)
+        assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
+
+
+async def answered(client):
+    """What was sent so far has been read: messages are taken in their order."""
+    await client.send(json.dumps({"type": "ping"}))
+    async with asyncio.timeout(30):
+        message = json.loads(await client.recv())
+        assert message["type"] == "pong", message
+    await asyncio.sleep(0.5)
