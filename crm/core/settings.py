@@ -139,6 +139,13 @@ class Settings(BaseSettings):
         description="How long a mutation may read what it shows; then it is undone: TIMEOUT. Everybody's live changes "
         "wait for it.",
     )
+    mutation_timeout_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="How long one transaction of a user's may last before its commit, waiting for others included; "
+        "then it is undone: CONFLICT. Everybody's live changes wait for it. 0: as long as the request.",
+    )
     read_max_lag_seconds: float | None = Field(
         default=None,
         gt=0,

@@ -122,6 +122,10 @@ class TookTooLong(psycopg.errors.QueryCanceled):
     """The statement was stopped: its time was up."""
 
 
+class LastedTooLong(psycopg.errors.QueryCanceled):
+    """The transaction was ended before its commit: its time was up, waiting for others included."""
+
+
 class MadeRoom(psycopg.errors.QueryCanceled):
     """The statement was stopped for others who wait; it may run again."""
 
@@ -136,7 +140,7 @@ class Connection:
         self.stale = False  # nor must any other of its generation
         self.demoted = False  # the server takes no writes, where it did: nor may any other, unless it stays so
         self.mixed_up = False  # a pooler gives us one server's session after another
-        self.stopped: type[TookTooLong | MadeRoom] | None = None
+        self.stopped: type[TookTooLong | LastedTooLong | MadeRoom] | None = None
         # Who has it, since when, and what may be stopped: the pool's own notes.
         self.generation = 0
         self.owner = 0
@@ -336,7 +340,7 @@ class Connection:
             self._waiter = None
             self._loop.remove_writer(self._socket)
 
-    def stop(self, why: "type[TookTooLong | MadeRoom]") -> None:
+    def stop(self, why: "type[TookTooLong | LastedTooLong | MadeRoom]") -> None:
         """Cancel the statement under way: it ends with this error, and the connection may be used again."""
         if self._stopping is None and not self.broken:
             self.stopped = why

@@ -86,6 +86,7 @@ class Database:
             slow=config.slow_reads,
             read_seconds=config.read_timeout_seconds,
             mutation_read_seconds=config.mutation_read_timeout_seconds,
+            mutation_seconds=config.mutation_timeout_seconds,
             idle_seconds=config.pool_idle_seconds,
         )
         return cls(

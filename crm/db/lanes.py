@@ -35,6 +35,7 @@ class LaneLimits:
     slow: int = 0  # connections with reads that take long, and as many with writes that do
     read_seconds: float = 0  # one read of a viewer's
     mutation_read_seconds: float = 0  # what a viewer's mutation shows, which is read within its transaction
+    mutation_seconds: float = 0  # a viewer's transaction that writes, from its first statement until its commit
     idle_seconds: float = 60  # a connection that nobody uses
 
 

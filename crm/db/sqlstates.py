@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 
 from crm.core import errors
-from crm.db.connection import ConnectionLost, StatementStale
+from crm.db.connection import ConnectionLost, LastedTooLong, StatementStale
 
 Translation = Callable[[psycopg.Error], errors.CrmError]
 
@@ -24,6 +24,9 @@ BEYOND_ALLOTMENT: Final = "CRM05"
 # PostgreSQL itself asks to run the transaction again; and a primary that became a standby has changed nothing.
 DEADLOCK: Final = "40P01"
 RUN_AGAIN: Final = frozenset({"40001", DEADLOCK, READ_ONLY})
+_LASTED_TOO_LONG: Final = (
+    "This took too long, most likely because others are changing the same records, so nothing was changed; try again."
+)
 
 
 def _column(error: psycopg.Error) -> dict[str, object]:
@@ -102,6 +105,8 @@ def translated(error: psycopg.Error) -> errors.CrmError:
     """PostgreSQL's error as ours."""
     if isinstance(error, ConnectionLost | StatementStale):
         return errors.Unavailable()
+    if isinstance(error, LastedTooLong):
+        return errors.Conflict(_LASTED_TOO_LONG, retryAfterSeconds=1)
     known = _CONSTRAINTS.get(error.diag.constraint_name or "")
     if known is not None:
         return known(error)

@@ -30,6 +30,7 @@ from crm.db.connection import (
     COMMIT,
     ROLLBACK,
     Connection,
+    LastedTooLong,
     MadeRoom,
     Params,
     Statement,
@@ -82,6 +83,8 @@ class UnitOfWork:
         self._database = database
         self._write = write if viewer.owner else None
         self._wire: Connection | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
         self._changes: list[_Change] = []
         self._now: datetime | None = None
@@ -186,6 +189,7 @@ class UnitOfWork:
         wire, self._wire = self._wire, None
         if wire is None:
             return
+        self._stop_clock()
         try:
             if not wire.broken and wire.connection.pgconn.transaction_status != pq.TransactionStatus.IDLE:
                 await wire.execute(ROLLBACK)
@@ -223,21 +227,44 @@ class UnitOfWork:
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
         """Run steps in the transaction, which begins with the first.
 
-        Without the commit they may be stopped. With it not: PostgreSQL would take that as its leave to answer before a
-        standby has it.
+        Without the commit they may be stopped, and have so many seconds together. With it not: PostgreSQL would take
+        that as its leave to answer before a standby has it.
         """
         wire = self._wire
         begins = wire is None
         if wire is None:
             wire = self._wire = await self._database.primary.acquire(self.viewer.owner, self._write)
-        wire.undoable = not steps or steps[-1][0] is not COMMIT
+            self._start_clock()
+        elif self._is_over:
+            raise LastedTooLong
+        undoable = not steps or steps[-1][0] is not COMMIT
+        if not undoable:
+            self._stop_clock()
+        wire.undoable = undoable
         try:
             results = await wire.run([(BEGIN, ()), *steps] if begins else steps)
         finally:
-            undoable, wire.undoable = wire.undoable, False
+            wire.undoable = False
         if undoable and wire.stopped is MadeRoom:  # too late to stop these, but not for the rest
             raise MadeRoom
         return results[begins:]
+
+    def _start_clock(self) -> None:
+        """A viewer's transaction must not last: readers of the event stream wait for the oldest one that writes."""
+        seconds = self._database.primary.lanes.limits.mutation_seconds
+        if seconds and self.viewer.owner:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._time_is_up)
+
+    def _stop_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_is_up(self) -> None:
+        """Stop what is under way; if nothing is, or it is too late for that, what would come next."""
+        self._is_over = True
+        if self._wire is not None and self._wire.undoable:
+            self._wire.stop(LastedTooLong)
 
     def _track(self, model: type[M], row: dict[str, Any]) -> M:
         loaded = _with_enums(model, row)

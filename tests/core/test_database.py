@@ -177,13 +177,14 @@ class TestSettings:
         slow_reads=4,
         read_timeout_seconds=5,
         mutation_read_timeout_seconds=1,
+        mutation_timeout_seconds=3,
         pool_idle_seconds=6,
         connect_timeout_seconds=8,
         read_max_lag_seconds=9,
     )
 
     def test_hold_for_what_viewers_ask(self):
-        limits = LaneLimits(each=2, slow=4, read_seconds=5, mutation_read_seconds=1, idle_seconds=6)
+        limits = LaneLimits(each=2, slow=4, read_seconds=5, mutation_read_seconds=1, mutation_seconds=3, idle_seconds=6)
         made = Given.for_viewers(self.CONFIG)
         assert made.urls == ("postgresql:///a", "postgresql:///b")
         assert made.options == {**KEPT_BY_ALL, "size": 7, "most_lag": 9, "limits": limits}

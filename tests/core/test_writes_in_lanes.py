@@ -8,10 +8,12 @@ import psycopg
 import pytest
 from waiting import eventually
 
+from crm.core import errors
 from crm.core.identity import Role, Viewer
-from crm.db.connection import Statement
+from crm.db.connection import LastedTooLong, Statement
 from crm.db.database import Database
 from crm.db.lanes import LaneLimits
+from crm.db.sqlstates import translated
 from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import Writer
 from crm.sales.leads.model import Lead
@@ -233,3 +235,102 @@ class TestWhatIsNotStopped:
             await others_are_served(database)
             await asyncio.gather(*writes)
         assert len(begun) == SIZE * 4
+
+
+@pytest.mark.usefixtures("people")
+class TestTheTimeOfAWrite:
+    """Readers of the event stream wait for the oldest transaction that writes, so none may wait for others for long."""
+
+    @pytest.fixture
+    async def database(self, database_url):
+        found = Database(database_url, size=SIZE, timeout=3, limits=LaneLimits(mutation_seconds=1))
+        yield found
+        found.close()
+
+    async def test_ends_a_chain_of_those_who_wait_for_each_other(self, database_url, write, make_lead, db, events):
+        leads, begun = [make_lead(company=None)["id"] for _ in range(4)], []
+
+        def both(own, former):
+            async def work(unit):
+                begun.append(own)
+                (await unit.get(Lead, own)).company = "Mine"
+                await unit.flush()
+                (await unit.get(Lead, former)).company = "Mine, too"
+
+            return work
+
+        async with (
+            locked(database_url, "SELECT FROM leads WHERE id = %s FOR UPDATE", [leads[0]]) as other,
+            flood(*(write(both(leads[number], leads[number - 1])) for number in (1, 2, 3))) as writes,
+        ):
+            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == 3)
+            done = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 10)
+            await other.rollback()
+        late = [isinstance(one, LastedTooLong) for one in done]
+        assert late[0]
+        assert all(ended or isinstance(one, bytes) for ended, one in zip(late, done, strict=True)), done
+        assert sorted(begun) == leads[1:]  # none was run again
+        assert len(events()) == 2 * late.count(False)  # once the first has ended, the last may have its turn
+        assert count(db, "backend_xid IS NOT NULL AND pid <> pg_backend_pid()") == 0
+
+    async def test_ends_a_chain_of_unique_values(self, database_url, write, db, events):
+        def create(*names):
+            async def work(unit):
+                for name in names:
+                    unit.add(Lead(first_name="A", last_name="B", email=f"{name}@example.com"))
+                    await unit.flush()
+
+            return work
+
+        insert = "INSERT INTO leads (first_name, last_name, email) VALUES ('A', 'B', 'z@example.com')"
+        async with (
+            locked(database_url, insert, []) as other,
+            flood(write(create("y", "z")), write(create("x", "y"))) as writes,
+        ):
+            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == 2)
+            first, _ = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 10)
+            await other.rollback()
+        assert isinstance(first, LastedTooLong)
+        assert len(events()) in {0, 2}  # once the first has ended, the second may have its turn
+
+    def test_says_that_it_may_be_tried_again(self):
+        found = translated(LastedTooLong())
+        assert type(found) is errors.Conflict
+        assert found.details == {"retryAfterSeconds": 1}
+        assert "nothing was changed" in found.message
+
+    async def test_ends_where_nothing_is_under_way(self, database, write, events):
+        """What a service does between two statements takes time, too; the connection is as good as new."""
+
+        async def create(unit):
+            unit.add(Lead(first_name="A", last_name="B"))
+            await unit.flush()
+            await asyncio.sleep(1.3)
+            return unit.add(Lead(first_name="C", last_name="D"))
+
+        with pytest.raises(LastedTooLong):
+            await write(create)
+        assert not events()
+        assert database.primary.open == 1
+        await write(lambda unit: sleeps(unit, 0.1))
+        assert database.primary.open == 1
+
+    async def test_does_not_count_for_a_commit(self, write, make_lead, database_url, events):
+        lead = make_lead()["id"]
+
+        async def create(unit):
+            unit.add(Task(title="Call back", lead_id=lead))
+            await unit.flush()
+
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+            await other.execute(SLOW_COMMIT)
+            try:
+                await write(create)
+            finally:
+                await other.execute("DROP TRIGGER slow_commit ON tasks")
+        assert len(events()) == 1
+
+    async def test_does_not_count_for_the_program(self, database):
+        unit = UnitOfWork(database, Viewer(None, Role.ADMIN))
+        await sleeps(unit, 1.5)
+        await unit.close()

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import httpx2
+import psycopg
 import pytest
 from http_client import AsyncClient
 from servers import Server
@@ -114,4 +115,19 @@ class TestOtherLimits:
     async def test_a_client_that_goes_away_ends_it(self, patient, nothing_is_left):
         with pytest.raises(httpx2.ReadTimeout):
             await ask(patient, UPDATE, seconds=1.0)
+        await nothing_is_left()
+
+
+@pytest.mark.usefixtures("lead")
+class TestTheTimeLimitOfAMutation:
+    async def test_holds_while_others_keep_what_it_changes(self, database_url, tmp_path, nothing_is_left):
+        server = served(database_url, tmp_path, CRM_MUTATION_TIMEOUT_SECONDS="1")
+        async with await psycopg.AsyncConnection.connect(database_url) as other:
+            await other.execute("SELECT FROM leads WHERE id = 1 FOR UPDATE")
+            answer = await ask(server, f"mutation {{ {UPDATED} {{ id }} }}")
+            await other.rollback()
+        server.stop()
+        shown = answer["errors"][0]
+        assert (shown["extensions"]["code"], shown["extensions"]["retryAfterSeconds"]) == ("CONFLICT", 1)
+        assert "try again" in shown["message"]
         await nothing_is_left()
