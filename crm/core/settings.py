@@ -188,8 +188,9 @@ class Settings(BaseSettings):
     max_kept_body_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="What a process keeps of request bodies that are not answered yet, one user at most half of it. "
-        "Beyond it the one that has been coming for the longest time gets 503.",
+        description="What a process keeps of request bodies that are not answered yet, and of WebSocket messages that "
+        "are not whole yet, one user at most half of it. Beyond it the one that has been coming for the longest time "
+        "gets 503 (a WebSocket: 1013).",
     )
     max_unread_bytes: int = Field(
         default=128 * 1024 * 1024,

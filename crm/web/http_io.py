@@ -25,7 +25,7 @@ _MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
 _MOST_DRAINED_SECONDS: Final = 2.0
 MAX_PARTS: Final = 100_000
 SMALL_BODY: Final = 16 * 1024
-_OWNER: Final = "owner"  # whose body it is, for the server that shares out memory: crm/web/protocol/bodies.py
+OWNER: Final = "owner"  # whose body or message it is, for the server that shares out memory: crm/web/protocol/bodies.py
 _LONGEST_ACCEPT: Final = 1000
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
 
@@ -58,7 +58,7 @@ async def body_of(scope: Scope, headers: Headers, receive: Receive, viewer: View
     if not message.get("more_body"):
         whole: bytes = message.get("body", b"")
         return whole
-    scope.setdefault("state", {})[_OWNER] = viewer and viewer.id
+    scope.setdefault("state", {})[OWNER] = viewer and viewer.id
     body = bytearray(message.get("body", b""))
     while message.get("more_body") and len(body) <= most:
         message = await receive()

@@ -11,6 +11,12 @@ from waiting import eventually
 MIB = 1024 * 1024
 SIZE = 1_990_000
 CONNECTIONS = 100
+MESSAGE = 255_000
+OPENING = (
+    b"GET /graphql HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+)
 CREATE = "mutation($inputs: [CreateLeadInput!]!) { createLeads(inputs: $inputs) { index } }"
 
 
@@ -74,5 +80,34 @@ async def test_half_bodies(alone, db):  # noqa: ARG001
         most = max(most, memory(alone))
     assert most - before < 96 * MIB
     for _, writer in connections:
+        writer.close()
+    await eventually(lambda: memory(alone) - before < 24 * MIB, 20)
+
+
+async def half_message(server, token):
+    """A socket that sent a message but for its last bytes: after its ack, or without any token."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(OPENING)
+    await reader.readuntil(b"\r\n\r\n")
+    if token is not None:
+        init = {"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}}
+        data = json.dumps(init).encode()
+        writer.write(b"\x81\xfe" + len(data).to_bytes(2, "big") + bytes(4) + data)
+        assert b"connection_ack" in await reader.readuntil(b"}")
+    writer.write(b"\x81\xff" + MESSAGE.to_bytes(8, "big") + bytes(4) + b"a" * (MESSAGE - 100))
+    return writer
+
+
+@pytest.mark.parametrize(("role", "most"), [(None, 32 * MIB), ("viewer", 56 * MIB)], ids=["nobody", "viewer"])
+async def test_half_messages(alone, db, role, most):  # noqa: ARG001
+    token = role and alone.token(role)
+    (await half_message(alone, token)).close()
+    before = peak = memory(alone)
+    sockets = []
+    for _ in range(400):  # 97 MiB
+        sockets.append(await half_message(alone, token))
+        peak = max(peak, memory(alone))
+    assert peak - before < most
+    for writer in sockets:
         writer.close()
     await eventually(lambda: memory(alone) - before < 24 * MIB, 20)

@@ -3,6 +3,8 @@
 import asyncio
 import json
 
+from crm.web.protocol.bodies import OWNER
+
 SECONDS = {"/slow": 0.2, "/fast": 0.01}
 
 
@@ -13,6 +15,7 @@ class Echo:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "websocket":
+            scope["state"][OWNER] = "somebody"  # whose messages may be large
             await self._socket(receive, send)
             return
         self.paths.append(scope["path"])

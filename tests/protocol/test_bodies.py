@@ -3,18 +3,12 @@
 import asyncio
 
 import pytest
+from account import HALF, MOST, SIZE, USUAL, closed, kept
 from echo import answer
 from waiting import eventually
 
 from crm.web.protocol import ClientLimits
 from crm.web.protocol.bodies import OWNER
-
-KIB = 1024
-SIZE = 256 * KIB
-MOST = 16 * SIZE
-# Of one user, and of a request that has not said yet whose it is.
-HALF = MOST // 2 + SIZE
-USUAL = ClientLimits(drain_seconds=0, body_bytes=MOST)
 
 
 class Reader:
@@ -63,23 +57,8 @@ async def status(connection):
         return int((await connection[0].readline()).split()[1])
 
 
-def kept(server):
-    """What is counted, which is what the connections hold."""
-    bodies = server.server_state.bodies
-    assert bodies._total == sum(share.size for share in bodies._shares.values())  # noqa: SLF001
-    return bodies._total  # noqa: SLF001
-
-
 async def arrived(server, size):
     await eventually(lambda: kept(server) >= size, 20)
-
-
-async def closed(server, connections):
-    for _, writer in connections:
-        writer.close()
-    await eventually(lambda: not server.server_state.connections, 20)
-    assert kept(server) == 0
-    assert server.server_state.bodies._shares == {}  # noqa: SLF001
 
 
 class TestHalfBodies:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 from echo import answer
-from test_websocket import OPENING, TEXT, frame
+from rude_socket import OPENING, TEXT, frame
 
 from crm.web.protocol import ClientLimits
 

@@ -18,7 +18,7 @@ from crm.core.identity import Viewer
 from crm.core.pacing import Pace
 from crm.graph.run import answers as answer
 from crm.graph.run.engine import Engine, Request
-from crm.web.http_io import MAX_PARTS, SMALL_BODY, Authenticator, Receive, Scope, Send, has_many_parts
+from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Receive, Scope, Send, has_many_parts
 from crm.web.socket_user import Room, SocketUser
 
 PROTOCOL: Final = "graphql-transport-ws"
@@ -82,6 +82,7 @@ class _Session:
             lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
             lambda: bool(self._operations),
         )
+        self._scope = scope
         self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self._takes_utf8 = UTF8 in scope.get("extensions", {})
         self._receive = receive
@@ -159,11 +160,12 @@ class _Session:
             if name.lower() == "authorization" and isinstance(value, str):
                 headers[b"authorization"] = value.encode("utf-8", "replace")
         try:
-            await self._guest.enter(headers)
+            viewer = await self._guest.enter(headers)
         except errors.Unauthenticated as error:
             raise Closed(_FORBIDDEN, error.message) from None
         except errors.CrmError as error:
             raise Closed(1013, error.message) from None
+        self._scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
         await self._send({"type": "connection_ack"})
 
     async def _subscribe(self, message: dict[str, Any], size: int) -> None:

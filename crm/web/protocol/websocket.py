@@ -1,6 +1,7 @@
-"""WebSockets: uvicorn's protocol, with bounds on pings, on pieces of messages, and on clients that do not read.
+"""WebSockets: uvicorn's protocol, with bounds on pings, on messages and their pieces, and on clients that do not read.
 
-The size of a message (`ws_max_size`) is checked by the websockets library before its bytes are gathered.
+The size of a message (`ws_max_size`; little until the application says who its user is) is checked by the websockets
+library before its bytes are gathered.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import State as ConnectionState
 
+from crm.web.protocol.bodies import OWNER, SMALL, Body
 from crm.web.protocol.config import Config
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
@@ -62,6 +64,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._waiting = 0  # bytes that are to be sent when the client has taken what there is
         self._written: list[bytes] = []  # large parts that the transport has not passed on yet
         self._unparsed = bytearray()
+        self._bodies = server_state.bodies
+        self._body: Body | None = None  # a message that is coming, if it is large enough to be counted
         self._turn: asyncio.Handle | None = None
         self._frames_seen = 0
         self._pings = 0
@@ -78,10 +82,21 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._unparsed += data
         if self._turn is None:
             self._parse()
+        else:
+            self._count()
 
     def _parse(self) -> None:
         """Read some frames; the rest waits until the application has taken them, or for the loop's next turn."""
         self._turn = None
+        self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
+        self._parse_some()
+        self._count()
+
+    def _is_user_known(self) -> bool:
+        accepted = self.handshake_complete and not self.transport.is_closing()
+        return accepted and self.scope["state"].get(OWNER) is not None
+
+    def _parse_some(self) -> None:
         most = self._frames_seen + _FRAMES_A_TURN
         while self._unparsed and not self.transport.is_closing():
             if self.read_paused:  # a message waits for the application; `receive` goes on
@@ -96,10 +111,46 @@ class WebSocket(WebSocketsSansIOProtocol):
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
+    def _count(self) -> None:
+        """What is not whole yet takes room that others may need."""
+        size = len(self._unparsed) + len(self.conn.reader.buffer) + (self.conn.current_size or 0)
+        if self.transport.is_closing():
+            self._forget()
+        elif size > SMALL:
+            self._body = self._body or Body(self.scope, self._make_room)
+            if not self._bodies.grew(self._body, size):
+                self._make_room()
+        elif self._body is not None:
+            self._uncount(self._body)
+
+    def _uncount(self, body: Body) -> None:
+        self._body = None
+        self._bodies.over(body)
+
+    def _make_room(self) -> None:
+        """Others need the room of this message."""
+        if self.close_sent:
+            self._forget()
+            self.transport.abort()
+        else:
+            self._fail(CloseCode.TRY_AGAIN_LATER, "too many messages are under way: send fewer at once")
+
+    def _forget(self) -> None:
+        """Nothing is read any more: what came goes at once, and does not wait for the garbage collector."""
+        self._unparsed.clear()
+        self.conn.reader.discard()
+        self.frames = []
+        if self._body is not None:
+            self._uncount(self._body)
+
     def handle_events(self) -> None:
-        """Frames were read."""
-        self._frames_seen += len(self.conn.events)
+        """Frames were read. The library keeps the last one until the next comes, which may be never."""
+        events = self.conn.events
+        self._frames_seen += len(events)
         super().handle_events()
+        for event in events:
+            if isinstance(event, Frame):
+                event.data = b""
 
     def handle_connect(self, event: Request) -> None:
         """The opening came. The application may send its texts as they are in UTF-8."""
@@ -217,8 +268,8 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         """What came is not the protocol, or too much of it."""
-        self._unparsed.clear()
-        if self.writable.is_set():
+        self._forget()
+        if self.writable.is_set() and self.conn.close_sent is not None:  # else it was not open yet
             super().handle_parser_exception()
         else:
             self.transport.abort()
@@ -263,6 +314,8 @@ class WebSocket(WebSocketsSansIOProtocol):
         """The connection is gone."""
         self._passed_on()
         self._unread.over(self)
+        self._forget()
+        self.conn.parser.close()  # it keeps itself, and its last frame
         super().connection_lost(exc)
 
     def unread(self) -> int:
