@@ -69,7 +69,7 @@ def scene(make_lead, make_task, make_interaction):
         make_task(lead_id=lead, title="Skicka referenser")
         other = make_lead(
             first_name="Hemming", last_name="Hemlig", company="Hemliga AB", email="hemming@hemliga.example",
-            phone="+46 78 999 99 99", budget=4711, currency="SEK",
+            phone="+46 78 999 99 99", budget=47_115_308, currency="SEK",
         )["id"]  # fmt: skip
         make_interaction(lead_id=other, type="note", notes="Lösenordet är svordfisk.")
         make_task(lead_id=other, title="Ring Hemming om hemligheten")
@@ -173,7 +173,17 @@ class TestWithAnObedientModel:
         assert len(model_server.requests) == 2
         for asked in model_server.requests:
             sent = json.dumps(asked.body, ensure_ascii=False)
-            for secret in (KEY, SECRET, "svordfisk", "Hemming", "Hemlig", "4711", "999 99 99", "postgres", "Bearer"):
+            for secret in (
+                KEY,
+                SECRET,
+                "svordfisk",
+                "Hemming",
+                "Hemlig",
+                "47115308",
+                "999 99 99",
+                "postgres",
+                "Bearer",
+            ):
                 assert secret not in sent
             for private in ("vera@vinter.example", "100 10 10"):
                 assert private not in sent
