@@ -576,7 +576,7 @@ class TestRequests:
         check_errors(response, CODES_OF.get(case.status, case.code))
         assert "data" not in response.json()
         if response.status_code == 405:
-            assert response.headers["allow"] == "GET, POST"
+            assert response.headers["allow"] == "GET, HEAD, POST"
 
     @pytest.mark.parametrize("size", [300_000, 3_000_000])
     def test_a_chunked_body_is_measured_as_it_comes(self, http, size):
