@@ -116,3 +116,11 @@ def _user(database_url: str, email: str) -> UUID:
         row = connection.execute("SELECT id FROM users WHERE email = %s", (email,)).fetchone()
     assert row is not None
     return row[0]
+
+
+def memory(server) -> int:
+    """A server process's memory of its own, in bytes."""
+    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError

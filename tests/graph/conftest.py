@@ -6,6 +6,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from servers import Server
 
 from crm.core.identity import Role, Viewer
 from crm.core.settings import Settings
@@ -37,3 +38,11 @@ def viewers(database_url):
     with psycopg.connect(database_url) as connection:
         found = connection.execute("SELECT id, role FROM users WHERE email LIKE 'service-%@crm.invalid'").fetchall()
     return {role: Viewer(UUID(str(key)), Role(role)) for key, role in found}
+
+
+@pytest.fixture
+def alone(database_url, tmp_path):
+    """A server that has answered nobody else."""
+    running = Server(database_url, tmp_path / "log").start()
+    yield running
+    running.stop()

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
-from servers import Server
+from servers import memory
 from waiting import eventually
 
 MIB = 1024 * 1024
@@ -18,21 +17,6 @@ OPENING = (
     b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
 )
 CREATE = "mutation($inputs: [CreateLeadInput!]!) { createLeads(inputs: $inputs) { index } }"
-
-
-@pytest.fixture
-def alone(database_url, tmp_path):
-    """A server that has answered nobody else."""
-    running = Server(database_url, tmp_path / "log").start()
-    yield running
-    running.stop()
-
-
-def memory(server):
-    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 def body_of(inputs):

@@ -6,9 +6,9 @@ import socket
 import time
 import urllib.request
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
+from servers import memory
 from websockets.asyncio.client import connect
 
 from tests.servers import Server
@@ -45,13 +45,6 @@ def lead(db, make_lead):
         (ONE // 30 // 7, found),
     )
     return found
-
-
-def memory(server):
-    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 def held(server):

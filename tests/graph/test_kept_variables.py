@@ -2,31 +2,14 @@
 
 import asyncio
 import json
-from pathlib import Path
 
-import pytest
-from servers import Server
+from servers import memory
 from websockets.asyncio.client import connect
 
 MIB = 1024 * 1024
 SUBSCRIPTIONS = 40
 # 200 KB as text, some 3 MB once it is parsed.
 BALLAST = [[] for _ in range(50_000)]
-
-
-@pytest.fixture
-def alone(database_url, tmp_path):
-    """A server that has answered nobody else."""
-    running = Server(database_url, tmp_path / "log").start()
-    yield running
-    running.stop()
-
-
-def memory(server):
-    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: ARG001

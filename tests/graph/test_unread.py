@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
+from servers import memory
 from websockets.asyncio.client import connect
 
 MIB = 1024 * 1024
@@ -20,13 +20,6 @@ def large(db, make_lead):
         " SELECT 'note', 'unread ' || repeat('abc å ', %s), now(), %s FROM generate_series(1, 40)",
         (ONE // 40 // 7, make_lead()["id"]),
     )
-
-
-def memory(server):
-    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 async def opened(server):
