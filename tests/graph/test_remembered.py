@@ -1,8 +1,8 @@
 """What all channels remember, and what followers read for themselves, is bounded in sum."""
 
 from crm.db.event_feed import Position
-from crm.graph.compile.remembered import Private, Remembered
 from crm.graph.live.event_filter import ProjectedEvent
+from crm.graph.live.remembered import Private, Remembered
 
 MIB = 1024 * 1024
 

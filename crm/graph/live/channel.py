@@ -18,9 +18,9 @@ from crm.core.fair_slots import FairSlots
 from crm.core.identity import Viewer
 from crm.core.portions import News, Portions
 from crm.db.event_feed import EventFeed, Position
-from crm.graph.compile.remembered import Private, Remembered, first_of
 from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
 from crm.graph.live.event_projection import Ask, EventBatch, EventProjection, EventReader
+from crm.graph.live.remembered import Private, Remembered, first_of
 
 log = structlog.get_logger()
 
