@@ -95,9 +95,8 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
     """A filter: every column that says `by`, `and`, `or` and `not`; edges are written, with `across`."""
 
     def decorate(cls: builtins.type[W]) -> builtins.type[W]:
-        cls.relations = {
-            name: member.metadata[_RELATION] for name, member in vars(cls).items() if hasattr(member, "metadata")
-        }
+        metadata = {name: getattr(member, "metadata", {}) for name, member in vars(cls).items()}
+        cls.relations = {name: found[_RELATION] for name, found in metadata.items() if _RELATION in found}
         name = cls.__name__
         return _input(
             cls,
