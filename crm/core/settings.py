@@ -196,8 +196,7 @@ class Settings(BaseSettings):
         default=128 * 1024 * 1024,
         ge=1024 * 1024,
         description="What a process keeps of answers that their clients do not read; beyond it the client that has not "
-        "read for the longest time is dropped. Counted is what is still to be sent: an answer stays in memory whole "
-        "until its last byte is sent, so the process holds up to twice as much.",
+        "read for the longest time is dropped. Answers that are being made come on top.",
     )
     max_connections: int = Field(
         default=5000,

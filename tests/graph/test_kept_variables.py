@@ -1,8 +1,9 @@
-"""A subscription lives for long, and keeps nothing of its message that it does not need."""
+"""What lives or waits for long keeps nothing of its message that it does not need."""
 
 import asyncio
 import json
 
+from http_client import AsyncClient
 from servers import memory
 from websockets.asyncio.client import connect
 
@@ -34,3 +35,23 @@ async def answered(client):
         message = json.loads(await client.recv())
         assert message["type"] == "pong", message
     await asyncio.sleep(0.5)
+
+
+async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
+    body = json.dumps({"query": "{ leads(limit: 1) { id } }", "variables": {"y": BALLAST}})
+    headers = {"Authorization": f"Bearer {alone.token('viewer')}", "Content-Type": "application/json"}
+    async with AsyncClient(base_url=alone.url, headers=headers, timeout=30) as client, asyncio.TaskGroup() as group:
+
+        def ask(count):
+            return [group.create_task(client.post("/graphql", content=body)) for _ in range(count)]
+
+        with db.transaction():
+            db.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
+            first = ask(5)
+            await asyncio.sleep(1)
+            before = memory(alone)
+            rest = ask(SUBSCRIPTIONS - 5)
+            await asyncio.sleep(2)
+            assert not any(one.done() for one in first + rest)
+            assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
+        assert {(await one).status_code for one in first + rest} == {200}

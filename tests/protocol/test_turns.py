@@ -5,8 +5,10 @@ from contextlib import suppress
 
 import pytest
 from echo import answer
+from rude_socket import OPENING, TEXT, frame
 
 from crm.web.protocol import ClientLimits
+from crm.web.protocol.bodies import OWNER
 
 MIB = 1024 * 1024
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -14,6 +16,8 @@ CHUNK = b"1\r\nx\r\n"
 # Some of the largest pieces are half as much again.
 MOST_PIECES = 10_000
 MOST_CLOSED = 300
+KIB = 1024
+MOST_BYTES = 512 * KIB
 
 
 class Turns:
@@ -112,3 +116,32 @@ async def test_connections_that_are_late_are_closed_some_at_a_time(serve):
         assert 0 < turns.end() <= MOST_CLOSED
         for _, writer in clients:
             writer.close()
+
+
+async def test_messages_that_come_at_once_are_parsed_bit_by_bit(serve):
+    size, count = 250 * KIB, 40
+
+    async def listening(scope, receive, send):
+        await receive()
+        scope["state"][OWNER] = "somebody"
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await send({"type": "websocket.send", "text": str(len(message["text"]))})
+        await receive()
+
+    def gathered():
+        sockets = [one for one in server.server_state.connections if hasattr(one, "conn")]
+        return sum(len(one.conn.reader.buffer) for one in sockets)
+
+    async with serve(listening, ClientLimits(drain_seconds=0)) as server:
+        clients = [await asyncio.open_connection(*server.address) for _ in range(count)]
+        for reader, writer in clients:
+            writer.write(OPENING)
+            await reader.readuntil(b"\r\n\r\n")
+        turns = Turns(gathered)
+        for _, writer in clients:
+            writer.write(frame(TEXT, b"a" * size))
+        for reader, writer in clients:
+            assert await asyncio.wait_for(reader.readexactly(8), 20) == b"\x81\x06256000"
+            writer.close()
+        assert 0 < turns.end() <= MOST_BYTES

@@ -18,13 +18,14 @@ ONE = 24 * MIB
 class Generous:
     """Answers with much."""
 
-    def __init__(self):
+    def __init__(self, size=ONE):
         self.asked = 0
+        self._size = size
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "http":
             self.asked += 1
-            await answer(send, bytes(ONE))
+            await answer(send, bytes(self._size))
             return
         await receive()
         await send({"type": "websocket.accept"})
@@ -71,6 +72,20 @@ class TestAllConnections:
                 assert unread(server) <= 4 * ONE
             await until(lambda: len(server.server_state.connections) <= 6)  # the systems keep some
             assert len(server.server_state.connections) >= 3
+            for client in clients:
+                client.close()
+
+    async def test_count_an_answer_until_its_last_byte_is_sent(self, serve):
+        """It stays in memory as a whole, however much of it the system has taken."""
+        size = 8 * MIB
+        generous = Generous(size)
+        async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=4 * size)) as server:
+            clients = [deaf(server) for _ in range(8)]
+            for number, client in enumerate(clients):
+                client.sendall(GET)
+                await until(lambda number=number: generous.asked > number)
+            await until(lambda: len(server.server_state.connections) <= 4)
+            assert unread(server) > 2 * size
             for client in clients:
                 client.close()
 

@@ -1,31 +1,11 @@
-"""HTTP as it goes over the socket: an answer in one piece, and nothing kept back."""
+"""HTTP as it goes over the socket: nothing is kept back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from crm.web.protocol.writes import PairedWrites
-
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class Recorder(asyncio.Transport):
-    """What reached the transport, call by call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[bytes] = []
-        self.closed = False
-
-    def writelines(self, parts: Any) -> None:
-        self.calls.append(b"".join(parts))
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
 
 
 @asynccontextmanager
@@ -37,32 +17,6 @@ async def connected(serve: Any, app: Any) -> AsyncIterator[tuple[asyncio.StreamR
             yield reader, writer
         finally:
             writer.close()
-
-
-async def test_two_writes_of_one_turn_are_one():
-    transport = Recorder()
-    paired = PairedWrites(transport, asyncio.get_running_loop())
-    paired.write(b"head ")
-    paired.write(b"body")
-    await asyncio.sleep(0)
-    assert transport.calls == [b"head body"]
-
-
-async def test_a_write_that_stays_alone_goes_out_in_the_next_turn():
-    transport = Recorder()
-    paired = PairedWrites(transport, asyncio.get_running_loop())
-    paired.write(b"HTTP/1.1 100 Continue")
-    assert transport.calls == []
-    await asyncio.sleep(0)
-    assert transport.calls == [b"HTTP/1.1 100 Continue"]
-
-
-async def test_closing_sends_what_was_kept():
-    transport = Recorder()
-    paired = PairedWrites(transport, asyncio.get_running_loop())
-    paired.write(b"last words")
-    paired.close()
-    assert (transport.calls, transport.closed) == ([b"last words"], True)
 
 
 async def test_a_streamed_answer_arrives_piece_by_piece(serve):

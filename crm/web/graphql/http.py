@@ -7,6 +7,7 @@ never became a GraphQL operation, or a fault of ours, has another status.
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
@@ -104,17 +105,18 @@ class GraphQLHTTP:
             return answer.turned_away(error)
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
+        """The request of a large body, without the variables that its operation declares not: it may wait for long."""
         request = _request(await read_json(self._engine.side, viewer, body))
         most = self._settings.max_body_bytes
-        if len(body) > most and (len(request.query) > most or not await self._may_be_large(request, viewer)):
+        if len(request.query) > most:
             refuse_size(most)
-        return request
-
-    async def _may_be_large(self, request: Request, viewer: Viewer) -> bool:
         try:
-            return (await self._engine.opened(request, viewer)).is_bulk
+            operation = await self._engine.opened(request, viewer)
         except errors.CrmError:
-            return True  # it will not run either way, and the engine's refusal says why
+            return replace(request, variables={})  # it will not run, and the engine's refusal says why
+        if len(body) > most and not operation.is_bulk:
+            refuse_size(most)
+        return replace(request, variables=operation.declared(request.variables))
 
 
 @lru_cache(maxsize=256)

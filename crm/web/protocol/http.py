@@ -7,7 +7,7 @@ Content-Length says, and would take the body for the next request.
 import asyncio
 from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -21,7 +21,7 @@ from crm.web.protocol.intake import Intake, work
 from crm.web.protocol.refusal import Refusal, Refused, log_refusal
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
-from crm.web.protocol.writes import PairedWrites
+from crm.web.protocol.unread import limit_unsent
 
 _MOST_HEADERS: Final = 128
 # What is parsed at once: any usual request, or a thousand of the smallest pieces of a body.
@@ -89,7 +89,8 @@ class Http(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connected."""
-        super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop)))
+        limit_unsent(transport)
+        super().connection_made(transport)
         self.flow = self._intake = Intake(self.transport)
         over = len(self.connections) - self._limits.connections
         if over > _FULL_ANSWERS:
@@ -290,11 +291,8 @@ class Http(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def handle_websocket_upgrade(self) -> None:
-        """From here on it is no HTTP, and messages go out one by one."""
-        paired = cast("PairedWrites", self.transport)
-        paired.flush()
+        """From here on it is no HTTP."""
         self._intake.release()
-        self.transport = paired.transport
         super().handle_websocket_upgrade()
 
     # What goes out

@@ -2,14 +2,25 @@
 
 import asyncio
 import logging
+import socket
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 _log = logging.getLogger(__name__)
 DEFAULT_MOST: Final = 128 * 1024 * 1024
+# What the system takes of an answer beyond what is under way to the client; of a large one it would take MBs at once.
+# All of an answer stays in memory until its last byte is sent, but only what the system has not taken can be counted.
+_UNSENT: Final = 128 * 1024
 # Whoever would free less is dropped after the others.
 _LITTLE: Final = 64 * 1024
+
+
+def limit_unsent(transport: asyncio.BaseTransport) -> None:
+    """Let the system take little of what the client does not."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 class ReadingClient(Protocol):

@@ -6,7 +6,6 @@ library before its bytes are gathered.
 
 import asyncio
 import logging
-import socket
 import struct
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -20,6 +19,7 @@ from websockets.protocol import State as ConnectionState
 
 from crm.web.protocol.bodies import OWNER, SMALL, Body
 from crm.web.protocol.config import Config
+from crm.web.protocol.intake import work
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
 
@@ -33,12 +33,10 @@ _SMALL: Final = 16 * 1024
 _LARGE: Final = 64 * 1024
 # Whoever has not taken more than this is sent pongs.
 _LITTLE_UNREAD: Final = 64 * 1024
-# What the system takes beyond what is under way to the client: of a large message it would copy some MB at once.
-_UNSENT: Final = 128 * 1024
 _TEXT: Final = 0x81  # a frame that is a whole text
 # What is parsed at a time: some hundred of the smallest frames, or a part of a large message.
 _PIECE: Final = 4096
-_FRAMES_A_TURN: Final = 64
+_FRAME: Final = 32  # what a frame costs, beside a piece of a body over HTTP
 _MOST_PINGS_A_TICK: Final = 100
 _MOST_FRAGMENTS: Final = 1024
 _LINGER_SECONDS: Final = 5.0
@@ -61,12 +59,13 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._unread = server_state.unread
         self._sending = asyncio.Lock()
         self._portions = server_state.portions
+        self._turns = server_state.turns
         self._waiting = 0  # bytes that are to be sent when the client has taken what there is
         self._written: list[bytes] = []  # large parts that the transport has not passed on yet
         self._unparsed = bytearray()
         self._bodies = server_state.bodies
         self._body: Body | None = None  # a message that is coming, if it is large enough to be counted
-        self._turn: asyncio.Handle | None = None
+        self._has_turn = False  # whether it stands in line to parse more
         self._frames_seen = 0
         self._pings = 0
         # When a ping was due and the client had not even taken what was sent before: how much that was.
@@ -80,36 +79,40 @@ class WebSocket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came, as many as the system had."""
         self._unparsed += data
-        if self._turn is None:
-            self._parse()
-        else:
+        if self._has_turn or self.read_paused:
             self._count()
+        elif len(self._unparsed) <= _PIECE:
+            self.feed_on()
+        else:
+            self._take_turns()
 
-    def _parse(self) -> None:
-        """Read some frames; the rest waits until the application has taken them, or for the loop's next turn."""
-        self._turn = None
-        self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
-        self._parse_some()
+    def _take_turns(self) -> None:
+        self._has_turn = True
+        self.transport.pause_reading()
+        self._turns.take(self)
         self._count()
+
+    def feed_on(self) -> int:
+        """Parse some of what waits, and say how much work that was."""
+        before = self._frames_seen
+        self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
+        piece = bytes(self._unparsed[:_PIECE])
+        del self._unparsed[:_PIECE]
+        super().data_received(piece)
+        goes_on = not self.read_paused and not self.transport.is_closing()
+        if goes_on and not self._unparsed:
+            self.transport.resume_reading()
+        self._has_turn = goes_on and bool(self._unparsed)
+        self._count()
+        return work(_FRAME * (self._frames_seen - before), len(piece))
+
+    def waits(self) -> bool:
+        """Whether more waits to be parsed; what waits until the application has taken a message does not."""
+        return self._has_turn
 
     def _is_user_known(self) -> bool:
         accepted = self.handshake_complete and not self.transport.is_closing()
         return accepted and self.scope["state"].get(OWNER) is not None
-
-    def _parse_some(self) -> None:
-        most = self._frames_seen + _FRAMES_A_TURN
-        while self._unparsed and not self.transport.is_closing():
-            if self.read_paused:  # a message waits for the application; `receive` goes on
-                return
-            if self._frames_seen > most:
-                self.transport.pause_reading()
-                self._turn = self.loop.call_soon(self._parse)
-                return
-            piece = bytes(self._unparsed[:_PIECE])
-            del self._unparsed[:_PIECE]
-            super().data_received(piece)
-        if not self.read_paused and not self.transport.is_closing():
-            self.transport.resume_reading()
 
     def _count(self) -> None:
         """What is not whole yet takes room that others may need."""
@@ -163,8 +166,10 @@ class WebSocket(WebSocketsSansIOProtocol):
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
-            if self._turn is None:
-                self._parse()
+            if self._unparsed:
+                self._take_turns()
+            elif not self.transport.is_closing():
+                self.transport.resume_reading()
         return message
 
     def handle_cont(self, event: Frame) -> None:
@@ -203,9 +208,6 @@ class WebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there. One message at most waits in the transport: what comes after it can be counted."""
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
-        connection = transport.get_extra_info("socket")
-        if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         super().connection_made(transport)
 
     async def send(self, message: ASGISendEvent) -> None:
