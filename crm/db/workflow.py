@@ -14,7 +14,7 @@ import psycopg
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.db.connection import MadeRoom, ViewerWrite
+from crm.db.connection import LastedTooLong, MadeRoom, ViewerWrite
 from crm.db.database import Database, retried
 from crm.db.service import Service, owner_of, remember_owner
 from crm.db.sqlstates import is_away
@@ -100,7 +100,7 @@ class Writer:
 
 @dataclass(slots=True)
 class Workflow:
-    """Several transactions with something slow between them: writes, the AI, a deadline, the warnings."""
+    """One run over several transactions, with something slow between them."""
 
     writer: Writer
     ai: Any
@@ -108,7 +108,7 @@ class Workflow:
     warnings: list[errors.CrmError] = field(default_factory=list)
     # What the caller waits beyond the deadline, for the last write.
     saving: float = 0.0
-    # What is still to be let go of if the conversation does not come to its end.
+    # Writes that release what the workflow has claimed, in case it does not come to its end.
     _let_go: list[Write[Any]] = field(default_factory=list)
 
     async def run(
@@ -118,10 +118,10 @@ class Workflow:
         *arguments: P.args,
         **keywords: P.kwargs,
     ) -> R:
-        """All of it: the talker's method, and its last write, which `end` runs. Stopped anywhere, it lets go."""
+        """Call the service's method, then run the write it returns by `end`; stopped anywhere, release its claims."""
         try:
-            talker: type[W] = owner_of(method)
-            last = await method(talker(self), *arguments, **keywords)
+            service: type[W] = owner_of(method)
+            last = await method(service(self), *arguments, **keywords)
             return await self._saved(lambda: end(last))
         except BaseException:
             # Another cancellation does not keep it from being done.
@@ -129,7 +129,7 @@ class Workflow:
             raise
 
     async def _saved(self, save: Callable[[], Awaitable[T]]) -> T:
-        """The last write; while PostgreSQL is away, again and again: what is to be saved may have been paid for.
+        """Run the last write; while PostgreSQL is away, or others lock its rows, again: its result may have cost money.
 
         When a connection broke, nobody knows whether it was committed: whoever writes last finds that out by itself.
         """
@@ -137,7 +137,8 @@ class Workflow:
             try:
                 return await save()
             except (errors.Unavailable, psycopg.Error) as error:
-                if not is_away(error) or asyncio.get_running_loop().time() > self.deadline + self.saving:
+                may_pass = is_away(error) or isinstance(error, LastedTooLong)
+                if not may_pass or asyncio.get_running_loop().time() > self.deadline + self.saving:
                     raise
             await asyncio.sleep(_AGAIN_SECONDS)
 
@@ -184,5 +185,5 @@ async def run_workflow(
     *arguments: P.args,
     **keywords: P.kwargs,
 ) -> T:
-    """Hold a whole conversation outside the API: what its last write returned."""
+    """Run a whole workflow outside the API; what its last write returned."""
     return await workflow.run(workflow.writer.run, method, *arguments, **keywords)

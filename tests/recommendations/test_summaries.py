@@ -1,8 +1,11 @@
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 
+import psycopg
 import pytest
 from model_server import good, hang, status
+from waiting import eventually
 
 from crm.ai.playbook import PlaybookProvider
 
@@ -26,6 +29,22 @@ class TestRegenerateSummary:
         assert found["summaryGeneratedAt"]
         assert (found["summaryIsStale"], found["version"]) == (False, 1)
         assert [event["type"] for event in events()] == ["lead.updated"]
+
+    async def test_is_saved_when_others_hold_the_lead_for_longer_than_a_write_may_last(
+        self, asking, regenerate, model_server, make_lead, database, database_url
+    ):
+        """A model has been paid for it."""
+        database.primary.lanes.limits = replace(database.primary.lanes.limits, mutation_seconds=0.5)
+        model_server.will(good({"summary": SUMMARY}, after=1))
+        lead = make_lead()["id"]
+        running = asyncio.create_task(asking(timeout=10)(regenerate, lead=lead))
+        await eventually(lambda: model_server.requests)
+        async with await psycopg.AsyncConnection.connect(database_url) as other:
+            await other.execute("SELECT FROM leads WHERE id = %s FOR UPDATE", [lead])
+            await asyncio.sleep(2.5)
+            assert not running.done()
+        assert of(await running)["summary"] == SUMMARY
+        assert len(model_server.requests) == 1
 
     async def test_costs_nothing_when_nothing_happened(self, asking, regenerate, model_server, make_lead, events):
         model_server.will(good({"summary": SUMMARY}))
