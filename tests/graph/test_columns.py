@@ -10,12 +10,15 @@ from sqlalchemy import Identity, Table, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm import graph
+from crm.access.users.graphql import UserFilter
+from crm.access.users.model import User
 from crm.core import errors, validate
 from crm.core.choice import Choice
 from crm.core.columns import column
 from crm.core.model import Model
 from crm.core.policy import EVERYBODY
-from crm.graph.declare.filters import Where
+from crm.db.query import condition
+from crm.graph.declare.filters import IntFilter, Where
 from crm.graph.declare.scalars import CONFIG
 
 _NUMBERS = count()
@@ -149,6 +152,20 @@ class TestFilter:
         assert "and: [ParcelFilter!]" in found
         assert "not: ParcelFilter" in found
         assert "weight" not in found
+
+    def test_may_have_written_fields_beside_edges(self, parcel):
+        @graph.filter(parcel)
+        class HeavyParcelFilter(Where):
+            """Which heavy parcels."""
+
+            weight: IntFilter | None = strawberry.field(description="By weight.", default=strawberry.UNSET)
+            sender: UserFilter | None = graph.across("By who sent it.", User, lambda row, user: row.label == user.name)
+
+        assert set(HeavyParcelFilter.relations) == {"sender"}
+        [weight] = [one for one in HeavyParcelFilter.__strawberry_definition__.fields if one.name == "weight"]
+        assert weight.description == "By weight."
+        said = condition(parcel.__table__.c, HeavyParcelFilter(weight=IntFilter(gt=5)))
+        assert f"{parcel.__tablename__}.weight > " in str(said)
 
 
 class TestOrder:
