@@ -10,6 +10,7 @@ from crm.graph.declare.columns import (
     type,  # noqa: A004
     update_input,
 )
+from crm.graph.declare.extend import extend
 from crm.graph.declare.fields import (
     Connection,
     IncludeDeleted,
@@ -38,6 +39,7 @@ __all__ = [
     "document",
     "edge",
     "enum",
+    "extend",
     "filter",
     "list_filter",
     "mutation",

@@ -3,12 +3,30 @@
 from typing import Annotated
 
 import strawberry
+from sqlalchemy import func
 
 from crm import graph
 from crm.advice.summaries.service import SummaryService
 from crm.ai.graphql import QUESTION_COST
 from crm.graph.run.engine import Info
+from crm.sales.history.service import ChangeService
+from crm.sales.leads import model
 from crm.sales.leads.graphql import Lead, LeadId
+
+Row = type[model.Lead]
+
+
+@graph.extend(Lead)
+class LeadSummary:
+    """How a lead's summary stands."""
+
+    @graph.computed(never_null=True)
+    def summary_is_stale(lead: Row) -> bool:
+        """Whether something happened since the summary was written; false without a summary.
+
+        What follows from other facts (the score, the summary itself) and unanswered suggestions do not count.
+        """
+        return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
 
 
 @strawberry.type

@@ -1,11 +1,10 @@
 """Leads in the API."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import strawberry
 from sqlalchemy import func, literal_column
-from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
 from crm.access.users import model as people
@@ -26,9 +25,6 @@ from crm.sales.tasks import graphql as tasks
 from crm.sales.tasks import model as task_model
 from crm.sales.tasks.graphql import TaskListFilter
 from crm.sales.tasks.service import TaskService
-
-if TYPE_CHECKING:
-    from crm.sales.scoring.graphql import ScoreFactor
 
 LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
 _ORDER_COST = graph.order_cost(model.Lead)
@@ -90,26 +86,6 @@ class Lead:
     def suggested_task_count(lead: Row) -> int:
         """How many suggested tasks wait for an answer."""
         return TaskService.suggested_count(lead.id)
-
-    @graph.computed(never_null=True)
-    def summary_is_stale(lead: Row) -> bool:
-        """Whether something happened since the summary was written; false without a summary.
-
-        What follows from other facts (the score, the summary itself) and unanswered suggestions do not count.
-        """
-        return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
-
-    @graph.computed
-    def score_factors(
-        lead: Row,
-    ) -> list[Annotated["ScoreFactor", strawberry.lazy("crm.sales.scoring.graphql")]] | None:
-        """What the score is made of: their points add up to it. Null until calculated."""
-        return lead.score_factors.op("->", return_type=JSONB())(literal_column("'factors'"))
-
-    @graph.computed
-    def score_version(lead: Row) -> str | None:
-        """By which formula the score was calculated; null until then."""
-        return lead.score_factors.op("->>")(literal_column("'version'"))
 
     @graph.edge
     def owner(lead: Row) -> User | None:

@@ -1,11 +1,17 @@
 """Scores in the API."""
 
 import strawberry
+from sqlalchemy import literal_column
+from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
 from crm.graph.run.engine import Info
+from crm.sales.leads import model
+from crm.sales.leads.graphql import Lead
 from crm.sales.scoring import recalculation
 from crm.sales.scoring.formula import ScoreSignal
+
+Row = type[model.Lead]
 
 graph.enum(ScoreSignal)
 
@@ -18,6 +24,21 @@ class ScoreFactor:
     points: int = strawberry.field(description="What it adds to the score.")
     max_points: int = strawberry.field(description="The most it could add.")
     evidence: str = strawberry.field(description="The fact that the points rest on.")
+
+
+@graph.extend(Lead)
+class LeadScore:
+    """Why a lead's score is what it is."""
+
+    @graph.computed
+    def score_factors(lead: Row) -> list[ScoreFactor] | None:
+        """What the score is made of: their points add up to it. Null until calculated."""
+        return lead.score_factors.op("->", return_type=JSONB())(literal_column("'factors'"))
+
+    @graph.computed
+    def score_version(lead: Row) -> str | None:
+        """By which formula the score was calculated; null until then."""
+        return lead.score_factors.op("->>")(literal_column("'version'"))
 
 
 @graph.type()
