@@ -51,12 +51,13 @@ test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
 	$(BIN)/python -W ignore -m tests.ai.evals
 
-check: setup ## Format, lint, types, import contracts, schema.graphql up to date
+check: setup ## Format, lint, types, import contracts, schema.graphql up to date, the Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/crm schema | diff - schema.graphql
+	$(BIN)/hadolint Dockerfile
 
 format: setup ## Format the code and write schema.graphql
 	$(BIN)/ruff format .
