@@ -19,6 +19,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from crm.access.tokens import Tokens
+from crm.advice.recommendations.playbook import playbook
+from crm.advice.summaries.composer import composer
 from crm.ai.build import build as build_ai
 from crm.ai_tasks.builtin_types import limit_echo
 from crm.ai_tasks.runner import Sweeper
@@ -107,6 +109,8 @@ class App:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         warm_up(self.engine)
+        playbook()
+        composer()
         _settle_garbage_collector()
         give_back_large_blocks()
         sys.setswitchinterval(_TURN_SECONDS)

@@ -1,3 +1,4 @@
+import re
 import string
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -266,3 +267,13 @@ class TestSummary:
 
 def names(text):
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_a_lead_waits_for_no_pattern_but_that_of_its_name(monkeypatch):
+    playbook.cache_clear()
+    playbook()
+    compiled = []
+    with monkeypatch.context() as patch:
+        patch.setattr("re.compile", lambda text, *flags, make=re.compile: compiled.append(text) or make(text, *flags))
+        assert playbook().suggest(facts(contact("call", 2, notes="They want a quote."), first_name="Xenia"))
+    assert all("Xenia" in text for text in compiled), compiled

@@ -309,6 +309,12 @@ class Playbook(Strict):
     def _is_about(self, topic: str, titles: Sequence[str]) -> bool:
         return any(self._topic_patterns[topic].search(title) for title in titles)
 
+    def compile(self) -> None:
+        """Compile all patterns."""
+        _ = self._topic_patterns, self.reading.nobody_answered, self.reading.orders
+        for signal in self.signals.values():
+            _ = signal.pattern
+
     @cached_property
     def _topic_patterns(self) -> dict[str, re.Pattern[str]]:
         return {topic: pattern_of(words) for topic, words in self.topics.items()}
@@ -316,8 +322,10 @@ class Playbook(Strict):
 
 @lru_cache
 def playbook() -> Playbook:
-    """The playbook of this program."""
-    return Playbook.model_validate(tomllib.loads(files(__package__).joinpath("playbook.toml").read_text("utf-8")))
+    """The playbook of this program, with its patterns compiled: that takes 50 ms, and no request should wait for it."""
+    book = Playbook.model_validate(tomllib.loads(files(__package__).joinpath("playbook.toml").read_text("utf-8")))
+    book.compile()
+    return book
 
 
 def _filled(texts: Sequence[str], words: Mapping[str, str]) -> list[str]:
