@@ -39,11 +39,11 @@ tools: ## Debian packages that tests need: PostgreSQL 15, PgBouncer, Chromium
 run: setup ## The API on this machine with demo data, on a PostgreSQL of its own
 	$(BIN)/crm dev $(if $(PORT),--port $(PORT))
 
-test: setup tools ## All tests, on a throw-away PostgreSQL; or some: make test T=tests/leads
+test: setup tools ## All tests, on a throw-away PostgreSQL; or some: make test T=tests/sales/leads
 	$(BIN)/python -W ignore -m pytest --durations=20 $(if $(T),$(T),$(PARALLEL))
 
 test-fast: setup ## The tests for daily work: no fault rounds, no browser, no Node.js
-	$(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks console graphiql typescript http,--ignore=tests/$(folder))
+	$(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks clients web/audits web/console web/graphiql,--ignore=tests/$(folder))
 
 test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)
@@ -89,7 +89,7 @@ attacks: setup ## Half an hour of searching for requests that cost too much, per
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, but for the development database
-	rm -rf $(VENV) crm/web/graphiql/dist crm/web/graphiql/node_modules tests/typescript/node_modules tests/typescript/src/gql tests/http/node_modules tests/graphiql/node_modules tests/rest/node_modules tests/console/node_modules
+	rm -rf $(VENV) crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/typescript/node_modules tests/clients/typescript/src/gql tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
 
 clean-data: ## Remove the development database
 	rm -rf .data

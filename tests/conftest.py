@@ -1,7 +1,6 @@
 """Fixtures: a real PostgreSQL, a real server, a real client, and makers of records."""
 
 import itertools
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,12 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from http_client import AsyncClient
-from model_server import ModelServer
-from postgres import QUICK, remove, throw_away_postgres
-from servers import Server
-from tables import empty
-
 from crm.db import migrations
+from tests.support.http_client import AsyncClient
+from tests.support.model_server import ModelServer
+from tests.support.postgres import QUICK, remove, throw_away_postgres
+from tests.support.servers import Server
+from tests.support.tables import empty
 
 _numbers = itertools.count(1)
 # Files that wait most of their time, the longest first: at any time one of them is to wait while others compute.
@@ -32,7 +27,7 @@ _WAITING = (
     "faults/test_missed_changes.py",
     "faults/test_ai_tasks_cost.py",
     "faults/test_killed_postgres.py",
-    "rest/test_websocket.py",
+    "web/rest/test_websocket.py",
     "jobs/test_worker.py",
     "test_cli.py",
 )

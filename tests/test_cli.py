@@ -19,10 +19,10 @@ import httpx2
 import jwt
 import psycopg
 import pytest
-from servers import SECRET, free_port
 
 from crm.db import migrations
 from crm.db.embedded import create_database
+from tests.support.servers import SECRET, free_port
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("dev", "serve", "worker", "migrate", "demo", "token", "schema")

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from bench import operations
-from plans import pages, statement
 
 from crm.core.identity import Role, Viewer
 from crm.core.policy import viewer_values
@@ -18,6 +16,8 @@ from crm.db.table_statistics import NEVER_ANALYZED, names
 from crm.db.visibility import compiled
 from crm.sales.leads.facts import facts_statement
 from crm.sales.scoring import statements
+from tests.bench import operations
+from tests.support.plans import pages, statement
 
 LEADS = 20_000
 SOME = LEADS // 2

@@ -1,8 +1,8 @@
 """What each of PostgreSQL's error states (SQLSTATE) means to a caller.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html lists them. A state that is not named here goes by its
-class (the first two characters), and every class is named, so that nothing is INTERNAL by accident: tests/core/
-test_states.py walks all that psycopg knows.
+class (the first two characters), and every class is named, so that nothing is INTERNAL by accident:
+tests/db/test_sqlstates.py walks all that psycopg knows.
 """
 
 from collections.abc import Callable

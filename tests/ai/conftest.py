@@ -1,16 +1,10 @@
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from questions import KEY
 
 from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
 from crm.ai.openai_client import OpenAiProvider, openai_or_compatible
 from crm.db.database import Database
+from tests.ai.questions import KEY
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from decimal import Decimal
 
 import pytest
-from model_server import good
-from questions import KEY, question
 
 from crm.ai import cost
 from crm.ai.openai_client import openrouter
+from tests.ai.questions import KEY, question
+from tests.support.model_server import good
 
 OPENROUTER = "https://openrouter.ai/api/v1"
 MILLION = 1_000_000

@@ -8,9 +8,6 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from model_server import ModelServer, good, hang, status
-from questions import KEY, Suggestions, question, suggestion
-from servers import free_port
 
 from crm.ai import playbook
 from crm.ai.breaker import AiCircuit, Breaker
@@ -22,6 +19,9 @@ from crm.ai.provider import Outcome
 from crm.ai.scripted import FAILS, ScriptedProvider
 from crm.core.errors import AiBudgetSpent, AiUnavailable
 from crm.db.database import Database
+from tests.ai.questions import KEY, Suggestions, question, suggestion
+from tests.support.model_server import ModelServer, good, hang, status
+from tests.support.servers import free_port
 
 NOTHING = '{"tasks": []}'
 

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import httpx2
 import pytest
-from http_client import AsyncClient
-from model_server import good, hang, status
-from questions import KEY
-from servers import Server
+
+from tests.ai.questions import KEY
+from tests.support.http_client import AsyncClient
+from tests.support.model_server import good, hang, status
+from tests.support.servers import Server
 
 STATUS = """
 { aiStatus { provider model source healthy circuit fallsBackToPlaybook dailyBudgetUsd spentTodayUsd budgetLeftUsd } }

@@ -9,11 +9,12 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hostile_notes import NOTES, HostileNote, task, tasks
-from http_client import AsyncClient
-from model_server import good
-from questions import KEY
-from servers import SECRET, Server
+
+from tests.ai.hostile_notes import NOTES, HostileNote, task, tasks
+from tests.ai.questions import KEY
+from tests.support.http_client import AsyncClient
+from tests.support.model_server import good
+from tests.support.servers import SECRET, Server
 
 GENERATE = "mutation($id: Int!) { generateTaskRecommendations(leadId: $id) { id } }"
 SUMMARISE = "mutation($id: Int!) { regenerateSummary(leadId: $id, force: true) { id } }"

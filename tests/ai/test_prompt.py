@@ -11,13 +11,13 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from model_server import good
 from pydantic import BaseModel, Field
-from questions import KEY, Suggestions, question
 
 from crm.ai.openai_client import openai_or_compatible, openrouter
 from crm.ai.prompt import data_block, schema_of
 from crm.ai.replies import keep_valid
+from tests.ai.questions import KEY, Suggestions, question
+from tests.support.model_server import good
 
 BLOCK = re.compile(r"<crm-data>\n(.*)\n</crm-data>", re.DOTALL)
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, Field
-from questions import Suggestions, suggestion
 
 from crm.ai.provider import Outcome, Reply
 from crm.ai.replies import Unusable, keep_valid, read
+from tests.ai.questions import Suggestions, suggestion
 
 
 class Summary(BaseModel):

@@ -8,7 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from model_server import (
+from structlog.testing import capture_logs
+
+from crm.ai.gateway import AnswerSource
+from crm.core.errors import AiUnavailable
+from tests.ai.questions import KEY, Suggestions, question, suggestion
+from tests.support.model_server import (
     completion,
     drip,
     endless,
@@ -20,11 +25,6 @@ from model_server import (
     reset,
     status,
 )
-from questions import KEY, Suggestions, question, suggestion
-from structlog.testing import capture_logs
-
-from crm.ai.gateway import AnswerSource
-from crm.core.errors import AiUnavailable
 
 CENT = Decimal("0.001")
 DEADLINE = 1.5

@@ -10,13 +10,13 @@ import openai
 import pytest
 from openai.types.shared.chat_model import ChatModel
 from pydantic import ValidationError
-from questions import KEY
 
 from crm.ai.build import build
 from crm.ai.openai_client import OpenAiProvider
 from crm.ai.playbook import PlaybookProvider
 from crm.core.settings import Settings
 from crm.db.database import Database
+from tests.ai.questions import KEY
 
 NAMES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENROUTER_API_KEY")
 

@@ -9,10 +9,11 @@ import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import children
 import pytest
-from tables import empty
 from websockets.asyncio.client import connect
+
+from tests.support import children
+from tests.support.tables import empty
 
 CREW = Path(__file__).parent / "crew.py"
 

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 import httpx2
 import psycopg
 import pytest
-from model_server import good, hang, reset, status
 
 from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
@@ -24,6 +23,7 @@ from crm.db.event_feed import EventFeed
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext
 from crm.sales.scoring.recalculation import LEASE
+from tests.support.model_server import good, hang, reset, status
 
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
 SUMMARY = "mutation($lead: Int!) { requestSummary(leadId: $lead) { id taskType } }"

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 import psycopg
 import pytest
-from http_client import AsyncClient
-from servers import Server
-from waiting import eventually
+
+from tests.support.http_client import AsyncClient
+from tests.support.servers import Server
+from tests.support.waiting import eventually
 
 ROUNDS = int(os.environ.get("CRM_FAULT_ROUNDS", "3"))
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from waiting import eventually
+
+from tests.support.waiting import eventually
 
 from .conftest import CREATE
 

@@ -1,8 +1,9 @@
 """Slots of a worker: all of them for who is alone, at most half of them while others wait."""
 
 import pytest
-from http_client import AsyncClient
-from servers import Server
+
+from tests.support.http_client import AsyncClient
+from tests.support.servers import Server
 
 CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 SLOTS = 4

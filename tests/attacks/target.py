@@ -15,8 +15,8 @@ import psycopg
 from crm.core.identity import Role
 from crm.db import migrations
 from crm.demo.load import load
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
 MEBIBYTE = 1024 * 1024
 # Just below the 1,000 rows that a list without a limit may have: no refusal helps.

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from crm.db import migrations
 from crm.demo.load import CHUNK, load
-from tests.postgres import KillableEmbeddedPostgres
+from tests.support.postgres import KillableEmbeddedPostgres
 
 # What an operator would set: a million leads do not fit into the default of 128 MB, and 1 GB of changes between two
 # checkpoints makes most of them write whole pages.

@@ -29,10 +29,10 @@ from crm.graph.compile.selection import Collector
 from crm.graph.compile.shape import SchemaShape
 from crm.schema import schema
 from tests.bench import measure, operations, rates
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
-EXAMPLES = Path(__file__).parents[2] / "crm" / "graphiql" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "crm" / "web" / "graphiql" / "examples"
 VIEWER = Viewer(UUID(int=7), Role.ADMIN)
 SPOKEN = aware_of_one_of(schema._schema)  # noqa: SLF001  (as the engine does)
 SHAPE = SchemaShape(SPOKEN)

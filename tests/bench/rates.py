@@ -19,8 +19,8 @@ from rich.table import Table
 
 from crm.db import migrations
 from tests.bench import measure, operations
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
 LEADS, EACH = 10_000, 5
 LOADS = {

@@ -25,10 +25,10 @@ from rich.table import Table
 
 from crm.db.database import Database
 from crm.sales.scoring.recalculation import Recalculation
-from tests import plans
 from tests.bench import measure, operations
 from tests.bench.database import Made, database
-from tests.servers import Server
+from tests.support import plans
+from tests.support.servers import Server
 
 console = Console()
 PAGES = 1000

@@ -17,8 +17,8 @@ import psycopg
 from crm.db import migrations
 from crm.demo.load import load
 from tests.bench import measure
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 QUERY = (

@@ -20,8 +20,8 @@ from websockets.asyncio.client import connect
 
 from crm.db import migrations
 from tests.bench import bare, charts, crew, measure
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
 console = Console()
 PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")

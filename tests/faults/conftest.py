@@ -2,22 +2,17 @@
 
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
-from postgres import remove, throw_away_postgres
-from servers import Server
-from tables import empty
 
 from crm.db import migrations
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from ledger import Crew, Ledger
+from tests.faults.ledger import Crew, Ledger
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
+from tests.support.tables import empty
 
 
 @pytest.fixture(scope="session")

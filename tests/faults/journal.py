@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import httpx2
 import psycopg
-from http_client import AsyncClient
 from psycopg.rows import dict_row
+
+from tests.support.http_client import AsyncClient
 
 BATCH = 20
 _LEAD = 'mutation($first: String!) { createLead(input: {firstName: $first, lastName: "Fault"}) { id } }'

@@ -5,8 +5,9 @@ import json
 from contextlib import suppress
 
 import psycopg
-from follower import open_socket, subscribe
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.faults.follower import open_socket, subscribe
 
 _FOLLOW = "subscription($after: String) { changes(after: $after) { cursor type entityId } }"
 _ALL = """

@@ -10,10 +10,11 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-import children
 import psycopg
-from http_client import AsyncClient
 from psycopg.rows import dict_row
+
+from tests.support import children
+from tests.support.http_client import AsyncClient
 
 CREW = Path(__file__).parent / "crew.py"
 # Short, so that a round is short.

@@ -10,10 +10,11 @@ from contextlib import suppress
 import httpx2
 import psycopg
 import pytest
-from follower import open_socket, subscribe
-from http_client import AsyncClient
-from journal import until
-from ledger import LEASE_SECONDS
+
+from tests.faults.follower import open_socket, subscribe
+from tests.faults.journal import until
+from tests.faults.ledger import LEASE_SECONDS
+from tests.support.http_client import AsyncClient
 
 _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 _TASK = {"taskType": "echo", "input": {"message": json.dumps({"do": "sleep", "seconds": 0.05})}}

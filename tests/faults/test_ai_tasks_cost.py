@@ -5,8 +5,9 @@ import signal
 from decimal import Decimal
 
 import pytest
-from http_client import AsyncClient
-from model_server import good, hang
+
+from tests.support.http_client import AsyncClient
+from tests.support.model_server import good, hang
 
 CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
 _LEAD = 'mutation { createLead(input: {firstName: "Ada", lastName: "Bill"}) { id } }'

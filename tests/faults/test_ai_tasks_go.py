@@ -4,8 +4,9 @@ import asyncio
 import time
 
 import pytest
-from http_client import AsyncClient
-from journal import quantile
+
+from tests.faults.journal import quantile
+from tests.support.http_client import AsyncClient
 
 OLD = 10_000
 BATCH = 500

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
-from journal import Writers, compare, until
-from keeper import Keeper
-from ledger import Crew, Ledger
-from pair import Pair
-from servers import Server
-from tools import postgres_15
+
+from tests.faults.journal import Writers, compare, until
+from tests.faults.keeper import Keeper
+from tests.faults.ledger import Crew, Ledger
+from tests.faults.pair import Pair
+from tests.support.servers import Server
+from tests.support.tools import postgres_15
 
 _SETTINGS = {"CRM_CONNECT_TIMEOUT_SECONDS": "2", "CRM_REQUEST_TIMEOUT_SECONDS": "4", "CRM_LOG_FORMAT": "json"}
 _LOST_SECONDS = 0.8

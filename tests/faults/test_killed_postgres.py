@@ -8,9 +8,10 @@ import time
 
 import psycopg
 import pytest
-from http_client import AsyncClient
-from journal import Writers, compare, quantile, until
-from processes import processes_of
+
+from tests.faults.journal import Writers, compare, quantile, until
+from tests.faults.processes import processes_of
+from tests.support.http_client import AsyncClient
 
 # The server answers by itself, as one that waits for another answers for it.
 CLEAR = {"UNAVAILABLE", "TIMEOUT"}

@@ -7,10 +7,11 @@ import time
 import httpx2
 import psycopg
 import pytest
-from follower import CHANGES, open_socket, subscribe
-from http_client import AsyncClient
-from journal import Writers, compare
 from websockets.exceptions import ConnectionClosed
+
+from tests.faults.follower import CHANGES, open_socket, subscribe
+from tests.faults.journal import Writers, compare
+from tests.support.http_client import AsyncClient
 
 
 @pytest.mark.timeout(600)

@@ -6,7 +6,8 @@ import time
 
 import psycopg
 import pytest
-from ledger import LEASE_SECONDS
+
+from tests.faults.ledger import LEASE_SECONDS
 
 # Found within 15 s, says the product; with a lease of 10 s. Here that is as much sooner as the lease is shorter.
 FOUND_SECONDS = LEASE_SECONDS + 5

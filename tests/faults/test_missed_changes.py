@@ -8,11 +8,12 @@ import time
 
 import psycopg
 import pytest
-from follower import CHANGES, Follower, first_event, open_socket, stream, subscribe
-from http_client import AsyncClient
-from journal import Writers, quantile, until
-from processes import memory_of
 from websockets.exceptions import ConnectionClosed
+
+from tests.faults.follower import CHANGES, Follower, first_event, open_socket, stream, subscribe
+from tests.faults.journal import Writers, quantile, until
+from tests.faults.processes import memory_of
+from tests.support.http_client import AsyncClient
 
 CREATE = 'mutation { createLead(input: {firstName: "Live", lastName: "Change"}) { id } }'
 _INSERT = "INSERT INTO events (type, entity, entity_id) VALUES ('lead.noted', 'lead', '0')"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from servers import Server
+
+from tests.support.servers import Server
 
 
 def running(pid):

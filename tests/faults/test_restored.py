@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
-from http_client import AsyncClient
-from journal import until
-from keeper import Keeper
-from ledger import Crew
+
+from tests.faults.journal import until
+from tests.faults.keeper import Keeper
+from tests.faults.ledger import Crew
+from tests.support.http_client import AsyncClient
 
 _CREATE = 'mutation { createLead(input: {firstName: "Live", lastName: "Change"}) { id } }'
 

@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from follower import CHANGES, first_event, open_socket, stream, subscribe
 
 from crm.db import event_feed as feeds
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
+from tests.faults.follower import CHANGES, first_event, open_socket, stream, subscribe
 
 DAYS = 30
 

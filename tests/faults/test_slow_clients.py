@@ -5,7 +5,8 @@ import json
 import time
 
 import pytest
-from http_client import AsyncClient
+
+from tests.support.http_client import AsyncClient
 
 HALF_A_HEADER = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: appl"
 

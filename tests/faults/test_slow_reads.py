@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
-from http_client import AsyncClient
 from websockets.asyncio.client import connect
+
+from tests.support.http_client import AsyncClient
 
 ONE = "query One($id: Int!) { lead(id: $id) { id firstName tasks { id title } } }"
 

@@ -1,20 +1,15 @@
 """An engine in the tests' own process, over the real PostgreSQL."""
 
-import sys
-from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
-from servers import Server
 
 from crm.core.identity import Role, Viewer
 from crm.core.settings import Settings
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
 from crm.schema import schema
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture
@@ -38,11 +33,3 @@ def viewers(database_url):
     with psycopg.connect(database_url) as connection:
         found = connection.execute("SELECT id, role FROM users WHERE email LIKE 'service-%@crm.invalid'").fetchall()
     return {role: Viewer(UUID(str(key)), Role(role)) for key, role in found}
-
-
-@pytest.fixture
-def alone(database_url, tmp_path):
-    """A server that has answered nobody else."""
-    running = Server(database_url, tmp_path / "log").start()
-    yield running
-    running.stop()

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-from generate import Pools
 from psycopg.types.json import Jsonb
-from reference import World
+
+from tests.graph.generate import Pools
+from tests.graph.reference import World
 
 TEXTS = [
     "Åsa",

@@ -18,7 +18,8 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
-from reference import EnumName
+
+from tests.graph.reference import EnumName
 
 # Text search, aggregates, what is not in the database, what is each user's own: they have tests of their own.
 _ELSEWHERE = (

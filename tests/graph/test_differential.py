@@ -4,14 +4,14 @@ import json
 import os
 
 import pytest
-from data import fill, pools
-from generate import Generator, Operation
 from graphql import build_schema
-from reference import Reference, World, comparable
 
 from crm.graph.run.engine import Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
+from tests.graph.data import fill, pools
+from tests.graph.generate import Generator, Operation
+from tests.graph.reference import Reference, World, comparable
 
 OPERATIONS = int(os.environ.get("CRM_DIFFERENTIAL_OPERATIONS", "300"))
 BATCHES = 6

@@ -5,12 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from generate import Generator, Pools
 from graphql import OperationDefinitionNode, OperationType, build_schema, parse, print_ast
-from scopes import unguarded
 from sqlalchemy import exists, select
-from test_statements import ROOTS
-from test_visibility import QUERIES
 
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.api_json import sql_text
@@ -23,6 +19,10 @@ from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
 from crm.schema import schema
+from tests.graph.generate import Generator, Pools
+from tests.graph.scopes import unguarded
+from tests.graph.test_statements import ROOTS
+from tests.graph.test_visibility import QUERIES
 
 OPERATIONS = 150
 CURSOR = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.1.1"

@@ -1,7 +1,8 @@
 """Selections that once went wrong, or easily could; the differential test finds their like."""
 
 import pytest
-from asking import data
+
+from tests.graph.asking import data
 
 LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 

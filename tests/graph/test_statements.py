@@ -1,17 +1,17 @@
 """One operation, one statement: counted on the socket to PostgreSQL."""
 
 import pytest
-from asking import answer, data
-from data import fill, pools
-from generate import Generator
 from graphql import build_schema
-from reference import World
-from tap import Tap
 
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
 from crm.graph.sdl import sdl
 from crm.schema import schema
+from tests.graph.asking import answer, data
+from tests.graph.data import fill, pools
+from tests.graph.generate import Generator
+from tests.graph.reference import World
+from tests.graph.tap import Tap
 
 DEEP = """{
   leads { id openTaskCount lastInteractionAt owner { name } timeline { actor { name } fields { name } task { title } }

@@ -2,15 +2,15 @@
 
 import psycopg
 import pytest
-from asking import answer, data
-from data import fill, pools
-from generate import Generator
 from graphql import build_schema
-from reference import World
 
 from crm.graph.run.engine import Request
 from crm.graph.sdl import sdl
 from crm.schema import schema
+from tests.graph.asking import answer, data
+from tests.graph.data import fill, pools
+from tests.graph.generate import Generator
+from tests.graph.reference import World
 
 OPERATIONS = 24
 

@@ -9,11 +9,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import children
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from tables import empty
 
 from crm.core.identity import PROGRAM
 from crm.db import migrations
@@ -21,6 +19,8 @@ from crm.db.database import Database
 from crm.db.embedded import create_database
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import enqueue
+from tests.support import children
+from tests.support.tables import empty
 
 CREW = Path(__file__).parent / "crew.py"
 

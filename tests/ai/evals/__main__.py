@@ -23,8 +23,8 @@ from tests.ai.evals import document, floor, report
 from tests.ai.evals.asking import Asker
 from tests.ai.evals.case import Case
 from tests.ai.evals.judge import Verdict, judge
-from tests.postgres import remove, throw_away_postgres
-from tests.servers import Server
+from tests.support.postgres import remove, throw_away_postgres
+from tests.support.servers import Server
 
 PAGE = Path(__file__).parents[3] / "docs" / "ai-quality.md"
 _KEYS = ("OPENROUTER_API_KEY", "OPENAI_API_KEY")

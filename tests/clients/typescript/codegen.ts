@@ -1,0 +1,30 @@
+import type { CodegenConfig } from "@graphql-codegen/cli";
+
+const config: CodegenConfig = {
+  schema: "../../../schema.graphql",
+  documents: ["src/**/*.ts", "!src/gql/**"],
+  generates: {
+    "src/gql/": {
+      preset: "client",
+      presetConfig: {
+        fragmentMasking: { unmaskFunctionName: "getFragmentData" },
+      },
+      config: {
+        scalars: {
+          ID: "string",
+          DateTime: "string", // RFC 3339, UTC: new Date(lead.createdAt)
+          Decimal: "string", // exact: a number would lose öre
+          JSON: "unknown",
+        },
+        strictScalars: true, // a scalar that is not listed here is an error, not `any`
+        enumType: "string-literal",
+        documentMode: "string", // plain fetch needs the text alone, so nothing of graphql-js is in your bundle
+        arrayInputCoercion: false,
+        useTypeImports: true,
+        importExtension: ".js",
+      },
+    },
+  },
+};
+
+export default config;

@@ -1,0 +1,126 @@
+"""A real server on a real socket: `crm serve` in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+
+from crm.access.tokens import make_token
+from crm.core.identity import Role
+from tests.support import children
+
+SECRET = "a secret for the tests, 32 characters at least"
+
+_FOR_TESTS = {
+    # Connections that a test left idle are not waited for when it stops its server.
+    "CRM_DRAIN_SECONDS": "0",
+    # What tests do for longer, or more often, than anybody should.
+    "CRM_AI_TASK_ECHO_SECONDS": "3600",
+    "CRM_RECALCULATION_PAUSE_SECONDS": "0",
+}
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Server:
+    """`crm serve` (or another command), started and stopped as an operator would."""
+
+    module = "crm"
+
+    def __init__(
+        self,
+        database_url: str,
+        log: Path,
+        *,
+        port: int | None = None,
+        command: Sequence[str] = ("serve",),
+        **settings: str,
+    ) -> None:
+        self._command = command
+        self.database_url = database_url
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = log
+        # Whoever runs the tests may have a key of their own: no test is to spend money.
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "OPENROUTER_"))
+        }
+        own = {"DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **_FOR_TESTS}
+        self._environment = {**inherited, **own, **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Server":
+        command = [sys.executable, "-W", "ignore", "-m", self.module, *self._command, "--port", str(self.port)]
+        self._process = children.start(command, self._log, self._environment)
+        deadline = time.monotonic() + 90  # ended earlier by a server that gives up
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.url}/graphql", timeout=2)
+            except urllib.error.HTTPError:
+                return self
+            except OSError:
+                if self._process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        self.kill()
+        msg = f"the server did not start:\n{self._log.read_text()[-3000:]}"
+        raise RuntimeError(msg)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    def stop(self) -> int:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(40)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(10)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def token(self, role: Role | str = Role.ADMIN, *, email: str | None = None, lifetime: int = 3600) -> str:
+        role = Role(role)
+        user = _user(self.database_url, email) if email else _service_user(self.database_url, role)
+        return make_token(SECRET, user, role, timedelta(seconds=lifetime))
+
+
+@cache
+def _service_user(database_url: str, role: Role) -> UUID:
+    """The role's service user: they are made with a database, and stay."""
+    return _user(database_url, f"service-{role.value}@crm.invalid")
+
+
+def _user(database_url: str, email: str) -> UUID:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT id FROM users WHERE email = %s", (email,)).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def memory(server) -> int:
+    """A server process's memory of its own, in bytes."""
+    for line in Path(f"/proc/{server.pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError

@@ -1,0 +1,58 @@
+"""What lives or waits for long keeps nothing of its message that it does not need."""
+
+import asyncio
+import json
+
+from websockets.asyncio.client import connect
+
+from tests.support.http_client import AsyncClient
+from tests.support.servers import memory
+
+MIB = 1024 * 1024
+SUBSCRIPTIONS = 40
+# 200 KB as text, some 3 MB once it is parsed.
+BALLAST = [[] for _ in range(50_000)]
+
+
+async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: ARG001
+    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=["graphql-transport-ws"]) as client:
+        token = {"Authorization": f"Bearer {alone.token('viewer')}"}
+        await client.send(json.dumps({"type": "connection_init", "payload": token}))
+        assert json.loads(await client.recv())["type"] == "connection_ack"
+        for number in range(SUBSCRIPTIONS):
+            payload = {"query": "subscription { changes { cursor } }", "variables": {"y": BALLAST}}
+            await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
+            if number == 4:
+                await answered(client)
+                before = memory(alone)
+        await answered(client)
+        assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
+
+
+async def answered(client):
+    """What was sent so far has been read: messages are taken in their order."""
+    await client.send(json.dumps({"type": "ping"}))
+    async with asyncio.timeout(30):
+        message = json.loads(await client.recv())
+        assert message["type"] == "pong", message
+    await asyncio.sleep(0.5)
+
+
+async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
+    body = json.dumps({"query": "{ leads(limit: 1) { id } }", "variables": {"y": BALLAST}})
+    headers = {"Authorization": f"Bearer {alone.token('viewer')}", "Content-Type": "application/json"}
+    async with AsyncClient(base_url=alone.url, headers=headers, timeout=30) as client, asyncio.TaskGroup() as group:
+
+        def ask(count):
+            return [group.create_task(client.post("/graphql", content=body)) for _ in range(count)]
+
+        with db.transaction():
+            db.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
+            first = ask(5)
+            await asyncio.sleep(1)
+            before = memory(alone)
+            rest = ask(SUBSCRIPTIONS - 5)
+            await asyncio.sleep(2)
+            assert not any(one.done() for one in first + rest)
+            assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
+        assert {(await one).status_code for one in first + rest} == {200}
