@@ -1,4 +1,4 @@
-"""The engine: one operation, one SQL statement. `graph.type`, `graph.edge` and friends declare how types map to SQL."""
+"""The engine: one operation, one SQL statement. `graph.type`, `graph.edge` and the others map types to SQL."""
 
 from crm.graph.declare.columns import (
     across,

@@ -1,8 +1,8 @@
-"""How many rows and bytes each list of an operation may gather before its statement has to count them.
+"""Allotments: the rows and bytes that each list of an operation may gather before its statement has to count them.
 
-Most operations cannot exceed their budget: the product of their limits is below it. Where it is not, each list gets
-an allotment, so large that all of them together stay within the budget, and usual data within the allotments. Such a
-statement costs nothing beyond a comparison a list. Only when a list turns out longer is the operation run again by a
+Most operations cannot exceed their budget: the product of their limits is below it. For the others each list gets an
+allotment, so large that all of them together stay within the budget, and usual data within the allotments. Such a
+statement costs nothing beyond a comparison per list. Only when a list turns out longer is the operation run again by a
 statement that counts (crm.graph.compile.counting).
 """
 
@@ -15,11 +15,11 @@ from crm.graph.compile.selection import Selected
 from crm.graph.declare.fields import MAX_ROWS
 
 _MAX_KEPT: Final = 64
-# So many times the usual number of rows, a power of two.
+# The largest allotment is the usual number of rows times two to this power.
 _LARGEST_STEP: Final = 6
-# A list's share of bytes below which counting is cheaper than being wrong.
+# With a smaller share of bytes, counting at once is cheaper than running a statement again.
 _LEAST_BYTES: Final = 1024
-# A text that is no longer cannot make much of a list, which has a thousand rows at most.
+# A text no longer than this needs no measuring: a list has a thousand rows at most.
 LONG_ROW: Final = 8192
 # The rows of a report, like totals day by day.
 _LONGEST_REPORT: Final = 5 * MAX_ROWS
@@ -34,13 +34,13 @@ class AnswerBudget:
     bytes: int
 
     def divided(self, parts: int) -> "AnswerBudget":
-        """A part of it."""
+        """The budget of one of `parts` equal parts."""
         return AnswerBudget(self.rows // parts, self.bytes // parts)
 
 
 @dataclass(frozen=True, slots=True)
 class ListShare:
-    """What one list may gather; None: no more than it can anyway."""
+    """The rows and bytes that one list may gather; None where the list cannot exceed its share."""
 
     rows: int | None = None
     bytes: int | None = None
@@ -48,16 +48,16 @@ class ListShare:
 
 @dataclass(frozen=True, eq=False)
 class Allotment:
-    """The shares of an operation's lists; None instead of it: the statement has to count."""
+    """The shares of an operation's lists; where it is None instead, the statement has to count."""
 
     shares: Mapping[Selected, ListShare]
 
 
 class Allotments:
-    """The allotments of some fields, for whatever limits come in variables.
+    """The allotments of some fields, for any limits that come in variables.
 
-    `times` is for how many records they are shown. `guess` is off where a statement cannot be run a second time: then
-    only what cannot exceed the budget goes uncounted.
+    `times` is the number of records that the fields are read for. `guess` is off where a statement cannot be run a
+    second time: then only statements that cannot exceed the budget go uncounted.
     """
 
     def __init__(self, fields: Sequence[Selected], budget: AnswerBudget, *, times: int = 1, guess: bool = True) -> None:
@@ -65,8 +65,8 @@ class Allotments:
         self.budget = budget
         self._times = times
         self._guess = guess
-        self._lists = [one for each in fields for one in each.walk() if is_list(one)]
-        self._names = sorted({name for one in self._lists for name in limit_names(one)})
+        self._lists = [field for root in fields for field in root.walk() if is_list(field)]
+        self._names = sorted({name for field in self._lists for name in limit_names(field)})
         self._kept: dict[tuple[Any, ...], Allotment | None] = {}
         self._known: dict[tuple[ListShare, ...], Allotment] = {}
 
@@ -78,24 +78,24 @@ class Allotments:
         except KeyError:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            found = self._kept[key] = self._shared(variables)
-            return found
+            allotment = self._kept[key] = self._shared(variables)
+            return allotment
 
     def _shared(self, variables: Mapping[str, Any]) -> Allotment | None:
-        limits = {one: limit_of(one, variables) for one in self._lists}
+        limits = {field: limit_of(field, variables) for field in self._lists}
         for step in (None, *range(_LARGEST_STEP, -1, -1)) if self._guess else (None,):
             lengths = _Lengths(limits, step)
             if self._times * sum(map(lengths.rows, self._fields)) <= self.budget.rows:
                 shares = _Shares(lengths, self.budget.bytes, guess=self._guess)
                 if not shares.divide(self._fields, self.budget.bytes // self._times):
                     return None
-                found = tuple(shares.found[one] for one in self._lists)
-                return self._known.setdefault(found, Allotment(shares.found))
+                divided = tuple(shares.by_list[field] for field in self._lists)
+                return self._known.setdefault(divided, Allotment(shares.by_list))
         return None
 
 
 class _Lengths:
-    """How long each list may be: its limit, or so many times its usual rows, or as many as there may be at all."""
+    """The length of each list: its limit, or its usual rows times two to the power `step`, or the longest possible."""
 
     def __init__(self, limits: Mapping[Selected, int | None], step: int | None) -> None:
         self._limits = limits
@@ -110,16 +110,16 @@ class _Lengths:
         return most if self._step is None else min(most, _usual(field) << self._step)
 
     def usual(self, field: Selected) -> int:
-        """How many rows a list has, as far as one can tell."""
+        """The number of rows that a list usually has."""
         limit = self._limits[field]
         return _usual(field) if limit is None else min(limit, _usual(field))
 
     def is_cut(self, field: Selected) -> bool:
-        """Whether the list may be longer than that."""
+        """Whether the list may be longer than `of` says."""
         return self._limits[field] is None and self.of(field) < longest(field)
 
     def rows(self, field: Selected) -> int:
-        """The most rows that a field and all below it bring."""
+        """The most rows of a field and all fields below it."""
         below = sum(map(self.rows, field.children))
         if is_list(field):
             return self.of(field) * (1 + below)
@@ -127,29 +127,29 @@ class _Lengths:
 
 
 class _Shares:
-    """Divides bytes among lists, and those within them."""
+    """Divides bytes among lists, and each list's share among the lists within it."""
 
     def __init__(self, lengths: _Lengths, most: int, *, guess: bool) -> None:
-        self.found: dict[Selected, ListShare] = {}
+        self.by_list: dict[Selected, ListShare] = {}
         self._lengths = lengths
         self._most = most
         self._guess = guess
 
     def divide(self, fields: Sequence[Selected], available: int) -> bool:
-        """Divide so many bytes among the lists of one row; whether there are enough."""
-        lists = [one for field in fields for one in _outermost(field)]
+        """Divide the available bytes among the lists of one row; False if they are too few."""
+        lists = [inner_list for field in fields for inner_list in _outermost(field)]
         if not lists:
             return True
         share = (available - sum(map(_bytes, fields))) // len(lists)
-        return share >= _LEAST_BYTES and all(self._share(one, share) for one in lists)
+        return share >= _LEAST_BYTES and all(self._share(inner_list, share) for inner_list in lists)
 
     def _share(self, field: Selected, available: int) -> bool:
         row, length = sum(map(_bytes, field.children)) + 1, self._lengths.of(field)
-        # What is gathered before it can be measured has to fit as well.
+        # The rows are gathered before they can be measured, so they have to fit as well.
         fitting = min(length, self._most // row)
         if fitting < self._lengths.usual(field) or (fitting < length and not (self._guess and field_is_plain(field))):
             return False
-        inner = [one for child in field.children for one in _outermost(child)]
+        inner = [inner_list for child in field.children for inner_list in _outermost(child)]
         if inner and not self.divide(field.children, available // max(fitting, 1)):
             return False
         is_cut = self._lengths.is_cut(field) or fitting < length
@@ -157,7 +157,7 @@ class _Shares:
         if measured and not (self._guess and field_is_plain(field)):
             return False
         # A power of two, so that a few shares serve for all limits.
-        self.found[field] = ListShare(fitting if is_cut else None, _power(available) if measured else None)
+        self.by_list[field] = ListShare(fitting if is_cut else None, _power(available) if measured else None)
         return True
 
 
@@ -167,7 +167,7 @@ def is_list(field: Selected) -> bool:
 
 
 def longest(field: Selected) -> int:
-    """How many rows a list may have without a limit; one that takes none is a report, and may be longer."""
+    """The most rows of a list without a limit; a field without that argument is a report, and may be longer."""
     assert field.shape is not None
     return MAX_ROWS if "limit" in field.shape.arguments else _LONGEST_REPORT
 
@@ -178,22 +178,26 @@ def is_record(field: Selected) -> bool:
 
 
 def long_texts(field: Selected, budget: AnswerBudget) -> Sequence[Selected] | None:
-    """The texts of a list's rows that have to be measured; None: the whole rows have to.
+    """The texts of a list's rows that have to be measured; None if whole rows have to be.
 
-    Without them, and the lists in it, a list has few enough bytes however many rows it has.
+    Without these texts and the lists within it, the list fits the budget however many rows it has.
     """
-    found = [one for one in field.children if one.shape is not None and one.shape.is_text and _bytes(one) > LONG_ROW]
-    rest = sum(_bytes(one) for one in field.children if one not in found) + LONG_ROW + 1
-    return found if MAX_ROWS * rest <= budget.bytes else None
+    texts = [
+        child
+        for child in field.children
+        if child.shape is not None and child.shape.is_text and _bytes(child) > LONG_ROW
+    ]
+    rest = sum(_bytes(child) for child in field.children if child not in texts) + LONG_ROW + 1
+    return texts if MAX_ROWS * rest <= budget.bytes else None
 
 
 def field_is_plain(field: Selected) -> bool:
-    """Whether a list can be cut and measured: a page cannot, for it knows more than its rows."""
+    """Whether a list can be cut and measured: a connection's page cannot, since it has more members than its rows."""
     return field.shape is not None and field.shape.kind == "many"
 
 
 def _outermost(field: Selected) -> Iterator[Selected]:
-    """The lists of a row that a field brings, those within lists apart."""
+    """The lists of a row at or below a field, without the lists within them."""
     if is_list(field):
         yield field
     else:
@@ -208,7 +212,7 @@ def _usual(field: Selected) -> int:
 
 
 def _bytes(field: Selected) -> int:
-    """How long a field of a row may be, with its name, the lists in it apart."""
+    """The most bytes of a row's field, with its key, without the lists in it."""
     own = len(field.key) + _KEY_BYTES
     if is_list(field):
         return own

@@ -1,4 +1,4 @@
-"""Arguments: what a caller gave, split into the shape that a statement depends on and the values that it binds."""
+"""Arguments of fields, split into the shape that a statement depends on and the values that it binds."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,12 +59,12 @@ Leaf = Callable[[object, Any], Any]
 
 
 class Values(list[object]):
-    """The values that a statement binds; counts the conditions that they belong to."""
+    """The values that a statement binds, and the number of conditions that they belong to."""
 
     conditions = 0
 
     def add(self, more: "Values") -> None:
-        """Those of another part of the statement."""
+        """Add the values of another part of the statement."""
         self += more
         self.add_conditions(more.conditions)
 
@@ -96,15 +96,15 @@ class Binds:
 class Argument:
     """One argument of a field in a document."""
 
-    name: str  # as the function calls it
-    label: str  # as the caller spells it
+    name: str  # the function's parameter
+    label: str  # the name in the API
     kind: Any  # the GraphQL input type
     given: Callable[[Mapping[str, Any]], Any]  # the value, from the operation's variables; Undefined if absent
-    names: frozenset[str] = frozenset()  # the variables that it is made of
+    names: frozenset[str] = frozenset()  # the variables in the value
 
     @classmethod
     def make(cls, name: str, label: str, argument: GraphQLArgument, node: ValueNode | None) -> "Argument":
-        """From the schema's argument and the document's value for it."""
+        """An argument from the schema's definition and the document's value."""
         kind = argument.type
         default = argument.default_value
         if node is None:
@@ -129,7 +129,7 @@ def _has_variables(node: ValueNode) -> bool:
         return True
     if isinstance(node, ObjectValueNode):
         return any(_has_variables(field.value) for field in node.fields or ())
-    return isinstance(node, ListValueNode) and any(_has_variables(one) for one in node.values or ())
+    return isinstance(node, ListValueNode) and any(_has_variables(element) for element in node.values or ())
 
 
 def _variables(node: ValueNode) -> frozenset[str]:
@@ -144,7 +144,7 @@ def _variables(node: ValueNode) -> frozenset[str]:
 
 
 def _evaluator(node: ValueNode, kind: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """What graphql-core's value_from_ast would find, worked out as far as possible beforehand."""
+    """A function with the results of graphql-core's value_from_ast, computed as far as possible beforehand."""
     bare = _bare(kind)
     if not isinstance(bare, GraphQLInputObjectType) or not isinstance(node, ObjectValueNode) or bare.is_one_of:
         return _whole_evaluator(node, kind)
@@ -174,7 +174,7 @@ def _from_variable(node: VariableNode, kind: Any, default: Any, label: str) -> C
         return lambda variables: variables.get(variable, default)
 
     def given(variables: Mapping[str, Any]) -> Any:
-        # A nullable variable with a default may stand here, and be null all the same.
+        # A nullable variable with a default is valid here, and may be null all the same.
         value = variables.get(variable, default)
         if value is None:
             message = f"`${variable}` is null where `{kind}` is needed."
@@ -196,7 +196,7 @@ def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField
 
 
 def split(kind: Any, value: Any, name: str, label: str, out: Values) -> object:  # noqa: PLR0911
-    """The part of a value that a statement depends on; what it binds goes to `out`. Checks the value on the way."""
+    """The shape of a value, which a statement depends on; bound values are added to `out`. Checks the value too."""
     if value is None or value is Undefined:
         return value
     if isinstance(kind, GraphQLNonNull):
@@ -207,7 +207,7 @@ def split(kind: Any, value: Any, name: str, label: str, out: Values) -> object: 
         inner = _bare(kind.of_type)
         values = value if isinstance(value, list) else [value]
         if isinstance(inner, GraphQLInputObjectType):
-            return tuple(split(inner, one, name, f"{label}.{index}", out) for index, one in enumerate(values))
+            return tuple(split(inner, element, name, f"{label}.{index}", out) for index, element in enumerate(values))
         _check_values(values, label)
         out.add_conditions(len(values) // _VALUES_PER_CONDITION)
         if _is_structural_enum(inner):
@@ -225,13 +225,13 @@ def split(kind: Any, value: Any, name: str, label: str, out: Values) -> object: 
 
 
 def _input_shape(
-    kind: GraphQLInputObjectType,
+    input_type: GraphQLInputObjectType,
     value: Mapping[str, Any],
     label: str,
     out: Values,
 ) -> object:
     out.add_conditions(1 + len(value))
-    origin = kind.extensions["strawberry-definition"].origin
+    origin = input_type.extensions["strawberry-definition"].origin
     check = getattr(origin, "check", None)
     if check is not None:
         check(value, label)
@@ -239,35 +239,35 @@ def _input_shape(
         (
             name,
             split(
-                kind.fields[name].type,
-                one,
-                python_name(kind, name),
+                input_type.fields[name].type,
+                member,
+                python_name(input_type, name),
                 f"{label}.{name}",
                 out,
             ),
         )
-        for name, one in value.items()
+        for name, member in value.items()
     )
 
 
 def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
-    """The value as the function gets it: inputs as their classes, each bound value through `leaf`."""
+    """The value as the field's function gets it: inputs as their classes, each bound value replaced by `leaf`."""
     if value is None or value is Undefined:
         return None
     if isinstance(kind, GraphQLNonNull):
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
         origin = kind.extensions["strawberry-definition"].origin
-        given = {
-            python_name(kind, field): placed(kind.fields[field].type, one, python_name(kind, field), leaf)
-            for field, one in value.items()
+        keywords = {
+            python_name(kind, field): placed(kind.fields[field].type, member, python_name(kind, field), leaf)
+            for field, member in value.items()
         }
-        return origin(**given)
+        return origin(**keywords)
     if isinstance(kind, GraphQLList):
         inner = _bare(kind.of_type)
         values = value if isinstance(value, list) else [value]
         if isinstance(inner, GraphQLInputObjectType):
-            return [placed(inner, one, name, leaf) for one in values]
+            return [placed(inner, member, name, leaf) for member in values]
         return values if _is_structural_enum(inner) else leaf(values, ARRAY(sql_type(inner)))
     if name in STRUCTURAL_NAMES or _is_structural_enum(kind):
         return value
@@ -275,9 +275,9 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
 
 
 def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool = True) -> Any:
-    """The value as a mutation gets it: inputs as their classes, everything else as it is; checked.
+    """The value as a mutation gets it: inputs as their classes, everything else unchanged; checked.
 
-    An input whose class says `text_is_checked` is left to its service, which can refuse one of many.
+    The texts of an input whose class sets `text_is_checked` are left to its service, which can refuse one of many.
     """
     if value is None or value is Undefined:
         return None
@@ -286,14 +286,16 @@ def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool
     if isinstance(kind, GraphQLInputObjectType):
         origin, members = _members(kind)
         check = check and not getattr(origin, "text_is_checked", False)
-        given = {}
-        for field, one in value.items():
+        keywords = {}
+        for field, member in value.items():
             inner, inner_kind = members[field]
-            given[inner] = plain(inner_kind, one, inner, f"{label}.{field}", check=check)
-        return origin(**given)
+            keywords[inner] = plain(inner_kind, member, inner, f"{label}.{field}", check=check)
+        return origin(**keywords)
     if isinstance(kind, GraphQLList):
         values = value if isinstance(value, list) else [value]
-        return [plain(kind.of_type, one, name, f"{label}.{index}", check=check) for index, one in enumerate(values)]
+        return [
+            plain(kind.of_type, member, name, f"{label}.{index}", check=check) for index, member in enumerate(values)
+        ]
     if check:
         check_text(value, label)
     return value
@@ -314,22 +316,23 @@ def check_text(value: object, label: str) -> None:
             raise errors.BadUserInput(message, field=label) from None
 
 
-def python_name(kind: GraphQLInputObjectType, field: str) -> str:
-    """What a field of an input is called in its class."""
-    return _members(kind)[1][field][0]
+def python_name(input_type: GraphQLInputObjectType, field: str) -> str:
+    """The Python name of an input's field."""
+    return _members(input_type)[1][field][0]
 
 
 @cache
-def _members(kind: GraphQLInputObjectType) -> tuple[Callable[..., Any], Mapping[str, tuple[str, Any]]]:
-    """An input's class, and for each of its fields the name there and the type."""
+def _members(input_type: GraphQLInputObjectType) -> tuple[Callable[..., Any], Mapping[str, tuple[str, Any]]]:
+    """An input's class, and for each of its fields the Python name and the type."""
     members = {
-        name: (field.extensions["strawberry-definition"].python_name, field.type) for name, field in kind.fields.items()
+        name: (field.extensions["strawberry-definition"].python_name, field.type)
+        for name, field in input_type.fields.items()
     }
-    return kind.extensions["strawberry-definition"].origin, members
+    return input_type.extensions["strawberry-definition"].origin, members
 
 
 def sql_type(kind: Any) -> Any:
-    """The SQL type of a placeholder, before a column gives it a better one."""
+    """The SQL type of a placeholder; the column that it is compared with may have another."""
     return SQL_TYPES.get(kind.name, Text()) if isinstance(kind, GraphQLScalarType) else Text()
 
 
@@ -352,8 +355,8 @@ _RANGES: Final = {
 def _check_values(values: list[object], label: str) -> None:
     if len(values) > MAX_VALUES:
         raise too_long(label, len(values))
-    for index, one in enumerate(values):
-        check_text(one, f"{label}.{index}")
+    for index, element in enumerate(values):
+        check_text(element, f"{label}.{index}")
 
 
 def _check_range(value: Any, label: str, most: int) -> None:

@@ -1,4 +1,4 @@
-"""A cache that a flood of one-off keys leaves untouched."""
+"""A cache that admits a key on its second use, and the shares of bytes of its entries."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class SecondUseCache(Generic[K, V]):
-    """An LRU bounded in bytes, which admits a key on its second use: a flood of one-off keys leaves no trace."""
+    """An LRU bounded in bytes, which admits a key on its second use: a flood of one-off keys evicts nothing."""
 
     def __init__(self, max_bytes: int, remembered: int = 10_000) -> None:
         self._max_bytes = max_bytes
@@ -23,11 +23,11 @@ class SecondUseCache(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The value kept for this key."""
-        found = self._entries.get(key)
-        if found is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
         self._entries.move_to_end(key)
-        return found[0]
+        return entry[0]
 
     def offer(self, key: K, value: V, size: int, *, at_once: bool = False) -> None:
         """Keep this value, if the key has been seen before (or `at_once`)."""
@@ -45,10 +45,10 @@ class SecondUseCache(Generic[K, V]):
         self._evict()
 
     def grow(self, key: K, size: int) -> None:
-        """Count so many bytes more (or less) for what is kept under this key."""
-        found = self._entries.get(key)
-        if found is not None:
-            self._entries[key] = (found[0], found[1] + size)
+        """Count so many more bytes (fewer if negative) for the entry of this key."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries[key] = (entry[0], entry[1] + size)
             self.bytes += size
             self._evict()
 
@@ -59,7 +59,7 @@ class SecondUseCache(Generic[K, V]):
 
 
 class CacheShare:
-    """The bytes of one of several things that are kept under a key: counted with the key, until it is dropped."""
+    """The bytes of one of several objects behind a cache's key: counted with the key's entry, until it is dropped."""
 
     def __init__(self, grow: Callable[[int], None]) -> None:
         self._grow = grow
@@ -67,12 +67,12 @@ class CacheShare:
         self._dropped = False
 
     def __call__(self, size: int) -> None:
-        """Count so many bytes more (or less)."""
+        """Count so many more bytes (fewer if negative)."""
         if not self._dropped:
             self._bytes += size
             self._grow(size)
 
     def drop(self) -> None:
-        """Count its bytes no more; a request that still uses the thing may let it grow."""
+        """Stop counting its bytes; a request that still uses the object may let it grow."""
         self._grow(-self._bytes)
         self._dropped = True

@@ -1,4 +1,4 @@
-"""Order, and the keyset paging that follows from it."""
+"""Sort keys of statements, and keyset paging by them: conditions and cursors."""
 
 import base64
 import binascii
@@ -57,7 +57,7 @@ class SortKey:
         return cls(explicit, descending, nulls_first, bool(getattr(explicit, "nullable", True)))
 
     def clause(self, *, reverse: bool) -> ColumnElement[Any]:
-        """As an ORDER BY element, or its opposite."""
+        """The key as an ORDER BY element; in `reverse` the opposite order."""
         key = self.column.desc() if self.descending != reverse else self.column.asc()
         if not self.nullable:
             return key
@@ -78,10 +78,10 @@ def keys_of(statement: Select[Any]) -> list[SortKey]:
 def ranges(
     keys: Sequence[SortKey], values: Sequence[ColumnElement[Any] | None], *, reverse: bool
 ) -> list[ColumnElement[bool]]:
-    """What `beyond` says, as ranges one after another: rows with a value, and rows without or the other way round.
+    """The rows of `beyond` as ranges in order: rows with a value, then rows without, or the other way round.
 
-    An index is read from where one range starts, but not from where either of two does: to an order by a column that
-    may be null, `beyond` is a filter over all rows before the cursor.
+    An index scan can start where one range starts, but not where either of two does: in an order by a nullable column,
+    `beyond` would filter all rows before the cursor.
     """
     first, value = keys[0], values[0]
     nulls_come_later = first.nulls_first == reverse
@@ -102,7 +102,7 @@ def _is_indexed(column: ColumnElement[Any]) -> bool:
 
 
 def _first_name(index: Index) -> str:
-    """The column that an index begins with; one that is given as text says its direction too."""
+    """The name of an index's first column, without the direction that an expression in SQL text has."""
     first = index.expressions[0]
     return str(getattr(first, "key", None) or str(first).split()[0])
 
@@ -117,12 +117,12 @@ def beyond(
         left = tuple_(*(key.column for key in keys))
         right = tuple_(*(value for value in values if value is not None))
         return left < right if keys[0].descending != reverse else left > right
-    either: ColumnElement[bool] = false()
+    any_key: ColumnElement[bool] = false()
     tied: ColumnElement[bool] = true()
     for key, value in zip(keys, values, strict=True):
-        either = or_(either, and_(tied, _after(key, value, reverse=reverse)))
+        any_key = or_(any_key, and_(tied, _after(key, value, reverse=reverse)))
         tied = and_(tied, key.column.is_(None) if value is None else key.column == value)
-    return and_(_bound(keys[0], values[0], reverse=reverse), either)
+    return and_(_bound(keys[0], values[0], reverse=reverse), any_key)
 
 
 def _after(key: SortKey, value: ColumnElement[Any] | None, *, reverse: bool) -> ColumnElement[bool]:
@@ -148,7 +148,7 @@ _FIRST_VALUE: Final = 2
 
 
 def fingerprint(shape: object, values: Sequence[object]) -> str:
-    """What a cursor is bound to: the filter and the order it was made under."""
+    """The fingerprint of the filter and order that a cursor is bound to."""
     return hashlib.blake2b(repr((shape, values)).encode("utf-8", "backslashreplace"), digest_size=8).hexdigest()
 
 
@@ -163,33 +163,35 @@ def cursor(keys: Sequence[SortKey], bound_to: ColumnElement[Any]) -> ColumnEleme
 
 
 def payload(text: str, field: str = "after") -> list[Any]:
-    """What is in a cursor: version, what it is bound to, the key values."""
+    """The members of a cursor: its version, the fingerprint that it is bound to, and the values of the sort keys."""
     try:
-        found = orjson.loads(base64.urlsafe_b64decode(text[:_MAX_CURSOR] + "=" * (-len(text) % 4)))
+        members = orjson.loads(base64.urlsafe_b64decode(text[:_MAX_CURSOR] + "=" * (-len(text) % 4)))
     except (ValueError, binascii.Error):
-        found = None
+        members = None
     if (
-        not isinstance(found, list)
-        or len(found) <= _FIRST_VALUE
-        or found[0] != _VERSION
-        or not all(value is None or (isinstance(value, str) and "\x00" not in value) for value in found[_FIRST_VALUE:])
+        not isinstance(members, list)
+        or len(members) <= _FIRST_VALUE
+        or members[0] != _VERSION
+        or not all(
+            value is None or (isinstance(value, str) and "\x00" not in value) for value in members[_FIRST_VALUE:]
+        )
     ):
         raise not_a_cursor(field)
-    return found
+    return members
 
 
 def not_a_cursor(field: str) -> errors.BadUserInput:
-    """The error for text that this connection never gave out."""
+    """The error for text that no connection gave out as a cursor."""
     return errors.BadUserInput("This is not a cursor; take `endCursor` or `startCursor` of a page.", field=field)
 
 
 def decode(text: str, bound_to: str, field: str) -> list[str | None]:
-    """The key values in a cursor, if it belongs here."""
-    found = payload(text, field)
-    if found[1] != bound_to:
+    """The values of the sort keys in a cursor; an error if it is bound to another filter or order."""
+    members = payload(text, field)
+    if members[1] != bound_to:
         message = "This cursor belongs to another filter or order; start again without it."
         raise errors.BadUserInput(message, field=field)
-    return found[_FIRST_VALUE:]
+    return members[_FIRST_VALUE:]
 
 
 _VERSION_SQL: Final[ColumnElement[Any]] = literal_column(str(_VERSION))

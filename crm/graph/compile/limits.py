@@ -1,4 +1,4 @@
-"""How much one document may ask for, measured in one walk that visits each fragment once."""
+"""Limits on a document: depth, fields, aliases and others, measured in one walk that visits each fragment once."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ Fragments = Mapping[str, FragmentDefinitionNode]
 
 
 class Size(NamedTuple):
-    """What a selection adds up to, its fragments expanded."""
+    """The size of a selection, its fragments expanded."""
 
     depth: int = 0
     introspection_depth: int = 0
@@ -52,7 +52,7 @@ _NOTHING: Final = Size()
 def check_document(document: DocumentNode, limits: Settings) -> None:
     """Refuse a document that is too large, before it is validated: validation itself multiplies fragments."""
     operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-    # Each counts, and is measured, even where several have one name.
+    # Fragments of the same name are each counted and measured.
     fragments = [node for node in document.definitions if isinstance(node, FragmentDefinitionNode)]
     if len(operations) > limits.max_operations:
         refuse("operations", len(operations), limits.max_operations, within="document")
@@ -65,7 +65,7 @@ def check_document(document: DocumentNode, limits: Settings) -> None:
     for fragment in fragments:
         size = walk.size(fragment.selection_set, len(fragment.directives or ()))
         if fragment.type_condition.name.value.startswith("__"):
-            # It fits only inside introspection, and the query that tools send is deeper than other operations may be.
+            # Such a fragment fits only inside introspection, and the query of tools is deeper than others may be.
             size = size._replace(depth=0, introspection_depth=size.depth)
         _check(size, limits)
     _check_repetition((*operations, *fragments), by_name)
@@ -103,15 +103,15 @@ _INSTEAD: Final = {
 }
 
 
-def refuse(what: str, found: int, most: int, within: str = "operation") -> NoReturn:
-    """There are too many of something."""
-    shown = f"{found:,}" if found < _COUNTLESS else "far too many"
-    message = f"The {within} has {shown} {what}; at most {most:,} are allowed.{_INSTEAD.get(what, '')}"
-    raise errors.TooComplex(message, limit=most, what=what)
+def refuse(noun: str, count: int, limit: int, within: str = "operation") -> NoReturn:
+    """Raise the error for a document that has more of something than allowed."""
+    count_text = f"{count:,}" if count < _COUNTLESS else "far too many"
+    message = f"The {within} has {count_text} {noun}; at most {limit:,} are allowed.{_INSTEAD.get(noun, '')}"
+    raise errors.TooComplex(message, limit=limit, what=noun)
 
 
 class _Walk:
-    """Sizes, each fragment measured once. A fragment within itself is an error here: it has no size."""
+    """Sizes of selections, each fragment measured once. A fragment within itself is an error: its size is infinite."""
 
     def __init__(self, fragments: Fragments) -> None:
         self._fragments = fragments
@@ -120,19 +120,19 @@ class _Walk:
 
     def fragment(self, name: str) -> Size:
         """The size of a fragment wherever it is spread."""
-        found = self._known.get(name)
-        if found is None:
+        size = self._known.get(name)
+        if size is None:
             if name in self._under_way:
                 message = f"Cannot spread fragment '{name[:_MOST_SHOWN]}' within itself."
                 raise errors.BadUserInput(message)
             self._under_way.add(name)
             node = self._fragments.get(name)
-            found = _NOTHING if node is None else self.size(node.selection_set, len(node.directives or ()))
-            self._known[name] = found
-        return found
+            size = _NOTHING if node is None else self.size(node.selection_set, len(node.directives or ()))
+            self._known[name] = size
+        return size
 
     def size(self, selection_set: SelectionSetNode | None, directives: int = 0) -> Size:
-        """The size of a selection, and of what stands beside it."""
+        """The size of a selection set, and of its field's or fragment's directives."""
         if selection_set is None:
             return _NOTHING
         depth = introspection_depth = fields = aliases = input_depth = inputs = spreads = introspections = 0
@@ -182,7 +182,7 @@ class _Walk:
 def _check_repetition(definitions: Sequence[Any], fragments: Fragments) -> None:
     """Fields under one key are compared with each other, each with each: 250 times `leads { id }` took 0.3 s.
 
-    Fragments are compared by themselves too, so that those count to which no operation leads.
+    Fragments are compared by themselves too, so that fragments that no operation uses count as well.
     """
     pairs = 0
     for definition in definitions:
@@ -192,7 +192,7 @@ def _check_repetition(definitions: Sequence[Any], fragments: Fragments) -> None:
 
 
 def _pairs(selection_set: SelectionSetNode, fragments: Fragments, most: int) -> int:
-    """How many pairs of fields a selection holds, at all its levels; no further than `most`."""
+    """The number of pairs of fields under one key in a selection, at all its levels; counting stops beyond `most`."""
     pairs, levels = 0, [[selection_set]]
     while levels and pairs <= most:
         below: dict[str, list[SelectionSetNode]] = {}
@@ -225,9 +225,9 @@ _ALIASED: Final = Size(depth=1, fields=1, aliases=1)
 
 
 def _arguments(arguments: tuple[ArgumentNode, ...]) -> tuple[int, int]:
-    """How deep the objects in these arguments nest, and how many there are."""
-    found = [_objects(one.value) for one in arguments]
-    return max((depth for depth, _ in found), default=0), sum(count for _, count in found)
+    """The depth of the objects nested in these arguments, and their number."""
+    sizes = [_objects(argument.value) for argument in arguments]
+    return max((depth for depth, _ in sizes), default=0), sum(count for _, count in sizes)
 
 
 def _objects(value: ValueNode) -> tuple[int, int]:

@@ -29,23 +29,23 @@ def page_of(statement: Select[Any], keys: Sequence[SortKey], paging: Paging, nam
         statement = statement.where(beyond(keys, end, reverse=not paging.backwards))
     parts = [statement]
     if start is not None:
-        parts = [statement.where(one) for one in ranges(keys, start, reverse=paging.backwards)]
+        parts = [statement.where(condition) for condition in ranges(keys, start, reverse=paging.backwards)]
     most = paging.size + literal_column("1", Integer)
-    found = [
+    limited = [
         part.order_by(None)
         .order_by(*(key.clause(reverse=paging.backwards) for key in keys))
         .limit(most)
         .add_columns(cursor(keys, paging.bound_to).label("__cursor"))
         for part in parts
     ]
-    if len(found) == 1:
-        return found[0].subquery(name("q"))
+    if len(limited) == 1:
+        return limited[0].subquery(name("q"))
     # The second range is read only when the first holds less than a page: all its rows may be hidden ones.
-    first = found[0].cte(name("c"), nesting=True).prefix_with("MATERIALIZED")
+    first = limited[0].cte(name("c"), nesting=True).prefix_with("MATERIALIZED")
     is_short = select(func.count()).select_from(first).scalar_subquery() < most
-    either = union_all(select(first), *(part.where(is_short) for part in found[1:])).subquery(name("u"))
-    placed = [replace(key, column=either.c[str(key.column.key)]) for key in keys]
-    ordered = select(either).order_by(*(key.clause(reverse=paging.backwards) for key in placed)).limit(most)
+    united = union_all(select(first), *(part.where(is_short) for part in limited[1:])).subquery(name("u"))
+    united_keys = [replace(key, column=united.c[str(key.column.key)]) for key in keys]
+    ordered = select(united).order_by(*(key.clause(reverse=paging.backwards) for key in united_keys)).limit(most)
     return ordered.subquery(name("q"))
 
 

@@ -1,7 +1,8 @@
 """Plans: an operation, compiled once.
 
-A document is parsed, validated and measured once. A plan adds what @skip and @include say and the viewer's role; a
-statement adds the shape of the arguments. A request then coerces variables, looks the statement up, and runs it.
+A document is parsed, validated and measured once. A plan depends also on the flags of @skip and @include and on the
+viewer's role; a statement also on the shape of the arguments. A request then coerces its variables, looks the statement
+up, and runs it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,24 +22,24 @@ from crm.graph.compile.statements import StatementsByShape
 
 def forbidden(root: Selected, role: Role) -> errors.Forbidden | None:
     """The error of the first field below (or at) a root that a role may not use."""
-    for one in root.walk():
-        if one.shape is not None and not allowed(one.shape, role):
-            needed = one.shape.declaration.role.value if one.shape.declaration else "admin"
-            return errors.Forbidden(f"`{one.shape.name}` needs the role {needed}; yours is {role.value}.")
+    for selected in root.walk():
+        if selected.shape is not None and not allowed(selected.shape, role):
+            needed = selected.shape.declaration.role.value if selected.shape.declaration else "admin"
+            return errors.Forbidden(f"`{selected.shape.name}` needs the role {needed}; yours is {role.value}.")
     return None
 
 
 @dataclass
 class Plan:
-    """A query, compiled: its roots, and the statement that answers those that are reads."""
+    """A query, compiled: its root fields, and the statement that answers the reads among them."""
 
     roots: Sequence[Selected]
     reads: Sequence[Selected] = ()
     shaped: StatementsByShape | None = None
-    singles: dict[str, StatementsByShape] = field(default_factory=dict)  # root by root, for when the whole fails
+    singles: dict[str, StatementsByShape] = field(default_factory=dict)  # by root, for when the whole fails
     rejected: Mapping[str, errors.CrmError] = field(default_factory=dict)
-    large: bool = False  # the last answer was: the next one queues for a slot
-    weigh: CacheShare | None = None  # hears by how many bytes its statements grow
+    large: bool = False  # the last answer was large: the next one queues for a slot
+    weigh: CacheShare | None = None  # is called with the bytes by which its statements grow
     budget: AnswerBudget | None = None
 
     def __post_init__(self) -> None:
@@ -64,20 +65,20 @@ class Plan:
         return plan
 
     def refuse(self, key: str) -> NoReturn:
-        """Raise a root's error, a copy: the plan lives on, and a raised error keeps the frames that it passed."""
+        """Raise a copy of a root's error: the plan is cached, and a raised error keeps the frames that it passed."""
         raise copy(self.rejected[key])
 
     def cost(self, variables: Mapping[str, Any]) -> int:
-        """About how many records the operation touches."""
+        """The operation's price in points: about the records that it touches."""
         return self.price.of(variables)
 
     def single(self, root: Selected) -> StatementsByShape:
-        """One root alone, with its part of the budget: no third statement is needed after this one."""
-        found = self.singles.get(root.key)
-        if found is None:
+        """The statement of one root alone, within its part of the budget: it needs no further retry."""
+        statements = self.singles.get(root.key)
+        if statements is None:
             budget = self.budget.divided(len(self.reads)) if self.budget is not None else None
-            found = self.singles[root.key] = self.reading([root], budget, guess=False)
-        return found
+            statements = self.singles[root.key] = self.reading([root], budget, guess=False)
+        return statements
 
     def reading(
         self, roots: Sequence[Selected], budget: AnswerBudget | None, *, guess: bool = True

@@ -1,8 +1,8 @@
-"""What an operation may cost, in points: about the records that it may touch. Known before anything runs.
+"""The price of an operation, in points: about the records that it may touch. Known before anything runs.
 
-A list costs its limit, or its usual rows where it has none, times what is selected of each row. On top of that come
-what a field costs by itself (an order without an index), conditions, long texts and introspection. Lists without a
-limit may turn out longer: the statement itself sees to it that an operation returns no more than its budget
+A list costs its limit (or its usual rows, without a limit) times the fields selected of each row. To that are added the
+own costs of fields (an order without an index), conditions, long texts and introspection. Lists without a limit may
+turn out longer: the statement itself makes sure that an operation returns no more than its budget
 (crm.graph.compile.allotment).
 """
 
@@ -17,17 +17,17 @@ from crm.graph.compile.selection import Selected
 from crm.graph.declare.fields import DEFAULT_PAGE
 from crm.graph.declare.filters import Condition, Where
 
-# A list at the root looks through a table for the rows that its conditions leave; a list of a record through its rows.
+# The points of a condition are multiplied by these: a list at the root searches a table, a list of a record its rows.
 OF_A_TABLE: Final = 25
 OF_A_RECORD: Final = 1
-# What a condition costs in these.
+# The points of a condition, by its kind.
 PLAIN: Final = 1
 TEXT: Final = 10
 RELATION: Final = 20
-# Long operands: so many characters of a text to look for, or values of a list, cost as much as one more.
+# Long operands: so many characters of a text to search for, or values of a list, cost as much as one more condition.
 _CHARACTERS: Final = 100
 _VALUES: Final = 100
-# Rows that are skipped are read all the same.
+# So many rows skipped by an offset cost a point: they are read all the same.
 _OFFSET: Final = 200
 # All rows that the filter leaves are counted. At 300,000 leads that takes 40 to 80 ms, as long as it takes to find no
 # lead with a text in a column (110 ms, 250 points), or to order them without an index (100 ms, 1,000).
@@ -47,28 +47,28 @@ _LONGEST_KEY: Final = 64
 
 
 class Price:
-    """The price of some root fields, kept for the values of variables that were seen already."""
+    """The price of some root fields, cached by the values of the variables that it depends on."""
 
     def __init__(self, roots: Sequence[Selected]) -> None:
-        self._roots = [root for root in roots if any(_costs(one) for one in root.walk())]
-        self._names = sorted({name for root in self._roots for one in root.walk() for name in _priced_names(one)})
+        self._roots = [root for root in roots if any(_costs(field) for field in root.walk())]
+        self._names = sorted({name for root in self._roots for field in root.walk() for name in _priced_names(field)})
         self._kept: dict[Hashable, int] = {}
 
     def of(self, variables: Mapping[str, Any]) -> int:
-        """How many points."""
+        """The price in points."""
         key = tuple([variables.get(name) for name in self._names]) if self._names else ()
         try:
-            found = self._kept.get(key)
+            points = self._kept.get(key)
         except TypeError:  # a filter, which cannot be a key
             return self._parts(variables).total
-        if found is None:
-            found = self._parts(variables).total
+        if points is None:
+            points = self._parts(variables).total
             if len(self._kept) < _MAX_KEPT and all(len(str(value)) <= _LONGEST_KEY for value in key):
-                self._kept[key] = found
-        return found
+                self._kept[key] = points
+        return points
 
     def check(self, variables: Mapping[str, Any], most: int) -> None:
-        """Refuse an operation that may touch too many records, and say what of it costs most."""
+        """Refuse an operation that costs too much; the error names its most expensive parts."""
         total = self.of(variables)
         if total <= most:
             return
@@ -80,9 +80,9 @@ class Price:
         raise errors.TooComplex(message, limit=most, what="cost", cost=total)
 
     def _advice(self, variables: Mapping[str, Any], most: int) -> str:
-        """What to do about it: which limit would do, where one list costs most and was given one."""
-        root = max(self._roots, key=lambda one: self._parts(variables, [one]).total)
-        limit = _limit({one.name: one.given(variables) for one in root.arguments})
+        """Advice for the error: the limit that would fit, if the most expensive root is a list with a limit."""
+        root = max(self._roots, key=lambda candidate: self._parts(variables, [candidate]).total)
+        limit = _limit({candidate.name: candidate.given(variables) for candidate in root.arguments})
         if limit and root.shape is not None and root.shape.kind in _LISTS:
             fixed = self._parts(variables, limits={id(root): 0}).total
             each = self._parts(variables, limits={id(root): 1}).total - fixed
@@ -105,46 +105,48 @@ class Price:
 
 
 class _Parts:
-    """The points of an operation, by what they are for."""
+    """The points of an operation, by its parts."""
 
     def __init__(self, variables: Mapping[str, Any], limits: Mapping[int, int]) -> None:
         self.total = 0
         self._variables = variables
-        self._limits = limits  # of some fields, in place of what they are given
+        self._limits = limits  # of some fields, in place of their arguments
         self._found: dict[str, int] = {}
         self._conditions = 0
         self._inputs = 0
 
     def largest(self) -> str:
-        """What costs most, in words."""
-        found = sorted(self._found.items(), key=lambda item: -item[1])[:_SHOWN_PARTS]
-        return ", ".join(f"{what} {points:,}" for what, points in found)
+        """The most expensive parts, in words."""
+        largest = sorted(self._found.items(), key=lambda item: -item[1])[:_SHOWN_PARTS]
+        return ", ".join(f"{what} {points:,}" for what, points in largest)
 
-    def add(self, points: int, what: str, path: tuple[str, ...]) -> None:
-        """So many points for something."""
+    def add(self, points: int, noun: str, path: tuple[str, ...]) -> None:
+        """Add the points of a part of the operation: `noun` and `path` name it."""
         if points:
             self.total += points
-            name = f"{what} `{'.'.join(path)}`"
+            name = f"{noun} `{'.'.join(path)}`"
             self._found[name] = self._found.get(name, 0) + points
 
     def add_field(self, field: Selected, times: int, above: tuple[str, ...], scanned: int) -> None:
-        """A field and all below it, for each of so many rows."""
+        """Add a field and all fields below it, for each of `times` rows."""
         path, shape = (*above, field.key), field.shape
         if shape is None:
             if field.node.name.value != "__typename":
                 self.add(times * INTROSPECTION, "introspection", path)
             return
         declaration = shape.declaration
-        given = {one.name: one.given(self._variables) for one in field.arguments} if field.arguments else {}
+        arguments = (
+            {argument.name: argument.given(self._variables) for argument in field.arguments} if field.arguments else {}
+        )
         rows, inner = times, scanned
         if declaration is not None:
             if declaration.extra_cost is not None:
-                self.add(times * declaration.extra_cost(given), "work of", path)
+                self.add(times * declaration.extra_cost(arguments), "work of", path)
             if shape.kind == "python":
-                rows, inner = times * _records(given, declaration.usual_rows if shape.many else 1), OF_A_RECORD
+                rows, inner = times * _records(arguments, declaration.usual_rows if shape.many else 1), OF_A_RECORD
             elif shape.kind in _LISTS:
-                rows = times * self._limits.get(id(field), _rows(given, shape.kind, declaration.usual_rows))
-                self._add_list(field, given, times, path, scanned)
+                rows = times * self._limits.get(id(field), _rows(arguments, shape.kind, declaration.usual_rows))
+                self._add_list(field, arguments, times, path, scanned)
                 self.add(rows, "rows of", path)
                 inner = OF_A_RECORD
             else:
@@ -156,52 +158,52 @@ class _Parts:
             self.add_field(child, rows, path, inner)
 
     def _add_list(
-        self, field: Selected, given: Mapping[str, Any], times: int, path: tuple[str, ...], scanned: int
+        self, field: Selected, arguments: Mapping[str, Any], times: int, path: tuple[str, ...], scanned: int
     ) -> None:
         passes = 1 + sum(_counts(child) for child in field.children)
         self.add(times * TOTAL_COUNT * (passes - 1), "totalCount of", path)
-        offset = given.get("offset")
+        offset = arguments.get("offset")
         if isinstance(offset, int) and offset > 0:
             self.add(times * (min(offset, MAX_OFFSET) // _OFFSET), "offset of", path)
         for argument in field.arguments:
-            kind = _input_of(argument.kind)
-            if kind is not None and issubclass(_origin(kind), Where):
-                points = self._condition(kind, given[argument.name], path)
+            input_type = _input_of(argument.kind)
+            if input_type is not None and issubclass(_origin(input_type), Where):
+                points = self._condition(input_type, arguments[argument.name], path)
                 self.add(times * passes * scanned * points, "conditions of", path)
 
-    def _condition(self, kind: GraphQLInputObjectType, value: Any, path: tuple[str, ...]) -> int:
-        """The points of a filter, whatever it is nested in."""
+    def _condition(self, input_type: GraphQLInputObjectType, value: Any, path: tuple[str, ...]) -> int:
+        """The points of a filter and of all filters nested in it."""
         if not isinstance(value, dict):
             return 0
         self._inputs += 1
         if self._inputs > MAX_INPUTS:
             self._refuse(path)
-        origin, points = _origin(kind), 0
+        origin, points = _origin(input_type), 0
         relations = origin.relations if issubclass(origin, Where) else {}
         is_condition = issubclass(origin, Condition)
         for label, operand in value.items():
-            name = python_name(kind, label)
+            name = python_name(input_type, label)
             if is_condition:
                 points += self._operator(name, operand, path)
                 continue
-            inner = _input_of(kind.fields[label].type)
+            inner = _input_of(input_type.fields[label].type)
             assert inner is not None
             across = name in relations and issubclass(_origin(inner), Where)
-            if across or not issubclass(origin, Where):  # to one record; or some, none, every of many
+            if across or not issubclass(origin, Where):  # a relation to one record; or some, none, every of many
                 points += self._counted(RELATION, path)
-            for one in operand if isinstance(operand, list) else (operand,):
-                points += self._condition(inner, one, path)
+            for element in operand if isinstance(operand, list) else (operand,):
+                points += self._condition(inner, element, path)
         return points
 
     def _operator(self, name: str, operand: Any, path: tuple[str, ...]) -> int:
         if isinstance(operand, list):
-            length = sum(len(one) // _CHARACTERS for one in operand if isinstance(one, str))
+            length = sum(len(element) // _CHARACTERS for element in operand if isinstance(element, str))
             return self._counted(PLAIN + len(operand) // _VALUES + length, path)
         length = len(operand) // _CHARACTERS if isinstance(operand, str) else 0
         return self._counted((TEXT if name in _SEARCHED else PLAIN) * (1 + length), path)
 
     def _counted(self, points: int, path: tuple[str, ...]) -> int:
-        """The walk ends once there are too many conditions, however often a variable with more of them is used."""
+        """Count a condition, and end the walk at too many, however often a variable with many conditions is used."""
         self._conditions += 1
         if self._conditions > MAX_CONDITIONS:
             self._refuse(path)
@@ -217,40 +219,40 @@ class _Parts:
 
 
 def limit_of(field: Selected, variables: Mapping[str, Any]) -> int | None:
-    """The limit that a list was given; a connection always has one."""
-    given = {one.name: one.given(variables) for one in field.arguments if one.name in _LIMITS}
-    found = _limit(given)
-    return DEFAULT_PAGE if found is None and field.shape is not None and field.shape.kind == "connection" else found
+    """The limit passed to a list, or a connection's default; None for a list without one."""
+    arguments = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _LIMITS}
+    limit = _limit(arguments)
+    return DEFAULT_PAGE if limit is None and field.shape is not None and field.shape.kind == "connection" else limit
 
 
 def limit_names(field: Selected) -> frozenset[str]:
-    """The variables that decide it."""
-    return frozenset(name for one in field.arguments if one.name in _LIMITS for name in one.names)
+    """The variables that decide a list's limit."""
+    return frozenset(name for argument in field.arguments if argument.name in _LIMITS for name in argument.names)
 
 
-def _limit(given: Mapping[str, Any]) -> int | None:
+def _limit(arguments: Mapping[str, Any]) -> int | None:
     for name in _LIMITS:
-        value = given.get(name)
+        value = arguments.get(name)
         if isinstance(value, int):
             return max(value, 0)
     return None
 
 
-def _rows(given: Mapping[str, Any], kind: str, usual: int) -> int:
-    found = _limit(given)
-    if found is None:
+def _rows(arguments: Mapping[str, Any], kind: str, usual: int) -> int:
+    limit = _limit(arguments)
+    if limit is None:
         return DEFAULT_PAGE if kind == "connection" else usual
-    return found
+    return limit
 
 
-def _records(given: Mapping[str, Any], usual: int) -> int:
-    """How many records a mutation returns: as many as it is given, if it is given many."""
-    inputs = given.get(_MANY_INPUTS)
+def _records(arguments: Mapping[str, Any], usual: int) -> int:
+    """The number of records that a mutation returns: as many as `inputs` has, if it takes many."""
+    inputs = arguments.get(_MANY_INPUTS)
     return len(inputs) if isinstance(inputs, list) else usual
 
 
 def _costs(field: Selected) -> bool:
-    """Whether a field reads more than the row it stands on, or costs something by itself."""
+    """Whether a field reads more than its parent's row, or has a cost of its own."""
     shape = field.shape
     if shape is None:
         return field.node.name.value != "__typename"
@@ -265,7 +267,7 @@ def _priced_names(field: Selected) -> frozenset[str]:
     if declaration is None:
         return frozenset()
     every = declaration.extra_cost is not None
-    return frozenset(name for one in field.arguments if every or _is_priced(one) for name in one.names)
+    return frozenset(name for argument in field.arguments if every or _is_priced(argument) for name in argument.names)
 
 
 def _is_priced(argument: Argument) -> bool:
@@ -275,7 +277,7 @@ def _is_priced(argument: Argument) -> bool:
 
 
 def _counts(field: Selected) -> int:
-    """How often a part of a connection counts all rows."""
+    """The number of times that a connection's field counts all rows: 0 or 1."""
     return int(field.shape is not None and field.shape.is_total)
 
 

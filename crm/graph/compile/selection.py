@@ -21,7 +21,7 @@ TYPENAME = "__typename"
 
 @dataclass(eq=False)
 class Selected:
-    """A field of the answer: under which key, with which arguments, and what is selected below it."""
+    """A field of the answer: its response key, its arguments, and the fields selected below it."""
 
     key: str
     shape: FieldShape | None  # None: __typename
@@ -33,7 +33,7 @@ class Selected:
 
     @property
     def node(self) -> FieldNode:
-        """Where it stands first in the document."""
+        """The first of its nodes in the document."""
         return self.nodes[0]
 
     def walk(self) -> Iterator["Selected"]:
@@ -44,7 +44,7 @@ class Selected:
 
 
 class Collector:
-    """Turns selection sets into `Selected`; knows the document's fragments and what @skip and @include say."""
+    """Turns selection sets into `Selected`, by the document's fragments and the flags of @skip and @include."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Collector:
         ]
         children = (
             self.collect(
-                [one.selection_set for one in nodes if one.selection_set is not None],
+                [duplicate.selection_set for duplicate in nodes if duplicate.selection_set is not None],
                 kind,
             )
             if kind

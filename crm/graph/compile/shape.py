@@ -1,4 +1,4 @@
-"""The schema as the engine sees it: each type's fields, and how each becomes SQL."""
+"""The schema's types and fields as the engine uses them, and how each field becomes SQL."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ from crm.graph.declare.fields import CHECK, KEY, Connection, Declaration, Edge, 
 _PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
 _DOCUMENT: Final = "document"
 _CONNECTION: Final = "connection"
-# How long values may be, in bytes, and from which length on they are long.
+# The most bytes of a value, by its type; a value that may have `_LONG` bytes or more is long.
 _TEXT_BYTES: Final = 1200
 _JSON_BYTES: Final = 100_000
 _PLAIN_BYTES: Final = 40
@@ -50,11 +50,11 @@ class FieldShape:
     many: bool
     never_null: bool
     is_id: bool
-    arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the caller's spelling: the function's, and the argument
+    arguments: Mapping[str, tuple[str, GraphQLArgument]]  # by the API's name: the function's name, and the argument
     resolver: Any = None
-    checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's spelling
-    member: TypeEngine[Any] | None = None  # of a document: what its JSON becomes
-    most_bytes: int = 0  # of a plain value: how long it may be
+    checks: Mapping[str, Callable[[Any, str], None]] = field(default_factory=dict)  # by the function's name
+    member: TypeEngine[Any] | None = None  # of a document: the SQL type of its JSON member
+    most_bytes: int = 0  # of a plain value: its greatest length
     is_text: bool = False  # a column of text
     is_total: bool = False  # a connection's count of all rows
 
@@ -67,7 +67,7 @@ class FieldShape:
 
     @property
     def is_long(self) -> bool:
-        """Whether a value may be so long that it has a price of its own."""
+        """Whether a value may be so long that the field has a price of its own."""
         return self.most_bytes >= _LONG
 
     def check(self, name: str, label: str, value: Any) -> None:
@@ -93,25 +93,26 @@ class SchemaShape:
     def __init__(self, schema: GraphQLSchema) -> None:
         self.schema = schema
         self.types = {
-            kind.name: _type_shape(kind)
-            for kind in schema.type_map.values()
-            if isinstance(kind, GraphQLObjectType) and "strawberry-definition" in (kind.extensions or {})
+            graphql_type.name: _type_shape(graphql_type)
+            for graphql_type in schema.type_map.values()
+            if isinstance(graphql_type, GraphQLObjectType)
+            and "strawberry-definition" in (graphql_type.extensions or {})
         }
-        for kind in self.types.values():
-            _check_nulls(kind)
-            self._check_documents(kind)
+        for graphql_type in self.types.values():
+            _check_nulls(graphql_type)
+            self._check_documents(graphql_type)
 
     def _check_documents(self, kind: TypeShape) -> None:
-        """At start-up: JSON leads to documents, and only JSON does; a document holds values and other documents."""
-        for one in kind.fields.values():
-            target = self.types.get(one.target or "")
+        """Check at start-up: JSON and documents belong together; a document holds values and other documents."""
+        for shape in kind.fields.values():
+            target = self.types.get(shape.target or "")
             leads_to_document = target is not None and target.part == _DOCUMENT
             if kind.part == _DOCUMENT:
-                fits = leads_to_document if target is not None else one.member is not None
+                fits = leads_to_document if target is not None else shape.member is not None
             else:
-                fits = leads_to_document == (one.kind == "computed" and target is not None)
+                fits = leads_to_document == (shape.kind == "computed" and target is not None)
             if not fits:
-                msg = f"{kind.name}.{one.name}: computed fields and members of documents are values or documents"
+                msg = f"{kind.name}.{shape.name}: computed fields and members of documents are values or documents"
                 raise TypeError(msg)
 
     def root(self, operation: str) -> TypeShape:
@@ -119,38 +120,40 @@ class SchemaShape:
         return self.types[operation.title()]
 
 
-def _type_shape(kind: GraphQLObjectType) -> TypeShape:
-    definition = kind.extensions["strawberry-definition"]
+def _type_shape(graphql_type: GraphQLObjectType) -> TypeShape:
+    definition = graphql_type.extensions["strawberry-definition"]
     origin = definition.origin
     generic = definition.concrete_of.origin if definition.concrete_of else origin
     part = _DOCUMENT if is_document(origin) else _PARTS.get(generic)
-    shape = TypeShape(kind.name, origin, model_of(origin), part)
+    shape = TypeShape(graphql_type.name, origin, model_of(origin), part)
     large = shape.model.large if shape.model is not None else {}
-    for name, one in kind.fields.items():
-        found = _field_shape(name, one, large)
-        shape.fields[name] = replace(found, is_total=part == _CONNECTION and found.python_name == "total_count")
+    for name, graphql_field in graphql_type.fields.items():
+        field_shape = _field_shape(name, graphql_field, large)
+        shape.fields[name] = replace(
+            field_shape, is_total=part == _CONNECTION and field_shape.python_name == "total_count"
+        )
     return shape
 
 
-def _field_shape(name: str, one: GraphQLField, large: Mapping[str, int]) -> FieldShape:
-    definition = one.extensions["strawberry-definition"]
+def _field_shape(name: str, graphql_field: GraphQLField, large: Mapping[str, int]) -> FieldShape:
+    definition = graphql_field.extensions["strawberry-definition"]
     declaration = (definition.metadata or {}).get(KEY)
-    bare = one.type.of_type if isinstance(one.type, GraphQLNonNull) else one.type
-    named = get_named_type(one.type)
+    bare = graphql_field.type.of_type if isinstance(graphql_field.type, GraphQLNonNull) else graphql_field.type
+    named = get_named_type(graphql_field.type)
     return FieldShape(
         name=name,
         python_name=definition.python_name,
         declaration=declaration,
         target=named.name if isinstance(named, GraphQLObjectType) else None,
         many=isinstance(bare, GraphQLList),
-        never_null=isinstance(one.type, GraphQLNonNull),
+        never_null=isinstance(graphql_field.type, GraphQLNonNull),
         is_id=named.name == "ID",
         arguments={
             label: (argument.extensions["strawberry-definition"].python_name, argument)
-            for label, argument in one.args.items()
+            for label, argument in graphql_field.args.items()
         },
         resolver=declaration.function if declaration and declaration.kind == "python" else None,
-        checks=_checks([argument.extensions["strawberry-definition"] for argument in one.args.values()]),
+        checks=_checks([argument.extensions["strawberry-definition"] for argument in graphql_field.args.values()]),
         member=_member(named, many=isinstance(bare, GraphQLList)),
         is_text=named.name == "String" and declaration is None and not isinstance(bare, GraphQLList),
         most_bytes=large.get(definition.python_name, _most_bytes(named, many=isinstance(bare, GraphQLList))),
@@ -158,14 +161,14 @@ def _field_shape(name: str, one: GraphQLField, large: Mapping[str, int]) -> Fiel
 
 
 def _most_bytes(named: GraphQLNamedType, *, many: bool) -> int:
-    """How long a value may be, where its model says nothing: text has 300 characters at most."""
+    """The most bytes of a value whose model sets no limit: text has 300 characters at most."""
     if named.name == "JSON":
         return _JSON_BYTES
     return (_TEXT_BYTES if named.name == "String" else _PLAIN_BYTES) * (_ELEMENTS if many else 1)
 
 
 def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:
-    """What a document's member becomes in SQL; None if it cannot be one. Lists of plain values stay JSON."""
+    """The SQL type of a document's member; None if the type cannot be a member. Lists of plain values stay JSON."""
     if isinstance(named, GraphQLEnumType):
         return None if many else EnumText(named.extensions["strawberry-definition"].wrapped_cls)
     if named.name == "JSON" or (many and named.name in _PLAIN):
@@ -174,27 +177,27 @@ def _member(named: GraphQLNamedType, *, many: bool) -> TypeEngine[Any] | None:
 
 
 def _checks(arguments: Sequence[StrawberryArgument]) -> dict[str, Callable[[Any, str], None]]:
-    return {one.python_name: one.metadata[CHECK] for one in arguments if CHECK in one.metadata}
+    return {argument.python_name: argument.metadata[CHECK] for argument in arguments if CHECK in argument.metadata}
 
 
 def _check_nulls(kind: TypeShape) -> None:
-    """At start-up: a field that promises never to be null must rest on a column that is never null."""
+    """Check at start-up: a non-null field must be a column that is never null, or be declared `never_null`."""
     if kind.model is None:
         return
     table = kind.model.__table__
     assert isinstance(table, Table)
-    for one in kind.fields.values():
-        if one.kind == "column" and one.python_name not in table.c:
-            msg = f"{kind.name}.{one.name}: {table.name} has no column {one.python_name}"
+    for shape in kind.fields.values():
+        if shape.kind == "column" and shape.python_name not in table.c:
+            msg = f"{kind.name}.{shape.name}: {table.name} has no column {shape.python_name}"
             raise TypeError(msg)
-        if one.kind == "column" and one.never_null and table.c[one.python_name].nullable:
-            msg = f"{kind.name}.{one.name} is non-null, but {table.name}.{one.python_name} is nullable"
+        if shape.kind == "column" and shape.never_null and table.c[shape.python_name].nullable:
+            msg = f"{kind.name}.{shape.name} is non-null, but {table.name}.{shape.python_name} is nullable"
             raise TypeError(msg)
-        if one.kind == "computed" and one.never_null and not (one.declaration and one.declaration.never_null):
-            msg = f"{kind.name}.{one.name} is non-null: say so with `graph.computed(never_null=True)`"
+        if shape.kind == "computed" and shape.never_null and not (shape.declaration and shape.declaration.never_null):
+            msg = f"{kind.name}.{shape.name} is non-null: say so with `graph.computed(never_null=True)`"
             raise TypeError(msg)
-        if one.kind == "one" and one.never_null:
-            msg = f"{kind.name}.{one.name} leads to one row, which may not be there: make it nullable"
+        if shape.kind == "one" and shape.never_null:
+            msg = f"{kind.name}.{shape.name} leads to one row, which may not be there: make it nullable"
             raise TypeError(msg)
 
 

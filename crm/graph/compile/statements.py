@@ -1,4 +1,4 @@
-"""Statements: what some fields of an operation compile to, once for each shape of their arguments."""
+"""Statements of some fields of an operation, compiled once for each shape of the fields' arguments."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -27,36 +27,36 @@ from crm.graph.declare.fields import DEFAULT_PAGE
 
 _INCLUDE_DELETED: Final = "include_deleted"
 _PAGING: Final = ("first", "after", "last", "before")
-# Where a statement's parameters come from that are nobody's arguments.
+# The indexes of a statement's parameters that no argument provides: the viewer's id and role.
 _FROM_VIEWER: Final = {VIEWER: -1, **{name: -2 - index for index, name in enumerate(VIEWER_IS.values())}}
-# The values of those parameters but for the viewer's id, by role; read from the end, as `_FROM_VIEWER` counts.
-_ROLE_VALUES: Final = {role: tuple(role is one for one in reversed(list(VIEWER_IS))) for role in Role}
-# What the statements of some fields may take, for all shapes of their arguments together; more if the two statements of
-# a single shape, of which one counts, are longer.
+# The values of those parameters without the viewer's id, by role; `_FROM_VIEWER` counts them from the end.
+_ROLE_VALUES: Final = {role: tuple(role is other for other in reversed(list(VIEWER_IS))) for role in Role}
+# The most bytes of the statements of some fields, for all shapes of their arguments; more if the two statements of a
+# single shape, of which one counts, are longer.
 _MAX_BYTES: Final = 256 * 1024
-# After a list was longer than its share, so many runs count from the start.
+# After a list was longer than its share, so many runs use the counting statement from the start.
 _COUNTED_RUNS: Final = 100
 _REMEMBERED_SHAPES: Final = 200
-# What a statement takes in memory, with its key: measured, and rounded up.
+# The memory of a statement with its key: measured, and rounded up.
 _BYTES_PER_CHARACTER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A finished statement, and which of the request's values are its parameters, in order."""
+    """A finished statement, and the indexes of the request's values that are its parameters, in order."""
 
     statement: Statement
-    order: tuple[int, ...]  # negative: what `_FROM_VIEWER` says of the viewer
+    order: tuple[int, ...]  # negative: of the viewer, by `_FROM_VIEWER`
 
     @property
     def size(self) -> int:
-        """About what it takes in memory."""
+        """About the bytes that the statement takes in memory."""
         return _BYTES_PER_CHARACTER * len(self.statement.text)
 
 
 @dataclass(slots=True)
 class BoundStatement:
-    """A statement for one request, but for the values that come before its arguments."""
+    """A statement with the values of one request's arguments; `step` adds the values that precede them."""
 
     prepared: Prepared
     values: Sequence[object]
@@ -68,12 +68,12 @@ class BoundStatement:
         return self.prepared.statement, [encode(values[index]) for index in self.prepared.order]
 
 
-# About how much of compiling each kind of field is, and each condition of a filter, in hundredths of a millisecond.
+# About the time that it takes to compile a field of each kind, or a filter's condition, in hundredths of a millisecond.
 _WORK: Final[Mapping[str, int]] = {"column": 4, "computed": 40, "one": 90, "many": 130, "connection": 250}
 _WORK_OF_OTHERS: Final = 250
-_WORK_OF_REPORT: Final = 900  # a search, statistics: what has a price of its own, and not for its order
+_WORK_OF_REPORT: Final = 900  # a search, statistics: a field with a price of its own that is not its order's
 _WORK_OF_CONDITION: Final = 20
-# A statement that counts takes so many times as long, but for reports, which count either way.
+# Compiling a statement that counts takes so many times as long, but for reports, which count either way.
 _COUNTING: Final = 2
 _MAX_WORK_ON_LOOP: Final = 1500
 _BYTES_OF_WORK: Final = 40  # of both statements, for the work of the one that counts: 30 measured
@@ -84,8 +84,8 @@ Build = Callable[[Compiler], Sequence[ColumnElement[Any]] | Select[Any]]
 class StatementsByShape:
     """Some fields of an operation that become one statement, for each shape of their arguments.
 
-    `weigh` hears by how many bytes the statements kept here grow or shrink. Without `allotments` nothing that a
-    statement gathers is limited.
+    `weigh` is called with the bytes by which the statements kept here grow or shrink. Without `allotments` the rows and
+    bytes that a statement gathers are not limited.
     """
 
     def __init__(
@@ -96,23 +96,23 @@ class StatementsByShape:
         weigh: Callable[[int], None] | None = None,
         allotments: Allotments | None = None,
     ) -> None:
-        self._fields = [one for root in fields for one in root.walk() if one.shape is not None]
+        self._fields = [field for root in fields for field in root.walk() if field.shape is not None]
         self._parts: Sequence[_Part] | None = None
         self._build = build
         self._extra = tuple(extra)
         self._weigh = weigh
         self._allotments = allotments
         self._longer: OrderedDict[Hashable, int] = OrderedDict()
-        works = [_work(one) for one in self._fields]
+        works = [_work(field) for field in self._fields]
         self._work = sum(works)
         self._counting_work = sum(work if work == _WORK_OF_REPORT else _COUNTING * work for work in works)
-        room = max(_MAX_BYTES, _BYTES_OF_WORK * self._counting_work)
-        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(room, _REMEMBERED_SHAPES)
+        max_bytes = max(_MAX_BYTES, _BYTES_OF_WORK * self._counting_work)
+        self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(max_bytes, _REMEMBERED_SHAPES)
 
     def step(
         self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
     ) -> tuple[Statement, Params]:
-        """The statement for these variables, and its parameters; compiled here and now if it has to be."""
+        """The statement for these variables, and its parameters; compiled on the event loop if it has to be."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key) or self._keep(key, self._compile(variables, allotment))
         return BoundStatement(prepared, values, key).step(extra)
@@ -132,7 +132,7 @@ class StatementsByShape:
     async def bound(
         self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, *, aside: bool = False
     ) -> BoundStatement:
-        """The statement for these variables; compiled in a thread if that takes long, or is one of many (`aside`)."""
+        """The statement for these variables; compiled in a thread if that takes long, or for one of many (`aside`)."""
         key, values, allotment = self._shape(variables, viewer)
         prepared = self._prepared.get(key)
         if prepared is None:
@@ -144,7 +144,7 @@ class StatementsByShape:
         return BoundStatement(prepared, values, key)
 
     def _shape(self, variables: Mapping[str, Any], viewer: Viewer) -> tuple[Hashable, Values, Allotment | None]:
-        """What the statement depends on, and the values of its parameters."""
+        """The key of the statement, the values of its parameters, and its allotment."""
         if self._parts is None:
             self._parts = _parts(self._fields, viewer)
         values = Values()
@@ -157,14 +157,14 @@ class StatementsByShape:
         return key, values, allotment
 
     def _is_longer(self, key: Hashable) -> bool:
-        """Whether a list of this statement was longer than its share lately; data change, so it is tried again."""
+        """Whether a list was longer than its share lately; after some runs the share is tried again."""
         left = self._longer.get(key, 0)
         if left:
             self._longer[key] = left - 1
         return left > 0
 
     def _keep(self, key: Hashable, prepared: Prepared) -> Prepared:
-        """Whoever asks for the operation again asks for the first shape again; of the others, for those seen twice.
+        """Cache the statement of the first shape at once (it is likely to come again), others on their second use.
 
         Where a list was longer than its share, the first shape has two statements: the second counts.
         """
@@ -179,23 +179,23 @@ class StatementsByShape:
         binds = Binds()
         for _ in self._extra:
             binds.leaf(None, None)
-        given = {one: _given(one, variables, binds) for one in self._fields}
-        compiler = self._compiler(given, allotment)
-        built = self._build(compiler)
-        if not isinstance(built, Select):
-            built = compiler.whole(built)
-        found = compiled(built, constants_inline=True)
-        order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in found.positiontup or ())
-        return Prepared(Statement(str(found)), order)
+        arguments = {field: _bound_arguments(field, variables, binds) for field in self._fields}
+        compiler = self._compiler(arguments, allotment)
+        selectable = self._build(compiler)
+        if not isinstance(selectable, Select):
+            selectable = compiler.whole(selectable)
+        sql = compiled(selectable, constants_inline=True)
+        order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in sql.positiontup or ())
+        return Prepared(Statement(str(sql)), order)
 
-    def _compiler(self, given: Mapping[Selected, BoundArguments], allotment: Allotment | None) -> Compiler:
+    def _compiler(self, arguments: Mapping[Selected, BoundArguments], allotment: Allotment | None) -> Compiler:
         if allotment is not None:
-            return Compiler(given, allotment.shares)
-        return Compiler(given) if self._allotments is None else CountingCompiler(given, self._allotments.budget)
+            return Compiler(arguments, allotment.shares)
+        return Compiler(arguments) if self._allotments is None else CountingCompiler(arguments, self._allotments.budget)
 
 
-def _work(one: Selected) -> int:
-    shape = one.shape
+def _work(field: Selected) -> int:
+    shape = field.shape
     if shape is None:
         return 0
     has_price = shape.declaration is not None and shape.declaration.extra_cost is not None
@@ -204,35 +204,35 @@ def _work(one: Selected) -> int:
     return _WORK.get(shape.kind, _WORK_OF_OTHERS)
 
 
-# Adds some values of a statement, and returns the shape of the arguments that they come from.
+# Adds the values of some arguments to a statement's values, and returns the arguments' shape.
 _Part = Callable[[Mapping[str, Any], Values, Viewer], Hashable]
 
 
 def _parts(fields: Sequence[Selected], viewer: Viewer) -> Sequence[_Part]:
-    """The arguments of some fields. What no variable decides is looked at once: most arguments are not even given."""
-    found: list[_Part] = []
-    for is_fixed, part in (each for one in fields if one.arguments for each in _parts_of(one)):
+    """The arguments of some fields. Those without variables are split once: most arguments are not even passed."""
+    parts: list[_Part] = []
+    for is_fixed, part in (fixed_or_part for field in fields if field.arguments for fixed_or_part in _parts_of(field)):
         if not is_fixed:
-            found.append(part)
+            parts.append(part)
             continue
         values = Values()
         part({}, values, viewer)
         if values or values.conditions:
-            found.append(partial(_repeat, values))
-    return found
+            parts.append(partial(_repeat, values))
+    return parts
 
 
-def _parts_of(one: Selected) -> Iterator[tuple[bool, _Part]]:
-    """A field's arguments, those of a page all together, and whether they are the same in each request."""
-    if one.shape is not None and one.shape.kind == "connection":
-        yield all(map(_is_fixed, one.arguments)), partial(_page_shape, one, _arguments(one))
+def _parts_of(field: Selected) -> Iterator[tuple[bool, _Part]]:
+    """A field's arguments (a page's all together), each with True if they are the same in every request."""
+    if field.shape is not None and field.shape.kind == "connection":
+        yield all(map(_is_fixed, field.arguments)), partial(_page_shape, field, _arguments(field))
     else:
-        for argument in _arguments(one):
-            yield _is_fixed(argument), partial(_argument_shape, one, argument)
+        for argument in _arguments(field):
+            yield _is_fixed(argument), partial(_argument_shape, field, argument)
 
 
 def _is_fixed(argument: Argument) -> bool:
-    """Whether no variable decides an argument; and whether the viewer may see what is deleted is asked each time."""
+    """Whether an argument has no variables; `includeDeleted` is never fixed, since the viewer's role is checked."""
     return not argument.names and (argument.name != _INCLUDE_DELETED or argument.given({}) is not True)
 
 
@@ -241,24 +241,24 @@ def _repeat(fixed: Values, _variables: Mapping[str, Any], values: Values, _viewe
     return None
 
 
-def _arguments(one: Selected) -> list[Argument]:
-    return [argument for argument in one.arguments if not _is_position(one, argument)]
+def _arguments(field: Selected) -> list[Argument]:
+    return [argument for argument in field.arguments if not _is_position(field, argument)]
 
 
-def _is_position(one: Selected, argument: Argument) -> bool:
-    """Whether an argument says where to start reading; the engine takes care of those."""
-    kind = one.shape.kind if one.shape is not None else ""
+def _is_position(field: Selected, argument: Argument) -> bool:
+    """Whether an argument says where to start reading: the engine handles these, not the field's function."""
+    kind = field.shape.kind if field.shape is not None else ""
     return (kind == "connection" and argument.name in _PAGING) or (kind == "stream" and argument.name == "after")
 
 
 def _argument_shape(
-    one: Selected, argument: Argument, variables: Mapping[str, Any], values: Values, viewer: Viewer
+    field: Selected, argument: Argument, variables: Mapping[str, Any], values: Values, viewer: Viewer
 ) -> Hashable:
-    """The shape of an argument; its values go to `values`."""
+    """The shape of an argument; its bound values are added to `values`."""
     value = argument.given(variables)
     shape = split(argument.kind, value, argument.name, argument.label, values)
-    if one.shape is not None:
-        one.shape.check(argument.name, argument.label, value)
+    if field.shape is not None:
+        field.shape.check(argument.name, argument.label, value)
     if argument.name == _INCLUDE_DELETED and value is True and viewer.role is not Role.ADMIN:
         message = "Only admins may ask for deleted records."
         raise errors.Forbidden(message, field=argument.label)
@@ -266,27 +266,27 @@ def _argument_shape(
 
 
 def _page_shape(
-    one: Selected, arguments: Sequence[Argument], variables: Mapping[str, Any], values: Values, viewer: Viewer
+    field: Selected, arguments: Sequence[Argument], variables: Mapping[str, Any], values: Values, viewer: Viewer
 ) -> Hashable:
-    """The shape of a page's arguments, and of where it begins."""
+    """The shape of a page's arguments, and of its start."""
     start = len(values)
-    shape = [_argument_shape(one, argument, variables, values, viewer) for argument in arguments]
+    shape = [_argument_shape(field, argument, variables, values, viewer) for argument in arguments]
     bound_to = fingerprint(shape, values[start:])
-    return (*shape, _paging_shape(one, variables, values, bound_to))
+    return (*shape, _paging_shape(field, variables, values, bound_to))
 
 
-def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:
-    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
-    given = {name: None if value is Undefined else value for name, value in given.items()}
-    if given["first"] is not None and given["last"] is not None:
+def _paging_shape(field: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:
+    paging = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _PAGING}
+    paging = {name: None if value is Undefined else value for name, value in paging.items()}
+    if paging["first"] is not None and paging["last"] is not None:
         message = "Pass `first` or `last`, not both."
         raise errors.BadUserInput(message, field="last")
-    backwards = given["last"] is not None
+    backwards = paging["last"] is not None
     name = "last" if backwards else "first"
     size = Values()
     split(
-        _kind(one, name),
-        DEFAULT_PAGE if given[name] is None else given[name],
+        _kind(field, name),
+        DEFAULT_PAGE if paging[name] is None else paging[name],
         name,
         name,
         size,
@@ -295,44 +295,44 @@ def _paging_shape(one: Selected, variables: Mapping[str, Any], values: Values, b
     values.append(bound_to)
     flags: list[object] = [backwards]
     for end in ("after", "before"):
-        if given[end] is None:
+        if paging[end] is None:
             flags.append(None)
             continue
-        decoded = decode(given[end], bound_to, end)
+        decoded = decode(paging[end], bound_to, end)
         flags.append(tuple(value is None for value in decoded))
         values.extend(value for value in decoded if value is not None)
     return tuple(flags)
 
 
-def _given(one: Selected, variables: Mapping[str, Any], binds: Binds) -> BoundArguments:
-    """A field's arguments as placeholders; in the very order in which `_shape` collected the values."""
+def _bound_arguments(field: Selected, variables: Mapping[str, Any], binds: Binds) -> BoundArguments:
+    """A field's arguments as placeholders, in the same order in which `_shape` collected the values."""
     keywords = {}
-    for argument in _arguments(one):
+    for argument in _arguments(field):
         value = placed(argument.kind, argument.given(variables), argument.name, binds.leaf)
         if value is not None:
             keywords[argument.name] = value
     limit, offset = keywords.pop("limit", None), keywords.pop("offset", None)
-    assert one.shape is not None
-    if one.shape.declaration is not None and one.shape.declaration.wants_viewer:
+    assert field.shape is not None
+    if field.shape.declaration is not None and field.shape.declaration.wants_viewer:
         keywords[VIEWER] = bindparam(VIEWER, type_=Uuid(), required=True)
-    paging = _paging(one, variables, binds) if one.shape.kind == "connection" else None
+    paging = _paging(field, variables, binds) if field.shape.kind == "connection" else None
     return BoundArguments(keywords, limit, offset, paging)
 
 
-def _paging(one: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:
-    given = {argument.name: argument.given(variables) for argument in one.arguments if argument.name in _PAGING}
-    backwards = given["last"] is not Undefined and given["last"] is not None
+def _paging(field: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:
+    paging = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _PAGING}
+    backwards = paging["last"] is not Undefined and paging["last"] is not None
     size = binds.leaf(None, SQL_TYPES["Int"])
     bound_to = binds.leaf(None, Text())
     ends: list[list[Any | None] | None] = []
     for end in ("after", "before"):
-        if given[end] is Undefined or given[end] is None:
+        if paging[end] is Undefined or paging[end] is None:
             ends.append(None)
             continue
-        decoded = (value is None for value in payload(given[end])[2:])
+        decoded = (value is None for value in payload(paging[end])[2:])
         ends.append([None if is_null else binds.leaf(None, Text()) for is_null in decoded])
     return Paging(size, backwards, bound_to, ends[0], ends[1])
 
 
-def _kind(one: Selected, name: str) -> Any:
-    return next(argument.kind for argument in one.arguments if argument.name == name)
+def _kind(field: Selected, name: str) -> Any:
+    return next(argument.kind for argument in field.arguments if argument.name == name)

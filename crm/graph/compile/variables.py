@@ -1,4 +1,4 @@
-"""The values of variables, counted before they are coerced: how much work they are is told by their lengths."""
+"""The values of variables, counted before they are coerced: their lengths tell how much work coercion is."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,7 +10,7 @@ from crm.graph.compile.limits import refuse
 
 MAX_VALUES: Final = 1000  # in one list
 _JSON: Final = "JSON"
-# How much longer than a plain value an object takes: each of its type's fields is looked for.
+# An object takes so many times as long as a plain value: each of its type's fields is looked up.
 _OBJECT: Final = 20
 
 Path = tuple[str, ...]
@@ -18,7 +18,7 @@ Steps = tuple[str | int, ...]
 
 
 class Counter:
-    """Counts objects, their nesting and the values in them; refuses what is too much as soon as that shows."""
+    """Counts objects, their nesting and their values; raises an error as soon as a limit is exceeded."""
 
     def __init__(self, max_objects: int, max_depth: int, max_values: int) -> None:
         self._max_objects = max_objects
@@ -29,52 +29,54 @@ class Counter:
 
     @property
     def work(self) -> int:
-        """About how much it is to coerce what was counted: one for each plain value."""
+        """The estimated work of coercing the counted values: 1 for each plain value."""
         return self._values + _OBJECT * self._objects
 
     def add(self, kind: Any, value: object, place: Callable[[], Path], max_records: int | None = None) -> None:
-        """Count a value of this type. `place` says where it is used, for an error; a list may have `max_records`."""
+        """Count a value of this type. `place` tells for an error where it is used; a list has at most `max_records`."""
         if max_records is not None and isinstance(value, list) and len(value) > max_records:
             raise too_long(".".join(place()), len(value), max_records)
         try:
             self._visit(kind, value, (), 0)
-        except _TooLong as found:
-            raise too_long(".".join((*place(), *map(str, found.path))), found.length) from None
+        except _TooLong as error:
+            raise too_long(".".join((*place(), *map(str, error.path))), error.length) from None
 
-    def _visit(self, kind: Any, value: Any, path: Steps, depth: int) -> None:
-        kind = bare(kind)
-        if isinstance(kind, GraphQLList):
+    def _visit(self, graphql_type: Any, value: Any, path: Steps, depth: int) -> None:
+        graphql_type = bare(graphql_type)
+        if isinstance(graphql_type, GraphQLList):
             if isinstance(value, list):
-                self._visit_list(bare(kind.of_type), value, path, depth)
-            else:  # it stands for a list of one
-                self._visit(kind.of_type, value, path, depth)
-        elif isinstance(kind, GraphQLInputObjectType) and isinstance(value, dict):
+                self._visit_list(bare(graphql_type.of_type), value, path, depth)
+            else:  # a single value stands for a list of one
+                self._visit(graphql_type.of_type, value, path, depth)
+        elif isinstance(graphql_type, GraphQLInputObjectType) and isinstance(value, dict):
             self._count_object(value, depth + 1)
-            for name, one in value.items():
-                if isinstance(one, dict | list) and name in kind.fields:
-                    self._visit(kind.fields[name].type, one, (*path, name), depth + 1)
-        elif getattr(kind, "name", None) == _JSON:
+            for name, member in value.items():
+                if isinstance(member, dict | list) and name in graphql_type.fields:
+                    self._visit(graphql_type.fields[name].type, member, (*path, name), depth + 1)
+        elif getattr(graphql_type, "name", None) == _JSON:
             self._visit_json(value, depth)
 
-    def _visit_list(self, kind: Any, values: list[Any], path: Steps, depth: int) -> None:
-        if len(values) > MAX_VALUES and not isinstance(kind, GraphQLInputObjectType):  # objects are counted as such
+    def _visit_list(self, element_type: Any, values: list[Any], path: Steps, depth: int) -> None:
+        if len(values) > MAX_VALUES and not isinstance(
+            element_type, GraphQLInputObjectType
+        ):  # objects are counted as such
             raise _TooLong(path, len(values))
         self._count_values(len(values))
-        for index, one in enumerate(values):
-            if isinstance(one, dict | list):
-                self._visit(kind, one, (*path, index), depth)
+        for index, element in enumerate(values):
+            if isinstance(element, dict | list):
+                self._visit(element_type, element, (*path, index), depth)
 
     def _visit_json(self, value: object, depth: int) -> None:
-        """Whatever there is, lists as objects; level by level, since it may nest deeper than Python's calls."""
+        """Count lists as objects; level by level, since JSON may nest deeper than Python's calls."""
         level = [value]
         while level:
             below: list[object] = []
-            depth += any(isinstance(one, dict) for one in level)
-            for one in level:
-                if isinstance(one, dict | list):
-                    self._count_object(one, depth)
-                    inner = one.values() if isinstance(one, dict) else one
-                    below.extend([each for each in inner if isinstance(each, dict | list)])
+            depth += any(isinstance(item, dict) for item in level)
+            for item in level:
+                if isinstance(item, dict | list):
+                    self._count_object(item, depth)
+                    inner = item.values() if isinstance(item, dict) else item
+                    below.extend([child for child in inner if isinstance(child, dict | list)])
             level = below
 
     def _count_object(self, value: dict[str, Any] | list[Any], depth: int) -> None:
@@ -91,9 +93,9 @@ class Counter:
             refuse("values in its variables", self._values, self._max_values)
 
 
-def bare(kind: Any) -> Any:
-    """The type, null or not."""
-    return kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+def bare(graphql_type: Any) -> Any:
+    """The type without NonNull."""
+    return graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
 
 
 class _TooLong(Exception):

@@ -1,4 +1,4 @@
-"""Fields that one wing adds to a type of another, which knows nothing of them."""
+"""Fields that a higher wing adds to a type of a lower wing, without an import from there."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ def extend(extended: type[Any]) -> Callable[[type[T]], type[T]]:
     """Add a class's computed fields and edges to a type that was made of a model by `graph.type`.
 
     Each function gets the columns of the extended type's row, and the model's policy holds as for its other fields.
-    `crm/schema.py` must import the module that extends: what is not imported when the schema is built is not in it.
+    `crm/schema.py` must import the module that extends: the schema has only fields that were declared when it is built.
     """
     if model_of(extended) is None:
         msg = f"{extended.__name__} is not made of a model by `graph.type`, so it cannot be extended"
@@ -44,14 +44,15 @@ def _check(field: StrawberryField, cls: type[Any], target: StrawberryObjectDefin
             f"a column of {target.name} is said in its model"
         )
         raise TypeError(msg)
+    name = _api_name(field)
     for other in target.fields:
-        if _shown(other) == _shown(field):
+        if _api_name(other) == name:
             place = f"{other.origin.__module__}.{other.origin.__qualname__}" if other.origin else target.name
-            msg = f"{target.name} has a field `{_shown(field)}` already (by {place}): {cls.__name__} cannot add another"
+            msg = f"{target.name} has a field `{name}` already (by {place}): {cls.__name__} cannot add another"
             raise TypeError(msg)
 
 
-def _shown(field: StrawberryField) -> str:
+def _api_name(field: StrawberryField) -> str:
     """The name of a field in the API."""
     return field.graphql_name or to_camel_case(field.python_name)
 

@@ -1,8 +1,8 @@
-"""How a Strawberry type says which shape it has in SQL: columns by name, computed fields, edges.
+"""Declarations by which a Strawberry type maps to SQL: columns by name, computed fields, edges.
 
-A function that is declared here never runs for a request: it is called once, when a plan is made, with columns for the
-row and placeholders for the arguments, and returns SQL. So it must not branch on an argument's value, only on whether
-it was given.
+A declared function never runs for a request: it is called once, when a plan is made, with columns for the row and
+placeholders for the arguments, and returns SQL. So it must not branch on an argument's value, only on whether the
+argument was passed.
 """
 
 import builtins
@@ -31,7 +31,7 @@ from crm.core.model import Model
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-# What a field costs, from its arguments.
+# The points that a field costs, from its arguments.
 Price = Callable[[dict[str, Any]], int]
 
 KEY: Final = "crm"
@@ -69,17 +69,17 @@ AfterChange = Annotated[
 
 
 def checked(check: Callable[[Any, str], None], description: str) -> Any:
-    """Describe an argument whose value the check may refuse, before any SQL; it gets the value and the label."""
+    """Describe an argument whose value `check` may refuse, before any SQL; `check` gets the value and the label."""
     return strawberry.argument(description=description, metadata={CHECK: check})
 
 
 def at_most(count: int, description: str) -> Any:
-    """Describe an argument that takes many records at once: more of them are refused before they are looked at."""
+    """Describe an argument that takes many records at once: a longer list is refused before it is coerced."""
     return strawberry.argument(description=description, metadata={MOST: count})
 
 
 def most_of(argument: GraphQLArgument) -> int:
-    """How many values a list may hold that is given for an argument."""
+    """The most values that a list passed for an argument may hold."""
     most: int = argument.extensions["strawberry-definition"].metadata.get(MOST, MAX_ROWS)
     return most
 
@@ -95,15 +95,15 @@ class Declaration:
     kind: str
     function: Callable[..., Any]
     role: Role = Role.VIEWER
-    # Computed: never null, though its expression might look as if it could be.
+    # Computed: the expression is never null, though its columns may be nullable.
     never_null: bool = False
-    # How many rows a list without a limit is taken to have, when an operation's cost is estimated.
+    # The rows that a list without a limit is estimated at, in an operation's cost.
     usual_rows: int = 10
     # Points that a field costs by itself, from its arguments: an order without an index, a search.
     extra_cost: Price | None = None
-    # Of what kind the records are that a stream's events are about; None: any.
+    # The kinds of records that a stream's events are about; None: any.
     entities: frozenset[str] | None = None
-    # Of a stream: the row that it begins with, from its arguments.
+    # Of a stream: the statement of its first row, from its arguments.
     first: Callable[..., Any] | None = None
     pulse_seconds: float = 0.0
     # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
@@ -139,22 +139,22 @@ class Connection(Generic[T]):
 
 
 def remember_model(cls: builtins.type[Any], model: builtins.type[Model] | None) -> None:
-    """Keep the model that a type is made of."""
+    """Store on a type the model that it is made of."""
     setattr(cls, _MODEL, model)
 
 
 def model_of(cls: builtins.type[Any]) -> builtins.type[Model] | None:
     """The model that a type is made of."""
-    found: builtins.type[Model] | None = getattr(cls, _MODEL, None)
-    return found
+    model: builtins.type[Model] | None = getattr(cls, _MODEL, None)
+    return model
 
 
 @dataclass_transform(field_specifiers=(strawberry.field,))
 def document(cls: builtins.type[T]) -> builtins.type[T]:
     """A GraphQL type whose fields are the members of a JSON object, by their Python names; enums in lower case.
 
-    A computed field that returns jsonb leads to it: `-> X | None` to an object, `-> list[X] | None` to an array.
-    Whoever writes the JSON sees to it that non-null fields have values.
+    A computed field of jsonb leads to a document: `-> X | None` if it is an object, `-> list[X] | None` if an array.
+    The code that writes the JSON must give every non-null field a value.
     """
     decorated = strawberry.type(cls, description=first_paragraph(cls))
     setattr(decorated, _DOCUMENT, True)
@@ -201,8 +201,8 @@ def edge(
 ) -> Any:
     """A field that leads to other rows: the function gets the row's columns, and returns a statement.
 
-    `list[X]` gets `limit` and `offset`, or of these what it `takes` (without a limit all rows come, however many, so
-    that something else must bound them); `X | None` is one row.
+    A field of `list[X]` has the arguments `limit` and `offset`, or those of the two that `takes` names (without a limit
+    all rows are returned, so something else must bound them); `X | None` is one row.
     """
     return _declared(function, skip=1, takes=takes, role=role, usual_rows=usual_rows)
 
@@ -220,8 +220,8 @@ def computed(
 ) -> Any:
     """A field that is an SQL expression over the row's columns: jsonb, if its type is a `document` or a list."""
 
-    def declare(found: F) -> Any:
-        return _field(found, "computed", skip=1, extra={}, role=role, never_null=never_null, extra_cost=extra_cost)
+    def declare(function: F) -> Any:
+        return _field(function, "computed", skip=1, extra={}, role=role, never_null=never_null, extra_cost=extra_cost)
 
     return declare if function is None else declare(function)
 
@@ -254,15 +254,15 @@ def mutation(
 ) -> Any:
     """A root field that changes something: a coroutine that returns `info.context.write(...)`."""
 
-    def declare(found: F) -> Any:
-        declaration = Declaration("python", found, role, usual_rows=usual_rows, extra_cost=extra_cost)
-        return strawberry.field(resolver=found, description=first_paragraph(found), metadata={KEY: declaration})
+    def declare(function: F) -> Any:
+        declaration = Declaration("python", function, role, usual_rows=usual_rows, extra_cost=extra_cost)
+        return strawberry.field(resolver=function, description=first_paragraph(function), metadata={KEY: declaration})
 
     return declare if function is None else declare(function)
 
 
 def answered(*, role: Role = Role.VIEWER) -> Callable[[F], F]:
-    """A root field of queries that Python answers, because what it tells is not in the database: a coroutine."""
+    """A root field of queries that a coroutine answers, because its data is not in the database."""
     return mutation(role=role)
 
 
@@ -279,27 +279,27 @@ def stream(
     resumes: bool = True,
     first: Callable[..., Any] | None = None,
 ) -> Any:
-    """A subscription: the function gets a place in the event stream and a watermark, and returns the events between.
+    """A subscription: the function gets a position in the event stream and a watermark, and selects the events between.
 
-    What it returns may be other rows than events, if they have columns `stream_xid` and `stream_id`: where in the
-    stream each stands. `entities` are the kinds of records whose events it asks for. One that `resumes` takes `after`.
-    What `first` returns for the arguments, a statement or None, is shown before the first event, as it is then; a row
-    that is not there is NOT_FOUND.
+    The rows may be others than events, if they have columns `stream_xid` and `stream_id`, the position of each in the
+    stream. `entities` are the kinds of records whose events the field selects. With `resumes` the field takes `after`.
+    `first` returns, for the arguments, a statement of one row that is sent before the first event, or None; if its row
+    does not exist, the subscription fails with NOT_FOUND.
     """
     kinds = None if entities is None else frozenset(entities)
 
-    def declare(found: F) -> Any:
+    def declare(function: F) -> Any:
         extra = {"after": AfterChange} if resumes else {}
-        return _field(found, "stream", skip=3, extra=extra, entities=kinds, first=first)
+        return _field(function, "stream", skip=3, extra=extra, entities=kinds, first=first)
 
     return declare if function is None else declare(function)
 
 
 def pulse(*, entities: Sequence[str], seconds: float = 5.0) -> Callable[[F], F]:
-    """A subscription to one row: at once, after changes of these kinds of records, and every so many seconds."""
+    """A subscription to one row: sent at once, after changes to these kinds of records, and every `seconds` seconds."""
 
-    def declare(found: F) -> Any:
-        return _field(found, "pulse", skip=0, extra={}, entities=frozenset(entities), pulse_seconds=seconds)
+    def declare(function: F) -> Any:
+        return _field(function, "pulse", skip=0, extra={}, entities=frozenset(entities), pulse_seconds=seconds)
 
     return declare
 
@@ -309,7 +309,7 @@ _UNINDEXED_ORDER: Final = 1000
 
 
 def price_of_order(served: Collection[str]) -> Price:
-    """The price of an order: nothing for these columns, which an index serves."""
+    """The price of an order: nothing for the `served` columns, which have an index."""
 
     def price(arguments: dict[str, Any]) -> int:
         order = arguments.get("order_by")
@@ -321,11 +321,11 @@ def price_of_order(served: Collection[str]) -> Price:
 
 
 def _declared(function: F | None, *, skip: int, takes: Sequence[str] = tuple(_LIST), **options: Any) -> Any:
-    def declare(found: F) -> Any:
-        kind, extra = _shape(found)
+    def declare(function: F) -> Any:
+        kind, extra = _shape(function)
         if kind == "many":
             extra = {name: extra[name] for name in takes}
-        return _field(found, kind, skip=skip, extra=extra, **options)
+        return _field(function, kind, skip=skip, extra=extra, **options)
 
     return declare if function is None else declare(function)
 

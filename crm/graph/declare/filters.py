@@ -21,22 +21,22 @@ def _operator(description: str, name: str | None = None) -> Any:
 
 
 class InputObject:
-    """What was given in an input object."""
+    """The base of the API's input objects."""
 
     def given(self) -> Mapping[str, Any]:
-        """The fields that have a value, by their Python names."""
+        """The fields that the caller set to a value, by their Python names."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if value is not UNSET and value is not None}
 
 
 class Condition(InputObject):
-    """What every scalar filter shares. `check` sees the raw values, before any SQL."""
+    """The base of the scalar filters. `check` gets the raw operands, before any SQL."""
 
     @classmethod
-    def check(cls, given: Mapping[str, object], path: str) -> None:
-        """Refuse what cannot mean anything."""
-        for name, value in given.items():
-            if value is None:
+    def check(cls, operands: Mapping[str, object], path: str) -> None:
+        """Refuse operands that compare with nothing."""
+        for name, operand in operands.items():
+            if operand is None:
                 message = f"`{name}: null` compares with nothing; use `isNull: true`."
                 raise errors.BadUserInput(message, field=f"{path}.{name}")
 
@@ -124,13 +124,13 @@ class IDFilter(Condition):
     is_null: bool | None = _operator("Has no value (true), or has one (false).")
 
     @classmethod
-    def check(cls, given: Mapping[str, object], path: str) -> None:
-        """Every id must look like one."""
-        super().check(given, path)
-        for name, value in given.items():
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, str):
-                    parse_uuid(one, f"{path}.{name}")
+    def check(cls, operands: Mapping[str, object], path: str) -> None:
+        """Refuse an operand that is not a UUID."""
+        super().check(operands, path)
+        for name, operand in operands.items():
+            for text in operand if isinstance(operand, list) else [operand]:
+                if isinstance(text, str):
+                    parse_uuid(text, f"{path}.{name}")
 
 
 @strawberry.input(description="Compares one of a few values.")

@@ -52,7 +52,7 @@ def _parse_decimal(value: object) -> Decimal:
 
 
 def _literal(parse: Callable[[object], T], *kinds: type[Node]) -> Callable[..., T]:
-    """The same for a value that stands in the document; its text is taken as it is, and errors say where."""
+    """The same parser for a literal in the document: it gets the literal's text, and its errors carry the location."""
 
     def parse_literal(node: Node, _: object = None) -> T:
         try:

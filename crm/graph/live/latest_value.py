@@ -1,4 +1,4 @@
-"""A subscription to one row that changes all the time: how it is, not what happened to it."""
+"""Subscription to one row's current value (no event history)."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -24,8 +24,8 @@ from crm.graph.live.event_projection import problem_of
 
 log = structlog.get_logger()
 
-# It is shown this often at most.
-_BREATH_SECONDS: Final = 0.2
+# The least time between two values that are sent.
+_MIN_SECONDS_BETWEEN: Final = 0.2
 
 
 @dataclass(eq=False)
@@ -53,30 +53,30 @@ class LatestValue:
         )
 
     async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
-        """How it is now, and then how it has become, for ever. A slow reader sees the latest only."""
-        seen, its_round = None, None
+        """The row as it is now, then each time it has changed, for ever. A slow reader gets only the latest value."""
+        sent, news_round = None, None
         portions = self.hall.portions
         if self.task is None:
             self.task = asyncio.create_task(self._pump())
         self.due.set()
         while True:
-            if self.latest is None or self.latest is seen:
+            if self.latest is None or self.latest is sent:
                 if self.ended is not None:
                     raise type(self.ended)(self.ended.message, **self.ended.details)
-                its_round = await self._news.wait()
+                news_round = await self._news.wait()
                 continue
             async with room:
-                if its_round != portions.round:
+                if news_round != portions.round:
                     await portions.turn(len(self.latest.json))
-                seen = self.latest
-                yield seen
+                sent = self.latest
+                yield sent
 
     def forget(self) -> None:
-        """It remembers nothing that was deleted: it shows how the row is."""
+        """Read the row again after a deletion: nothing older is kept."""
         self.due.set()
 
     def hear(self, heads: Sequence[EventHeader], _since: Position, _until: Position) -> None:
-        """Something happened that may concern it."""
+        """Read the row again if one of these events may have changed it."""
         if any(self.interest.includes(head) for head in heads):
             self.due.set()
 
@@ -85,7 +85,7 @@ class LatestValue:
         assert self.root.shape.declaration is not None
         seconds = self.root.shape.declaration.pulse_seconds
         clock = asyncio.get_running_loop().time
-        shown, taker = -seconds, Taker()
+        sent_at, taker = -seconds, Taker()
         while True:
             self.due.clear()
             try:
@@ -100,20 +100,20 @@ class LatestValue:
                     return
             else:
                 json = result.get_value(0, 0) or b"null"
-                if self.latest is None or json != self.latest.json or clock() - shown >= seconds:
-                    shown = clock()
+                if self.latest is None or json != self.latest.json or clock() - sent_at >= seconds:
+                    sent_at = clock()
                     self.latest = ProjectedEvent(Position(0, 0), json)
                     self._tell()
-            await asyncio.sleep(_BREATH_SECONDS)
+            await asyncio.sleep(_MIN_SECONDS_BETWEEN)
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, shown + seconds - clock())):
+                async with asyncio.timeout(max(0.0, sent_at + seconds - clock())):
                     await self.due.wait()
 
     def _tell(self) -> None:
         self._news.tell(0 if self.latest is None else len(self.latest.json))
 
     def end(self) -> None:
-        """Nobody follows any more."""
+        """Stop reading: the last follower has left."""
         if self.task is not None:
             self.task.cancel()
             self.task = None

@@ -1,4 +1,4 @@
-"""Answers, and the one place where errors become GraphQL."""
+"""Answers to requests, and the one place where errors are rendered as GraphQL errors."""
 
 import json
 from collections.abc import Sequence
@@ -27,16 +27,16 @@ class NotGraphQL(errors.BadUserInput):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request gets: finished JSON, and its HTTP status by the media type that the client takes."""
+    """The answer to a request: finished JSON, and its HTTP status by the media type that the client accepts."""
 
     body: bytes
     status: int = 200  # as application/graphql-response+json
     plain_status: int = 200  # as application/json
     refused: bool = False  # no execution took place, so `data` is absent
-    # The same in parts, for those who do not show it as GraphQL does.
+    # The same in parts, for transports that do not send GraphQL's `data` (REST).
     parts: Sequence[tuple[str, bytes]] = ()
     problems: Sequence[dict[str, Any]] = ()
-    # Whether anything was written. A mutation may find that what it was to do has been done.
+    # Whether anything was written: a mutation writes nothing where the data already is as it asks.
     changed: bool = False
 
 
@@ -47,19 +47,19 @@ def succeeded(
     *,
     changed: bool = False,
 ) -> Answer:
-    """The roots' JSON, put together."""
+    """An answer with the root fields' JSON."""
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
-    aside = _aside(problems, warnings) if problems or warnings else b""
-    return Answer(b'{"data":{%s}%s}' % (data, aside), parts=parts, problems=problems, changed=changed)
+    rest = _aside(problems, warnings) if problems or warnings else b""
+    return Answer(b'{"data":{%s}%s}' % (data, rest), parts=parts, problems=problems, changed=changed)
 
 
 def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:
-    """A non-null root failed, so there is no data at all."""
+    """An answer with null for data: a non-null root field failed."""
     return Answer(b'{"data":null%s}' % _aside(problems, warnings), problems=problems)
 
 
 def refused(error: Exception) -> Answer:
-    """A well-formed request that was not executed. Clients of application/json get 200, unless the fault is ours."""
+    """The answer to a well-formed request that was not executed: 200 as application/json, but for server errors."""
     if isinstance(error, InvalidDocument):
         problems = error.problems
         return Answer(b'{"errors":%s}' % dumped(problems), error.status, refused=True, problems=problems)
@@ -69,7 +69,7 @@ def refused(error: Exception) -> Answer:
 
 
 def turned_away(error: Exception) -> Answer:
-    """A request that never became a GraphQL operation: its status holds whatever the client takes."""
+    """The answer to a request that is no GraphQL operation: one status, whatever media type the client accepts."""
     known = known_error(error)
     return _not_run(known, known.status)
 
@@ -80,13 +80,13 @@ def _not_run(error: errors.CrmError, plain_status: int) -> Answer:
 
 
 def known_error(error: BaseException) -> errors.CrmError:
-    """Any exception as one of ours; what is not known is logged and shown as INTERNAL."""
+    """Any exception as a CrmError; an unknown one is logged and becomes INTERNAL."""
     if isinstance(error, errors.CrmError):
         return error
     if isinstance(error, psycopg.Error):
-        found = translated(error)
-        if not isinstance(found, errors.Internal):
-            return found
+        translated_error = translated(error)
+        if not isinstance(translated_error, errors.Internal):
+            return translated_error
     if isinstance(error, GraphQLError):
         original = error.original_error
         return known_error(original) if original is not None else errors.BadUserInput(error.message)
@@ -100,33 +100,33 @@ def known_error(error: BaseException) -> errors.CrmError:
 
 
 def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, node: Any = None) -> dict[str, Any]:
-    """An error as GraphQL shows it."""
-    shown: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
+    """An error as a member of the response's `errors`."""
+    problem: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
     if node is not None and node.loc is not None:
         location = node.loc.source.get_location(node.loc.start)
-        shown["locations"] = [{"line": location.line, "column": location.column}]
+        problem["locations"] = [{"line": location.line, "column": location.column}]
     if path is not None:
-        shown["path"] = list(path)
+        problem["path"] = list(path)
     extensions = {key: value for key, value in error.extensions.items() if value is not None}
     if "field" in extensions:
         extensions["field"] = shortened(str(extensions["field"]))
-    shown["extensions"] = extensions
-    return shown
+    problem["extensions"] = extensions
+    return problem
 
 
 def rendered_warning(error: errors.CrmError, path: Sequence[str | int]) -> dict[str, Any]:
-    """What did not work, though the field has its data: for `extensions.warnings`."""
+    """An error beside a field's data, as a member of `extensions.warnings`."""
     return {**error.extensions, "message": error.message[:MAX_MESSAGE], "path": list(path)}
 
 
 def _aside(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> bytes:
-    """What stands beside the data."""
-    shown = b',"errors":%s' % dumped(problems) if problems else b""
-    return shown + (b',"extensions":{"warnings":%s}' % dumped(warnings) if warnings else b"")
+    """The members of the response after `data`: errors and warnings."""
+    members = b',"errors":%s' % dumped(problems) if problems else b""
+    return members + (b',"extensions":{"warnings":%s}' % dumped(warnings) if warnings else b"")
 
 
 def dumped(problems: object) -> bytes:
-    """As JSON, whatever a message repeats."""
+    """Dump problems as JSON, even if a message repeats text that is not valid Unicode."""
     try:
         return orjson.dumps(problems)
     except TypeError:  # half of a surrogate pair, repeated in a message

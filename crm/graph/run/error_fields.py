@@ -1,4 +1,4 @@
-"""Which field an error of graphql-core is about: it says so only in words and by a place in the document."""
+"""The field that an error of graphql-core is about: the error has only a message and a location in the document."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ _MAX_READ: Final = 2000
 _MAX_FIELD: Final = 200
 _MAX_LOCATIONS: Final = 10  # of an argument that is given a thousand times, say
 _WRAPPER: Final = "input."
-# The member of an input, or the argument, that is missing or too much.
+# The field of an input, or the argument, that is missing or unknown.
 _MEMBER: Final = re.compile(r"(?:required|unknown) field '([^']{1,100})'")
 _MISSING: Final = re.compile(r"Argument '[^']*?(\w+):\)' of type")
 _VARIABLE: Final = re.compile(r"Variable '\$\w+' has invalid value(?: at ([^:]*))?:")
@@ -33,23 +33,23 @@ _INDEX: Final = re.compile(r"\[(\d+)\]")
 Path = tuple[str, ...]
 
 
-def problems(found: Sequence[GraphQLError], document: DocumentNode | None, code: str) -> list[dict[str, Any]]:
-    """Errors of graphql-core as GraphQL shows them, each with the field at fault."""
+def problems(graphql_errors: Sequence[GraphQLError], document: DocumentNode | None, code: str) -> list[dict[str, Any]]:
+    """Errors of graphql-core as the response has them, each with the field at fault."""
     paths = _Paths(document)
-    return [_problem(error, paths, code) for error in found]
+    return [_problem(error, paths, code) for error in graphql_errors]
 
 
 def places(document: DocumentNode) -> dict[str, str]:
-    """Where variables stand, as errors name it, and which one it is: `filter.status.in` and `status`."""
-    found = {}
+    """The variable's name at each place where one is used, as errors name the place: `filter.status.in` -> `status`."""
+    variables = {}
     for node, path in _arguments(document):
         if path and isinstance(node, VariableNode):
-            found[shortened(".".join(path))] = node.name.value
-    return found
+            variables[shortened(".".join(path))] = node.name.value
+    return variables
 
 
 def place_of_variable(name: str, within: Node) -> Path:
-    """The argument, or the field of an input, that takes a variable's value."""
+    """The path of the argument, or of the input's field, that takes a variable's value."""
     return _Paths(within).of_variable(name)
 
 
@@ -65,30 +65,30 @@ class _Paths:
         self._document = document
 
     @cached_property
-    def _found(self) -> list[tuple[Node, Path]]:
+    def _nodes(self) -> list[tuple[Node, Path]]:
         return [] if self._document is None else list(_arguments(self._document))
 
     def of(self, node: Node) -> Path:
         """The path that leads to a node."""
-        return next((path for one, path in self._found if one is node), ())
+        return next((path for other, path in self._nodes if other is node), ())
 
     def of_variable(self, name: str) -> Path:
         """The path that leads to a variable where it is used first."""
-        for node, path in self._found:
+        for node, path in self._nodes:
             if path and isinstance(node, VariableNode) and node.name.value == name:
                 return path
         return (name,)
 
 
 def _problem(error: GraphQLError, paths: _Paths, code: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
+    rendered: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
     if error.locations:
-        shown["locations"] = [location.formatted for location in error.locations[:_MAX_LOCATIONS]]
+        rendered["locations"] = [location.formatted for location in error.locations[:_MAX_LOCATIONS]]
     extensions: dict[str, Any] = {"code": code}
     field = _field_at_fault(error, paths)
     if field:
         extensions["field"] = field
-    return {**shown, "extensions": extensions}
+    return {**rendered, "extensions": extensions}
 
 
 def _field_at_fault(error: GraphQLError, paths: _Paths) -> str | None:
@@ -96,7 +96,10 @@ def _field_at_fault(error: GraphQLError, paths: _Paths) -> str | None:
     if not error.nodes:
         return None
     message = error.message[:_MAX_READ]
-    node = next((one for one in reversed(error.nodes) if not isinstance(one, OperationDefinitionNode)), error.nodes[0])
+    node = next(
+        (candidate for candidate in reversed(error.nodes) if not isinstance(candidate, OperationDefinitionNode)),
+        error.nodes[0],
+    )
     if isinstance(node, VariableDefinitionNode):
         path = _of_variable(node.variable.name.value, message, paths)
     else:
@@ -106,9 +109,9 @@ def _field_at_fault(error: GraphQLError, paths: _Paths) -> str | None:
 
 
 def _of_variable(name: str, message: str, paths: _Paths) -> Path:
-    """A variable's value: where the operation uses the variable, and on to the place within."""
-    told = _VARIABLE.match(message)
-    within = (told[1] if told else None) or ""
+    """The path of an error in a variable's value: where the operation uses the variable, then the place within it."""
+    match = _VARIABLE.match(message)
+    within = (match[1] if match else None) or ""
     below = [part for part in _INDEX.sub(r".\1", within).split(".") if part]
     return (*paths.of_variable(name), *below)
 
@@ -136,12 +139,12 @@ def _arguments(document: Node) -> Iterator[tuple[Node, Path]]:
 
 def _below(node: Node, path: Path) -> Iterator[tuple[Node, Path]]:
     for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
-        below = getattr(node, key, None)
-        if isinstance(below, Node):
-            yield below, _entered(below, path)
-        elif below:
-            for index, one in enumerate(below):
-                yield one, _entered(one, (*path, str(index)) if key == "values" else path)
+        child = getattr(node, key, None)
+        if isinstance(child, Node):
+            yield child, _entered(child, path)
+        elif child:
+            for index, element in enumerate(child):
+                yield element, _entered(element, (*path, str(index)) if key == "values" else path)
 
 
 def _entered(node: Node, path: Path) -> Path:

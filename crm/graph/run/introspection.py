@@ -1,4 +1,4 @@
-"""What clients ask of the schema itself: graphql-core knows it best, and answers in the side thread."""
+"""Introspection (`__schema`, `__type`): graphql-core answers it, in the side thread."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -12,7 +12,7 @@ from crm.core.side_thread import SideThread
 from crm.graph.compile.caches import SecondUseCache
 from crm.graph.compile.documents import Operation
 
-# What tools ask for has some 10,000; a query of 1 KB could have more than 100,000, and took 1.4 s.
+# The query of common tools resolves some 10,000 fields; one of 1 KB could resolve over 100,000, and took 1.4 s.
 _MAX_FIELDS: Final = 30_000
 _MAX_KEPT_BYTES: Final = 4 * 1024 * 1024
 
@@ -20,11 +20,11 @@ Answers = Mapping[str, bytes]
 
 
 class _TooManyFields(BaseException):
-    """Not an Exception: graphql-core would show it as the error of one field, and go on with the next."""
+    """Not an Exception: graphql-core would report that as the error of one field, and go on with the next."""
 
 
 class Introspection:
-    """Answers `__schema` and `__type`; what is asked for again is kept, by the document's text."""
+    """Answers `__schema` and `__type`; answers that are asked for again are cached by the document's text."""
 
     def __init__(self, schema: GraphQLSchema, side: SideThread) -> None:
         self._schema = schema
@@ -36,21 +36,21 @@ class Introspection:
     ) -> Answers:
         """The JSON of these fields, by their keys."""
         key = (operation.document.text, operation.name)
-        found = self._kept.get(key)
-        if found is None:
-            found = await self._side.run(viewer.id, self._executed, operation, nodes, variables)
+        answers = self._kept.get(key)
+        if answers is None:
+            answers = await self._side.run(viewer.id, self._executed, operation, nodes, variables)
             if not operation.node.variable_definitions:
-                self._kept.offer(key, found, len(key[0]) + sum(map(len, found.values())))
-        return found
+                self._kept.offer(key, answers, len(key[0]) + sum(map(len, answers.values())))
+        return answers
 
     def _executed(self, operation: Operation, nodes: Sequence[FieldNode], variables: Mapping[str, Any]) -> Answers:
-        only = OperationDefinitionNode(
+        definition = OperationDefinitionNode(
             operation=operation.node.operation,
             name=operation.node.name,
             variable_definitions=operation.node.variable_definitions,
             selection_set=SelectionSetNode(selections=tuple(nodes)),
         )
-        document = DocumentNode(definitions=(only, *operation.document.fragments.values()))
+        document = DocumentNode(definitions=(definition, *operation.document.fragments.values()))
         try:
             result = execute_sync(self._schema, document, variable_values=dict(variables), middleware=[_counting()])
         except _TooManyFields:

@@ -1,4 +1,4 @@
-"""How a mutation's result is shown: projected by the engine, inside the transaction, in the caller's selection."""
+"""A mutation's result as JSON: projected by the engine, inside the transaction, in the caller's selection."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -38,12 +38,12 @@ class MutationProjection:
         ]
 
     def _allotments(self, slot: Selected, budget: AnswerBudget | None) -> Allotments | None:
-        many = any(one.shape is not None and one.shape.many for one in (self.field, slot))
+        many = any(selected.shape is not None and selected.shape.many for selected in (self.field, slot))
         times = MAX_ROWS if many else 1
         return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
 
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
-        """For one request: compiled now, so that no transaction waits for it."""
+        """The projection for one request: compiled now, so that no transaction waits for the compiler."""
         statements = [
             shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, side) for shaped in self._shaped
         ]
@@ -55,39 +55,41 @@ class MutationProjection:
             return (rows[0] or b"[null]").strip()[1:-1]
         if self.slots == [self.field]:
             return rows[0] or b"[]"
-        found: dict[Selected, list[Any]] = {
+        records: dict[Selected, list[Any]] = {
             slot: orjson.loads(row or b"[]") for slot, row in zip(self.slots, rows, strict=True)
         }
-        return orjson.dumps(_spliced(result, self.field, {slot: iter(one) for slot, one in found.items()}))
+        return orjson.dumps(
+            _spliced(result, self.field, {slot: iter(slot_records) for slot, slot_records in records.items()})
+        )
 
 
 class BoundProjection:
     """A `crm.db.unit_of_work.Projection`: the selection together with the request's variables."""
 
-    def __init__(self, shown: MutationProjection, statements: Sequence[BoundStatement]) -> None:
-        self._shown = shown
+    def __init__(self, projection: MutationProjection, statements: Sequence[BoundStatement]) -> None:
+        self._projection = projection
         self._statements = statements
 
     @property
     def row(self) -> str | None:
-        """SQL over one `written` row, where that is enough."""
-        return self._shown.row
+        """SQL over the one `written` row, if the selection needs nothing else."""
+        return self._projection.row
 
     def steps(self, result: object) -> Sequence[Step]:
         """One statement for each place where records stand in the result."""
         steps = []
-        for slot, statement in zip(self._shown.slots, self._statements, strict=True):
-            ids = [record.__dict__["id"] for record in _records(result, self._shown.field, slot)]
+        for slot, statement in zip(self._projection.slots, self._statements, strict=True):
+            ids = [record.__dict__["id"] for record in _records(result, self._projection.field, slot)]
             steps.append(statement.step([ids]))
         return steps
 
     def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""
-        return self._shown.answer(result, rows)
+        return self._projection.answer(result, rows)
 
 
 def _slots(field: Selected) -> "list[Selected]":
-    """The outermost fields of a selection that show records."""
+    """The outermost fields of a selection whose values are records."""
     if field.kind is None:
         return []
     if field.kind.model is not None:
@@ -100,7 +102,7 @@ def _records(result: Any, field: Selected, slot: Selected) -> list[Any]:
     if result is None:
         return []
     if isinstance(result, list):
-        return [record for one in result for record in _records(one, field, slot)]
+        return [record for element in result for record in _records(element, field, slot)]
     if field is slot:
         return [result]
     return [
@@ -116,13 +118,13 @@ def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
     if result is None:
         return None
     if isinstance(result, list):
-        return [_spliced(one, field, rows) for one in result]
+        return [_spliced(element, field, rows) for element in result]
     if field in rows:
         return next(rows[field])
     if isinstance(result, Enum):
         return result.name
     if is_dataclass(result) and field.kind is not None:
-        known = {one.name for one in fields(result)}
+        known = {member.name for member in fields(result)}
         return {
             child.key: field.kind.name
             if child.shape is None
@@ -157,12 +159,12 @@ def _row(field: Selected) -> str | None:
         return None
     if any(child.shape is not None and child.shape.kind not in ("column", "computed") for child in field.children):
         return None
-    written = table("written", *(column(one.name, one.type) for one in kind.model.__table__.c))
+    written = table("written", *(column(mapped.name, mapped.type) for mapped in kind.model.__table__.c))
     for child in field.children:
         if child.shape is not None and child.shape.kind == "computed":
             assert child.shape.declaration is not None
             expression = child.shape.declaration.function(written.c)
             if any(isinstance(element, Select) for element in visitors.iterate(expression)):
                 return None
-    shown = Compiler({}).record(field.children, kind.name, written)
-    return str(shown.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+    record = Compiler({}).record(field.children, kind.name, written)
+    return str(record.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))

@@ -1,4 +1,4 @@
-"""Named operations: documents of our own, in files, run by the same engine as a client's."""
+"""Stored operations: named GraphQL documents in files of the program, run by the same engine as a client's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from crm.graph.run.error_fields import places
 
 @dataclass(frozen=True)
 class Variable:
-    """What a named operation takes."""
+    """A variable of a stored operation."""
 
     name: str
     kind: GraphQLInputType
@@ -35,17 +35,17 @@ class Variable:
 
 @dataclass(frozen=True)
 class StoredOperation:
-    """One of our own operations."""
+    """A named operation with its document's text."""
 
     name: str
     text: str
 
     def request(self, variables: Mapping[str, Any] | None = None) -> Request:
-        """What the engine runs."""
+        """A request to the engine for this operation."""
         return Request(self.text, self.name, variables or {})
 
     def checked(self, engine: Engine) -> "BoundOperation":
-        """The operation as the schema has it. A typo is found here, when the program starts."""
+        """The operation, validated against the schema: a typo is an error when the program starts."""
         try:
             operation = engine.operation(self.request())
         except InvalidDocument as error:
@@ -56,32 +56,34 @@ class StoredOperation:
 
 @dataclass(frozen=True)
 class BoundOperation:
-    """One of our own operations, valid for the schema."""
+    """A stored operation that is valid for the engine's schema."""
 
     named: StoredOperation
     operation: Operation
 
     @cached_property
     def root(self) -> str:
-        """The key of its one field."""
+        """The response key of its only root field."""
         (field,) = self.operation.node.selection_set.selections
         assert isinstance(field, FieldNode)
         return (field.alias or field.name).value
 
     @cached_property
     def variables(self) -> Mapping[str, Variable]:
-        """What it takes."""
-        found = {}
+        """Its variables by name."""
+        variables = {}
         for definition in self.operation.node.variable_definitions or ():
-            kind: Any = type_from_ast(self.operation.document.schema, definition.type)
+            graphql_type: Any = type_from_ast(self.operation.document.schema, definition.type)
             required = isinstance(definition.type, NonNullTypeNode) and definition.default_value is None
             name, default = definition.variable.name.value, definition.default_value
-            found[name] = Variable(name, kind, required, None if default is None else value_from_ast(default, kind))
-        return found
+            variables[name] = Variable(
+                name, graphql_type, required, None if default is None else value_from_ast(default, graphql_type)
+            )
+        return variables
 
     @cached_property
     def places(self) -> Mapping[str, str]:
-        """Where its variables stand, as errors name it."""
+        """The variable at each place in the operation, by the place's name in errors."""
         return places(self.operation.document.node)
 
 
@@ -90,9 +92,9 @@ class StoredOperations(dict[str, StoredOperation]):
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Each with the fragments it needs, and no more."""
-        found = cls()
+        """Read a file; each operation gets only the fragments that it uses."""
+        operations = cls()
         for name, document in separate_operations(parse(file.read_text("utf-8"))).items():
-            assert any(isinstance(one, OperationDefinitionNode) for one in document.definitions)
-            found[name] = StoredOperation(name, text_of(document))
-        return found
+            assert any(isinstance(definition, OperationDefinitionNode) for definition in document.definitions)
+            operations[name] = StoredOperation(name, text_of(document))
+        return operations
