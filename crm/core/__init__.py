@@ -1,1 +1,1 @@
-"""What every domain stands on: database, errors, events, identity. Knows no domain."""
+"""Foundations without a database: models, errors, identity, validation, settings, logs. Imports no domain."""

@@ -1,4 +1,4 @@
-"""How a column looks in JSON: one place for events and for the API."""
+"""Columns as JSON, in the same way for events and for the API."""
 
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from crm.core.choice import EnumText
 
-# $1-style parameters: what libpq takes as it is.
+# Parameters as $1, which is libpq's own form.
 DIALECT: Final = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _RFC3339: Final[ColumnElement[str]] = literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 _CENTS: Final = 2
@@ -24,15 +24,15 @@ _UTC: Final[ColumnElement[str]] = literal_column("'UTC'")
 
 
 def json_value(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column as the API spells it: enums by name, UTC in one format, money as text."""
-    kind = column.type
-    if isinstance(kind, DateTime):
+    """The column in the API's format: enums by name, times in UTC, money as text."""
+    column_type = column.type
+    if isinstance(column_type, DateTime):
         return func.to_char(func.timezone(_UTC, column), _RFC3339)
-    if isinstance(kind, EnumText):
+    if isinstance(column_type, EnumText):
         return func.upper(column)
-    if isinstance(kind, Numeric) and kind.asdecimal:
-        # Cents as they are; of what is finer, no more digits than there are.
-        return cast(func.trim_scale(column) if (kind.scale or 0) > _CENTS else column, Text)
+    if isinstance(column_type, Numeric) and column_type.asdecimal:
+        # Cents as stored; of finer numbers, no trailing zeros.
+        return cast(func.trim_scale(column) if (column_type.scale or 0) > _CENTS else column, Text)
     return column
 
 

@@ -1,4 +1,4 @@
-"""Enums, in the API and in the database."""
+"""The base of enums, and their type in the database."""
 
 from enum import StrEnum
 from typing import Self
@@ -8,12 +8,12 @@ from sqlalchemy.types import TypeDecorator
 
 
 class Choice(StrEnum):
-    """An enum that the API shows: each member is the word that the database keeps, and a sentence about it."""
+    """An enum of the API: each member has the text that the database stores, and a sentence about it."""
 
     words: str
 
     def __new__(cls, value: str, words: str = "") -> Self:
-        """Make the member of a value, which it is equal to; `Choice(value)` finds it again, without words."""
+        """Make the member of a value, which it equals; `Choice(value)` looks the member up, without words."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.words = words
@@ -21,7 +21,7 @@ class Choice(StrEnum):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """An enum kept as lower-case text. A CHECK holds the values; PostgreSQL's own enums cannot drop one."""
+    """An enum stored as lower-case text. A CHECK limits the values; PostgreSQL's own enums cannot drop a value."""
 
     impl = Text
     cache_ok = True
@@ -31,9 +31,9 @@ class EnumText(TypeDecorator[StrEnum]):
         super().__init__()
 
     def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """To the database."""
+        """Convert a value for the database."""
         return None if value is None else self.enum(value).value
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:  # noqa: ARG002
-        """From the database."""
+        """Convert a value from the database."""
         return None if value is None else self.enum(value)

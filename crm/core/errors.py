@@ -18,13 +18,13 @@ class CrmError(Exception):
 
     @property
     def extensions(self) -> dict[str, object]:
-        """What clients read: the code and the details, in camelCase already."""
+        """The error's `extensions` for clients: the code and the details, in camelCase already."""
         return {"code": self.code, **self.details}
 
 
 @contextmanager
 def within(place: str) -> Iterator[None]:
-    """What is wrong in here is wrong within this member of the input: `field` says so."""
+    """Prefix the `field` of errors raised in this context with a member of the input."""
     try:
         yield
     except CrmError as error:

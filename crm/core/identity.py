@@ -1,4 +1,4 @@
-"""Who is asking, and what their role allows."""
+"""The viewer of a request, and the roles of users."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +15,7 @@ class Role(Choice):
     VIEWER = "viewer", "May read."
 
     def includes(self, other: "Role") -> bool:
-        """Admins may do what members may, and members what viewers may."""
+        """Whether this role may do all that another may: admins include members, and members viewers."""
         return _RANK[self] >= _RANK[other]
 
 
@@ -24,7 +24,7 @@ _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The user a request acts for; without an id, the program itself."""
+    """The user that a request acts for; without an id, the program itself."""
 
     id: UUID | None
     role: Role
@@ -32,7 +32,7 @@ class Viewer:
 
     @property
     def owner(self) -> int:
-        """As whose the connections count that are taken for this viewer."""
+        """The owner of the connections that are taken for this viewer (crm.db.lanes)."""
         return 0 if self.id is None else self.id.int
 
 

@@ -1,4 +1,4 @@
-"""Logs: JSON for machines, lines for people. Never a secret: tracebacks go without local variables."""
+"""Logs: JSON for machines, lines for people. Tracebacks have no local variables, which may hold secrets."""
 
 import logging
 import sys
@@ -27,34 +27,36 @@ def configure(config: Settings) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    shown: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
-    shown.append(renderer)
+    renderers: list[structlog.typing.Processor] = [structlog.processors.format_exc_info] if as_json else []
+    renderers.append(renderer)
     structlog.configure(
-        processors=[*common, *shown],
+        processors=[*common, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_of_libraries(common, shown)])
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[_of_libraries(common, renderers)])
 
 
-def _of_libraries(common: list[structlog.typing.Processor], shown: list[structlog.typing.Processor]) -> logging.Handler:
-    """What uvicorn, asyncio and others say through `logging`: in the same form, and not line upon line."""
+def _of_libraries(
+    common: list[structlog.typing.Processor], renderers: list[structlog.typing.Processor]
+) -> logging.Handler:
+    """The handler for log lines of libraries (uvicorn, asyncio): in the same format, and few of each kind."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(FewAlike())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), structlog.stdlib.add_logger_name, *common],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *shown],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     return handler
 
 
 class FewAlike(logging.Filter):
-    """Lets one line a second through from each place in the code; the next one says how many were left out.
+    """Passes one line a second from each place in the code; the next line has the number of lines left out.
 
-    Strangers can make the server complain as often as they can send a packet.
+    A client can cause log lines as fast as it can send packets.
     """
 
     def __init__(self) -> None:
@@ -62,12 +64,12 @@ class FewAlike(logging.Filter):
         self._seen: dict[Hashable, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line is shown."""
-        kind = record.exc_info[0] if record.exc_info else None
-        place = (record.name, record.pathname, record.lineno, kind)
-        shown_at, left_out = self._seen.get(place, (-_PAUSE_SECONDS, 0))
-        if time.monotonic() - shown_at < _PAUSE_SECONDS:
-            self._seen[place] = (shown_at, left_out + 1)
+        """Whether this line is logged."""
+        error_type = record.exc_info[0] if record.exc_info else None
+        place = (record.name, record.pathname, record.lineno, error_type)
+        logged_at, left_out = self._seen.get(place, (-_PAUSE_SECONDS, 0))
+        if time.monotonic() - logged_at < _PAUSE_SECONDS:
+            self._seen[place] = (logged_at, left_out + 1)
             return False
         self._seen[place] = (time.monotonic(), 0)
         if left_out:

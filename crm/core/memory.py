@@ -1,4 +1,4 @@
-"""How the C library's allocator gives memory back to the system."""
+"""Settings of the C library's allocator, so that it returns memory to the system."""
 
 import ctypes
 from typing import Final

@@ -27,30 +27,30 @@ from crm.core.columns import declared_kinds, fields_of, remember_kinds
 from crm.core.policy import Policy
 from crm.core.validate import Rule
 
-# Our own name for "C.UTF-8, whatever the server calls it": Å and å are one letter in every database.
+# The program's own collation of C.UTF-8, whose name differs by server: lower('Å') is 'å' in every database.
 CASE_COLLATION = "crm_text"
-# Where a table keeps the policy of its model.
+# The key in a table's `info` of its model's policy.
 POLICY: Final = "policy"
 
 
 def _keep_enums(cls: type[Any], kinds: Mapping[str, Any]) -> None:
-    """Keep each enum of a model as text, and its column to the enum's values, by a CHECK."""
+    """Store each enum of a model as text, and limit its column to the enum's values by a CHECK."""
     checks = []
-    for name, kind in kinds.items():
-        if isinstance(kind, type) and issubclass(kind, StrEnum):
+    for name, annotation in kinds.items():
+        if isinstance(annotation, type) and issubclass(annotation, StrEnum):
             declared = cls.__dict__.get(name)
             if declared is None:
-                setattr(cls, name, mapped_column(EnumText(kind)))
+                setattr(cls, name, mapped_column(EnumText(annotation)))
             elif isinstance(declared, MappedColumn):
-                declared.column.type = EnumText(kind)
-            values = ", ".join(f"'{member.value}'" for member in kind)
+                declared.column.type = EnumText(annotation)
+            values = ", ".join(f"'{member.value}'" for member in annotation)
             checks.append(CheckConstraint(f"{name} IN ({values})", name=f"{name}_known"))
     if checks:
         cls.__table_args__ = (*checks, *getattr(cls, "__table_args__", ()))
 
 
 class _Attribute:
-    """What a class says of a column is the column itself; what a record says of it is the value."""
+    """A descriptor: the column itself on a model's class, the column's value on a record."""
 
     def __init__(self, column: KeyedColumnElement[Any]) -> None:
         self._column = column
@@ -100,7 +100,7 @@ class Model(DeclarativeBase):
         assert isinstance(cls.__table__, Table)
         cls.__table__.info[POLICY] = cls.policy
         remember_kinds(cls.__table__, kinds)
-        cls.rules = {one.name: said.rule for one, said in fields_of(cls.__table__) if said.rule is not None}
+        cls.rules = {column.name: field.rule for column, field in fields_of(cls.__table__) if field.rule is not None}
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -117,19 +117,19 @@ class Model(DeclarativeBase):
                 raise TypeError(message)
         self.__dict__.update(values)
 
-    # Which rows a viewer sees. Without a default: a model that names none does not import.
+    # The rows that a viewer sees. Without a default: a model without a policy does not import.
     policy: ClassVar[Policy]
-    # How what is given for its columns is cleaned, by their names: made of the columns.
+    # The rules by which values for its columns are cleaned, by the columns' names; made of the columns.
     rules: ClassVar[Mapping[str, Rule]] = {}
-    # What the event stream calls it ("lead"); None: its changes write no events.
+    # Its name in the event stream ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
     # The column with the id of the lead on whose timeline its changes show.
     timeline: ClassVar[str | None] = None
-    # Columns that follow from others: their change bumps neither `version` nor `updated_at`.
+    # Columns computed from others: their change bumps neither `version` nor `updated_at`.
     derived: ClassVar[frozenset[str]] = frozenset()
     # Columns whose values are in no event.
     unlogged: ClassVar[frozenset[str]] = frozenset()
-    # Columns that the API does not have: in no event either, and a change of nothing else writes none.
+    # Columns that are not in the API: nor in events, and a change to only such columns writes no event.
     internal: ClassVar[frozenset[str]] = frozenset()
-    # Columns that may be long, and how many bytes they take at most.
+    # Columns that may be long, and their most bytes.
     large: ClassVar[Mapping[str, int]] = {}

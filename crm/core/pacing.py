@@ -1,4 +1,4 @@
-"""Loops over much that let the event loop go on in between."""
+"""Pacing of long loops, so that the event loop runs other tasks in between."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ _SECONDS: Final = 0.005
 
 
 class Pace:
-    """Of one loop: everything else has a turn whenever the loop has gone on for some milliseconds."""
+    """The pace of one loop: it lets other tasks run whenever it has gone on for some milliseconds."""
 
     __slots__ = ("_began",)
 
@@ -18,14 +18,14 @@ class Pace:
         self._began = time.monotonic()
 
     async def keep(self) -> None:
-        """Give others their turn if it is time for that."""
+        """Let other tasks run if the loop has gone on for long enough."""
         if time.monotonic() - self._began > _SECONDS:
             await asyncio.sleep(0)
             self._began = time.monotonic()
 
 
 async def paced(items: Iterable[T]) -> AsyncIterator[T]:
-    """The items, in order, at that pace."""
+    """Yield the items in order, letting other tasks run in between."""
     pace = Pace()
     for item in items:
         yield item

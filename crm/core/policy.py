@@ -12,7 +12,7 @@ from crm.core.identity import Role, Viewer
 if TYPE_CHECKING:
     from crm.core.model import Model
 
-# The parameters of a statement that stand for the viewer; whoever runs the statement binds them.
+# The parameters of a statement that stand for the viewer; they are bound when the statement runs.
 VIEWER: Final = "viewer"
 VIEWER_IS: Final[Mapping[Role, str]] = {role: f"viewer_is_{role.value}" for role in Role}
 
@@ -34,9 +34,9 @@ def by_role(*, admin: Scope, member: Scope, viewer: Scope) -> Mapping[Role, Scop
 class Policy:
     """Which rows a viewer sees: those that exist for anybody, whose parent row shows, within the role's scope."""
 
-    # For whomever: the condition on a row's columns, such as "not deleted".
+    # For all viewers: the condition on a row's columns, such as "not deleted".
     exists: Callable[[Any], ColumnElement[bool]] | None = None
-    # The model of the row that a row belongs to, and the column with its id: a row shows only if that one does.
+    # The model of a row's parent, and the column with the parent's id: a row is visible only if its parent is.
     belongs_to: "type[Model] | None" = None
     by: str = ""
     # The column with the id of the user whose row it is.

@@ -1,20 +1,20 @@
-"""What goes to many at once, handed out bit by bit: everything else has its turns in between."""
+"""Messages to many followers, sent in portions, so that the event loop runs other tasks in between."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
-# What is handed out in one turn of the loop: some hundred small messages, or a large one.
+# The bytes sent in one turn of the loop: some hundred small messages, or a large one.
 _BYTES_A_TURN: Final = 256 * 1024
-# What a message costs besides its bytes: some 20 microseconds.
+# The cost of a message besides its bytes, as bytes: some 20 microseconds.
 _EACH: Final = 2048
 
 Future = asyncio.Future[None]
 
 
 class Portions:
-    """Messages that are handed out in order: some hundred, or some hundred KiB, in one turn of the loop."""
+    """Lets senders of messages go on in order: some hundred, or some hundred KiB, in one turn of the loop."""
 
     def __init__(self) -> None:
         self.round = 0
@@ -23,7 +23,7 @@ class Portions:
         self._timer: asyncio.Handle | None = None
 
     async def turn(self, size: int) -> None:
-        """Wait until a message of that size may be handed out."""
+        """Wait until a message of that size may be sent."""
         if self._waiting or self._left <= 0:
             future: Future = asyncio.get_running_loop().create_future()
             self.wake([future], size)
@@ -33,17 +33,17 @@ class Portions:
             self._go_on()
 
     def wake(self, futures: Iterable[Future], size: int) -> None:
-        """Wake each of them when it may hand out a message of that size; in the same `round` it has had its turn."""
+        """Set each future when its owner may send a message of that size; in the same `round` it needs no `turn`."""
         self._waiting.append((deque(futures), size))
         self._go_on()
 
     def then(self, callback: Callable[[], object]) -> None:
-        """Call this when those who are to be woken have gone on."""
+        """Call a function after the futures queued so far have been set."""
         self._waiting.append(callback)
         self._go_on()
 
     async def quiet(self) -> None:
-        """Wait until nobody waits for a turn."""
+        """Wait until no sender waits for a turn."""
         while self._waiting:
             future: Future = asyncio.get_running_loop().create_future()
             self.then(lambda future=future: future.done() or future.set_result(None))  # type: ignore[misc]
@@ -80,14 +80,14 @@ class Portions:
 
 
 class News:
-    """Followers who wait for something new: all of them are woken, some in each turn of the loop."""
+    """A condition that followers wait for: `tell` wakes all of them, some in each turn of the loop."""
 
     def __init__(self, portions: Portions) -> None:
         self._portions = portions
         self._waiting: dict[Future, None] = {}
 
     async def wait(self) -> int:
-        """Wait for news; the round in which a message about them may be handed out."""
+        """Wait for news, and return the round in which a message about them may be sent."""
         future: Future = asyncio.get_running_loop().create_future()
         self._waiting[future] = None
         try:
@@ -97,7 +97,7 @@ class News:
         return self._portions.round
 
     def tell(self, size: int) -> None:
-        """There is something new, of that size."""
+        """Wake the followers: there is a new message of that size."""
         waiting, self._waiting = self._waiting, {}
         if waiting:
             self._portions.wake(waiting, size)

@@ -1,7 +1,7 @@
-"""Where Python computes that the event loop must not be held by: in a thread, or on the loop but one piece at a time.
+"""Computations that must not block the event loop: in a thread, or on the loop but one piece of work at a time.
 
-Python runs one thread at a time, so nothing gets faster by the thread: the event loop goes on in between.
-docs/decisions/0022-what-runs-on-the-event-loop.md says what runs where, and what is refused.
+Python runs one thread at a time, so the thread makes nothing faster, but the event loop goes on in between.
+docs/decisions/0022-what-runs-on-the-event-loop.md lists the work that runs in each, and the work that is refused.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class SideThread:
-    """Runs one piece of work at a time. Viewers take turns: one with a hundred pieces delays another by one of them."""
+    """Runs one piece of work at a time. Viewers take turns: a hundred pieces of one viewer delay another by one."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="side")
@@ -22,16 +22,16 @@ class SideThread:
         self._short = _Line()
 
     async def run(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
-        """What the work returns or raises. Cancelled while it waits, it is never begun."""
+        """Run work in the thread, and return its result. If cancelled while it waits, the work is never begun."""
         await self._long.turn(viewer)
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
         running.add_done_callback(lambda _: self._long.pass_on())
         return await running
 
     async def run_short(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
-        """The same for work of some milliseconds, on the event loop: there a hundred pieces at once would be long too.
+        """Run work of some milliseconds on the event loop, which a hundred pieces in a row would block too.
 
-        Each time that the loop comes round, one of them is done.
+        One piece runs in each turn of the loop.
         """
         await self._short.turn(viewer)
         asyncio.get_running_loop().call_soon(self._short.pass_on)
@@ -39,14 +39,14 @@ class SideThread:
 
 
 class _Line:
-    """Those who wait for a turn, by viewer."""
+    """The queue of callers that wait for a turn, by viewer."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._is_taken = False
 
     async def turn(self, viewer: Hashable) -> None:
-        """Wait for a turn; whoever got it passes it on."""
+        """Wait for a turn; the caller must `pass_on` the turn afterwards."""
         if not self._is_taken:
             self._is_taken = True
             return
@@ -60,12 +60,12 @@ class _Line:
             raise
 
     def pass_on(self) -> None:
-        """Give the turn to the viewer who has waited longest for one; others of theirs wait for the next round."""
+        """Give the turn to the viewer who has waited longest; the viewer's other callers wait for the next round."""
         while self._waiting:
-            viewer, line = self._waiting.popitem(last=False)
-            turn = line.popleft()
-            if line:
-                self._waiting[viewer] = line
+            viewer, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[viewer] = turns
             if not turn.done():
                 turn.set_result(None)
                 return

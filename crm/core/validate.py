@@ -1,4 +1,4 @@
-"""Checks of what people type in, before it reaches the database; every complaint names its field."""
+"""Checks of values that people type in, before the database gets them; every error names its field."""
 
 import re
 import unicodedata
@@ -15,10 +15,10 @@ Rule = Callable[[str, Any], Any]
 _UUID_LENGTH: Final = 36
 _EMAIL: Final = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@[^\s@.<>\"(),:;\[\]\\]+(\.[^\s@.<>\"(),:;\[\]\\]+)+")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
-# What no text may hold: control characters (tabs and line breaks are none here), and halves of surrogate pairs.
+# Characters that no text may hold: control characters (but tabs and line breaks), and halves of surrogate pairs.
 _UNFIT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINE_BREAK: Final = re.compile(r"[\n\r\u2028\u2029]")
-# Overrides and isolates of the direction of writing make what follows them look like something else.
+# Overrides and isolates of the direction of writing make the text after them look like something else.
 _OVERRIDE: Final = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 _MAX_EMAIL: Final = 254
@@ -27,7 +27,7 @@ _MAX_TAG: Final = 100
 
 
 def clean(values: Mapping[str, Any], rules: Mapping[str, Rule]) -> dict[str, Any]:
-    """The values that were given, each cleaned by its rule."""
+    """The values, each cleaned by its rule."""
     return {name: rules[name](camel(name), value) if name in rules else value for name, value in values.items()}
 
 
@@ -39,11 +39,11 @@ def require(values: Mapping[str, Any], *names: str) -> None:
 
 
 def text(most: int, *, required: bool = False, lines: bool = False) -> Rule:
-    """Text without blanks around it, on one line or several. Text in which nothing is to be seen is no text."""
+    """Text without blanks around it, on one line or several. Text without a visible character counts as blank."""
 
     def rule(field: str, value: str | None) -> str | None:
         stripped = value.strip() if value is not None else ""
-        if len(stripped) > most:  # first: what follows looks at each character
+        if len(stripped) > most:  # first, since the next checks look at each character
             raise _wrong(field, f"has {len(stripped):,} characters; at most {most:,} are allowed", limit=most)
         _check_characters(field, stripped, lines=lines)
         if not _is_visible(stripped):
@@ -90,12 +90,12 @@ def tags(field: str, value: list[str] | None) -> list[str]:
     stripped = [tag.strip() for tag in value or []]
     for index, tag in enumerate(stripped):
         _check_characters(f"{field}.{index}", tag, lines=False)
-    found = list(dict.fromkeys(filter(_is_visible, stripped)))
-    if len(found) > _MAX_TAGS:
-        raise _wrong(field, f"has {len(found)} tags; at most {_MAX_TAGS} are allowed", limit=_MAX_TAGS)
-    if any(len(tag) > _MAX_TAG for tag in found):
+    distinct = list(dict.fromkeys(filter(_is_visible, stripped)))
+    if len(distinct) > _MAX_TAGS:
+        raise _wrong(field, f"has {len(distinct)} tags; at most {_MAX_TAGS} are allowed", limit=_MAX_TAGS)
+    if any(len(tag) > _MAX_TAG for tag in distinct):
         raise _wrong(field, f"has a tag of more than {_MAX_TAG} characters", limit=_MAX_TAG)
-    return found
+    return distinct
 
 
 def between(least: int, most: int, unit: str = "") -> Rule:
@@ -117,7 +117,7 @@ def given(field: str, value: Any) -> Any:
 
 
 def anything(_field: str, value: Any) -> Any:
-    """Whatever its type lets through, null included."""
+    """Any value of the field's type, null included."""
     return value
 
 
@@ -129,7 +129,7 @@ def user_id(field: str, value: object) -> UUID | None:
 def parse_uuid(text: str, field: str) -> UUID:
     """An id that is a UUID, or an error that names the field."""
     try:
-        # One spelling: what UUID() takes beside it (no dashes, braces, urn:) would be another text for the same id.
+        # One spelling only: UUID() also takes others (no dashes, braces, urn:), different texts for the same id.
         if len(text) != _UUID_LENGTH:
             raise ValueError  # noqa: TRY301
         return UUID(text)
@@ -162,11 +162,11 @@ def _check_characters(field: str, value: str, *, lines: bool) -> None:
 
 
 def _is_visible(value: str) -> bool:
-    """Whether there is something to see."""
+    """Whether a text has a visible character."""
     if value.isascii() and value.isprintable():
         return bool(value.strip())
-    return any(unicodedata.category(one) not in _INVISIBLE for one in value)
+    return any(unicodedata.category(character) not in _INVISIBLE for character in value)
 
 
-def _wrong(field: str, what: str, **details: object) -> errors.BadUserInput:
-    return errors.BadUserInput(f"`{field}` {what}.", field=field, **details)
+def _wrong(field: str, complaint: str, **details: object) -> errors.BadUserInput:
+    return errors.BadUserInput(f"`{field}` {complaint}.", field=field, **details)
