@@ -1,4 +1,4 @@
-"""How many connections the processes may open, all together, and whether PostgreSQL has as many."""
+"""The connections that all processes together may open, compared with those that PostgreSQL allows."""
 
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
@@ -10,13 +10,13 @@ from crm.db.address import conninfo
 
 log = structlog.get_logger()
 
-# In each process: one that listens for what is written elsewhere.
+# In each process: the connection that listens for notifications of other processes' writes.
 LISTENERS: Final = 1
-# In a worker, beside those of the jobs: for the followers, for the chores, and procrastinate's own, with its listener.
-FOLLOWERS: Final = 2
-CHORES: Final = 2
+# In a worker, besides its jobs': for event consumers, periodic tasks, and procrastinate itself with its listener.
+EVENT_CONSUMERS: Final = 2
+PERIODIC_TASKS: Final = 2
 QUEUE: Final = 4
-# Superusers' and others' reserves are not for us, unless we are such a user: rather warn too early.
+# Reserved connections are not counted, though a superuser could use them: rather warn too early.
 _ALLOWED: Final = """
 SELECT least(
   current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
@@ -39,25 +39,25 @@ class Capacity:
 
     @property
     def web(self) -> int:
-        """Of one process of the API."""
+        """The connections of one process of the API."""
         return self.pool_size + LISTENERS
 
     @property
     def worker_pool(self) -> int:
-        """Of a worker's jobs and followers."""
-        return max(self.pool_size, self.worker_concurrency + FOLLOWERS)
+        """The connections of a worker's jobs and event consumers."""
+        return max(self.pool_size, self.worker_concurrency + EVENT_CONSUMERS)
 
     @property
     def worker(self) -> int:
-        """Of one worker."""
-        return self.worker_pool + CHORES + QUEUE + 2 * LISTENERS
+        """The connections of one worker."""
+        return self.worker_pool + PERIODIC_TASKS + QUEUE + 2 * LISTENERS
 
     def warn(self, url: str, web: int = 1, new_workers: int = 0) -> None:
-        """Say so if these processes, with the workers that run already, may want more than PostgreSQL gives."""
+        """Log a warning if these processes, with the workers that run already, may need more than PostgreSQL allows."""
         try:
             allowed, running = _allowed(url)
         except psycopg.OperationalError:
-            return  # so full that not even this gets in, or gone: the log will say so
+            return  # full, or not reachable: other log lines will say so
         workers = max(1, running + new_workers)
         wanted = web * self.web + workers * self.worker
         if wanted <= allowed:
@@ -73,7 +73,7 @@ class Capacity:
 
 
 def _allowed(url: str) -> tuple[int, int]:
-    """How many connections, and how many workers run."""
+    """The number of connections that are allowed, and of workers that run."""
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
         allowed = _number(connection, _ALLOWED)
         try:
@@ -83,6 +83,6 @@ def _allowed(url: str) -> tuple[int, int]:
 
 
 def _number(connection: psycopg.Connection[Any], query: LiteralString) -> int:
-    found = connection.execute(query).fetchone()
-    assert found is not None
-    return int(found[0])
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return int(row[0])

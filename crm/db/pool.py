@@ -1,4 +1,4 @@
-"""Connections to one PostgreSQL: opened when needed, given back when nobody needs them, dropped when they break."""
+"""A pool of connections to one PostgreSQL: opened when needed, closed after a while unused, dropped when they break."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,11 +19,11 @@ from crm.db.refusals import log_seldom
 
 log = structlog.get_logger()
 
-# Without an answer for so long, a server that has a substitute is asked whether it lives.
+# After so long without an answer, a server that has a substitute is probed (crm.db.liveness).
 _DOUBT_SECONDS: Final = 0.5
-# A server that stays read-only must not cost everybody's connections at each write.
+# A server that stays read-only must not end all connections at each write.
 _RENEW_SECONDS: Final = 1.0
-# The server's own words: what it refuses before it lets us in carries no SQLSTATE.
+# Parts of the server's messages: an error before authentication carries no SQLSTATE.
 _FULL: Final = ("too many clients", "too many connections", "remaining connection slots")
 _FULL_SECONDS: Final = 5.0
 _QUICK: Final = Lane.QUICK
@@ -53,7 +53,7 @@ class Pool:
     ) -> None:
         self.url = url
         self.address = PostgresAddress(url, timeout=connect_timeout or timeout, writes=writes)
-        # Called now and then while the server leaves somebody without an answer.
+        # Called every now and then while the server does not answer a statement.
         self.on_doubt: Callable[[], None] | None = None
         self._size = size
         self._room = Room() if room is None else room
@@ -75,35 +75,35 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self, owner: int = PROGRAM) -> AsyncIterator[Connection]:
-        """A connection for a while."""
-        wire = await self.acquire(owner)
+        """A connection within the context."""
+        connection = await self.acquire(owner)
         try:
-            yield wire
+            yield connection
         finally:
-            self.release(wire)
+            self.release(connection)
 
     def take(self, owner: int = PROGRAM, work: Work | None = None) -> Connection | None:
         """An idle connection, until `release`, if there is one and the owner may have it.
 
-        A viewer's read or write that is named may be stopped; a read has a time limit.
+        With `work`, the viewer's read or write may be stopped, and a read has a time limit.
         """
         lane = work.slow_lane if work is not None and work.slow_for == owner else _QUICK
         if not self.lanes.strict or self.lanes.allows(owner, lane=lane):
             while self._idle:
-                wire = self._idle.pop()
-                if wire.broken or wire.generation != self._generation:
-                    self._forget(wire)
+                connection = self._idle.pop()
+                if connection.broken or connection.generation != self._generation:
+                    self._forget(connection)
                     continue
-                self._begin(wire, owner, work, lane=lane)
-                return wire
+                self._begin(connection, owner, work, lane=lane)
+                return connection
         return None
 
     async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
-        """A connection, until `release`: idle, new, or another's who gives it back."""
+        """A connection, until `release`: an idle one, a new one, or one that another task releases."""
         return self.take(owner, work) or await self.wait(owner, work)
 
     async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
-        """The same, for those who found none idle."""
+        """A connection, until `release`, after `take` found none idle: a new one, or one that is released."""
         if self._closed:
             raise errors.Unavailable
         lane = work.slow_lane if work is not None and work.slow_for == owner else _QUICK
@@ -112,69 +112,69 @@ class Pool:
             return await self._connect(owner, work, lane=lane)
         return await self._handed_over(owner, work, lane=lane)
 
-    def _begin(self, wire: Connection, owner: int, work: Work | None, *, lane: Lane) -> None:
-        self.lanes.begin(wire, owner, work, self._loop.time(), lane=lane)
+    def _begin(self, connection: Connection, owner: int, work: Work | None, *, lane: Lane) -> None:
+        self.lanes.begin(connection, owner, work, self._loop.time(), lane=lane)
         if not self._looking:
             self._keep_looking()
 
     @asynccontextmanager
     async def spare(self) -> AsyncIterator[Connection]:
-        """A connection that does not have to be waited for: an idle one, or one beyond the pool's size."""
+        """A connection without waiting: an idle one, or one beyond the pool's size."""
         idle = self.take()
-        wire = idle or await Connection.connect(self.address)
+        connection = idle or await Connection.connect(self.address)
         try:
-            yield wire
+            yield connection
         finally:
             if idle is None:
-                wire.close()
+                connection.close()
             else:
-                self.release(wire)
+                self.release(connection)
 
-    def release(self, wire: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Give a connection back."""
-        self.lanes.end(wire, self._loop)
-        if wire.broken or wire.closing or wire.generation != self._generation:
-            self._drop(wire)
+        self.lanes.end(connection, self._loop)
+        if connection.broken or connection.closing or connection.generation != self._generation:
+            self._drop(connection)
             self._serve()
-        elif not (self.lanes.waiting and self._hand_over(wire)):
-            self._idle.append(wire)
+        elif not (self.lanes.waiting and self._hand_over(connection)):
+            self._idle.append(connection)
             if not self._trimming:
                 self._trim_later()
 
-    def seconds_of(self, wire: Connection) -> float:
-        """For how long a connection has been in use."""
-        return self._loop.time() - wire.since
+    def seconds_of(self, connection: Connection) -> float:
+        """The seconds for which a connection has been in use."""
+        return self._loop.time() - connection.since
 
     def time_is_up(self, seconds: float) -> bool:
         """Whether a viewer's read may take no longer than this."""
         return 0 < self._limits.read_seconds <= seconds
 
     def close(self) -> None:
-        """Close what is idle now, and the rest when it comes back."""
+        """Close the idle connections now, and the others when they are released."""
         self._closed = True
         self._end_generation()
 
     def lose_all(self) -> None:
-        """The server says nothing any more: whoever waits for an answer is told that the connection broke."""
+        """Break all connections, since the server no longer answers: tasks that wait for it get ConnectionLost."""
         self._end_generation()
-        for wire in self.lanes.busy:
-            wire.lose()
+        for connection in self.lanes.busy:
+            connection.lose()
 
-    # Getting one
+    # Getting a connection
 
     async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> Connection:
-        """Wait for another's connection, or for the right to open one."""
+        """Wait for a connection that is released, or for the right to open one."""
         now = self._loop.time()
         seconds = max(self._timeout, self._limits.read_seconds) if lane else self._timeout
         waiter = Waiter(self._loop.create_future(), owner, work, now + seconds, lane=lane)
         self.lanes.wait(waiter, now)
         self._keep_looking()
         try:
-            wire = await waiter.future
+            connection = await waiter.future
         except asyncio.CancelledError:
             self._pass_on(waiter)
             raise
-        return wire or await self._connect(owner, work, lane=lane)
+        return connection or await self._connect(owner, work, lane=lane)
 
     def _may_open(self) -> bool:
         return self.open < self._size and (not self.open or self._loop.time() >= self._full_until)
@@ -189,46 +189,46 @@ class Pool:
         generation = self._generation
         try:
             async with asyncio.timeout(self.address.seconds):
-                wire = await Connection.connect(self.address, self._room)
+                connection = await Connection.connect(self.address, self._room)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             self.lanes.revoke(owner, lane=lane)
-            said = " ".join(str(error).split()) or "no answer in time"
-            log_seldom("database.unreachable", self.url, error=said[:300])
-            full = any(words in said for words in _FULL)
-            if full:
+            reason = " ".join(str(error).split()) or "no answer in time"
+            log_seldom("database.unreachable", self.url, error=reason[:300])
+            is_full = any(words in reason for words in _FULL)
+            if is_full:
                 self._full_until = self._loop.time() + _FULL_SECONDS
             self._one_less()
-            if full and self.open:  # make do with what there is
+            if is_full and self.open:  # the open connections have to do
                 return await self._handed_over(owner, work, lane=lane)
             raise errors.Unavailable from error
         except BaseException:
             self.lanes.revoke(owner, lane=lane)
             self._one_less()
             raise
-        wire.generation = generation
+        connection.generation = generation
         self.lanes.revoke(owner, lane=lane)
-        self._begin(wire, owner, work, lane=lane)
-        return wire
+        self._begin(connection, owner, work, lane=lane)
+        return connection
 
-    # Handing on
+    # Handing connections on
 
-    def _hand_over(self, wire: Connection) -> bool:
-        """Give a connection to whom it is due; false if it is nobody's turn."""
+    def _hand_over(self, connection: Connection) -> bool:
+        """Give a connection to the next waiter; False if no waiter may have it."""
         waiter = self.lanes.next()
         if waiter is None:
             return False
-        self._begin(wire, waiter.owner, waiter.work, lane=waiter.lane)
-        waiter.future.set_result(wire)
+        self._begin(connection, waiter.owner, waiter.work, lane=waiter.lane)
+        waiter.future.set_result(connection)
         return True
 
     def _serve(self) -> None:
-        """Give what is free, or may be opened, to those whose turn it is."""
+        """Give connections that are idle, or may be opened, to the next waiters."""
         while self.lanes.waiting and self._idle:
-            wire = self._idle.pop()
-            if wire.broken or wire.generation != self._generation:
-                self._forget(wire)
-            elif not self._hand_over(wire):
-                self._idle.append(wire)
+            connection = self._idle.pop()
+            if connection.broken or connection.generation != self._generation:
+                self._forget(connection)
+            elif not self._hand_over(connection):
+                self._idle.append(connection)
                 return
         while self.lanes.waiting and self._may_open():
             waiter = self.lanes.next()
@@ -238,45 +238,45 @@ class Pool:
             waiter.future.set_result(None)
 
     def _pass_on(self, waiter: Waiter) -> None:
-        """What was handed to somebody who gave up in that very moment is for the next."""
+        """Give on a connection that was handed to a waiter just when it was cancelled."""
         if self.lanes.leave(waiter) or waiter.future.cancelled() or waiter.future.exception() is not None:
             return
-        wire = waiter.future.result()
-        if wire is None:
+        connection = waiter.future.result()
+        if connection is None:
             self.lanes.revoke(waiter.owner, lane=waiter.lane)
             self._one_less()
         else:
-            self.release(wire)
+            self.release(connection)
 
     def _end_generation(self) -> None:
-        """Use no connection again that is open now."""
+        """Never reuse the connections that are open now."""
         self._generation += 1
         while self._idle:
             self._forget(self._idle.pop())
 
-    def _drop(self, wire: Connection) -> None:
-        """Close a connection that is of no use any more, and others with it if they are like it."""
-        if wire.mixed_up:
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection that is no longer of use, and the others of its generation if they have the same fault."""
+        if connection.mixed_up:
             self._prepare_no_more()
-        if wire.demoted and not wire.broken and self._loop.time() < self._renewable_at:
-            wire.demoted = wire.closing = False  # the new connections led to the same server
-            self._idle.append(wire)
+        if connection.demoted and not connection.broken and self._loop.time() < self._renewable_at:
+            connection.demoted = connection.closing = False  # the new connections led to the same server
+            self._idle.append(connection)
             return
-        if wire.demoted:
+        if connection.demoted:
             self._renewable_at = self._loop.time() + _RENEW_SECONDS
-        if (wire.stale or wire.demoted) and wire.generation == self._generation:
+        if (connection.stale or connection.demoted) and connection.generation == self._generation:
             self._end_generation()
-        self._forget(wire)
+        self._forget(connection)
 
-    def _forget(self, wire: Connection) -> None:
-        wire.close()
+    def _forget(self, connection: Connection) -> None:
+        connection.close()
         self.open -= 1
 
     def _one_less(self) -> None:
         self.open -= 1
         self._serve()
 
-    # Looking after them
+    # Watching the connections
 
     def _keep_looking(self) -> None:
         if not self._looking:
@@ -284,7 +284,7 @@ class Pool:
             self._loop.call_later(STOP_AFTER_SECONDS, self._look)
 
     def _look(self) -> None:
-        """While any is in use: what takes long, who waits, whether there is an answer at all."""
+        """While connections are in use: stop long statements, expire waiters, notice a server that does not answer."""
         now, lanes = self._loop.time(), self.lanes
         self._looking = False
         if lanes.busy or lanes.waiting or lanes.strict:
@@ -293,7 +293,7 @@ class Pool:
         for waiter in lanes.expired(now):
             waiter.future.set_exception(SlowBusy() if waiter.lane else Busy())
         self._serve()
-        if self.on_doubt is not None and any(now - wire.since > _DOUBT_SECONDS for wire in lanes.busy):
+        if self.on_doubt is not None and any(now - connection.since > _DOUBT_SECONDS for connection in lanes.busy):
             self.on_doubt()
 
     def _trim_later(self) -> None:
@@ -302,18 +302,18 @@ class Pool:
             self._loop.call_later(self._limits.idle_seconds / 4, self._trim)
 
     def _trim(self) -> None:
-        """Close what nobody has used for a while: others may need it, and PostgreSQL has only so many."""
+        """Close connections that were not used for a while: PostgreSQL has only so many, and others may need them."""
         self._trimming = False
         before = self._loop.time() - self._limits.idle_seconds
-        used = [wire for wire in self._idle if wire.since >= before]
-        for wire in set(self._idle).difference(used):
-            self._forget(wire)
+        used = [connection for connection in self._idle if connection.since >= before]
+        for connection in set(self._idle).difference(used):
+            self._forget(connection)
         self._idle = used
         if self._idle:
             self._trim_later()
 
     def _prepare_no_more(self) -> None:
-        """A pooler gives us now this server's session, now that one's."""
+        """Stop preparing statements: a pooler connects each transaction to another of the server's sessions."""
         if self._room.statements:
             self._room = replace(self._room, statements=0)
             log.warning(

@@ -1,4 +1,4 @@
-"""Filters and orders as SQL: which rows, and in which order. Services build statements with these."""
+"""Filters and orders as SQL: services build statements with these."""
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -57,12 +57,12 @@ class Where:
     relations: ClassVar[Mapping[str, "Relation"]] = {}
 
     def given(self) -> Mapping[str, Any]:
-        """What stands in the filter, by name."""
+        """The filter's members that have a value, by their Python names."""
         raise NotImplementedError
 
 
 class Relation:
-    """An edge to filter across: the model at the other end, and what ties a row of it to ours."""
+    """An edge to filter across: the model at the other end, and the condition that joins its rows with ours."""
 
     def __init__(
         self,
@@ -81,30 +81,30 @@ def filtered(statement: Select[Any], model: type[Model], where: Where | None) ->
 
 
 def says_nothing(where: Where) -> bool:
-    """Whether a filter leaves everything, because nothing stands in it."""
+    """Whether a filter is empty, so that it matches all rows."""
     return not where.given()
 
 
 def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
-    """A filter as a condition on a row's columns; `depth` counts the edges that lead to it."""
-    found: list[ColumnElement[bool]] = []
+    """A filter as a condition on a row's columns; `depth` counts the edges that lead to the row."""
+    conditions: list[ColumnElement[bool]] = []
     for name, value in where.given().items():
         if name == "and_":
-            found.append(and_(true(), *(condition(row, each, depth) for each in value)))
+            conditions.append(and_(true(), *(condition(row, operand, depth) for operand in value)))
         elif name == "or_":
-            found.append(or_(false(), *(condition(row, each, depth) for each in value)))
+            conditions.append(or_(false(), *(condition(row, operand, depth) for operand in value)))
         elif name == "not_":
-            found.append(not_(func.coalesce(condition(row, value, depth), false())))
+            conditions.append(not_(func.coalesce(condition(row, value, depth), false())))
         elif name in where.relations:
-            found.append(_across(row, where.relations[name], value, depth))
+            conditions.append(_across(row, where.relations[name], value, depth))
         else:
-            found.append(_compared(row[name], value))
-    return and_(true(), *found)
+            conditions.append(_compared(row[name], value))
+    return and_(true(), *conditions)
 
 
 @cache
 def _alias(table: FromClause, _depth: int) -> FromClause:
-    """The rows that a condition across so many edges is about: one alias for all such conditions, side by side."""
+    """A table's alias in conditions across so many edges: the same for all conditions side by side."""
     return table.alias()
 
 
@@ -156,8 +156,8 @@ def _in(column: Any, operand: Any) -> ColumnElement[bool]:
 
 def _is_null(column: Any, operand: Any) -> ColumnElement[bool]:
     # Part of the statement's shape, so a plain bool here.
-    found: ColumnElement[bool] = column.is_(None) if operand else column.is_not(None)
-    return found
+    condition: ColumnElement[bool] = column.is_(None) if operand else column.is_not(None)
+    return condition
 
 
 _OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
@@ -193,15 +193,15 @@ def ordered(
     keys: list[ColumnElement[Any]] = []
     descending, by_id = True, False
     seen = set()
-    for one in order_by or ():
-        descending = one.direction == Direction.DESC
-        if one.field in seen:  # it orders nothing more; what comes after a cursor grows with the square of the keys
+    for order in order_by or ():
+        descending = order.direction == Direction.DESC
+        if order.field in seen:  # it adds no order; the condition of a cursor grows with the square of the keys
             continue
-        seen.add(one.field)
-        name = one.field.value
+        seen.add(order.field)
+        name = order.field.value
         key = computed[name](row) if computed and name in computed else _key(model, name)
         by_id = by_id or name == "id"
-        keys.append(_directed(key, descending=descending, nulls=one.nulls or None))
+        keys.append(_directed(key, descending=descending, nulls=order.nulls or None))
         if by_id:
             break  # nothing after a unique key can matter
     if not by_id:
@@ -210,11 +210,11 @@ def ordered(
 
 
 def _key(model: type[Model], name: str) -> ColumnElement[Any]:
-    """What orders by a column: an enum in the order of its values, if the model says so."""
+    """The expression to order by a column: an enum in the order of its values, if the model says so."""
     assert isinstance(model.__table__, Table)
     column = model.__table__.columns[name]
-    said = field_of(column)
-    return rank(column, kind_of(column)) if said is not None and said.ranked else column
+    field = field_of(column)
+    return rank(column, kind_of(column)) if field is not None and field.ranked else column
 
 
 def rank(column: ColumnElement[Any], enum_: type[StrEnum]) -> ColumnElement[Any]:

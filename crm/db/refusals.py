@@ -1,4 +1,4 @@
-"""What PostgreSQL refused though it answers: operators must see it, once a second and state, not once a request."""
+"""Log lines about errors of a server in trouble: at most one a second for each SQLSTATE, not one a request."""
 
 import time
 from typing import Final
@@ -18,14 +18,14 @@ _held_back: dict[str, int] = {}
 
 
 def log_refusal(error: psycopg.Error) -> None:
-    """Log an error that is the server's state rather than the statement's fault."""
+    """Log an error that is due to the server's state rather than to the statement."""
     state = error.sqlstate or ""
     if state.startswith(_CLASSES) or state in _STATES:
         log_seldom("database.refused", state, state=state, error=str(error.diag.message_primary))
 
 
 def log_seldom(event: str, key: str, **about: object) -> None:
-    """Log a warning, at most once a second for each key; the next line says how many there were in between."""
+    """Log a warning, at most once a second for each key; the next line has the number of warnings left out."""
     now = time.monotonic()
     if now - _last.get(key, -_EACH_SECONDS) < _EACH_SECONDS:
         _held_back[key] = _held_back.get(key, 0) + 1

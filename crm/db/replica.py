@@ -1,7 +1,7 @@
-"""A replica that answers reads, and when not to ask it.
+"""A replica that answers reads, and the checks whether it may.
 
-What a client allows to be stale goes to the replica. While that is down, frozen or further behind than it may be, the
-primary answers.
+Reads that a client allows to be stale go to the replica. While it is down, frozen or further behind than it may be,
+the primary answers.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _REST_SECONDS: Final = 5.0
 _PROBE_SECONDS: Final = 0.5
 _EACH_SECONDS: Final = 1.0
-_UNUSED_SECONDS: Final = 10.0  # nobody asks for stale reads: nobody needs to know how far behind it is
+_UNUSED_SECONDS: Final = 10.0  # without stale reads for so long, the lag is no longer measured
 _REMEMBERED: Final = 600
 # Both in bytes of WAL; a server that is no standby is not behind.
 _WRITTEN: Final = Statement("SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::text")
@@ -33,7 +33,7 @@ _REPLAYED: Final = Statement(
 
 
 class Replica:
-    """Whether the replica may be used now."""
+    """The replica's pool, and whether reads may use it now."""
 
     def __init__(self, pool: "Pool", primary: "Pool", most_lag: float | None) -> None:
         self.pool = pool
@@ -42,13 +42,13 @@ class Replica:
         self._near = most_lag is None
         self._out_until = 0.0
         self._wanted = 0.0
-        # How much the primary had written, and when: what the replica has replayed of it tells how old it is.
+        # The primary's WAL position at past times: by the position that the replica has replayed, its lag is known.
         self._written: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)
         self._watching: asyncio.Task[None] | None = None
         self._liveness = Liveness(pool, _PROBE_SECONDS, lambda: self.leave_alone("it does not answer"))
 
     def usable(self) -> bool:
-        """Whether a read may go there."""
+        """Whether a read may use the replica."""
         now = asyncio.get_running_loop().time()
         if self._most_lag is not None:
             self._wanted = now
@@ -64,13 +64,13 @@ class Replica:
         self._out_until = now + _REST_SECONDS
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop watching the replica."""
         self._liveness.close()
         if self._watching is not None:
             self._watching.cancel()
 
     async def _watch(self, most: float) -> None:
-        """While stale reads come in, find out how old its answers are."""
+        """While stale reads come in, measure how far the replica is behind."""
         loop = asyncio.get_running_loop()
         try:
             while loop.time() - self._wanted < _UNUSED_SECONDS:
@@ -86,7 +86,7 @@ class Replica:
             self._watching = None
 
     async def _lag(self, now: float) -> float | None:
-        """How long ago the primary had written no more than the replica has replayed; None if that is not known."""
+        """The seconds since the primary had written no more than the replica has replayed; None if not known."""
         try:
             async with asyncio.timeout(_EACH_SECONDS):
                 self._written.append((now, await _number(self._primary, _WRITTEN) or 0))
@@ -99,6 +99,6 @@ class Replica:
 
 
 async def _number(pool: "Pool", statement: Statement) -> int | None:
-    async with pool.connection() as wire:
-        found = (await wire.execute(statement)).get_value(0, 0)
-    return None if found is None else int(found)
+    async with pool.connection() as connection:
+        value = (await connection.execute(statement)).get_value(0, 0)
+    return None if value is None else int(value)

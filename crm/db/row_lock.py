@@ -1,7 +1,7 @@
-"""Leases: what only one process may do at a time, kept in a row.
+"""Leases: a named piece of work belongs to one process at a time, by a row in the table `leases`.
 
-A session's advisory lock would end with its connection, and a pooler hands connections around; a row that expires
-outlives neither its holder's crash nor needs a session.
+A session's advisory lock would end with its connection, and a pooler shares connections among clients. A row with an
+expiry needs no session, and is free again some time after its holder crashed.
 """
 
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from crm.db.database import Database
 
 
 class Lease(Model):
-    """Who does something, and until when nobody else may."""
+    """The holder of a named lease, and the time until which no other process may take it."""
 
     __tablename__ = "leases"
     policy = INTERNAL
@@ -54,9 +54,9 @@ class LockTaken(errors.Conflict):
 
 
 class RowLock:
-    """A lease in hand; renew it more often than it expires.
+    """A lease that this process may hold; renew it before it expires.
 
-    Who comes back as the same holder has it at once, though it has not expired: it was their own.
+    A process that comes back as the same `holder` gets its own lease at once, though it has not expired.
     """
 
     def __init__(self, database: Database, name: str, seconds: float, holder: UUID | None = None) -> None:
@@ -66,29 +66,29 @@ class RowLock:
         self._holder = holder or uuid4()
 
     async def renew(self) -> None:
-        """Take it, or keep it for longer; a conflict if somebody else has it."""
+        """Take the lease, or extend it; LockTaken if another holder has it."""
         params = [encode(self._name), encode(self._holder), encode(self._seconds)]
         if not (await self._database.write(_TAKE, params)).ntuples:
             message = f"{self._name} is under way already; try again when that is done."
             raise LockTaken(message)
 
     async def seconds_left(self) -> int:
-        """When whoever has it loses it, unless it is renewed."""
+        """The seconds until the present holder's lease expires, unless it is renewed."""
         result = await self._database.write(_LEFT, [encode(self._name)])
         return int(result.get_value(0, 0) or b"1") if result.ntuples else 1
 
     async def give_back(self) -> None:
-        """Let others have it at once. If that fails it expires."""
+        """Release the lease for others at once; if that fails, it expires."""
         with suppress(errors.CrmError, psycopg.Error):
             await self._database.write(_GIVE_BACK, [encode(self._name), encode(self._holder)])
 
 
 @asynccontextmanager
 async def lease(database: Database, name: str, *, seconds: float, holder: UUID | None = None) -> AsyncIterator[RowLock]:
-    """Hold the lease of this name for a while; a conflict if somebody else does."""
-    held = RowLock(database, name, seconds, holder)
-    await held.renew()
+    """Hold the lease of this name within the context; LockTaken if another holder has it."""
+    lock = RowLock(database, name, seconds, holder)
+    await lock.renew()
     try:
-        yield held
+        yield lock
     finally:
-        await held.give_back()
+        await lock.give_back()

@@ -1,4 +1,4 @@
-"""What each of PostgreSQL's error states (SQLSTATE) means to a caller.
+"""Translation of PostgreSQL's error states (SQLSTATE) to errors of the API.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html lists them. A state that is not named here goes by its
 class (the first two characters), and every class is named, so that nothing is INTERNAL by accident:
@@ -63,18 +63,18 @@ def _timeout(_: psycopg.Error) -> errors.CrmError:
 
 
 STATES: Final[dict[str, Translation]] = {
-    # Ours, raised by the statements themselves.
+    # The program's own states, raised by its statements.
     "CRM01": lambda error: errors.TooLarge(error.diag.message_primary),
     "CRM03": lambda error: errors.TooComplex(error.diag.message_primary, what="rows", **_most(error)),
     "CRM04": lambda error: errors.TooLarge(error.diag.message_primary, what="bytes", **_most(error)),
     "CRM02": lambda error: errors.CursorExpired(None, **_column(error)),
     "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
     READ_ONLY: _unavailable,  # a standby, where a primary was
-    "25P03": _unavailable,  # the connection was ended: it sat in a transaction
+    "25P03": _unavailable,  # the connection was ended: its transaction was idle for too long
     "25P04": _timeout,  # the transaction took too long, and its connection was ended
-    "26000": _unavailable,  # a pooler lost what was prepared
+    "26000": _unavailable,  # a pooler lost a prepared statement
     "42P05": _unavailable,
-    "40003": _unavailable,  # nobody knows whether it was done
+    "40003": _unavailable,  # whether the statement was completed is not known
     "55P03": _again,  # lock_timeout
     "57014": _timeout,
 }
@@ -84,11 +84,11 @@ CLASSES: Final[dict[str, Translation]] = {
     "40": _again,
     "54": lambda _: errors.TooComplex(),
     "72": _again,  # the snapshot is too old
-    # Away, going away, or not letting us in (any more).
+    # The server is away, shutting down, or refuses the connection.
     **dict.fromkeys(("08", "28", "3D", "57"), _unavailable),
     # No disk, no memory, no connection; files that cannot be read.
     **dict.fromkeys(("53", "58"), _overloaded),
-    # The statements are ours: an error in one, or in the tables, is our fault, and logged.
+    # The statements are the program's: an error in one, or in the tables, is a defect, and logged.
     **dict.fromkeys(("02", "03", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "25"), _internal),
     **dict.fromkeys(("26", "27", "2B", "2D", "2F", "34", "38", "39", "3B", "3F", "42", "44", "55"), _internal),
     **dict.fromkeys(("F0", "HV", "P0", "XX"), _internal),
@@ -97,12 +97,12 @@ _CONSTRAINTS: dict[str, Translation] = {}
 
 
 def on_violation(constraint: str, translation: Translation) -> None:
-    """Say what breaking this constraint means to a user. Each domain does, once, by name."""
+    """Register the error for a violation of a named constraint; each domain does so for its own constraints."""
     _CONSTRAINTS[constraint] = translation
 
 
 def translated(error: psycopg.Error) -> errors.CrmError:
-    """PostgreSQL's error as ours."""
+    """The CrmError for an error of PostgreSQL."""
     if isinstance(error, ConnectionLost | StatementStale):
         return errors.Unavailable()
     if isinstance(error, LastedTooLong):
@@ -117,6 +117,6 @@ def translated(error: psycopg.Error) -> errors.CrmError:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether PostgreSQL could not be reached, or went away meanwhile: in a moment the same may work."""
-    found = translated(error) if isinstance(error, psycopg.Error) else error
-    return isinstance(found, errors.Unavailable)
+    """Whether PostgreSQL could not be reached, or went away meanwhile, so that a later attempt may work."""
+    known_error = translated(error) if isinstance(error, psycopg.Error) else error
+    return isinstance(known_error, errors.Unavailable)

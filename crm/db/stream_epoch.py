@@ -1,22 +1,22 @@
 """The stream's epoch: the part of PostgreSQL's history that positions in the stream belong to.
 
-A promoted standby gives out transaction ids again that the lost primary gave out already, so a position is good only
-where its past is: docs/decisions/0018-positions-and-timelines.md has the reasoning.
+A promoted standby assigns transaction ids again that the lost primary assigned already, so a position is valid only on
+the timeline that it was read from: docs/decisions/0018-positions-and-timelines.md has the reasoning.
 """
 
 from typing import Final
 
 from crm.db.connection import Statement
 
-# Null as long as the server's timeline is not the epoch's: every read of the stream asks for it.
+# Null while the server's timeline is not the epoch's: every read of the stream selects it.
 EPOCH: Final = "(SELECT epoch::text FROM event_epoch WHERE timeline = crm_timeline())"
 
-# How many events, from the last one before the fork, are searched for the latest horizon.
+# The number of last events before the fork that are searched for the latest horizon.
 _LAST_EVENTS: Final = 1000
-# How many transactions are asked, from that horizon on, whether they were committed before the fork.
+# The number of transactions, from that horizon on, whose status is checked: committed before the fork or not.
 _MOST_ASKED: Final = 1_000_000
 
-# Of the processes that notice a fork at once one renews the epoch: the others wait for its lock, and find it renewed.
+# If several processes notice a fork, one renews the epoch: the others wait for its lock, and find it renewed.
 RENEW: Final = Statement(
     f"""
     WITH old AS (

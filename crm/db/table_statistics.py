@@ -16,8 +16,8 @@ SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND pg_relation_size(c.oid) > 0
   AND pg_has_role(c.relowner, 'USAGE')"""
 USED: Final = f"{_OURS} ORDER BY 1"
-# No count of rows, or nothing about any column. (An index that is made sets the count; a table that is emptied loses
-# it, and keeps what is known about its columns.)
+# Tables without a count of rows, or without statistics of any column. (CREATE INDEX sets the count; a table that is
+# emptied loses it, and keeps the statistics of its columns.)
 NEVER_ANALYZED: Final = f"""{_OURS}
   AND (c.reltuples = -1 OR c.reltuples > 0
     AND NOT EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = c.relname))
@@ -25,12 +25,12 @@ ORDER BY 1"""
 
 
 def analysis(table: str) -> str:
-    """The statement for one table. Where somebody is at it already, that will do."""
+    """The ANALYZE statement for one table; it skips a table that another session analyzes already."""
     return f"ANALYZE (SKIP_LOCKED) {quoted(table)}"
 
 
 def quoted(name: str) -> str:
-    """A name as PostgreSQL takes it in a statement, whatever is in it: its `quote_ident`, always with quotes."""
+    """A name quoted as an SQL identifier, whatever characters it has: `quote_ident`, but always with quotes."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -44,11 +44,11 @@ def analyze_all(url: str) -> None:
 
 
 def analyze(connection: psycopg.Connection[Any], *tables: str) -> None:
-    """Gather statistics of these tables, of what the transaction has not committed yet too."""
+    """Gather statistics of these tables, including rows that the transaction has not committed yet."""
     for table in tables:
         connection.execute(analysis(table).encode())
 
 
 def names(connection: psycopg.Connection[Any], query: str) -> list[str]:
-    """The names that one of these queries finds."""
+    """The table names that a query (`USED`, `NEVER_ANALYZED`) returns."""
     return [name for (name,) in connection.execute(query.encode()).fetchall()]

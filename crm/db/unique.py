@@ -1,4 +1,4 @@
-"""Which writes have to wait if another transaction writes the same values, for an index lets only one have them."""
+"""Unique indexes: writes that may have to wait for another transaction which writes the same values."""
 
 import re
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from crm.core.model import Model
 
 
 def may_wait(model: type[Model], names: Iterable[str], *, is_new: bool) -> bool:
-    """Whether a change of these columns may have to wait for another's: a new row, if it has all of a key."""
-    for keys, deciding in _unique_indexes(model):  # mostly none; a generator would cost more than the question
+    """Whether a change of these columns may wait for another transaction's; a new row only if it has all of a key."""
+    for keys, deciding in _unique_indexes(model):  # mostly none, so a loop is faster than a generator
         if keys.issubset(names) if is_new else not deciding.isdisjoint(names):
             return True
     return False
@@ -19,15 +19,15 @@ def may_wait(model: type[Model], names: Iterable[str], *, is_new: bool) -> bool:
 
 @cache
 def _unique_indexes(model: type[Model]) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    """For each unique index: the columns of its key, and all columns that decide about what is in it."""
+    """For each unique index: the columns of its key, and all columns that decide which rows are in it."""
     table = model.__table__
     assert isinstance(table, Table)
-    found = []
+    indexes = []
     for index in table.indexes:
         if index.unique:
             keys = _columns_in(table, *index.expressions)
-            found.append((keys, keys | _columns_in(table, index.dialect_options["postgresql"]["where"])))
-    return tuple(found)
+            indexes.append((keys, keys | _columns_in(table, index.dialect_options["postgresql"]["where"])))
+    return tuple(indexes)
 
 
 def _columns_in(table: Table, *expressions: object) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Statements as SQL, with the policy of each model wherever the model stands in a FROM."""
+"""Statements rendered as SQL, with each model's policy wherever the model stands in a FROM."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -30,14 +30,14 @@ from crm.core.policy import Policy
 
 
 def with_deleted(statement: Select[Any]) -> Select[Any]:
-    """Exempt a statement's own FROM (not its subqueries): for admins who ask, and for what a write returns."""
+    """Exempt a statement's own FROM (not its subqueries): for admins who ask, and for the results of writes."""
     return statement.execution_options(crm_with_deleted=True)
 
 
 class _Guarded(PGCompiler_psycopg):
     """Adds the policies of the models in a SELECT's FROM while that SELECT is rendered.
 
-    SQLAlchemy knows just then which of its tables are the SELECT's own and which belong to an enclosing one, and each
+    At that moment SQLAlchemy knows which tables are the SELECT's own and which belong to an enclosing one, and each
     SELECT of a statement, however deep, is rendered once: the work grows with the statement, and no SELECT is missed.
     """
 
@@ -51,12 +51,12 @@ class _Guarded(PGCompiler_psycopg):
         *rest: object,
     ) -> str:
         guarded = _guarded(statement, froms)
-        found: str = super()._compose_select_body(text, guarded, state, columns, froms, *rest)  # type: ignore[no-untyped-call]
-        return found
+        sql: str = super()._compose_select_body(text, guarded, state, columns, froms, *rest)  # type: ignore[no-untyped-call]
+        return sql
 
 
 class _ConstantsInline(_Guarded):
-    """Binds only what varies: a constant in an expression becomes part of the text, so that plans can use it."""
+    """Renders constants of expressions as part of the text, so that PostgreSQL's plans can use them; binds the rest."""
 
     def visit_bindparam(self, bindparam: Any, **options: Any) -> str:  # type: ignore[override]
         if not bindparam.required:
@@ -76,9 +76,9 @@ _GUARDED_INLINE: Final = _dialect(_ConstantsInline)
 
 def compiled(statement: ClauseElement, *, constants_inline: bool = False) -> SQLCompiler:
     """The statement as SQL with every model's policy in it, at any depth."""
-    found = statement.compile(dialect=_GUARDED_INLINE if constants_inline else _GUARDED)
-    assert isinstance(found, SQLCompiler)
-    return found
+    sql = statement.compile(dialect=_GUARDED_INLINE if constants_inline else _GUARDED)
+    assert isinstance(sql, SQLCompiler)
+    return sql
 
 
 def _guarded(statement: Select[Any], froms: Sequence[FromClause]) -> Select[Any]:
@@ -105,7 +105,7 @@ def _tables(source: FromClause, *, optional: bool = False) -> Iterator[tuple[Fro
 
 
 def _table(source: Any) -> Table | None:
-    """The table that a FROM element is, whatever it is called there; a subquery is none."""
+    """The table behind a FROM element or its alias; None for a subquery."""
     while isinstance(source, FromClauseAlias):
         source = source.element
     return source if isinstance(source, Table) else None
@@ -144,26 +144,30 @@ def _own_conditions(policy: Policy, source: FromClause, statement: Select[Any]) 
 
 @cache
 def _owners(model: type[Model]) -> FromClause:
-    """The rows that others belong to: one alias wherever it is asked whether they show."""
+    """The alias of a parent model's table in conditions on its rows' visibility: the same everywhere."""
     return model.__table__.alias()
 
 
 def _joined_to_owner(source: FromClause, policy: Policy, statement: Select[Any]) -> bool:
-    """Whether the statement already ties the row to its owner, whose own policy stands where the owner does."""
+    """Whether the statement already joins the row with its parent row, whose policy then is in the statement."""
     assert policy.belongs_to is not None
     key = policy.belongs_to.__table__.c.id
     reference = source.c[policy.by]
     for condition in _all_of(statement.whereclause):
         if isinstance(condition, BinaryExpression) and condition.operator is eq:
             sides = [condition.left, condition.right]
-            for one, other in (sides, sides[::-1]):
-                if _same(one, reference) and key in getattr(other, "base_columns", ()):
+            for side, opposite in (sides, sides[::-1]):
+                if _same(side, reference) and key in getattr(opposite, "base_columns", ()):
                     return True
     return False
 
 
-def _same(one: Any, other: ColumnElement[Any]) -> bool:
-    return getattr(one, "table", None) is not None and one.table is other.table and one.key == other.key
+def _same(expression: Any, column: ColumnElement[Any]) -> bool:
+    return (
+        getattr(expression, "table", None) is not None
+        and expression.table is column.table
+        and expression.key == column.key
+    )
 
 
 def _all_of(condition: ColumnElement[bool] | None) -> Iterator[ColumnElement[bool]]:

@@ -1,7 +1,7 @@
-"""Work with something slow in it: several transactions, and none of them open while a model thinks.
+"""Workflows: several transactions with something slow between them, and none open while a model's answer is awaited.
 
-A service writes within one transaction. A `WorkflowService` has none: it claims (a write), waits, and says which write
-ends it. The edge runs that last one as it runs any other: shown in the caller's selection, within its transaction.
+A service writes within one transaction. A `WorkflowService` has several: it claims (a write), waits, and returns its
+last write. The engine runs that one like a mutation's: projected in the caller's selection, within its transaction.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ P = ParamSpec("P")
 S = TypeVar("S", bound=Service)
 R = TypeVar("R")
 W = TypeVar("W", bound="WorkflowService")
-# What happens within one transaction: mostly the call of a service's method, made by `write_of`.
+# The work of one transaction: mostly the call of a service's method, made by `write_of`.
 Write = Callable[[UnitOfWork], Awaitable[T]]
-# Looks, in a transaction that is about to be committed, whether it still may be; raises if not.
+# Checks, just before a transaction is committed, whether it still may be; raises an error if not.
 CommitGuard = Write[None]
 
 _SAVING_SECONDS: Final = 2.0
@@ -35,19 +35,19 @@ _AGAIN_SECONDS: Final = 0.25
 
 
 def time_to_save(seconds: float) -> float:
-    """How much of a caller's time is kept for saving what came of it: a quarter at most."""
+    """The part of a caller's time that is reserved for saving the result: a quarter at most."""
     return min(_SAVING_SECONDS, seconds / 4)
 
 
 def write_of(method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs) -> Write[T]:
-    """The call of a service's method with these arguments, over whichever unit of work it is given."""
+    """The call of a service's method with these arguments, as a function of the unit of work."""
     owner: type[S] = owner_of(method)
-    return lambda unit: method(owner(unit), *arguments, **keywords)
+    return lambda unit_of_work: method(owner(unit_of_work), *arguments, **keywords)
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Runs writes as somebody: each is one transaction, re-run as a whole on 40001, 40P01 and when it made room."""
+    """Runs writes as a viewer: each is one transaction, re-run as a whole on 40001, 40P01 and when it made room."""
 
     database: Database
     viewer: Viewer
@@ -55,28 +55,28 @@ class Writer:
     commit_guard: CommitGuard | None = None
 
     async def shown(self, write: Write[Any], projection: Projection) -> bytes:
-        """Run a write; what it returns, as the projection shows it from within the transaction."""
+        """Run a write, and return its result as JSON, projected within the transaction."""
 
-        async def commit(unit: UnitOfWork) -> bytes:
-            return await unit.commit(await self._guarded_write(unit, write), projection)
+        async def commit(unit_of_work: UnitOfWork) -> bytes:
+            return await unit_of_work.commit(await self._guarded_write(unit_of_work, write), projection)
 
         return await self._transaction(commit)
 
     async def run(self, write: Write[T]) -> T:
-        """Run a write; what it returns."""
+        """Run a write, and return its result."""
 
-        async def save(unit: UnitOfWork) -> T:
-            result = await self._guarded_write(unit, write)
-            await unit.save()
+        async def save(unit_of_work: UnitOfWork) -> T:
+            result = await self._guarded_write(unit_of_work, write)
+            await unit_of_work.save()
             return result
 
         return await self._transaction(save)
 
-    async def _guarded_write(self, unit: UnitOfWork, write: Write[T]) -> T:
-        """What the call returns, unless the fence says no: last, so that nothing can come between it and the commit."""
-        result = await write(unit)
+    async def _guarded_write(self, unit_of_work: UnitOfWork, write: Write[T]) -> T:
+        """Run a write, then the commit guard: last, so that nothing runs between the guard and the commit."""
+        result = await write(unit_of_work)
         if self.commit_guard is not None:
-            await self.commit_guard(unit)
+            await self.commit_guard(unit_of_work)
         return result
 
     async def _transaction(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
@@ -84,14 +84,14 @@ class Writer:
 
         async def attempt() -> T:
             while True:
-                unit = UnitOfWork(self.database, self.viewer, write)
+                unit_of_work = UnitOfWork(self.database, self.viewer, write)
                 try:
-                    result = await work(unit)
+                    result = await work(unit_of_work)
                 except MadeRoom:
                     continue
                 finally:
-                    await unit.close()
-                if unit.wrote:
+                    await unit_of_work.close()
+                if unit_of_work.wrote:
                     self.announce()
                 return result
 
@@ -106,10 +106,10 @@ class Workflow:
     ai: Any
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
-    # What the caller waits beyond the deadline, for the last write.
+    # The seconds that the caller waits beyond the deadline, for the last write.
     saving: float = 0.0
-    # Writes that release what the workflow has claimed, in case it does not come to its end.
-    _let_go: list[Write[Any]] = field(default_factory=list)
+    # Writes that release the workflow's claims, if it stops before its end.
+    _abort_writes: list[Write[Any]] = field(default_factory=list)
 
     async def run(
         self,
@@ -124,14 +124,14 @@ class Workflow:
             last = await method(service(self), *arguments, **keywords)
             return await self._saved(lambda: end(last))
         except BaseException:
-            # Another cancellation does not keep it from being done.
+            # Shielded, so that another cancellation does not interrupt the release.
             await asyncio.shield(asyncio.ensure_future(self._release()))
             raise
 
     async def _saved(self, save: Callable[[], Awaitable[T]]) -> T:
-        """Run the last write; while PostgreSQL is away, or others lock its rows, again: its result may have cost money.
+        """Run the last write, again while PostgreSQL is away or others lock its rows: its result may have cost money.
 
-        When a connection broke, nobody knows whether it was committed: whoever writes last finds that out by itself.
+        After a connection broke, it is not known whether the write was committed: the last write itself has to check.
         """
         while True:
             try:
@@ -143,27 +143,27 @@ class Workflow:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     def on_abort(self, write: Write[Any]) -> None:
-        """What to write if this stops before its end: nobody should have to wait for a claim to expire."""
-        self._let_go.append(write)
+        """Add a write that runs if the workflow stops before its end, so that no claim is left to expire."""
+        self._abort_writes.append(write)
 
     async def _release(self) -> None:
-        writer = replace(self.writer, commit_guard=None)  # to let go needs nobody's leave
-        for write in self._let_go:
-            with suppress(errors.CrmError, psycopg.Error):  # it expires
+        writer = replace(self.writer, commit_guard=None)  # a claim is released even when its work may not be saved
+        for write in self._abort_writes:
+            with suppress(errors.CrmError, psycopg.Error):  # the claim expires
                 await writer.run(write)
 
     async def write(
         self, method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs
     ) -> T:
-        """One transaction of its own: call the service's method, commit, return what it returned."""
+        """Run a service's method in a transaction of its own, and return its result."""
         return await self.writer.run(write_of(method, *arguments, **keywords))
 
     def seconds_left(self) -> float:
-        """How long the caller still waits."""
+        """The seconds until the caller's deadline."""
         return max(0.0, self.deadline - asyncio.get_running_loop().time())
 
     def warn(self, error: errors.CrmError) -> None:
-        """Something did not work, and the answer says so; it is an answer all the same."""
+        """Add an error that the answer reports beside its data."""
         self.warnings.append(error)
 
 
@@ -185,5 +185,5 @@ async def run_workflow(
     *arguments: P.args,
     **keywords: P.kwargs,
 ) -> T:
-    """Run a whole workflow outside the API; what its last write returned."""
+    """Run a whole workflow outside the API, and return the result of its last write."""
     return await workflow.run(workflow.writer.run, method, *arguments, **keywords)

@@ -22,7 +22,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as Driver
 
 from crm.core import errors
-from crm.db.capacity import CHORES, QUEUE
+from crm.db.capacity import PERIODIC_TASKS, QUEUE
 from crm.db.connection import ConnectionLost, Statement, encode
 from crm.db.database import Database
 from crm.db.impatient import impatient
@@ -108,7 +108,7 @@ class Worker:
 
     def _aside(self) -> WorkerContext:
         """For chores: leases must be kept even when the jobs use up all other connections."""
-        database = Database.for_program(self._shop.settings, self._shop.database.url, size=CHORES)
+        database = Database.for_program(self._shop.settings, self._shop.database.url, size=PERIODIC_TASKS)
         return replace(self._shop, database=database)
 
     # Jobs
