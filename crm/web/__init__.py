@@ -1,1 +1,1 @@
-"""Every way in over HTTP and WebSockets."""
+"""Transport: GraphQL, REST and pages, over HTTP and WebSockets."""

@@ -1,4 +1,4 @@
-"""Who may come in: the gates of `crm serve` (tokens) and of `crm dev` (the local admin, on loopback only)."""
+"""Authenticators: of `crm serve` (tokens), and of `crm dev` (the local admin, on loopback only)."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -13,17 +13,17 @@ _BEARER: Final = b"bearer "
 
 
 class TokenAuthenticator:
-    """Everybody needs a token."""
+    """Identifies users by bearer tokens; a request without one is refused."""
 
     def __init__(self, tokens: Tokens, origins: frozenset[str]) -> None:
         self._tokens = tokens
         self._origins = origins
 
     async def viewer(self, headers: Mapping[bytes, bytes]) -> Viewer:
-        """The token's user."""
+        """The user of the request's token."""
         header = headers.get(b"authorization")
         if header is None:
-            return self.stranger()
+            return self.without_token()
         if header[:7].lower() != _BEARER:
             raise errors.Unauthenticated
         try:
@@ -32,38 +32,38 @@ class TokenAuthenticator:
             raise errors.Unauthenticated from None
         return await self._tokens.viewer(token)
 
-    def stranger(self) -> Viewer:
-        """Somebody without a token."""
+    def without_token(self) -> Viewer:
+        """The viewer of a request without a token: none."""
         raise errors.Unauthenticated
 
     def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
-        """A page of another origin must be on the list."""
+        """Refuse a page of another origin that is not on the list."""
         origin = headers.get(b"origin")
         if origin is None:
             return
-        shown, host = origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
-        if shown in self._origins or (host and _place(shown) == host):
+        page, host = origin.decode("latin-1"), headers.get(b"host", b"").decode("latin-1")
+        if page in self._origins or (host and _place(page) == host):
             return
-        message = f"Pages of {shown[:100]} may not use this API; CRM_CORS_ORIGINS lists those that may."
+        message = f"Pages of {page[:100]} may not use this API; CRM_CORS_ORIGINS lists those that may."
         raise errors.Forbidden(message)
 
 
 class LocalAuthenticator(TokenAuthenticator):
-    """A request without a token acts as the local admin; so it must come from this machine, to a name of it.
+    """Identifies requests without a token as the local admin; they must come from this machine, to a name of it.
 
-    A page elsewhere can make a browser call 127.0.0.1 (DNS rebinding, WebSockets): Host and Origin tell.
+    A page elsewhere can make a browser call 127.0.0.1 (DNS rebinding, WebSockets); Host and Origin show that.
     """
 
     def __init__(self, tokens: Tokens, origins: frozenset[str], admin: Viewer) -> None:
         super().__init__(tokens, origins)
         self._admin = admin
 
-    def stranger(self) -> Viewer:
-        """The local admin."""
+    def without_token(self) -> Viewer:
+        """The viewer of a request without a token: the local admin."""
         return self._admin
 
     def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
-        """The name that was called must be this machine's, and so must the page's."""
+        """Refuse requests to a name that is not this machine's, and pages of other sites."""
         host = headers.get(b"host", b"").decode("latin-1")
         if _name(host) not in _LOOPBACK:
             message = f"This development server answers on localhost only, not as {host[:100]!r}."

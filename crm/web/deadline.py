@@ -1,7 +1,7 @@
-"""How long a request may take: until its deadline, or until its client goes away.
+"""The deadline of a request, which also ends when its client disconnects.
 
-`asyncio.timeout` does the first half. It makes a timer for each request, and four system calls on Python 3.11 (to find
-the running loop it asks for the process's id); with the timer of the second half that was 6 % of a small write.
+`asyncio.timeout` does only the first. It makes a timer for each request, and four system calls on Python 3.11 (to find
+the running loop it asks for the process's id); with a second timer for the client that was 6 % of a small write.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ _WATCH_AFTER_SECONDS: Final = 0.2  # most requests are done before there is anyt
 
 
 class RequestDeadline:
-    """Within it, the task is cancelled when time is up; on the way out that is a TimeoutError, as `asyncio.timeout`'s.
+    """A context that cancels its task when time is up, and raises TimeoutError on exit, as `asyncio.timeout` does.
 
-    From `watch` on the client is watched too: when it goes away, time is up, which cancels its statement.
+    From `watch` on the client is watched too: when it disconnects, time is up, which cancels the request's statement.
     """
 
-    __slots__ = ("_cancelling", "_end", "_loop", "_receive", "_task", "_timer", "_up", "_watching")
+    __slots__ = ("_cancelling", "_end", "_is_up", "_loop", "_receive", "_task", "_timer", "_watching")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
@@ -27,7 +27,7 @@ class RequestDeadline:
         self._timer = loop.call_later(min(seconds, _WATCH_AFTER_SECONDS), self._look)
         self._receive: Receive | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._up = False
+        self._is_up = False
 
     def __enter__(self) -> Self:
         task = asyncio.current_task(self._loop)
@@ -37,18 +37,18 @@ class RequestDeadline:
         return self
 
     def watch(self, receive: Receive) -> None:
-        """The request has been read: whatever comes now is its client going away."""
+        """Watch the client, now that the request has been read: the next message can only be a disconnect."""
         self._receive = receive
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
-        if self._up and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self._is_up and self._task.uncancel() <= self._cancelling and error_type is asyncio.CancelledError:
             raise TimeoutError from error
 
     def _look(self) -> None:
-        """Time is up, or somebody waits long enough to be watched."""
+        """Expire if time is up; else start watching the client, since the request takes long."""
         left = self._end - self._loop.time()
         if left <= 0:
             self._expire()
@@ -58,8 +58,8 @@ class RequestDeadline:
         self._timer = self._loop.call_later(left if self._watching else min(left, _WATCH_AFTER_SECONDS), self._look)
 
     def _expire(self) -> None:
-        if not self._up:
-            self._up = True
+        if not self._is_up:
+            self._is_up = True
             self._task.cancel()
 
     async def _watch(self, receive: Receive) -> None:

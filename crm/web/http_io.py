@@ -1,4 +1,4 @@
-"""What every way in over HTTP does: let somebody in, read a body, and notice that the client went away."""
+"""Input and output that all HTTP transports share: authentication, bodies, JSON and media types."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ Headers = Mapping[bytes, bytes]
 
 JSON: Final = b"application/json"
 SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-# Of a body that is refused: enough for a mistake, too little to keep a server busy.
+# The bytes read of a body that is refused: enough for a mistake, too few to keep a server busy.
 _MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
 _MOST_DRAINED_SECONDS: Final = 2.0
 MAX_PARTS: Final = 100_000
 SMALL_BODY: Final = 16 * 1024
-OWNER: Final = "owner"  # whose body or message it is, for the server that shares out memory: crm/web/protocol/bodies.py
+OWNER: Final = "owner"  # a body's or message's user, by whom the server shares out memory: crm/web/protocol/bodies.py
 _LONGEST_ACCEPT: Final = 1000
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
 
@@ -38,20 +38,20 @@ class BrokenOff(errors.BadUserInput):
 
 
 class Authenticator(Protocol):
-    """Who may come in, and as whom."""
+    """Identifies a request's viewer, and checks its origin."""
 
     async def viewer(self, headers: Headers) -> Viewer:
         """The request's viewer, or UNAUTHENTICATED."""
 
     def check_origin(self, headers: Headers) -> None:
-        """Refuse a page of another origin, or a name that is not ours."""
+        """Refuse a page of another origin, or a Host that is not this server's."""
 
 
 async def body_of(scope: Scope, headers: Headers, receive: Receive, viewer: Viewer | None, most: int) -> _Body:
-    """The request's body; a larger one is refused without being kept."""
+    """The request's body; one of more than `most` bytes is refused without being kept."""
     announced = headers.get(b"content-length", b"0").strip()
     if not announced.isdigit() or int(announced) > most:
-        if headers.get(b"expect", b"").lower() != b"100-continue":  # else it waits for leave to send
+        if headers.get(b"expect", b"").lower() != b"100-continue":  # else the client waits for a 100 before it sends
             await _drain(receive)
         refuse_size(most)
     message = await receive()
@@ -73,7 +73,7 @@ async def body_of(scope: Scope, headers: Headers, receive: Receive, viewer: View
 
 
 async def _drain(receive: Receive) -> None:
-    """Read on, and keep nothing: many a client reads its answer only when it has sent everything."""
+    """Read on without keeping anything: many clients read the answer only after they have sent everything."""
     left, more = _MOST_DRAINED_BYTES, True
     with suppress(TimeoutError):
         async with asyncio.timeout(_MOST_DRAINED_SECONDS):
@@ -84,25 +84,25 @@ async def _drain(receive: Receive) -> None:
 
 
 def refuse_size(most: int) -> NoReturn:
-    """The body is too large."""
+    """Raise the error for a body that is too large."""
     message = f"The request is larger than {most:,} bytes."
     raise errors.TooLarge(message, limit=most)
 
 
-def check_content_type(given: bytes) -> None:
-    """Exactly JSON: browsers may not send that to another origin without asking first (CORS)."""
-    if given == JSON:
+def check_content_type(content_type: bytes) -> None:
+    """Refuse any content type but JSON, which browsers do not send to another origin without asking first (CORS)."""
+    if content_type == JSON:
         return
-    kind, *parameters = (part.strip() for part in given.lower().split(b";"))
+    media_type, *parameters = (part.strip() for part in content_type.lower().split(b";"))
     charsets = [part for part in parameters if part.startswith(b"charset")]
-    if kind != JSON or not _CHARSETS.issuperset(charsets):
+    if media_type != JSON or not _CHARSETS.issuperset(charsets):
         raise errors.UnsupportedMediaType
 
 
 def has_many_parts(text: bytes | bytearray | str) -> bool:
-    """Whether JSON takes long to read: by its braces, brackets and colons, in texts too.
+    """Whether JSON takes long to parse: by the number of its braces, brackets and colons, in texts too.
 
-    A list costs twenty times as much as a letter, and nothing can interrupt whoever reads it.
+    A list costs twenty times as much as a letter, and nothing can interrupt the parser.
     """
     if len(text) <= MAX_PARTS:
         return False
@@ -110,40 +110,40 @@ def has_many_parts(text: bytes | bytearray | str) -> bool:
     return sum(counts) > MAX_PARTS
 
 
-def loaded(text: bytes | bytearray, what: str) -> Any:
-    """JSON, read as far as it can be."""
+def loaded(text: bytes | bytearray, subject: str) -> Any:
+    """The value of JSON text."""
     if has_many_parts(text):
-        message = f"{what} has more than {MAX_PARTS:,} objects, lists and members."
+        message = f"{subject} has more than {MAX_PARTS:,} objects, lists and members."
         raise errors.TooLarge(message, limit=MAX_PARTS)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         pass
     try:
-        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json lets them through to the check
-        # that names the field.
+        # orjson refuses halves of surrogate pairs, and numbers beyond a double; json accepts them, and a later check
+        # names the field.
         return json.loads(text.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        message = f"{what} is not JSON."
+        message = f"{subject} is not JSON."
         raise errors.BadUserInput(message) from None
 
 
 async def read_json(side: SideThread, viewer: Viewer, body: bytes | bytearray) -> Any:
-    """A body's JSON. To read a large one takes some milliseconds: a hundred of them wait for each other."""
+    """A body's JSON. Parsing a large body takes some milliseconds, so large ones take turns on the event loop."""
     if len(body) <= SMALL_BODY:
         return loaded(body, "The body")
     return await side.run_short(viewer.id, loaded, body, "The body")
 
 
 def preferred(accept: bytes, offered: Mapping[bytes, bytes]) -> bytes | None:
-    """The media type to answer with; None when the client takes none of these. Equally welcome ones: the first."""
-    best, found = 0.0, None
-    for one in (accept[:_LONGEST_ACCEPT] or b"*/*").lower().split(b","):
-        kind, *parameters = (part.strip() for part in one.split(b";"))
+    """The media type to answer with: the client's preferred one, the first of equals; None if it accepts none."""
+    best, preferred_type = 0.0, None
+    for accepted in (accept[:_LONGEST_ACCEPT] or b"*/*").lower().split(b","):
+        media_type, *parameters = (part.strip() for part in accepted.split(b";"))
         weight = next((_weight(part[2:]) for part in parameters if part.startswith(b"q=")), 1.0)
-        if kind in offered and weight > best:
-            best, found = weight, offered[kind]
-    return found
+        if media_type in offered and weight > best:
+            best, preferred_type = weight, offered[media_type]
+    return preferred_type
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,1 +1,1 @@
-"""Pages for people who watch over the CRM."""
+"""Pages for people who operate the CRM."""

@@ -1,4 +1,4 @@
-"""The board: what the queue holds, what runs, what failed. Drawn here for the first look and for every later one."""
+"""The board: tasks that wait, run and failed. Rendered here for the first view and for every later one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from crm.graph.run.answers import Answer
 from crm.web.console import tables
 from crm.web.console.details import badge
 from crm.web.console.markup import Child, Markup, element, joined
-from crm.web.console.tables import PRIORITIES, Seen, heading
+from crm.web.console.tables import PRIORITIES, BoardView, heading
 from crm.web.console.view_state import ViewState
 from crm.web.console.words import NONE, dollars, growing
 
@@ -21,43 +21,43 @@ _LONG_FIGURE: Final = 9
 
 @dataclass(frozen=True)
 class Visit:
-    """How a browser came here: to which address, and whether with a token."""
+    """A browser's visit: the address that it called, and whether it sent a token."""
 
     origin: str
     has_token: bool
 
 
-def drawn(answer: Answer, viewer: Viewer, look: ViewState, visit: Visit) -> Markup:
-    """The whole board."""
-    found = {key: orjson.loads(part) for key, part in answer.parts}
-    queue = found["queue"]
-    seen = Seen(viewer, look, queue, {task["id"]: task for task in found["opened"]})
-    ready = [task for task in found["waiting"] if task["positionInQueue"] is not None]
+def drawn(answer: Answer, viewer: Viewer, view_state: ViewState, visit: Visit) -> Markup:
+    """The whole board as HTML."""
+    data = {key: orjson.loads(part) for key, part in answer.parts}
+    queue = data["queue"]
+    view = BoardView(viewer, view_state, queue, {task["id"]: task for task in data["opened"]})
+    ready = [task for task in data["waiting"] if task["positionInQueue"] is not None]
     known = {task["id"] for task in ready}
-    later = [task for task in found["later"] if task["id"] not in known]
+    later = [task for task in data["later"] if task["id"] not in known]
     return joined(
         [
-            _who(found["me"], viewer),
+            _signed_in(data["me"], viewer),
             _no_worker(queue),
             _tiles(queue),
             _queue(queue),
-            None if seen.sees_all else _WHOSE,
-            tables.running(found["running"], seen),
-            tables.waiting(ready, seen, _try_out(visit) if seen.may_act else None),
-            tables.later(later, seen),
-            tables.failed(found["failed"], seen),
-            tables.recent(found["recent"], seen),
+            None if view.sees_all else _WHOSE,
+            tables.running(data["running"], view),
+            tables.waiting(ready, view, _try_out(visit) if view.may_act else None),
+            tables.later(later, view),
+            tables.failed(data["failed"], view),
+            tables.recent(data["recent"], view),
         ]
     )
 
 
 def broken(problems: Sequence[Mapping[str, Any]]) -> Markup:
-    """In place of the board: what is wrong, and that the page goes on trying."""
-    said = problems[0]["message"]
+    """The error shown in place of the board, with a note that the page tries again."""
+    message = problems[0]["message"]
     return element(
         "section",
         element("h2", "The board cannot be shown", tabindex="-1"),
-        element("p", said, class_="error"),
+        element("p", message, class_="error"),
         element("p", "This page tries again every few seconds.", class_="soft"),
         id="broken",
     )
@@ -68,7 +68,7 @@ _WHOSE: Final = element(
 )
 
 
-def _who(me: Mapping[str, Any] | None, viewer: Viewer) -> Markup:
+def _signed_in(me: Mapping[str, Any] | None, viewer: Viewer) -> Markup:
     name = element("strong", me["name"]) if me is not None else "somebody who is gone"
     return element("p", "Signed in as ", name, f", {viewer.role.value}", id="who", class_="soft")
 
@@ -114,9 +114,9 @@ def _tiles(queue: Mapping[str, Any]) -> Markup:
 
 
 def _tile(figure: str | int, words: str, class_: str | None = None) -> Markup:
-    shown = figure if isinstance(figure, str) else f"{figure:,}"
-    long = "long" if len(shown) > _LONG_FIGURE else None
-    return element("li", element("strong", shown, class_=long), element("span", words), class_=class_)
+    text = figure if isinstance(figure, str) else f"{figure:,}"
+    long = "long" if len(text) > _LONG_FIGURE else None
+    return element("li", element("strong", text, class_=long), element("span", words), class_=class_)
 
 
 def _queue(queue: Mapping[str, Any]) -> Markup:
@@ -140,7 +140,7 @@ def _statuses(queue: Mapping[str, Any]) -> Markup:
 
 
 def _levels(queue: Mapping[str, Any]) -> Markup:
-    waiting = {one["priority"]: one["waiting"] for one in queue["byPriority"]}
+    waiting = {level["priority"]: level["waiting"] for level in queue["byPriority"]}
     most = max([1, *waiting.values()])
     rows = []
     for priority in PRIORITIES:

@@ -1,4 +1,4 @@
-"""All about one task: what its row has no room for, folded away until somebody looks."""
+"""The details of one task, for which its row has no room; folded until they are opened."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -15,29 +15,29 @@ _SHORT: Final = 8
 
 
 def short_id(task: Task) -> str:
-    """Enough of an id to tell tasks apart: its end, since the beginning is the time."""
+    """The end of an id, enough to tell tasks apart: the beginning is the time."""
     return str(task["id"])[-_SHORT:]
 
 
 def name_of(task: Task) -> str:
-    """What to call a task, like no other one."""
+    """A unique name of a task."""
     lead = task["lead"]
     about = f" for {lead['fullName']}" if lead is not None else ""
     return f"{task['taskType']}{about}, {short_id(task)}"
 
 
 def badge(word: str) -> Markup:
-    """An enum's value."""
+    """An enum's value as a badge."""
     return element("span", word.replace("_", " ").capitalize(), class_=f"badge {word.lower()}")
 
 
 def at(when: str) -> Markup:
-    """A moment: the page's script says it in the reader's own time zone."""
+    """A moment, which the page's script shows in the reader's own time zone."""
     return element("time", moment(when), datetime=when, data_at=True)
 
 
 def details(task: Task, whole: Task | None, link: str, creator: str | None) -> Markup:
-    """What folds out below a row. Of what is large there is a link to it until it was asked for (`whole`)."""
+    """The details below a row. Large values are a link until the task was requested as a whole (`whole`)."""
     facts = [element("div", element("dt", name), element("dd", value)) for name, value in _facts(task) if value]
     large = element("p", element("a", "Input, result and attempts", href=link, data_look=True))
     return element(
@@ -97,17 +97,19 @@ def _clamped(title: str, value: object) -> Markup:
 
 
 def _attempts(attempts: Sequence[Task]) -> Markup:
-    return element("ol", [element("li", _attempt(one), value=one["number"]) for one in attempts], class_="attempts")
+    return element(
+        "ol", [element("li", _attempt(attempt), value=attempt["number"]) for attempt in attempts], class_="attempts"
+    )
 
 
-def _attempt(one: Task) -> list[Child]:
-    price = cost(one["costUsd"], one["costSource"]) if one["costSource"] else None
+def _attempt(attempt: Task) -> list[Child]:
+    price = cost(attempt["costUsd"], attempt["costSource"]) if attempt["costSource"] else None
     return [
-        badge(one["outcome"] or "RUNNING"),
-        f" {_took(one)}",
+        badge(attempt["outcome"] or "RUNNING"),
+        f" {_took(attempt)}",
         f" · cost {price}" if price else None,
-        f" · worker {one['worker']}",
-        element("span", one["error"], class_="error whole") if one["error"] else None,
+        f" · worker {attempt['worker']}",
+        element("span", attempt["error"], class_="error whole") if attempt["error"] else None,
     ]
 
 

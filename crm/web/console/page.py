@@ -20,7 +20,7 @@ from crm.web.console.view_state import PAGE, ViewState
 from crm.web.http_io import Authenticator
 
 HERE: Final = Path(__file__).parent
-# 'self' covers the WebSocket to this very address (CSP 3). No script and no style but from files of ours.
+# 'self' covers the WebSocket to this very address (CSP 3). Scripts and styles come only from this server's files.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -44,16 +44,16 @@ _TURNED_AWAY: Final = "This token is wrong or has expired."
 
 
 class Console:
-    """Answers browsers."""
+    """The board's page, for browsers."""
 
-    def __init__(self, engine: Engine, gate: Authenticator) -> None:
+    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
         self._engine = engine
-        self._gate = gate
+        self._authenticator = authenticator
         self._board = StoredOperations.read(HERE / "ai_tasks.graphql")["AiTaskBoard"].checked(engine)
         self._frame = Template((HERE / "ai_tasks.html").read_text("utf-8"))
 
     def routes(self) -> list[BaseRoute]:
-        """The page, its board, and its files."""
+        """The routes of the page, its board, and its files."""
         return [
             Route(PAGE, self.page, methods=["GET"]),
             Route(f"{PAGE}/board", self.board, methods=["GET"]),
@@ -62,11 +62,11 @@ class Console:
         ]
 
     async def page(self, request: Request) -> Response:
-        """The whole page: with the board for those who need no token, and else with a form for theirs."""
+        """The whole page: with the board if the request needs no token, else with a form for the token."""
         headers = dict(request.scope["headers"])
         try:
-            self._gate.check_origin(headers)
-            viewer = await self._gate.viewer(headers)
+            self._authenticator.check_origin(headers)
+            viewer = await self._authenticator.viewer(headers)
         except errors.Unauthenticated:
             return self._framed(Markup(), is_open=False)
         except errors.CrmError as error:
@@ -75,11 +75,11 @@ class Console:
         return self._framed(board, is_open=True)
 
     async def board(self, request: Request) -> Response:
-        """The board alone, for the page to put in place of an older one."""
+        """The board alone, with which the page replaces an older one."""
         headers = dict(request.scope["headers"])
         try:
-            self._gate.check_origin(headers)
-            viewer = await self._gate.viewer(headers)
+            self._authenticator.check_origin(headers)
+            viewer = await self._authenticator.viewer(headers)
         except errors.Unauthenticated as error:
             return PlainTextResponse(_TURNED_AWAY, error.status, headers=_PAGE_HEADERS)
         except errors.CrmError as error:
@@ -88,12 +88,12 @@ class Console:
         return HTMLResponse(board, status, headers=_PAGE_HEADERS)
 
     async def _drawn(self, request: Request, viewer: Viewer) -> tuple[int, Markup]:
-        look = ViewState.of(request.query_params)
-        answer = await self._engine.run(self._board.named.request(look.variables()), viewer)
+        view_state = ViewState.of(request.query_params)
+        answer = await self._engine.run(self._board.named.request(view_state.variables()), viewer)
         if answer.problems:
             return errors.STATUSES.get(answer.problems[0]["extensions"]["code"], 500), broken(answer.problems)
         visit = Visit(f"{request.url.scheme}://{request.url.netloc}", "authorization" in request.headers)
-        return 200, drawn(answer, viewer, look, visit)
+        return 200, drawn(answer, viewer, view_state, visit)
 
     def _framed(self, board: Markup, *, is_open: bool, status: int = 200) -> Response:
         values = {"board": board, "state": "open" if is_open else "closed", "sign_in_hidden": " hidden" * is_open}

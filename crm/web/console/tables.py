@@ -1,4 +1,4 @@
-"""The board's tables of tasks: what runs, what waits, what failed, what is done."""
+"""The board's tables of tasks: running, waiting, failed and done ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ PRIORITIES: Final = ("URGENT", "HIGH", "NORMAL", "LOW")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Who looks, at how much, and what the queue holds besides."""
+class BoardView:
+    """The viewer, the state of the view, and the data of the queue."""
 
     viewer: Viewer
-    look: ViewState
+    view_state: ViewState
     queue: Mapping[str, Any]
     whole: Mapping[str, Task]
 
     @property
     def may_act(self) -> bool:
-        """Whether there are buttons."""
+        """Whether the viewer gets buttons."""
         return self.viewer.role.includes(Role.MEMBER)
 
     @property
     def sees_all(self) -> bool:
-        """Whether everybody's tasks are here, and not only the viewer's own."""
+        """Whether all users' tasks are on the board, not only the viewer's own."""
         return self.viewer.role.includes(Role.ADMIN)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One of them: `cells` come in the order of `columns`, `total` is how many rows there are, if that is known."""
+    """A table: `cells` come in the order of `columns`, `total` is the number of all rows, if that is known."""
 
     name: str
     title: str
@@ -46,8 +46,8 @@ class Table:
     has_priorities: bool = False
 
 
-def running(tasks: Sequence[Task], seen: Seen) -> Markup:
-    """What workers are at."""
+def running(tasks: Sequence[Task], view: BoardView) -> Markup:
+    """The tasks that run."""
 
     def cells(task: Task) -> Sequence[Child]:
         percent = round(task["progress"] * 100)
@@ -59,38 +59,38 @@ def running(tasks: Sequence[Task], seen: Seen) -> Markup:
             task["attempt"],
         ]
 
-    total = seen.queue["running"]
+    total = view.queue["running"]
     table = Table("running", "Running", ["Progress", "For", "Attempt"], cells, "cancel", total)
-    return _section(table, tasks, seen, "None of yours runs." if total else "Nothing runs.")
+    return _section(table, tasks, view, "None of yours runs." if total else "Nothing runs.")
 
 
-def waiting(tasks: Sequence[Task], seen: Seen, try_out: Child) -> Markup:
-    """What may run, in the order in which it will."""
+def waiting(tasks: Sequence[Task], view: BoardView, try_out: Child) -> Markup:
+    """The tasks that may run, in the order in which they will."""
 
     def cells(task: Task) -> Sequence[Child]:
         return [f"No. {task['positionInQueue']:,}", _standing(task), growing(task["waitMs"] or 0), task["attempt"]]
 
-    total = seen.queue["queued"] + seen.queue["retrying"] - seen.queue["scheduled"]
+    total = view.queue["queued"] + view.queue["retrying"] - view.queue["scheduled"]
     columns = ["In line", "Status", "Waits", "Attempts so far"]
     table = Table("waiting", "Next in line", columns, cells, "cancel", total, has_priorities=True)
     empty = "None of yours waits." if total else "Nothing waits."
-    return _section(table, tasks, seen, [empty, try_out])
+    return _section(table, tasks, view, [empty, try_out])
 
 
-def later(tasks: Sequence[Task], seen: Seen) -> Markup | None:
-    """What is not due yet, by when it will be."""
+def later(tasks: Sequence[Task], view: BoardView) -> Markup | None:
+    """The tasks that are not due yet, in the order of their times."""
 
     def cells(task: Task) -> Sequence[Child]:
         goes_on = [ahead(-since(task["dueAt"])), element("small", at(task["dueAt"]))]
         return [goes_on, _standing(task), task["attempt"]]
 
     columns = ["Goes on", "Status", "Attempts so far"]
-    table = Table("later", "Later", columns, cells, "cancel", seen.queue["scheduled"], has_priorities=True)
-    return _section(table, tasks, seen, None) if tasks else None
+    table = Table("later", "Later", columns, cells, "cancel", view.queue["scheduled"], has_priorities=True)
+    return _section(table, tasks, view, None) if tasks else None
 
 
-def failed(tasks: Sequence[Task], seen: Seen) -> Markup:
-    """What ended badly, the latest first."""
+def failed(tasks: Sequence[Task], view: BoardView) -> Markup:
+    """The tasks that failed, the latest first."""
 
     def cells(task: Task) -> Sequence[Child]:
         return [
@@ -101,11 +101,11 @@ def failed(tasks: Sequence[Task], seen: Seen) -> Markup:
         ]
 
     table = Table("failed", "Failures", ["What went wrong", "When", "Attempts", "Cost"], cells, "retry")
-    return _section(table, tasks, seen, "None of yours has failed." if seen.queue["failedLastHour"] else _NO_FAILURE)
+    return _section(table, tasks, view, "None of yours has failed." if view.queue["failedLastHour"] else _NO_FAILURE)
 
 
-def recent(tasks: Sequence[Task], seen: Seen) -> Markup:
-    """What was completed or cancelled, the latest first."""
+def recent(tasks: Sequence[Task], view: BoardView) -> Markup:
+    """The tasks that were completed or cancelled, the latest first."""
 
     def cells(task: Task) -> Sequence[Child]:
         return [
@@ -116,7 +116,7 @@ def recent(tasks: Sequence[Task], seen: Seen) -> Markup:
         ]
 
     table = Table("recent", "Lately done", ["How", "When", "Took", "Cost"], cells, "retry")
-    return _section(table, tasks, seen, "None of yours is done." if seen.queue["completedLastHour"] else _NOTHING_DONE)
+    return _section(table, tasks, view, "None of yours is done." if view.queue["completedLastHour"] else _NOTHING_DONE)
 
 
 _NO_FAILURE: Final = "Nothing has failed."
@@ -129,35 +129,35 @@ def heading(title: str, note: str | None = None) -> Markup:
     return element("div", element("h2", title, tabindex="-1"), words, class_="head")
 
 
-def _section(table: Table, tasks: Sequence[Task], seen: Seen, empty: Child) -> Markup:
-    shown = tasks[: seen.look.rows[table.name]]
-    if not shown:
+def _section(table: Table, tasks: Sequence[Task], view: BoardView, empty: Child) -> Markup:
+    visible = tasks[: view.view_state.rows[table.name]]
+    if not visible:
         return element("section", heading(table.title), element("div", empty, class_="empty"), id=table.name)
-    has_more = len(tasks) > len(shown)
+    has_more = len(tasks) > len(visible)
     return element(
         "section",
-        heading(table.title, _note(table, len(shown), seen) if has_more else None),
+        heading(table.title, _note(table, len(visible), view) if has_more else None),
         element(
             "table",
             element("caption", table.title),
             _heads(table),
-            [_row(table, task, seen) for task in shown],
+            [_row(table, task, view) for task in visible],
             id=f"{table.name}-rows",
         ),
-        _lengths(table, seen, has_more=has_more),
+        _lengths(table, view, has_more=has_more),
         id=table.name,
     )
 
 
-def _note(table: Table, shown: int, seen: Seen) -> str:
-    """How much of the table this is. The queue's numbers are everybody's, so only to those who see all."""
-    if table.total is not None and seen.sees_all:
-        return f"{shown} of {max(table.total, shown + 1):,}"
-    return f"{shown} of yours; there are more"
+def _note(table: Table, count: int, view: BoardView) -> str:
+    """The number of rows shown, of the total if the viewer sees all tasks: the queue's totals are of all users."""
+    if table.total is not None and view.sees_all:
+        return f"{count} of {max(table.total, count + 1):,}"
+    return f"{count} of yours; there are more"
 
 
-def _lengths(table: Table, seen: Seen, *, has_more: bool) -> Markup | None:
-    more, fewer = seen.look.longer(table.name), seen.look.shorter(table.name)
+def _lengths(table: Table, view: BoardView, *, has_more: bool) -> Markup | None:
+    more, fewer = view.view_state.longer(table.name), view.view_state.shorter(table.name)
     of = element("span", f" of: {table.title}", class_="unseen")
     links = [
         element("a", "Show more", of, href=more, data_look=True, id=f"{table.name}-more")
@@ -170,28 +170,30 @@ def _lengths(table: Table, seen: Seen, *, has_more: bool) -> Markup | None:
 
 
 def _heads(table: Table) -> Markup:
-    heads = [element("th", one, scope="col", class_="number" if one == "Cost" else None) for one in table.columns]
+    heads = [
+        element("th", column, scope="col", class_="number" if column == "Cost" else None) for column in table.columns
+    ]
     act = element("th", element("span", "What to do", class_="unseen"), scope="col")
     return element("thead", element("tr", element("th", "Task", scope="col"), heads, act))
 
 
-def _row(table: Table, task: Task, seen: Seen) -> Markup:
-    """A task: a row of figures, and a row that folds out. Its own group, so that both move together."""
-    creator = task["creator"]["name"] if seen.sees_all and task["creator"] is not None else None
-    folded = details(task, seen.whole.get(task["id"]), seen.look.opening(task["id"]), creator)
+def _row(table: Table, task: Task, view: BoardView) -> Markup:
+    """A task: a row of figures and a row of details, in a group of their own, so that both move together."""
+    creator = task["creator"]["name"] if view.sees_all and task["creator"] is not None else None
+    folded = details(task, view.whole.get(task["id"]), view.view_state.opening(task["id"]), creator)
     return element(
         "tbody",
-        element("tr", _first(table, task, seen), _cells(table, task), _act(table, task, seen)),
+        element("tr", _first(table, task, view), _cells(table, task), _act(table, task, view)),
         element("tr", element("td", folded, colspan=len(table.columns) + 2), class_="more"),
         id=f"task-{task['id']}",
         data_status=task["status"],
     )
 
 
-def _first(table: Table, task: Task, seen: Seen) -> Markup:
+def _first(table: Table, task: Task, view: BoardView) -> Markup:
     lead = task["lead"]
     about = " · ".join(filter(None, [lead["fullName"], lead["company"]])) if lead is not None else None
-    chosen = _priorities(task) if table.has_priorities and seen.may_act and task["canCancel"] else None
+    chosen = _priorities(task) if table.has_priorities and view.may_act and task["canCancel"] else None
     return element(
         "th",
         element("span", task["taskType"], class_="type"),
@@ -204,8 +206,11 @@ def _first(table: Table, task: Task, seen: Seen) -> Markup:
 
 
 def _priorities(task: Task) -> Markup:
-    """To choose from; the badge stands for it where there are no scripts."""
-    options = [element("option", one.capitalize(), value=one, selected=one == task["priority"]) for one in PRIORITIES]
+    """The priorities to choose from; without scripts only the badge shows."""
+    options = [
+        element("option", priority.capitalize(), value=priority, selected=priority == task["priority"])
+        for priority in PRIORITIES
+    ]
     return element(
         "select",
         options,
@@ -223,9 +228,9 @@ def _cells(table: Table, task: Task) -> list[Markup]:
     ]
 
 
-def _act(table: Table, task: Task, seen: Seen) -> Markup:
+def _act(table: Table, task: Task, view: BoardView) -> Markup:
     possible = task["canCancel"] if table.act == "cancel" else task["canRetry"]
-    if not (possible and seen.may_act):
+    if not (possible and view.may_act):
         return element("td", class_="act")
     button = element(
         "button",

@@ -1,4 +1,4 @@
-"""What a browser asks to see of the board: how many rows of each table, and which tasks whole."""
+"""The state of a view of the board: the number of rows of each table, and the tasks shown as a whole."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,21 +21,21 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True)
 class ViewState:
-    """One look at the board."""
+    """The state of one view of the board."""
 
     rows: Mapping[str, int] = field(default_factory=lambda: USUAL)
     opened: Sequence[str] = ()
 
     @classmethod
-    def of(cls, asked: QueryParams) -> Self:
-        """What stands in an address. What makes no sense there is as if it were not: a page has to show something."""
-        rows = {name: _number(asked.get(name), usual) for name, usual in USUAL.items()}
-        return cls(rows, list(islice(dict.fromkeys(_ids(asked.getlist("open"))), _MOST_OPEN)))
+    def of(cls, parameters: QueryParams) -> Self:
+        """The state in an address. Invalid parameters are ignored: a page has to show something."""
+        rows = {name: _number(parameters.get(name), usual) for name, usual in USUAL.items()}
+        return cls(rows, list(islice(dict.fromkeys(_ids(parameters.getlist("open"))), _MOST_OPEN)))
 
     def variables(self) -> dict[str, Any]:
-        """For the board's operation: one row more than is shown tells whether there are more."""
-        asked = {name: count + 1 for name, count in self.rows.items()}
-        return {**asked, "open": self.opened, "now": datetime.now(UTC).isoformat()}
+        """The variables of the board's operation: one row more than is shown tells whether there are more."""
+        counts = {name: count + 1 for name, count in self.rows.items()}
+        return {**counts, "open": self.opened, "now": datetime.now(UTC).isoformat()}
 
     def longer(self, name: str) -> str | None:
         """The address that shows more of a table."""
@@ -43,21 +43,21 @@ class ViewState:
         return None if more is None else self._with_rows(name, more)
 
     def shorter(self, name: str) -> str | None:
-        """The address that shows as much of it as usual, if this is more."""
+        """The address that shows the usual number of a table's rows, if more are shown now."""
         usual = USUAL[name]
         return self._with_rows(name, usual) if self.rows[name] > usual else None
 
     def opening(self, key: str) -> str:
-        """The address that shows a task whole."""
+        """The address that shows a task as a whole."""
         return f"{replace(self, opened=[*self.opened, key])}#task-{key}"
 
     def _with_rows(self, name: str, count: int) -> str:
         return str(replace(self, rows={**self.rows, name: count}))
 
     def __str__(self) -> str:
-        asked = [(name, str(count)) for name, count in self.rows.items() if count != USUAL[name]]
-        asked += [("open", key) for key in self.opened]
-        return f"{PAGE}?{urlencode(asked)}" if asked else PAGE
+        parameters = [(name, str(count)) for name, count in self.rows.items() if count != USUAL[name]]
+        parameters += [("open", key) for key in self.opened]
+        return f"{PAGE}?{urlencode(parameters)}" if parameters else PAGE
 
 
 def _number(text: str | None, usual: int) -> int:

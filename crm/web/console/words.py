@@ -1,4 +1,4 @@
-"""Figures in words that a person takes in at a glance."""
+"""Durations, moments and sums, in short words."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +12,7 @@ _SMALL: Final = Decimal("0.01")
 
 
 def duration(milliseconds: int) -> str:
-    """What something took: `850 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    """A duration: `850 ms`, `4.2 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
     if milliseconds < _SECOND_MS:
         return f"{milliseconds} ms"
     if milliseconds < _TENTHS_BELOW_MS:
@@ -21,17 +21,17 @@ def duration(milliseconds: int) -> str:
 
 
 def growing(milliseconds: int) -> str:
-    """What something has taken so far. Whole seconds: finer ones change while one reads them."""
+    """A duration that grows, in whole seconds: finer figures would change while they are read."""
     return "under 1 s" if milliseconds < _SECOND_MS else _whole(milliseconds)
 
 
 def ago(milliseconds: int) -> str:
-    """How long since: `just now`, `5 s ago`."""
+    """The time since a moment: `just now`, `5 s ago`."""
     return "just now" if milliseconds < _SECOND_MS else f"{_whole(milliseconds)} ago"
 
 
 def ahead(milliseconds: int) -> str:
-    """How long until: `now`, `in 5 s`."""
+    """The time until a moment: `now`, `in 5 s`."""
     return "now" if milliseconds < _SECOND_MS else f"in {_whole(milliseconds)}"
 
 
@@ -45,7 +45,7 @@ def _whole(milliseconds: int) -> str:
 
 
 def dollars(amount: str) -> str:
-    """`$12.30`; small sums with as many digits as they need, two of them meant."""
+    """A sum like `$12.30`; small sums have two significant digits."""
     value = Decimal(amount)
     if value == 0 or value >= _SMALL:
         return f"${value:,.2f}"
@@ -54,7 +54,7 @@ def dollars(amount: str) -> str:
 
 
 def cost(amount: str, source: str | None) -> str:
-    """What models cost: nothing where none was asked, and no more than is known."""
+    """The cost of a model's calls: a dash without a call, and a lower bound if not all of it is known."""
     if source is None:
         return NONE
     if source != "UNKNOWN":
@@ -63,7 +63,7 @@ def cost(amount: str, source: str | None) -> str:
 
 
 def moment(when: str) -> str:
-    """`2026-11-20 14:05 UTC`."""
+    """A moment, like `2026-11-20 14:05 UTC`."""
     return f"{datetime.fromisoformat(when).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -1,1 +1,1 @@
-"""The GraphiQL playground at /graphql, from our own files only."""
+"""The GraphiQL playground at /graphql, served without files of other hosts."""

@@ -40,7 +40,7 @@ PAGE_HEADERS = {
 }
 ASSET_HEADERS = {
     **SECURITY,
-    "Content-Security-Policy": "default-src 'none'",  # a worker lives under its own file's policy
+    "Content-Security-Policy": "default-src 'none'",  # a worker has the policy of its own file
     "Cache-Control": "public, max-age=31536000, immutable",  # the build puts a hash of the content in each name
     "Vary": "Accept-Encoding",
 }
@@ -60,7 +60,7 @@ def examples(folder: Path = EXAMPLES) -> list[Example]:
 
 
 def routes(dist: Path = DIST) -> list[BaseRoute]:
-    """The page and the files it loads."""
+    """The routes of the page and of the files that it loads."""
     return [
         Route("/graphql", partial(page, dist=dist), name="graphiql"),
         *asset_routes(dist),
@@ -68,12 +68,12 @@ def routes(dist: Path = DIST) -> list[BaseRoute]:
 
 
 def asset_routes(dist: Path = DIST) -> list[BaseRoute]:
-    """Only the files, for an application that dispatches GET /graphql to `page` itself."""
+    """The routes of the files only, for an application that dispatches GET /graphql to `page` itself."""
     return [Route("/graphiql/{name}", partial(asset, dist=dist), name="graphiql-asset")]
 
 
 def page(request: Request, dist: Path = DIST) -> Response:
-    """GraphiQL, or, where it has not been built, a page that says how to."""
+    """GraphiQL, or a page that says how to build it."""
     try:
         manifest = json.loads((dist / "manifest.json").read_text())
     except FileNotFoundError:
@@ -113,5 +113,5 @@ def _html(template: str, **values: str) -> Response:
 
 
 def _json_for_html(value: object) -> str:
-    """JSON that cannot end the <script> element it stands in."""
+    """JSON that cannot end the <script> element that contains it."""
     return json.dumps(value).replace("<", "\\u003c")

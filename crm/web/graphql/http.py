@@ -1,8 +1,8 @@
 """GraphQL over HTTP: a plain ASGI application, since every microsecond here is paid by every request.
 
 https://graphql.github.io/graphql-over-http/draft/ says which status goes with which media type: for
-`application/graphql-response+json` a refused operation is a 4xx; for `application/json` it is a 200, and only what
-never became a GraphQL operation, or a fault of ours, has another status.
+`application/graphql-response+json` a refused operation is a 4xx; for `application/json` it is a 200, and only a request
+that is no GraphQL operation, or a server error, has another status.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ _EXTRA_HEADERS: Final = {
 class GraphQLHTTP:
     """Answers GET and POST at one address, and HEAD as GET: the server leaves the body out."""
 
-    def __init__(self, engine: Engine, gate: Authenticator) -> None:
+    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
         self._engine = engine
-        self._gate = gate
+        self._authenticator = authenticator
         self._settings = engine.settings
 
     @cached_property
@@ -56,28 +56,28 @@ class GraphQLHTTP:
         return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
         headers = dict(scope["headers"])
         media_type = _negotiated(headers.get(b"accept", b""))
-        found = await self._answer(scope, headers, receive, acceptable=media_type is not None)
-        status = found.status if media_type is _RESPONSE_JSON else found.plain_status
-        out = [
+        answered = await self._answer(scope, headers, receive, acceptable=media_type is not None)
+        status = answered.status if media_type is _RESPONSE_JSON else answered.plain_status
+        response_headers = [
             (b"content-type", (media_type or JSON) + b"; charset=utf-8"),
-            (b"content-length", b"%d" % len(found.body)),
+            (b"content-length", b"%d" % len(answered.body)),
             *SAFE_HEADERS,
         ]
         if status in _EXTRA_HEADERS:
-            out.append(_EXTRA_HEADERS[status])
-        await send({"type": "http.response.start", "status": status, "headers": out})
-        await send({"type": "http.response.body", "body": found.body})
+            response_headers.append(_EXTRA_HEADERS[status])
+        await send({"type": "http.response.start", "status": status, "headers": response_headers})
+        await send({"type": "http.response.body", "body": answered.body})
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, *, acceptable: bool
     ) -> Answer:
         """The answer, within the request's deadline."""
         try:
-            with RequestDeadline(self._loop, self._settings.request_timeout_seconds) as patience:
-                self._gate.check_origin(headers)
+            with RequestDeadline(self._loop, self._settings.request_timeout_seconds) as deadline:
+                self._authenticator.check_origin(headers)
                 method = scope["method"]
                 if method not in _METHODS:
                     message = "Send GraphQL by POST (or queries by GET)."
@@ -85,7 +85,7 @@ class GraphQLHTTP:
                 if not acceptable:
                     message = "Accept application/graphql-response+json or application/json."
                     raise errors.NotAcceptable(message)  # noqa: TRY301
-                viewer = await self._gate.viewer(headers)
+                viewer = await self._authenticator.viewer(headers)
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))
                     body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
@@ -97,7 +97,7 @@ class GraphQLHTTP:
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
-                patience.watch(receive)
+                deadline.watch(receive)
                 return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
@@ -105,7 +105,7 @@ class GraphQLHTTP:
             return answer.turned_away(error)
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
-        """The request of a large body, without the variables that its operation declares not: it may wait for long."""
+        """The request of a large body, without variables that its operation does not declare: it may wait for long."""
         request = _request(await read_json(self._engine.side, viewer, body))
         most = self._settings.max_body_bytes
         if len(request.query) > most:
@@ -113,7 +113,7 @@ class GraphQLHTTP:
         try:
             operation = await self._engine.opened(request, viewer)
         except errors.CrmError:
-            return replace(request, variables={})  # it will not run, and the engine's refusal says why
+            return replace(request, variables={})  # the engine will refuse the request with the same error
         if len(body) > most and not operation.is_bulk:
             refuse_size(most)
         return replace(request, variables=operation.declared(request.variables))
@@ -121,21 +121,21 @@ class GraphQLHTTP:
 
 @lru_cache(maxsize=256)
 def _negotiated(accept: bytes) -> bytes | None:
-    """The media type to answer with; None when the client takes neither."""
+    """The media type to answer with; None if the client accepts neither."""
     return preferred(accept, _ACCEPTED)
 
 
-def _request(found: Any) -> Request:
-    if not isinstance(found, dict):
+def _request(body: Any) -> Request:
+    if not isinstance(body, dict):
         raise NotGraphQL
-    query, variables, name = found.get("query"), found.get("variables"), found.get("operationName")
+    query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
     if not isinstance(query, str) or not query:
         _refuse("query", "a GraphQL document, as text")
     if variables is not None and not isinstance(variables, dict):
         _refuse("variables", "an object")
     if name is not None and not isinstance(name, str):
         _refuse("operationName", "text")
-    if not isinstance(found.get("extensions"), dict | None):
+    if not isinstance(body.get("extensions"), dict | None):
         _refuse("extensions", "an object")
     return Request(query, name or None, variables or {})
 
@@ -147,14 +147,14 @@ def _refuse(field: str, needed: str) -> NoReturn:
 
 def _asked(query_string: bytes) -> Request:
     try:
-        given = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
+        pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
         message = "The URL is not UTF-8."
         raise NotGraphQL(message) from None
-    found: dict[str, Any] = dict(given)
+    parameters: dict[str, Any] = dict(pairs)
     for name in ("variables", "extensions"):
-        if found.get(name):
-            found[name] = loaded(found[name].encode(), f"`{name}`")
+        if parameters.get(name):
+            parameters[name] = loaded(parameters[name].encode(), f"`{name}`")
         else:
-            found.pop(name, None)
-    return _request(found)
+            parameters.pop(name, None)
+    return _request(parameters)

@@ -1,4 +1,4 @@
-"""How the server speaks HTTP and WebSockets: uvicorn's protocols, with bounds on what clients send and keep open."""
+"""The server's HTTP and WebSockets: uvicorn's protocols, with limits on clients' data and connections."""
 
 from crm.web.protocol.config import ClientLimits, Config
 from crm.web.protocol.http import Http

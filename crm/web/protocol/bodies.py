@@ -1,4 +1,4 @@
-"""Bodies of requests that are not answered yet: how much of them a server keeps, and which request is refused."""
+"""Memory for bodies of requests that are not answered yet: a limit, and the requests refused beyond it."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Any, Final
 DEFAULT_MOST: Final = 64 * 1024 * 1024
 # A body of this size costs no more than its connection, and is not counted.
 SMALL: Final = 16 * 1024
-# The application says here, in the `state` of a request's scope, whose request it is.
+# The key in the `state` of a request's scope under which the application sets the request's user.
 OWNER: Final = "owner"
 
 
 @dataclass(eq=False, slots=True)
 class Body:
-    """What came of a request's body."""
+    """The received bytes of a request's body."""
 
     scope: Any
     # Answers the request with a refusal, and closes its connection.
@@ -24,14 +24,14 @@ class Body:
 
 @dataclass(slots=True)
 class _Share:
-    """What the bodies of one user take."""
+    """The bytes of one user's bodies."""
 
     size: int = 0
-    # Those that are still coming, the oldest first.
+    # The bodies that are still being received, the oldest first.
     coming: dict[Body, None] = field(default_factory=dict)
 
     def oldest(self) -> Body:
-        """The body that has been coming for the longest time."""
+        """The body that has been received for the longest time."""
         return next(iter(self.coming))
 
 
@@ -44,7 +44,7 @@ class Bodies:
         self._shares: dict[Hashable, _Share] = {}
 
     def grew(self, body: Body, size: int) -> bool:
-        """Count a body that is still coming. What is too much is refused: others, or, where this is false, this one."""
+        """Count a growing body, and refuse others beyond the limit; False if this body itself is too much."""
         share = self._share_of(body)
         share.coming[body] = None
         self._add(share, body, size - body.size)
@@ -55,11 +55,11 @@ class Bodies:
         return body in share.coming
 
     def whole(self, body: Body) -> None:
-        """A body has come as a whole, and its request is worked on: it takes its room, and is not refused any more."""
+        """Count a complete body, which is not refused any more."""
         self._share_of(body).coming.pop(body, None)
 
     def over(self, body: Body) -> None:
-        """The request was answered, or is refused: its body takes no room."""
+        """Count a body no longer: its request was answered or refused."""
         share = self._shares.get(body.owner)
         if share is not None:
             share.coming.pop(body, None)
@@ -68,7 +68,7 @@ class Bodies:
                 del self._shares[body.owner]
 
     def _share_of(self, body: Body) -> _Share:
-        """The share of whose request it is, which the application says after the first bytes came."""
+        """The share of the request's user, whom the application sets after the first bytes came."""
         owner = body.scope["state"].get(OWNER)
         if owner != body.owner:
             size = body.size
@@ -83,11 +83,11 @@ class Bodies:
         self._total += size
 
     def _greediest(self) -> _Share:
-        """Of the users whose bodies are still coming the one who takes most."""
+        """The largest share of a user with bodies that are still being received."""
         return max((share for share in self._shares.values() if share.coming), key=lambda share: share.size)
 
     def _refuse(self, share: _Share, growing: Body) -> None:
-        """Make room: the oldest goes first, since what is sent honestly comes soon."""
+        """Refuse the oldest body: a well-behaved client would have sent it by now."""
         oldest = share.oldest()
         self.over(oldest)
         if oldest is not growing:

@@ -1,4 +1,4 @@
-"""What a client may send, keep open and leave unread; and uvicorn's configuration with it."""
+"""Limits on connections (their number, sizes and times), and uvicorn's configuration with them."""
 
 import resource
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from crm.web.protocol import bodies, unread
 
 _SHORTEST_TICK = 0.02
 _LONGEST_TICK = 0.5
-# Connections to PostgreSQL and to models, files, and what is accepted only to be turned away.
+# Connections to PostgreSQL and to models, files, and connections that are accepted only to be refused.
 _OTHER_FILES = 800
 _FEWEST = 100
 
@@ -32,7 +32,7 @@ class ClientLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The limits that an operator has set."""
+        """The limits from the settings."""
         return cls(
             head_bytes=settings.max_head_bytes,
             head_seconds=settings.head_timeout_seconds,
@@ -46,7 +46,7 @@ class ClientLimits:
         )
 
     def within_open_files(self) -> Self:
-        """As many connections as the system lets this process have; its limit is raised first, as far as it may be."""
+        """Limit the connections to the open files of this process, after raising that limit as far as allowed."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = self.connections + _OTHER_FILES
         if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -57,13 +57,13 @@ class ClientLimits:
 
     @property
     def tick(self) -> float:
-        """How often connections are looked at: often enough for the shortest of the times."""
+        """The seconds between two checks of connections: short enough for the shortest of the time limits."""
         shortest = min(self.head_seconds, self.body_seconds, self.stalled_seconds, self.ping_seconds)
         return min(_LONGEST_TICK, max(_SHORTEST_TICK, shortest / 10))
 
 
 class Config(uvicorn.Config):
-    """uvicorn's, with our protocols and their limits."""
+    """uvicorn's configuration, with this package's protocols and their limits."""
 
     def __init__(self, app: Any, *, limits: ClientLimits | None = None, **options: Any) -> None:
         from crm.web.protocol.http import Http  # noqa: PLC0415  (which needs this module)
@@ -76,7 +76,7 @@ class Config(uvicorn.Config):
             ws=WebSocket,
             ws_ping_interval=self.limits.ping_seconds,
             ws_ping_timeout=self.limits.ping_seconds,
-            ws_per_message_deflate=False,  # a message of 1 KB would be one of 1 MB to whoever reads it
+            ws_per_message_deflate=False,  # a message of 1 KB could become one of 1 MB when it is read
             log_config=None,
             access_log=False,
             server_header=False,

@@ -1,4 +1,4 @@
-"""What a request's head must not be: two programs could read it in two ways, or nobody here could answer it."""
+"""Checks of a request's head: it is refused if two programs could read it in two ways, or if it cannot be answered."""
 
 from base64 import b64decode
 from binascii import Error
@@ -23,7 +23,7 @@ _WEBSOCKET: Final = b"websocket"
 
 
 def check(headers: Headers, version: str) -> None:
-    """Refuse a head that is not plain."""
+    """Refuse a head that is ambiguous, or in an encoding that is not supported."""
     names = dict(headers)
     if len(names) != len(headers) and any(len(values(headers, name)) > 1 for name in _SINGLE):
         raise Refused(refusals.TWICE)
@@ -41,7 +41,7 @@ def check(headers: Headers, version: str) -> None:
 
 
 def check_upgrade(headers: Headers, version: str) -> None:
-    """Refuse what asks for another protocol than a WebSocket alone, unless it can be answered as if it did not."""
+    """Refuse an upgrade to a protocol other than WebSocket alone, unless the request can be answered without it."""
     if has_body(headers):
         raise Refused(refusals.UPGRADE_WITH_BODY)
     if version != "1.0" and _WEBSOCKET in offered(headers):
@@ -49,7 +49,7 @@ def check_upgrade(headers: Headers, version: str) -> None:
 
 
 def check_opening(method: bytes, url: bytes, headers: Headers) -> None:
-    """Refuse a WebSocket's opening that is not one, or more than one."""
+    """Refuse a WebSocket's opening that is invalid, or has a body."""
     if has_body(headers):
         raise Refused(refusals.EARLY_FRAMES)
     if method != b"GET":
@@ -65,13 +65,13 @@ def check_opening(method: bytes, url: bytes, headers: Headers) -> None:
 
 
 def is_opening(headers: Headers, version: str) -> bool:
-    """Whether this asks for a WebSocket, and nothing else besides."""
+    """Whether a request asks for a WebSocket, and for no other protocol besides."""
     return offered(headers) == [_WEBSOCKET] and version == "1.1"
 
 
 def offered(headers: Headers) -> list[bytes]:
-    """The protocols that the client would rather speak."""
-    return [one.strip() for value in values(headers, b"upgrade") for one in value.split(b",")]
+    """The protocols in the Upgrade header."""
+    return [protocol.strip() for value in values(headers, b"upgrade") for protocol in value.split(b",")]
 
 
 def has_body(headers: Headers) -> bool:
@@ -82,12 +82,12 @@ def has_body(headers: Headers) -> bool:
 
 
 def size(url: bytes, headers: Headers) -> int:
-    """Bytes of a head, about."""
+    """About the number of bytes of a head."""
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def values(headers: Headers, wanted: bytes) -> list[bytes]:
-    """A header's values, in lower case; a name is in lower case already."""
+    """A header's values, in lower case; names of headers are in lower case already."""
     return [value.strip().lower() for name, value in headers if name == wanted]
 
 
@@ -99,7 +99,7 @@ def _is_key(keys: Sequence[bytes]) -> bool:
 
 
 def _is_list(protocols: bytes) -> bool:
-    """Whether the websockets library can read a list of protocols; it would quote what it cannot."""
+    """Whether the websockets library can read a list of protocols; its error would quote an invalid one."""
     try:
         parse_subprotocol(protocols.decode("latin-1"))
     except InvalidHeaderFormat:

@@ -1,4 +1,4 @@
-"""How much is parsed in one turn of the loop: some of what came, each connection in its order."""
+"""Turns of connections at parsing: in each turn of the event loop only some of the received bytes are parsed."""
 
 import asyncio
 from collections import deque
@@ -15,10 +15,10 @@ class Fed(Protocol):
     """A connection with bytes that wait to be parsed."""
 
     def feed_on(self) -> int:
-        """Parse some of them: how many pieces that were, and bytes by the `_BYTES_FOR_ONE`."""
+        """Parse some of the bytes, and return the cost (see `work`)."""
 
     def waits(self) -> bool:
-        """Whether there are more."""
+        """Whether more bytes wait."""
 
 
 class IntakeTurns:
@@ -27,47 +27,47 @@ class IntakeTurns:
     def __init__(self) -> None:
         self._waiting: deque[Fed] = deque()
 
-    def take(self, one: Fed) -> None:
-        """Parse what this one has, from the loop's next turn on."""
+    def take(self, connection: Fed) -> None:
+        """Queue a connection to be parsed, from the loop's next turn on."""
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._turn)
-        self._waiting.append(one)
+        self._waiting.append(connection)
 
     def _turn(self) -> None:
         left = _WORK_A_TURN
         while self._waiting and left > 0:
-            one = self._waiting.popleft()
-            left -= one.feed_on()
-            if one.waits():
-                self._waiting.append(one)
+            connection = self._waiting.popleft()
+            left -= connection.feed_on()
+            if connection.waits():
+                self._waiting.append(connection)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._turn)
 
 
 def work(pieces: int, size: int) -> int:
-    """What it cost to parse so much."""
+    """The cost of parsing so many pieces and bytes."""
     return 1 + pieces + size // _BYTES_FOR_ONE
 
 
 class Intake(FlowControl):
-    """uvicorn's, which does not read on while something waits to be parsed."""
+    """uvicorn's flow control, which also pauses reading while received bytes wait to be parsed."""
 
     held = False
 
     def hold(self) -> None:
-        """Read nothing more for now."""
+        """Pause reading."""
         self.held = True
         self._transport.pause_reading()
 
     def release(self) -> None:
-        """Read on, unless the application does not keep up."""
+        """Resume reading, unless the application does not keep up."""
         if self.held:
             self.held = False
             if not self.read_paused:
                 self._transport.resume_reading()
 
     def resume_reading(self) -> None:
-        """The application has taken what there was."""
+        """Resume reading after the application has taken the data, unless bytes wait to be parsed."""
         if self.read_paused:
             self.read_paused = False
             if not self.held:

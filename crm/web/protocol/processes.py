@@ -1,4 +1,4 @@
-"""Several server processes behind one listener: uvicorn's supervisor, with children that end when it does."""
+"""Several server processes behind one listener: uvicorn's supervisor, with children that end with their parent."""
 
 import ctypes
 import os
@@ -35,18 +35,18 @@ class Process(multiprocess.Process):
         super().__init__(config, sockets)
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """What the child does."""
+        """Serve, in the child process."""
         _end_with_parent()
         self._end_if_orphaned()
         threading.Thread(target=self._look_while_starting, args=(self.server,), daemon=True).start()
         super().target(sockets)
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
-        """Whether it serves, after a while."""
+        """Wait until the process serves; False if it does not in time."""
         return super().wait_until_ready(max(timeout, _START_SECONDS), should_exit)
 
     def _look_while_starting(self, server: Server) -> None:
-        """Until the server looks by itself: the signal of a parent's death only asks it to stop once it has started."""
+        """Watch the parent until the server does: before that, the signal of the parent's death cannot stop it."""
         while not server.started:
             self._end_if_orphaned()
             time.sleep(_LOOK_SECONDS)
@@ -71,35 +71,39 @@ class Supervisor(multiprocess.Multiprocess):
     def __init__(self, config: Config, sockets: list[socket.socket], on_started: Callable[[str, int], None]) -> None:
         super().__init__(config, sockets)
         self._on_started = on_started
-        self._said = False
+        self._has_announced = False
 
     def keep_subprocess_alive(self) -> None:
-        """Replace processes that died; say once that all serve."""
+        """Replace processes that died; announce once that all serve."""
         super().keep_subprocess_alive()
-        if not self._said and not self.should_exit.is_set() and all(process.is_ready() for process in self.processes):
-            self._said = True
+        if (
+            not self._has_announced
+            and not self.should_exit.is_set()
+            and all(process.is_ready() for process in self.processes)
+        ):
+            self._has_announced = True
             self._on_started(*self.sockets[0].getsockname()[:2])
 
     def terminate_all(self) -> None:
-        """Stop: while this process holds the listener, clients would be let in that nobody answers."""
+        """Stop, and close the listener first: clients could connect to it, and would get no answer."""
         log.info("server.stopping", processes=len(self.processes))
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
 
     def join_all(self) -> None:
-        """Wait for their ends."""
+        """Wait for the processes to end."""
         super().join_all()
         log.info("server.stopped")
 
     @property
     def failed(self) -> bool:
-        """Whether a process could not even start."""
+        """Whether a process failed to start."""
         return any(process.exitcode == uvicorn.config.STARTUP_FAILURE for process in self.processes)
 
 
 def serve_with_processes(config: Config, on_started: Callable[[str, int], None]) -> bool:
-    """Serve until told to stop; False if that could not begin."""
+    """Serve until told to stop; False if a process failed to start."""
     multiprocess.Process = Process  # type: ignore[assignment, misc]  # the class that uvicorn's supervisor makes children of
     supervisor = Supervisor(config, sockets=[config.bind_socket()], on_started=on_started)
     supervisor.run()
@@ -107,6 +111,6 @@ def serve_with_processes(config: Config, on_started: Callable[[str, int], None])
 
 
 def _end_with_parent() -> None:
-    """Be stopped by Linux when the parent dies, also before the server looks by itself (`Server.on_tick`)."""
+    """Have Linux stop this process when its parent dies, also before the server watches it (`Server.on_tick`)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

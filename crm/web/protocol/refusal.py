@@ -1,4 +1,4 @@
-"""Answers to what never becomes a request: the protocol gives them itself, and closes."""
+"""Answers to bytes that never become a request: the protocol sends them itself, and closes the connection."""
 
 import logging
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Refusal:
-    """An HTTP status, a stable code, and what to do about it."""
+    """An HTTP status, a stable code, and a message with advice."""
 
     status: HTTPStatus
     code: str
@@ -23,7 +23,7 @@ class Refusal:
     headers: tuple[bytes, ...] = ()
 
     def written(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """The whole answer."""
+        """The whole answer as bytes."""
         body = orjson.dumps({"errors": [{"message": self.message, "extensions": {"code": self.code}}]})
         lines = [b"HTTP/1.1 %d %s" % (self.status, self.status.phrase.encode())]
         lines += [name + b": " + value for name, value in headers]
@@ -39,7 +39,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """Raised within the parser's callbacks, which ends the parsing."""
+    """Raised within the parser's callbacks to end the parsing."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 def log_refusal(refusal: Refusal, client: object) -> None:
-    """Log it; few such lines get through (crm/core/logs.py)."""
+    """Log a refusal; a filter passes few of these lines (crm/core/logs.py)."""
     _log.warning("connection refused", extra={"status": int(refusal.status), "why": refusal.message, "client": client})
 
 

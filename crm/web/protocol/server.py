@@ -1,4 +1,4 @@
-"""One server process: uvicorn's, which looks after its connections and stops without cutting any."""
+"""One server process: uvicorn's server, which also checks its connections and drains them when it stops."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from crm.web.protocol.state import State
 log = structlog.get_logger()
 _log = logging.getLogger(__name__)
 _MOST_WAITING: Final = 4096
-# To close one takes 30 µs.
+# The connections checked in one turn of the loop: closing one takes 30 µs.
 _LOOKED_AT_A_TURN: Final = 200
 
 
@@ -30,29 +30,29 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.server_state = State(config.limits)
         self._on_started = on_started
-        # With a supervisor: which process that is.
+        # The supervisor's process id, if there is one.
         self.parent: int | None = None
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        looking = asyncio.create_task(self._look_after_connections())
+        checking = asyncio.create_task(self._look_after_connections())
         try:
             await super()._serve(sockets)
         finally:
-            looking.cancel()
+            checking.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; then say where."""
+        """Listen, then announce the address."""
         await super().startup(sockets)
         if self.started and self._on_started is not None:
             self._on_started(*self.servers[0].sockets[0].getsockname()[:2])
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to stop. Called ten times a second."""
+        """Whether to stop; uvicorn calls this ten times a second."""
         orphaned = self.parent is not None and os.getppid() != self.parent
         return await super().on_tick(counter) or orphaned
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take no more connections, answer what comes on those there are, close idle ones after a while, and end."""
+        """Accept no more connections, answer requests on the open ones, close idle ones after a while, and end."""
         seconds = self.config.limits.drain_seconds
         self._say("server.stopping")
         self.server_state.drain(asyncio.get_running_loop().time() + seconds)
@@ -60,29 +60,29 @@ class Server(uvicorn.Server):
         waiting = self.accepted()
         for server in self.servers:
             server.close()
-        for one in waiting:
-            await self._serve_connection(one)
+        for connection in waiting:
+            await self._serve_connection(connection)
         await super().shutdown(sockets)
         self._say("server.stopped")
 
     def _say(self, event: str) -> None:
-        """In the log, unless a supervisor does."""
+        """Log an event, unless a supervisor logs it."""
         if self.parent is None:
             log.info(event)
 
     def accepted(self) -> list[socket.socket]:
-        """Clients that the system has connected and that we have not heard of: closing the listener resets them."""
-        found: list[socket.socket] = []
+        """Connections that the system has made and the server has not accepted: closing the listener resets them."""
+        connections: list[socket.socket] = []
         for server in self.servers:
             for listening in server.sockets:
                 with socket.socket(fileno=os.dup(listening.fileno())) as listener:
                     listener.setblocking(False)
-                    while len(found) < _MOST_WAITING:
+                    while len(connections) < _MOST_WAITING:
                         try:
-                            found.append(listener.accept()[0])
+                            connections.append(listener.accept()[0])
                         except OSError:
                             break
-        return found
+        return connections
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -96,14 +96,14 @@ class Server(uvicorn.Server):
         )
 
     async def _look_after_connections(self) -> None:
-        """Close those whose client takes longer than it may."""
+        """Check all connections for exceeded time limits, every tick."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.config.limits.tick)
             for number, connection in enumerate(list(self.server_state.connections), 1):
                 if number % _LOOKED_AT_A_TURN == 0:
-                    await asyncio.sleep(0)  # those that were closed are gone now
+                    await asyncio.sleep(0)  # lets the closed connections end
                 try:
                     connection.check(loop.time())  # type: ignore[union-attr]
-                except Exception:  # noqa: BLE001  (the others are looked after all the same)
+                except Exception:  # noqa: BLE001  (the other connections are checked all the same)
                     _log.exception("a connection could not be looked after")

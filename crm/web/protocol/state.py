@@ -1,4 +1,4 @@
-"""What the connections of one server share."""
+"""The state that the connections of one server share."""
 
 from uvicorn.server import ServerState
 
@@ -10,7 +10,7 @@ from crm.web.protocol.unread import Unread
 
 
 class State(ServerState):
-    """uvicorn's, what waits to be parsed or read, and whether the server is about to stop."""
+    """uvicorn's state, the queues and memory that connections share, and whether the server is about to stop."""
 
     def __init__(self, limits: ClientLimits | None = None) -> None:
         super().__init__()
@@ -23,10 +23,10 @@ class State(ServerState):
         self._drained_at: float | None = None
 
     def drain(self, until: float) -> None:
-        """From now on each answer is its connection's last; at this time of the loop's clock idle ones are closed."""
+        """Make each answer its connection's last; idle connections are closed at `until`, by the loop's clock."""
         self.draining = True
         self._drained_at = until
 
     def drained(self, now: float) -> bool:
-        """Whether idle connections have had their time to send another request."""
+        """Whether the time has passed in which idle connections may send another request."""
         return self._drained_at is not None and now >= self._drained_at

@@ -1,21 +1,21 @@
-"""How long something has lasted, as seen by somebody who looks now and then: a request costs no timer."""
+"""Durations of a connection's states, measured by checks every now and then, so that a request needs no timer."""
 
 from collections.abc import Hashable
 from typing import Final
 
-# A reader that takes less than this between two looks stands still.
+# A client that reads fewer bytes than this between two checks counts as stalled.
 _A_STEP: Final = 1024
 
 
 class Stopwatch:
-    """Since when a connection is in the state that it is in."""
+    """Measures how long a connection has been in its present state."""
 
     def __init__(self) -> None:
         self._state: Hashable = None
         self._since = 0.0
 
     def lasts(self, now: float, state: Hashable) -> float:
-        """Seconds that this state has been seen without a change."""
+        """The seconds since this state was first seen without a change after it."""
         if state != self._state:
             self._state = state
             self._since = now
@@ -23,18 +23,18 @@ class Stopwatch:
 
 
 class Stall:
-    """Since when a client takes nothing of what waits for it."""
+    """Measures how long a client has read nothing of the bytes that wait for it."""
 
     def __init__(self) -> None:
         self._least = 0
         self._since: float | None = None
 
     def over(self) -> None:
-        """The client has taken something."""
+        """End the stall: the client has read something."""
         self._since = None
 
     def lasts(self, now: float, unsent: int) -> float:
-        """Seconds that the client has taken nothing."""
+        """The seconds for which the client has read nothing."""
         if unsent == 0:
             self._since = None
             return 0.0

@@ -1,7 +1,7 @@
 """WebSockets: uvicorn's protocol, with bounds on pings, on messages and their pieces, and on clients that do not read.
 
-The size of a message (`ws_max_size`; little until the application says who its user is) is checked by the websockets
-library before its bytes are gathered.
+The websockets library checks a message's size (`ws_max_size`; less until the application has set the user) before its
+bytes are gathered.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from crm.web.protocol.stopwatch import Stall, Stopwatch
 
 _log = logging.getLogger(__name__)
 
-# An extension of ASGI: the text of `websocket.send` may be bytes, or a tuple of them: its parts.
+# An extension of ASGI: the text of `websocket.send` may be bytes in UTF-8, or a tuple of such parts.
 UTF8: Final = "crm.utf8"
-# A message up to here is put together; the parts of a larger one are written as they are.
+# The parts of a message up to this size are joined; those of a larger one are written without a copy.
 _SMALL: Final = 16 * 1024
-# A part from here on is counted once for all who keep it.
+# A part from this size on is counted once for all connections that keep it.
 _LARGE: Final = 64 * 1024
-# Whoever has not taken more than this is sent pongs.
+# Pongs are sent while the client's unread bytes are at most this.
 _LITTLE_UNREAD: Final = 64 * 1024
 _TEXT: Final = 0x81  # a frame that is a whole text
-# What is parsed at a time: some hundred of the smallest frames, or a part of a large message.
+# The bytes parsed at a time: some hundred of the smallest frames, or a part of a large message.
 _PIECE: Final = 4096
-_FRAME: Final = 32  # what a frame costs, beside a piece of a body over HTTP
+_FRAME: Final = 32  # the cost of a frame, relative to a piece of a body over HTTP
 _MOST_PINGS_A_TICK: Final = 100
 _MOST_FRAGMENTS: Final = 1024
 _LINGER_SECONDS: Final = 5.0
@@ -60,24 +60,24 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._sending = asyncio.Lock()
         self._portions = server_state.portions
         self._turns = server_state.turns
-        self._waiting = 0  # bytes that are to be sent when the client has taken what there is
-        self._written: list[bytes] = []  # large parts that the transport has not passed on yet
+        self._waiting_bytes = 0  # bytes to be sent after the client has read the earlier ones
+        self._written_parts: list[bytes] = []  # large parts that the transport has not sent yet
         self._unparsed = bytearray()
         self._bodies = server_state.bodies
-        self._body: Body | None = None  # a message that is coming, if it is large enough to be counted
-        self._has_turn = False  # whether it stands in line to parse more
+        self._body: Body | None = None  # a message being received, if it is large enough to be counted
+        self._has_turn = False  # whether it is queued to parse more
         self._frames_seen = 0
         self._pings = 0
-        # When a ping was due and the client had not even taken what was sent before: how much that was.
+        # The unread bytes when a ping was due that could not be sent, since the client had not read earlier messages.
         self._unsent_at_ping: int | None = None
-        self._has_read = False  # whether it has taken a whole message since then
+        self._has_read = False  # whether the client has read a whole message since then
         self._stopwatch = Stopwatch()
         self._stall = Stall()
 
-    # What comes in
+    # Receiving
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came, as many as the system had."""
+        """Parse received bytes: at once if they are few, else in turns with other connections."""
         self._unparsed += data
         if self._has_turn or self.read_paused:
             self._count()
@@ -93,7 +93,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._count()
 
     def feed_on(self) -> int:
-        """Parse some of what waits, and say how much work that was."""
+        """Parse some of the waiting bytes, and return the cost."""
         before = self._frames_seen
         self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
         piece = bytes(self._unparsed[:_PIECE])
@@ -107,7 +107,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         return work(_FRAME * (self._frames_seen - before), len(piece))
 
     def waits(self) -> bool:
-        """Whether more waits to be parsed; what waits until the application has taken a message does not."""
+        """Whether more bytes can be parsed now, without waiting for the application to take a message."""
         return self._has_turn
 
     def _is_user_known(self) -> bool:
@@ -115,7 +115,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         return accepted and self.scope["state"].get(OWNER) is not None
 
     def _count(self) -> None:
-        """What is not whole yet takes room that others may need."""
+        """Count the bytes of incomplete messages, which take memory that others may need."""
         size = len(self._unparsed) + len(self.conn.reader.buffer) + (self.conn.current_size or 0)
         if self.transport.is_closing():
             self._forget()
@@ -131,7 +131,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._bodies.over(body)
 
     def _make_room(self) -> None:
-        """Others need the room of this message."""
+        """Refuse the message that is being received: others need the memory."""
         if self.close_sent:
             self._forget()
             self.transport.abort()
@@ -139,7 +139,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._fail(CloseCode.TRY_AGAIN_LATER, "too many messages are under way: send fewer at once")
 
     def _forget(self) -> None:
-        """Nothing is read any more: what came goes at once, and does not wait for the garbage collector."""
+        """Free received bytes at once, without waiting for the garbage collector: nothing is read any more."""
         self._unparsed.clear()
         self.conn.reader.discard()
         self.frames = []
@@ -147,7 +147,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._uncount(self._body)
 
     def handle_events(self) -> None:
-        """Frames were read. The library keeps the last one until the next comes, which may be never."""
+        """Handle frames, and free their data: the library keeps the last frame until the next one."""
         events = self.conn.events
         self._frames_seen += len(events)
         super().handle_events()
@@ -156,13 +156,13 @@ class WebSocket(WebSocketsSansIOProtocol):
                 event.data = b""
 
     def handle_connect(self, event: Request) -> None:
-        """The opening came. The application may send its texts as they are in UTF-8."""
+        """Handle the opening, and offer the application the extension for texts in UTF-8."""
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast("dict[str, Any]", self.scope["extensions"])[UTF8] = {}
 
     async def receive(self) -> ASGIReceiveEvent:
-        """The application takes a message."""
+        """Give the application a message, and resume reading if it was the last."""
         message = await self.queue.get()
         if self.read_paused and self.queue.empty():
             self.read_paused = False
@@ -173,14 +173,14 @@ class WebSocket(WebSocketsSansIOProtocol):
         return message
 
     def handle_cont(self, event: Frame) -> None:
-        """A piece of a message; empty ones would cost memory and never reach its largest size."""
+        """Handle a fragment of a message; their number is limited, since empty ones have no size."""
         if len(self.frames) >= _MOST_FRAGMENTS:
             self._fail(CloseCode.MESSAGE_TOO_BIG, f"a message has {_MOST_FRAGMENTS:,} pieces at most")
         else:
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        """A message is complete."""
+        """Queue a complete message for the application, and pause reading."""
         data, self.frames = b"".join(self.frames), []
         if self.close_sent:
             return
@@ -195,7 +195,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.transport.pause_reading()
 
     def handle_ping(self) -> None:
-        """A ping is answered if the client reads; the library has the pong ready."""
+        """Answer a ping with the library's pong, if the client reads."""
         pong = b"".join(self.conn.data_to_send())
         self._pings += 1
         if self._pings > _MOST_PINGS_A_TICK:
@@ -203,15 +203,15 @@ class WebSocket(WebSocketsSansIOProtocol):
         elif self._takes_pongs() and not self.transport.is_closing():
             self.transport.write(pong)
 
-    # What goes out
+    # Sending
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there. One message at most waits in the transport: what comes after it can be counted."""
+        """Set the transport to buffer one message at most, so that later ones can be counted."""
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=0)
         super().connection_made(transport)
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send a message, when the client has taken what was sent before: one after the other."""
+        """Send a message after the client has read the earlier ones, one after the other."""
         text: object = cast("dict[str, Any]", message).get("text")
         parts = text if isinstance(text, tuple) else (text,) if isinstance(text, bytes) else None
         if self.disconnected or (self.writable.is_set() and not self._sending.locked()):
@@ -219,7 +219,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             return
         large = [part for part in parts or () if len(part) >= _LARGE]
         size = sum(map(len, parts)) if parts is not None else len(cast("str", text) or "")
-        self._waiting += size
+        self._waiting_bytes += size
         self._unread.parts.keep(self, large)
         self._unread.grew(self)
         try:
@@ -228,13 +228,13 @@ class WebSocket(WebSocketsSansIOProtocol):
                 await self._portions.turn(size)
                 await self._send(message, parts)
         finally:
-            self._waiting -= size
-            self._unread.parts.on_abort(self, large)
+            self._waiting_bytes -= size
+            self._unread.parts.release(self, large)
             if self.writable.is_set():
                 self._unread.over(self)
 
     async def _send(self, message: ASGISendEvent, parts: tuple[bytes, ...] | None) -> None:
-        """uvicorn's, which would encode as UTF-8 what was decoded for it alone, and copy it."""
+        """Send a message by uvicorn, or parts in UTF-8 without it, which saves decoding, encoding and copies."""
         if parts is None:
             await super().send(message)
             return
@@ -248,16 +248,16 @@ class WebSocket(WebSocketsSansIOProtocol):
             self._write(_head(size), *parts)
 
     def _write(self, *parts: bytes) -> None:
-        """The transport keeps parts that it cannot pass on at once, and copies none."""
-        self._written = [part for part in parts if len(part) >= _LARGE]
-        self._unread.parts.keep(self, self._written)
+        """Write parts without a copy; the large ones are counted until the transport has sent them."""
+        self._written_parts = [part for part in parts if len(part) >= _LARGE]
+        self._unread.parts.keep(self, self._written_parts)
         self.transport.writelines(parts)
         if self.writable.is_set():
             self._passed_on()
 
     def _passed_on(self) -> None:
-        self._unread.parts.on_abort(self, self._written)
-        self._written = []
+        self._unread.parts.release(self, self._written_parts)
+        self._written_parts = []
 
     def _takes_pongs(self) -> bool:
         return self.writable.is_set() or self.transport.get_write_buffer_size() <= _LITTLE_UNREAD
@@ -269,17 +269,17 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
-        """What came is not the protocol, or too much of it."""
+        """Close after an error of the protocol or a limit exceeded."""
         self._forget()
-        if self.writable.is_set() and self.conn.close_sent is not None:  # else it was not open yet
+        if self.writable.is_set() and self.conn.close_sent is not None:  # else the WebSocket was not open yet
             super().handle_parser_exception()
         else:
             self.transport.abort()
 
-    # Whether anybody is there
+    # Keeping alive
 
     def send_keepalive_ping(self) -> None:
-        """Ping, if the client reads; else see later whether it has taken anything meanwhile."""
+        """Send a ping, if the client reads; else check later whether it has read anything meanwhile."""
         if self.writable.is_set():
             super().send_keepalive_ping()
             return
@@ -289,23 +289,23 @@ class WebSocket(WebSocketsSansIOProtocol):
         self.pong_timer = self.loop.call_later(self.ping_timeout or 0, self.keepalive_timeout)
 
     def keepalive_timeout(self) -> None:
-        """No pong came: the client is told 1011 if it reads, and is gone either way."""
+        """Close after no pong came: with 1011 if the client reads, else without a word."""
         unsent, self._unsent_at_ping = self._unsent_at_ping, None
         if unsent is not None and (self._has_read or self.transport.get_write_buffer_size() < unsent):
             self.pong_timer = None
-            self.schedule_ping()  # a slow reader, but a reader
+            self.schedule_ping()  # the client reads, if slowly
         elif self.writable.is_set():
             super().keepalive_timeout()
         else:
             self.transport.abort()
 
     def pause_writing(self) -> None:
-        """The client does not keep up with what is written."""
+        """Count unread bytes, since the client does not keep up."""
         super().pause_writing()
         self._unread.grew(self)
 
     def resume_writing(self) -> None:
-        """The client has taken what was written."""
+        """Count unread bytes no longer: the client has read all that was written."""
         self._passed_on()
         self._has_read = True
         self._stall.over()
@@ -313,23 +313,23 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """Free everything that belongs to the connection."""
         self._passed_on()
         self._unread.over(self)
         self._forget()
-        self.conn.parser.close()  # it keeps itself, and its last frame
+        self.conn.parser.close()  # the parser refers to itself, and to the last frame
         super().connection_lost(exc)
 
     def unread(self) -> int:
-        """Bytes that wait for the client."""
-        return self.transport.get_write_buffer_size() + self._waiting
+        """The number of bytes that wait for the client."""
+        return self.transport.get_write_buffer_size() + self._waiting_bytes
 
     def stands(self, now: float) -> float:
-        """Seconds that the client has taken nothing."""
+        """The seconds for which the client has read nothing."""
         return self._stall.lasts(now, self.transport.get_write_buffer_size())
 
     def drop(self) -> None:
-        """Close at once: others need the memory."""
+        """Close the connection at once: others need the memory."""
         self.transport.abort()
 
     def check(self, now: float) -> None:
@@ -341,7 +341,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             self.transport.abort()
 
     def shutdown(self) -> None:
-        """The server stops: clients that read are told to come back (1012)."""
+        """Close when the server stops, with 1012 (service restart) if the client reads."""
         if self.writable.is_set():
             super().shutdown()
         else:
@@ -349,7 +349,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
 
 def _head(size: int) -> bytes:
-    """A frame's head; what a server sends is not masked."""
+    """The head of a text frame; a server's frames are not masked."""
     if size < 126:  # noqa: PLR2004  (RFC 6455, section 5.2)
         return bytes((_TEXT, size))
     if size < 1 << 16:
