@@ -2,7 +2,6 @@
 
 import itertools
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,41 +11,19 @@ from psycopg.types.json import Jsonb
 
 from crm.db import migrations
 from tests.support.http_client import AsyncClient
+from tests.support.lanes import LaneScheduling
 from tests.support.model_server import ModelServer
 from tests.support.postgres import QUICK, remove, throw_away_postgres
 from tests.support.servers import Server
 from tests.support.tables import empty
 
 _numbers = itertools.count(1)
-# Files that wait most of their time, the longest first: at any time one of them is to wait while others compute.
-_WAITING = (
-    "faults/test_killed_workers.py",
-    "ai_tasks/test_engine.py",
-    "faults/test_ai_tasks.py",
-    "ai_tasks/test_ai.py",
-    "faults/test_missed_changes.py",
-    "faults/test_ai_tasks_cost.py",
-    "faults/test_killed_postgres.py",
-    "web/rest/test_websocket.py",
-    "jobs/test_worker.py",
-    "test_cli.py",
-)
 
 
-def pytest_collection_modifyitems(items):
-    """Put those files between the others, evenly."""
-    files = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    here = Path(__file__).parent
-    waiting = [here / name for name in _WAITING if here / name in files]
-    computing = [path for path in files if path not in waiting]
-    gap = len(computing) // (len(waiting) or 1)
-    order = []
-    for number, path in enumerate(waiting):
-        order += [path, *computing[number * gap : (number + 1) * gap]]
-    order += computing[len(waiting) * gap :]
-    items[:] = [item for path in order for item in files[path]]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With `--dist=loadfile`, files that wait have processes of their own beside those that compute."""
+    return LaneScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 class GraphQLFailed(AssertionError):

@@ -25,6 +25,8 @@ from crm.jobs import WorkerContext
 from crm.sales.scoring.recalculation import LEASE
 from tests.support.model_server import good, hang, reset, status
 
+pytestmark = pytest.mark.waits(80)
+
 REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
 SUMMARY = "mutation($lead: Int!) { requestSummary(leadId: $lead) { id taskType } }"
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"

@@ -14,6 +14,8 @@ from tests.support.http_client import AsyncClient
 from tests.support.servers import Server
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.waits(100)
+
 ROUNDS = int(os.environ.get("CRM_FAULT_ROUNDS", "3"))
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"

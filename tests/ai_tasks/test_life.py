@@ -12,6 +12,8 @@ from tests.support.waiting import eventually
 
 from .conftest import CREATE
 
+pytestmark = pytest.mark.waits(15)
+
 MANY = "mutation($inputs: [CreateAiTaskInput!]!) { createAiTasks(inputs: $inputs) { id taskType positionInQueue } }"
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { id status canRetry attempts { outcome } } }"
 RETRY = "mutation($id: ID!) { retryAiTask(id: $id) { id status attempt positionInQueue } }"

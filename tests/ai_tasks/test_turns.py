@@ -5,6 +5,8 @@ import pytest
 from tests.support.http_client import AsyncClient
 from tests.support.servers import Server
 
+pytestmark = pytest.mark.waits(10)
+
 CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 SLOTS = 4
 # For each moment at which an admin's task began or before which it waited: how many of the member's ran.

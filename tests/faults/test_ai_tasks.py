@@ -16,6 +16,8 @@ from tests.faults.journal import until
 from tests.faults.ledger import LEASE_SECONDS
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(50)
+
 _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 _TASK = {"taskType": "echo", "input": {"message": json.dumps({"do": "sleep", "seconds": 0.05})}}
 FOLLOW = "subscription { aiTaskUpdated { id status version } }"

@@ -9,6 +9,8 @@ import pytest
 from tests.support.http_client import AsyncClient
 from tests.support.model_server import good, hang
 
+pytestmark = pytest.mark.waits(45)
+
 CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
 _LEAD = 'mutation { createLead(input: {firstName: "Ada", lastName: "Bill"}) { id } }'
 _CREATE = """mutation($lead: Int!) {

@@ -8,6 +8,8 @@ import pytest
 from tests.faults.journal import quantile
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(15)
+
 OLD = 10_000
 BATCH = 500
 _CLEAN = "mutation { cleanupOldAiTasks { count more } }"

@@ -18,6 +18,8 @@ from tests.faults.pair import Pair
 from tests.support.servers import Server
 from tests.support.tools import postgres_15
 
+pytestmark = pytest.mark.waits(25)
+
 _SETTINGS = {"CRM_CONNECT_TIMEOUT_SECONDS": "2", "CRM_REQUEST_TIMEOUT_SECONDS": "4", "CRM_LOG_FORMAT": "json"}
 _LOST_SECONDS = 0.8
 _BACK_SECONDS = 20

@@ -13,6 +13,8 @@ from tests.faults.journal import Writers, compare, quantile, until
 from tests.faults.processes import processes_of
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(50)
+
 # The server answers by itself, as one that waits for another answers for it.
 CLEAR = {"UNAVAILABLE", "TIMEOUT"}
 

@@ -13,6 +13,8 @@ from tests.faults.follower import CHANGES, open_socket, subscribe
 from tests.faults.journal import Writers, compare
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(15)
+
 
 @pytest.mark.timeout(600)
 class TestKill:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.faults.ledger import LEASE_SECONDS
 
+pytestmark = pytest.mark.waits(100)
+
 # Found within 15 s, says the product; with a lease of 10 s. Here that is as much sooner as the lease is shorter.
 FOUND_SECONDS = LEASE_SECONDS + 5
 

@@ -15,6 +15,8 @@ from tests.faults.journal import Writers, quantile, until
 from tests.faults.processes import memory_of
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(70)
+
 CREATE = 'mutation { createLead(input: {firstName: "Live", lastName: "Change"}) { id } }'
 _INSERT = "INSERT INTO events (type, entity, entity_id) VALUES ('lead.noted', 'lead', '0')"
 

@@ -13,6 +13,8 @@ from tests.faults.keeper import Keeper
 from tests.faults.ledger import Crew
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(12)
+
 _CREATE = 'mutation { createLead(input: {firstName: "Live", lastName: "Change"}) { id } }'
 
 

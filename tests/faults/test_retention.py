@@ -12,6 +12,8 @@ from crm.db.database import Database
 from crm.db.event_feed import EventFeed
 from tests.faults.follower import CHANGES, first_event, open_socket, stream, subscribe
 
+pytestmark = pytest.mark.waits(20)
+
 DAYS = 30
 
 

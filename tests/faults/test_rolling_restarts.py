@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+pytestmark = pytest.mark.waits(30)
+
 QUERY = json.dumps({"query": "{ me { name } }"}).encode()
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(15)
+
 HALF_A_HEADER = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: appl"
 
 

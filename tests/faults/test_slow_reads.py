@@ -13,6 +13,8 @@ from websockets.asyncio.client import connect
 
 from tests.support.http_client import AsyncClient
 
+pytestmark = pytest.mark.waits(18)
+
 ONE = "query One($id: Int!) { lead(id: $id) { id firstName tasks { id title } } }"
 
 

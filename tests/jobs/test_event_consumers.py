@@ -7,6 +7,8 @@ import time
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.waits(20)
+
 
 @pytest.fixture
 def write(jobs_db):

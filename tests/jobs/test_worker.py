@@ -18,6 +18,8 @@ from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
 from crm.jobs.worker import worker_pool
 
+pytestmark = pytest.mark.waits(50)
+
 
 def echo(about, **options):
     return Job("echo", {"about": about}, **options)
