@@ -9,15 +9,21 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from crm.db import migrations
+from tests.support.clusters import make_folder, migrated_postgres
 from tests.support.http_client import AsyncClient
 from tests.support.lanes import LaneScheduling
 from tests.support.model_server import ModelServer
-from tests.support.postgres import QUICK, remove, throw_away_postgres
+from tests.support.postgres import QUICK, remove
 from tests.support.servers import Server
 from tests.support.tables import empty
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config):
+    """One migrated PostgreSQL is made in a run of the tests, and copied by all its processes."""
+    if folder := make_folder():
+        config.add_cleanup(lambda: remove(folder))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -41,9 +47,7 @@ class GraphQLFailed(AssertionError):
 @pytest.fixture(scope="session")
 def postgres():
     # Without autovacuum: when it comes by would decide about plans and about the order of rows.
-    server, folder = throw_away_postgres(settings={**QUICK, "autovacuum": "off"})
-    server.start()
-    migrations.upgrade(server.url)
+    server, folder = migrated_postgres(settings={**QUICK, "autovacuum": "off"})
     yield server
     server.stop()
     remove(folder)

@@ -9,14 +9,13 @@ import pytest
 
 from crm.core.identity import Role, Viewer
 from crm.core.policy import viewer_values
-from crm.db import migrations
 from crm.db.connection import Statement, encode
-from crm.db.embedded import create_database
 from crm.db.table_statistics import NEVER_ANALYZED, names
 from crm.db.visibility import compiled
 from crm.sales.leads.facts import facts_statement
 from crm.sales.scoring import statements
 from tests.bench import operations
+from tests.support.clusters import create_migrated_database
 from tests.support.plans import pages, statement
 
 LEADS = 20_000
@@ -103,9 +102,7 @@ def new_database(postgres):
     """A connection to a database into which 20,000 leads have just come."""
     base = postgres.url.replace("/crm?", "/postgres?")
     name = f"new{time.monotonic_ns()}"
-    create_database(base, name)
-    url = postgres.url.replace("/crm?", f"/{name}?")
-    migrations.upgrade(url)
+    url = create_migrated_database(postgres.url, name)
     with psycopg.connect(url, autocommit=True) as connection:
         for table in TABLES:
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")

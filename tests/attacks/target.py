@@ -13,9 +13,9 @@ from typing import Self
 import psycopg
 
 from crm.core.identity import Role
-from crm.db import migrations
 from crm.demo.load import load
-from tests.support.postgres import remove, throw_away_postgres
+from tests.support.clusters import migrated_postgres
+from tests.support.postgres import remove
 from tests.support.servers import Server
 
 MEBIBYTE = 1024 * 1024
@@ -52,14 +52,12 @@ class Target:
     """Start it with `with`; `measure` sends one request at a time."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self._postgres, self._database_folder = throw_away_postgres()
         self._folder = folder
         self._settings = settings
         self._connection: http.client.HTTPConnection | None = None
 
     def __enter__(self) -> Self:
-        self._postgres.start()
-        migrations.upgrade(self._postgres.url)
+        self._postgres, self._database_folder = migrated_postgres()
         _fill(self._postgres.url)
         self.server = _Probed(self._postgres.url, self._folder / "log", **self._settings).start()
         self._headers = {

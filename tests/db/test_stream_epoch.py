@@ -11,11 +11,10 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.db import migrations
 from crm.db.connection import Statement
 from crm.db.database import Database
-from crm.db.embedded import create_database
 from crm.db.event_feed import EventFeed
+from tests.support.clusters import create_migrated_database
 
 _FAULTS = Path(__file__).resolve().parents[2] / "docs" / "operations" / "faults.md"
 _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.noted', 'lead', '0', 0) RETURNING id"
@@ -25,9 +24,7 @@ _INSERT = "INSERT INTO events (type, entity, entity_id, timeline) VALUES ('lead.
 def forked_url(postgres):
     """A database of its own."""
     base = postgres.url.replace("/crm?", "/postgres?")
-    create_database(base, "forked")
-    url = postgres.url.replace("/crm?", "/forked?")
-    migrations.upgrade(url)
+    url = create_migrated_database(postgres.url, "forked")
     yield url
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute("DROP DATABASE forked WITH (FORCE)")

@@ -1,28 +1,22 @@
 """A PostgreSQL of these tests' own, with the tables in place."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 
-from crm.db.embedded import EmbeddedPostgres
-
-ALEMBIC = Path(__file__).parents[2] / "alembic"
+from tests.support.clusters import migrated_postgres
+from tests.support.postgres import remove
 
 
 @pytest.fixture(scope="module")
-def demo_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def demo_database() -> Iterator[str]:
     """The URL of a migrated database."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("demo") / "pg") as server:
-        config = Config()
-        config.set_main_option("script_location", str(ALEMBIC))
-        config.set_main_option("sqlalchemy.url", server.url.replace("%", "%%"))
-        command.upgrade(config, "head")
-        yield server.url
+    postgres, folder = migrated_postgres()
+    yield postgres.url
+    postgres.stop()
+    remove(folder)
 
 
 @pytest.fixture

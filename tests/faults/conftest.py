@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from crm.db import migrations
 from tests.faults.ledger import Crew, Ledger
-from tests.support.postgres import remove, throw_away_postgres
+from tests.support.clusters import migrated_postgres
+from tests.support.postgres import remove
 from tests.support.servers import Server
 from tests.support.tables import empty
 
@@ -24,9 +24,7 @@ def rounds():
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator:
     """A PostgreSQL that only this module uses, so that it may be killed."""
-    postgres, folder = throw_away_postgres()
-    postgres.start()
-    migrations.upgrade(postgres.url)
+    postgres, folder = migrated_postgres()
     yield postgres
     postgres.stop()
     remove(folder)

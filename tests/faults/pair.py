@@ -13,8 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from crm.db import migrations
-from crm.db.embedded import create_database
+from tests.support.clusters import put_data
 
 # A crash of PostgreSQL loses nothing by these: the pages are the operating system's.
 _SETTINGS = {
@@ -45,11 +44,8 @@ class Node:
         return f"postgresql://postgres@/crm?host={self.folder}"
 
     def init(self) -> None:
-        self._run(
-            "initdb", "-D", str(self._data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C", "-N"
-        )
+        put_data(self._binaries, self._data)
         self.start()
-        create_database(f"postgresql://postgres@/postgres?host={self.folder}", "crm")
 
     def copy_of(self, primary: "Node") -> None:
         """Make it anew as a standby, and start it."""
@@ -128,7 +124,6 @@ class Pair:
 
     def start(self) -> None:
         self.primary.init()
-        migrations.upgrade(self.primary.url)
         self.standby.copy_of(self.primary)
         self.wait_in_step()
         self._whole = True

@@ -32,11 +32,15 @@ class InstalledPostgres:
     def url(self) -> str:
         return f"postgresql://postgres@/crm?host={self.directory}"
 
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self.directory / "data"
+
     def start(self) -> str:
         self._prepare_directory()
-        data = self.directory / "data"
-        if not data.exists():
-            self._run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C")
+        if not self.data.exists():
+            self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--encoding=utf8", "--locale=C")
         self._launch()
         create_database(f"postgresql://postgres@/postgres?host={self.directory}", "crm")
         _configure(self.url, self._settings)
@@ -53,14 +57,14 @@ class InstalledPostgres:
 
     def _launch(self) -> None:
         options = f"-h '' -k {self.directory}"
-        data, log = str(self.directory / "data"), str(self.directory / "log")
+        data, log = str(self.data), str(self.directory / "log")
         self._run("pg_ctl", "-D", data, "-w", "-o", options, "-l", log, "start")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "stop")
 
     def kill(self) -> None:
-        pid = int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         _wait_gone(pid)
 
@@ -79,6 +83,11 @@ class KillableEmbeddedPostgres(EmbeddedPostgres):
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         super().__init__(directory)
         self._settings = settings
+
+    @property
+    def data(self) -> Path:
+        """The folder of its data."""
+        return self.directory
 
     def start(self) -> str:
         """Start it, also after it was stopped or killed: the package remembers that it started this one before."""
@@ -113,6 +122,7 @@ def remove(folder: Path) -> None:
 
 def _configure(url: str, settings: Mapping[str, str]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM RESET ALL")
         for name, value in settings.items():
             connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         connection.execute("SELECT pg_reload_conf()")

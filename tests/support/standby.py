@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psycopg
 
-from crm.db import migrations
 from tests.support import tools
-from tests.support.postgres import QUICK, InstalledPostgres, remove, throw_away_postgres
+from tests.support.clusters import migrated_postgres
+from tests.support.postgres import QUICK, InstalledPostgres, remove
 
 
 class Standby(InstalledPostgres):
@@ -22,16 +22,15 @@ class Standby(InstalledPostgres):
     def start(self) -> str:
         """Copy the primary, the first time, and follow it."""
         self._prepare_directory()
-        data = self.directory / "data"
-        if not data.exists():
+        if not self.data.exists():
             source = f"host={self._primary.directory} user=postgres"
-            self._run("pg_basebackup", "-D", str(data), "-d", source, "-R", "-X", "stream", "-c", "fast")
+            self._run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-X", "stream", "-c", "fast")
         self._launch()
         return self.url
 
     def promote(self) -> None:
         """Make it a primary."""
-        self._run("pg_ctl", "-D", str(self.directory / "data"), "-w", "promote")
+        self._run("pg_ctl", "-D", str(self.data), "-w", "promote")
 
 
 @dataclass(frozen=True)
@@ -53,16 +52,14 @@ class Pair:
 def replicated(settings: Mapping[str, str] = QUICK) -> Iterator[Pair]:
     """A migrated primary, and a standby of it."""
     binaries = tools.postgres_15()
-    found, folder = throw_away_postgres(binaries, settings=settings)
+    found, folder = migrated_postgres(binaries, settings=settings)
     assert isinstance(found, InstalledPostgres)
     standby = Standby(found, folder / "standby", binaries)
     try:
-        found.start()
-        migrations.upgrade(found.url)
         standby.start()
         yield Pair(found, standby)
     finally:
         for server in (standby, found):
-            if (server.directory / "data" / "postmaster.pid").exists():
+            if (server.data / "postmaster.pid").exists():
                 server.stop()
         remove(folder)

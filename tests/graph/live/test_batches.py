@@ -10,12 +10,11 @@ import pytest
 from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.core.settings import Settings
-from crm.db import migrations
 from crm.db.database import Database
-from crm.db.embedded import create_database
 from crm.db.lanes import LaneLimits
 from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
+from tests.support.clusters import create_migrated_database
 
 EVENT = (
     "INSERT INTO events (type, entity, entity_id, lead_id) SELECT %s, 'lead', %s::text, %s FROM generate_series(1, %s)"
@@ -227,9 +226,7 @@ class TestOneReadForAll:
 def forked_url(postgres):
     """A database of its own."""
     base = postgres.url.replace("/crm?", "/postgres?")
-    create_database(base, "forking")
-    url = postgres.url.replace("/crm?", "/forking?")
-    migrations.upgrade(url)
+    url = create_migrated_database(postgres.url, "forking")
     yield url
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute("DROP DATABASE forking WITH (FORCE)")

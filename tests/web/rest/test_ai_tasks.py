@@ -8,8 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from crm.db import migrations
-from crm.db.embedded import create_database
+from tests.support.clusters import create_migrated_database
 from tests.support.http_client import AsyncClient
 from tests.support.rest_client import ECHO, NOBODY, TASKS, refused
 from tests.support.servers import Server
@@ -325,9 +324,7 @@ class TestHealth:
 
     async def test_is_ill_without_a_database(self, database_url, tmp_path):
         base = database_url.replace("/crm?", "/postgres?")
-        create_database(base, "short_lived")
-        url = database_url.replace("/crm?", "/short_lived?")
-        migrations.upgrade(url)
+        url = create_migrated_database(database_url, "short_lived")
         server = Server(url, tmp_path / "log").start()
         try:
             with psycopg.connect(base, autocommit=True) as connection:
