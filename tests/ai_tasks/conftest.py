@@ -4,18 +4,14 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.support import children
 from tests.support.tables import empty
-
-CREW = Path(__file__).parent / "crew.py"
 
 SHOWN = """id status priority taskType input result error errorCode attempt maxRetries timeoutSeconds progress costUsd
 costSource tokens model qualityScore leadId createdBy version scheduledFor createdAt startedAt finishedAt
@@ -43,7 +39,7 @@ class Worker:
             "CRM_RECALCULATION_PAUSE_SECONDS": "0",
             **settings,
         }
-        self.process = children.start([sys.executable, "-W", "ignore", str(CREW)], log, environment)
+        self.process = children.start_module("tests.ai_tasks.crew", [], log, environment)
         try:
             self._wait()
         except AssertionError:

@@ -54,8 +54,8 @@ def start_server(own_database, tmp_path):
     """Start `crm serve` on the module's own database; whatever is left at the end is killed."""
     started: list[Server] = []
 
-    def start(**settings: str) -> Server:
-        server = Server(own_database, tmp_path / f"log{len(started)}", **settings).start()
+    def start(*, fork: bool = True, **settings: str) -> Server:
+        server = Server(own_database, tmp_path / f"log{len(started)}", fork=fork, **settings).start()
         started.append(server)
         return server
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -16,7 +15,6 @@ from psycopg.rows import dict_row
 from tests.support import children
 from tests.support.http_client import AsyncClient
 
-CREW = Path(__file__).parent / "crew.py"
 # Short, so that a round is short.
 LEASE_SECONDS = 1.0
 _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
@@ -38,7 +36,7 @@ class Crew:
         self._log = folder / f"worker{number}.log"
         given = {"DATABASE_URL": url, "FAULT_JOURNAL": str(folder / "journal")}
         environment = {**os.environ, **_SETTINGS, **settings, **given}
-        self.process = children.start([sys.executable, "-W", "ignore", str(CREW)], self._log, environment)
+        self.process = children.start_module("tests.faults.crew", [], self._log, environment)
 
     async def started(self) -> "Crew":
         deadline = time.monotonic() + 20

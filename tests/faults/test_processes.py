@@ -41,7 +41,7 @@ def two(own_database, tmp_path):
 
     def start(**settings):
         port = started[0].port if started else None
-        server = Server(own_database, tmp_path / "log", port=port, command=TWO, **settings)
+        server = Server(own_database, tmp_path / "log", port=port, command=TWO, fork=False, **settings)
         started.append(server)
         return server.start()
 
@@ -79,7 +79,7 @@ class TestTwoProcesses:
         report("kill -9 of the parent of two", rounds=rounds, slowest_end_s=max(seconds))
 
     async def test_end_with_a_parent_that_dies_while_they_start(self, own_database, tmp_path):
-        server = Server(own_database, tmp_path / "log", command=TWO)
+        server = Server(own_database, tmp_path / "log", command=TWO, fork=False)
         starting = asyncio.create_task(asyncio.to_thread(server.start))
         await until(lambda: server.pid and len(children_of(server.pid)) == 2, 60)
         children = children_of(server.pid)

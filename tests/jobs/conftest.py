@@ -4,25 +4,20 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from crm.core.identity import PROGRAM
-from crm.db import migrations
 from crm.db.database import Database
-from crm.db.embedded import create_database
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import enqueue
 from tests.support import children
+from tests.support.clusters import create_migrated_database
 from tests.support.tables import empty
-
-CREW = Path(__file__).parent / "crew.py"
 
 
 class Crew:
@@ -38,8 +33,7 @@ class Crew:
             "CRM_WORKER_GRACE_SECONDS": "5",
             **settings,
         }
-        command = [sys.executable, "-W", "ignore", str(CREW), json.dumps(options)]
-        self.process = children.start(command, log, environment)
+        self.process = children.start_module("tests.jobs.crew", [json.dumps(options)], log, environment)
         try:
             self.wait_for('"worker.started"')
         except AssertionError:
@@ -69,9 +63,7 @@ class Crew:
 def jobs_url(postgres):
     base = postgres.url.replace("/crm?", "/postgres?")
     name = f"jobs{time.monotonic_ns()}"
-    create_database(base, name)
-    url = postgres.url.replace("/crm?", f"/{name}?")
-    migrations.upgrade(url)
+    url = create_migrated_database(postgres.url, name)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE journal (id serial, what text, about text, process int, at timestamptz)")
     yield url

@@ -1,6 +1,6 @@
 """A worker process for the tests: the real worker, with handlers that write down what they did.
 
-`python crew.py '{"pause": 0.2}'`: the settings come by the environment, as for `crm worker`.
+`python -m tests.jobs.crew '{"pause": 0.2}'`: the settings come by the environment, as for `crm worker`.
 """
 
 import asyncio

@@ -1,22 +1,88 @@
 """Processes that tests start: none outlives the tests, however those end."""
 
-import ctypes
+import atexit
+import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+from tests.support.fork_server import Request, die_with_parent
+
+_ROOT = Path(__file__).parents[2]
 
 
-def start(command: Sequence[str], log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a process that writes to a log; where the kernel can do that, it dies with the test process."""
+def start(command: Sequence[str | Path], log: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a program that writes to a log; where the kernel can do that, it dies with the test process."""
     with log.open("ab") as out:
-        return subprocess.Popen(command, env=env, stdout=out, stderr=out, preexec_fn=_die_with_parent)  # noqa: PLW1509  (it makes one call of the kernel)
+        return subprocess.Popen(command, env=environment, stdout=out, stderr=out, preexec_fn=die_with_parent)  # noqa: PLW1509  (it makes one call of the kernel)
 
 
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def start_module(
+    module: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str], *, fork: bool = True
+) -> "subprocess.Popen[bytes] | Forked":
+    """Start `python -m MODULE ARGUMENTS`; usually as a fork of a process that has imported the program already."""
+    if fork and sys.platform == "linux":
+        return Forked(Request(module, list(arguments), dict(environment)), log)
+    return start([sys.executable, "-W", "ignore", "-m", module, *arguments], log, environment)
+
+
+class Forked:
+    """A child of the fork server; used like `subprocess.Popen`."""
+
+    def __init__(self, request: Request, log: Path) -> None:
+        self.args = [request.module, *request.arguments]
+        self.returncode: int | None = None
+        self._status, theirs = socket.socketpair()
+        with theirs, log.open("ab") as out:
+            socket.send_fds(_fork_server(), [request.encode()], [theirs.fileno(), out.fileno()])
+        self._lines = self._status.makefile("r")
+        self.pid = int(self._lines.readline())
+
+    def poll(self) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            watch = select.poll()
+            watch.register(self._status, select.POLLIN)
+            if not watch.poll(None if timeout is None else timeout * 1000):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._lines.readline())
+            self._lines.close()
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@cache
+def _fork_server() -> socket.socket:
+    """The channel to this process's fork server, which ends when the channel does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        command = [sys.executable, "-W", "ignore", "-m", "tests.support.fork_server"]
+        process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.DEVNULL, cwd=_ROOT)
+
+    def end() -> None:
+        ours.close()
+        process.wait(20)
+
+    atexit.register(end)
+    return ours

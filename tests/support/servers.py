@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -41,7 +40,7 @@ def free_port() -> int:
 class Server:
     """`crm serve` (or another command), started and stopped as an operator would."""
 
-    module = "crm"
+    module = "crm"  # `fork=False`: started by `python -m` itself, not as a fork of what has imported it
 
     def __init__(
         self,
@@ -50,9 +49,11 @@ class Server:
         *,
         port: int | None = None,
         command: Sequence[str] = ("serve",),
+        fork: bool = True,
         **settings: str,
     ) -> None:
         self._command = command
+        self._fork = fork
         self.database_url = database_url
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -63,11 +64,11 @@ class Server:
         }
         own = {"DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET, **_FOR_TESTS}
         self._environment = {**inherited, **own, **settings}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | children.Forked | None = None
 
     def start(self) -> "Server":
-        command = [sys.executable, "-W", "ignore", "-m", self.module, *self._command, "--port", str(self.port)]
-        self._process = children.start(command, self._log, self._environment)
+        arguments = [*self._command, "--port", str(self.port)]
+        self._process = children.start_module(self.module, arguments, self._log, self._environment, fork=self._fork)
         deadline = time.monotonic() + 90  # ended earlier by a server that gives up
         while time.monotonic() < deadline:
             try:
@@ -77,7 +78,7 @@ class Server:
             except OSError:
                 if self._process.poll() is not None:
                     break
-                time.sleep(0.05)
+                time.sleep(0.02)
         self.kill()
         msg = f"the server did not start:\n{self._log.read_text()[-3000:]}"
         raise RuntimeError(msg)
