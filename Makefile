@@ -43,7 +43,7 @@ test: setup tools ## All tests, on a throw-away PostgreSQL; or some: make test T
 	$(BIN)/python -W ignore -m pytest --durations=20 $(if $(T),$(T),$(PARALLEL))
 
 test-fast: setup ## The tests for daily work: no fault rounds, no browser, no Node.js
-	$(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks clients web/audits web/console web/graphiql,--ignore=tests/$(folder))
+	CRM_TEST_WITHOUT_TOOLS=1 $(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks clients web/audits web/console web/graphiql,--ignore=tests/$(folder))
 
 test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)

@@ -9,7 +9,7 @@ test -x "${CHROMIUM:-/usr/bin/chromium}" || missing="$missing chromium"
 test -n "$missing" || exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
-    echo "Some tests will be skipped. They need, by Debian's names of packages:$missing"
+    echo "Some tests will fail, or be skipped with CRM_TEST_WITHOUT_TOOLS=1. They need these packages of Debian:$missing"
     exit 0
 fi
 
@@ -24,5 +24,5 @@ case "$missing" in
     ;;
 esac
 for package in $missing; do
-    install "$package" || echo "Some tests will be skipped: Debian's package $package could not be installed."
+    install "$package" || echo "Some tests will fail: Debian's package $package could not be installed."
 done
