@@ -4,6 +4,7 @@ import re
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any, Final
 
@@ -87,10 +88,26 @@ def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
     return schema
 
 
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """The text and the definitions of a document, which its operations share.
+
+    They do not know the operations: a circle would stay in memory until the garbage collector comes to what is old.
+    """
+
+    text: str
+    node: DocumentNode
+    fragments: Mapping[str, FragmentDefinitionNode]
+    schema: GraphQLSchema
+    limits: Settings
+
+
 class Operation:
     """One operation of a document."""
 
-    def __init__(self, document: "Document", node: OperationDefinitionNode) -> None:
+    def __init__(
+        self, document: Definitions, node: OperationDefinitionNode, flag_names: tuple[str, ...], *, introspects: bool
+    ) -> None:
         self.document = document
         self.node = node
         self.kind = node.operation
@@ -99,8 +116,8 @@ class Operation:
         self._simple = self._simple_variables()
         self._kinds = self._variables()
         self._bulk = self._bulk_variables()
-        self.flag_names = document.flag_names
-        self.introspects = document.introspects
+        self.flag_names = flag_names
+        self.introspects = introspects
 
     def coerce(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The variables as the schema understands them; counted first."""
@@ -195,16 +212,18 @@ class Document:
 
     def __init__(self, text: str, node: DocumentNode, schema: GraphQLSchema, limits: Settings) -> None:
         self.text = text
-        self.node = node
-        self.schema = schema
-        self.limits = limits
-        self.fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
-        self.flag_names = _flag_names(node) if "@" in text else ()
-        self.introspects = "__" in text and _introspects(node)
-        if len(self.flag_names) > _MAX_FLAGS:
+        flag_names = _flag_names(node) if "@" in text else ()
+        if len(flag_names) > _MAX_FLAGS:
             message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
             raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")
-        self.operations = [Operation(self, one) for one in node.definitions if isinstance(one, OperationDefinitionNode)]
+        introspects = "__" in text and _introspects(node)
+        fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
+        definitions = Definitions(text, node, fragments, schema, limits)
+        self.operations = [
+            Operation(definitions, definition, flag_names, introspects=introspects)
+            for definition in node.definitions
+            if isinstance(definition, OperationDefinitionNode)
+        ]
 
     @classmethod
     def read(cls, text: str, schema: GraphQLSchema, limits: Settings, *, introspection: bool) -> "Document":
@@ -247,7 +266,7 @@ class Document:
 
 def _parsed(text: str, limits: Settings) -> DocumentNode:
     try:
-        return parse(_Text(text), max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
+        node = parse(_Text(text), max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
     except GraphQLSyntaxError as error:
         if _TOO_DEEP in error.message:
             raise RecursionError from None
@@ -255,6 +274,17 @@ def _parsed(text: str, limits: Settings) -> DocumentNode:
             raise InvalidDocument([error]) from None
         message = f"The document has more than {limits.max_tokens:,} tokens."
         raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
+    _unchain(node)
+    return node
+
+
+def _unchain(node: DocumentNode) -> None:
+    """Cut the chain of tokens, which refer to each other: the syntax tree is then freed with its last user."""
+    token = node.loc.start_token if node.loc is not None else None
+    while token is not None:
+        following = token.next
+        token.prev = token.next = None
+        token = following
 
 
 @lru_cache(maxsize=8)

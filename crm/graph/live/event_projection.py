@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
-    FromClause,
     Select,
     Text,
     bindparam,
@@ -112,39 +110,9 @@ class EventProjection:
     def _of(self, size: int) -> StatementsByShape:
         if size not in self._shaped:
             allotments = Allotments([self.root], self._budget, times=size, guess=False)
-            build = partial(self._build, size)
+            build = partial(_batch, self.root, self._budget, size)
             self._shaped[size] = StatementsByShape([self.root], build, extra=("xid", "id"), allotments=allotments)
         return self._shaped[size]
-
-    def _build(self, size: int, compiler: Compiler) -> Select[Any]:
-        """Always at least one row, so that the watermark comes along when nothing happened."""
-        safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
-        after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
-        events = compiler.statement(self.root, *after, safe)
-        rows = events.limit(literal_column(str(size))).subquery("q0")
-        other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
-        place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
-        xid, key = place[0].label("xid"), place[1].label("id")
-        shown, length = self._shown(compiler, rows), compiler.length(self.root.children, rows)
-        found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
-        newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
-        epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
-        mark = select(
-            cast(safe, Text).label("safe"),
-            cast(newest.scalar_subquery(), Text).label("newest"),
-            epoch.scalar_subquery().label("epoch"),
-            cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
-        ).subquery("mark")
-        joined = mark.outerjoin(found, batch_fits(found, self._budget, self.root.key))
-        return (
-            select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
-            .select_from(joined)
-            .order_by(found.c.xid, found.c.id)
-        )
-
-    def _shown(self, compiler: Compiler, rows: FromClause) -> ColumnElement[Any]:
-        assert self.root.kind is not None
-        return compiler.record(self.root.children, self.root.kind.name, rows).label("shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +174,8 @@ class FirstRow:
     def __init__(self, root: Selected, side: SideThread, budget: AnswerBudget) -> None:
         self._root = root
         self._side = side
-        self._shaped = StatementsByShape([root], self._build, allotments=Allotments([root], budget, guess=False))
+        build = partial(_first_row, root)
+        self._shaped = StatementsByShape([root], build, allotments=Allotments([root], budget, guess=False))
 
     async def read(self, feed: EventFeed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
         """The row as it is now; None if the arguments name none."""
@@ -219,6 +188,36 @@ class FirstRow:
             raise errors.NotFound
         return found
 
-    def _build(self, compiler: Compiler) -> Select[Any]:
-        row = compiler.first(self._root)
-        return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)
+
+def _batch(root: Selected, budget: AnswerBudget, size: int, compiler: Compiler) -> Select[Any]:
+    """Always at least one row, so that the watermark comes along when nothing happened."""
+    safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
+    after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
+    events = compiler.statement(root, *after, safe)
+    rows = events.limit(literal_column(str(size))).subquery("q0")
+    other = "stream_xid" in rows.c  # rows that are not events say where in the stream they stand
+    place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
+    xid, key = place[0].label("xid"), place[1].label("id")
+    assert root.kind is not None
+    shown = compiler.record(root.children, root.kind.name, rows).label("shown")
+    length = compiler.length(root.children, rows)
+    found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
+    newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
+    epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
+    mark = select(
+        cast(safe, Text).label("safe"),
+        cast(newest.scalar_subquery(), Text).label("newest"),
+        epoch.scalar_subquery().label("epoch"),
+        cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
+    ).subquery("mark")
+    joined = mark.outerjoin(found, batch_fits(found, budget, root.key))
+    return (
+        select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
+        .select_from(joined)
+        .order_by(found.c.xid, found.c.id)
+    )
+
+
+def _first_row(root: Selected, compiler: Compiler) -> Select[Any]:
+    row = compiler.first(root)
+    return select(literal_column("1")).where(literal_column("false")) if row is None else select(row)

@@ -47,10 +47,9 @@ class LatestValue:
 
     def __post_init__(self) -> None:
         self._news = News(self.hall.portions)
-        allotments = Allotments([self.root], self.budget, guess=False)
-        self._shaped = StatementsByShape(
-            [self.root], lambda compiler: compiler.roots([self.root]), allotments=allotments
-        )
+        roots = [self.root]
+        allotments = Allotments(roots, self.budget, guess=False)
+        self._shaped = StatementsByShape(roots, lambda compiler: compiler.roots(roots), allotments=allotments)
 
     async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
         """The row as it is now, then each time it has changed, for ever. A slow reader gets only the latest value."""
