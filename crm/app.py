@@ -43,16 +43,16 @@ from crm.web.rest.http import Rest
 from crm.web.rest.table import ENDPOINTS
 from crm.web.rest.websocket import AiTaskWebSocket
 
-# How long the event loop waits for its turn while the side thread computes, each time that it let go of Python: a
-# system call. With Python's own 5 ms half as many requests went on beside a long compilation.
+# How long the event loop waits for the interpreter lock while the side thread computes: it gives the lock up at each
+# system call. With Python's own 5 ms half as many requests were served during a long compilation.
 _TURN_SECONDS: Final = 0.0005
-# What ends something that runs in the background.
-End = Callable[[], Awaitable[None]]
+# Stops a background task of this process, and waits for its end.
+StopBackground = Callable[[], Awaitable[None]]
 _UNCACHED = {"cache-control": "no-store"}
 
 
 class App:
-    """GraphQL at /graphql, by the shortest way; REST under /api; everything else through Starlette."""
+    """Serves GraphQL at /graphql and REST under /api directly, and everything else through Starlette."""
 
     def __init__(self, config: Settings, *, local_admin: UUID | None = None) -> None:
         assert config.database_url is not None
@@ -64,18 +64,18 @@ class App:
         tokens = Tokens(secret, self.database)
         self.ai = build_ai(config, self.database)
         self.engine = Engine(schema, self.database, config, self.ai)
-        gate = (
+        authenticator = (
             LocalAuthenticator(tokens, origins, Viewer(local_admin, Role.ADMIN))
             if local_admin
             else TokenAuthenticator(tokens, origins)
         )
-        self._graphql = GraphQLHTTP(self.engine, gate)
-        self._rest = Rest(self.engine, gate, ENDPOINTS)
+        self._graphql = GraphQLHTTP(self.engine, authenticator)
+        self._rest = Rest(self.engine, authenticator, ENDPOINTS)
         self._sockets: dict[str, GraphQLWebSocket | AiTaskWebSocket] = {
-            "/graphql": GraphQLWebSocket(self.engine, gate),
-            "/ws/ai-tasks": AiTaskWebSocket(self.engine, gate),
+            "/graphql": GraphQLWebSocket(self.engine, authenticator),
+            "/ws/ai-tasks": AiTaskWebSocket(self.engine, authenticator),
         }
-        self._console = Console(self.engine, gate)
+        self._console = Console(self.engine, authenticator)
         self._pages = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class App:
             ],
             lifespan=self._lifespan,
         )
-        # It would name a scheme and a host in `Location`: those that the client named.
+        # Starlette's redirect would repeat the scheme and the host that the client sent, in `Location`.
         pages.router.redirect_slashes = False
         return pages
 
@@ -115,8 +115,8 @@ class App:
         give_back_large_blocks()
         sys.setswitchinterval(_TURN_SECONDS)
         self.engine.feed.start()
-        shop = WorkerContext(self.database, self.engine.feed, self._config, self.ai)
-        background = self._work_inside(shop) if self._config.worker_inside else self._sweep(shop)
+        context = WorkerContext(self.database, self.engine.feed, self._config, self.ai)
+        background = self._work_inside(context) if self._config.worker_inside else self._sweep(context)
         try:
             yield
         finally:
@@ -127,11 +127,11 @@ class App:
             self.database.close()
 
     @staticmethod
-    def _work_inside(shop: WorkerContext) -> End:
-        """A worker in this process: for one machine, where a second process is more trouble than it is worth."""
+    def _work_inside(context: WorkerContext) -> StopBackground:
+        """Run a worker in this process: for one machine, where a second process is more trouble than it is worth."""
         from crm.background import make  # noqa: PLC0415  (a process without a worker need not import procrastinate)
 
-        worker = make(shop)
+        worker = make(context)
         running = asyncio.create_task(worker.run())
         _on_signal(worker.stop)  # with the last requests, not after them
 
@@ -142,9 +142,9 @@ class App:
         return end
 
     @staticmethod
-    def _sweep(shop: WorkerContext) -> End:
-        """Without one: AI tasks whose worker died are told to have lost it, though it may have been the last."""
-        sweeping = asyncio.create_task(Sweeper(shop).sweep_always())
+    def _sweep(context: WorkerContext) -> StopBackground:
+        """Put AI tasks of dead workers back into the queue: no worker may be left to do so."""
+        sweeping = asyncio.create_task(Sweeper(context).sweep_always())
 
         async def end() -> None:
             sweeping.cancel()
@@ -155,7 +155,7 @@ class App:
 
 
 def _on_signal(stop: Callable[[], None]) -> None:
-    """Do this too when the process is told to stop; whoever else is told is told as before."""
+    """Call `stop` as well when the process receives SIGTERM or SIGINT; handlers set before are still called."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
@@ -171,25 +171,25 @@ def _on_signal(stop: Callable[[], None]) -> None:
 
 
 def _settle_garbage_collector() -> None:
-    """What start-up made (the schema, the models) stays: the collector need not walk it again and again."""
+    """Keep the collector from walking the objects made at start-up (schema, models): they stay for ever."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
 
 def create() -> ASGIApp:
-    """What uvicorn's workers call."""
+    """Make the application: the factory that uvicorn's workers call."""
     config = settings()
     configure_logs(config)
     return _with_cors(App(config, local_admin=config.local_admin), _origins(config))
 
 
 def _origins(config: Settings) -> frozenset[str]:
-    return frozenset(one.strip().rstrip("/") for one in config.cors_origins.split(",") if one.strip())
+    return frozenset(origin.strip().rstrip("/") for origin in config.cors_origins.split(",") if origin.strip())
 
 
 def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
-    """Pages of these origins may call the API, and read its answers, errors too."""
+    """Let pages of these origins call the API, and read its answers, errors too."""
     if not origins:
         return app
     return CORSMiddleware(
@@ -206,7 +206,7 @@ async def _start(_: Request) -> object:
 
 
 async def _without_slash(request: Request) -> object:
-    """To the right address, by its path alone; the client repeats its method and body."""
+    """Redirect to /graphql, by path alone; with 308 the client repeats its method and body."""
     return RedirectResponse(f"/graphql?{request.url.query}".rstrip("?"), status_code=308, headers=_UNCACHED)
 
 
@@ -216,7 +216,7 @@ async def _alive(_: Request) -> object:
 
 
 async def _ready(request: Request) -> object:
-    """Whether to send requests here: not any more once the process was told to stop."""
+    """Whether a load balancer may send requests here: not once the process was told to stop."""
     if request.scope["state"].get("draining"):
         return JSONResponse({"status": "stopping"}, status_code=503, headers=_UNCACHED)
     return JSONResponse({"status": "ok"}, headers=_UNCACHED)
@@ -227,7 +227,7 @@ async def _page(request: Request) -> object:
 
 
 def _is_rest(path: str) -> bool:
-    """Whether a path is meant for REST: a misspelt address is told so as REST tells things."""
+    """Whether a path is meant for REST: a misspelt one gets REST's kind of error."""
     return path.lstrip("/").startswith("api")
 
 

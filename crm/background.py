@@ -1,4 +1,4 @@
-"""Everything that is done in the background, on one screen."""
+"""The worker process: its plan of jobs, event consumers and periodic tasks, on one screen."""
 
 import asyncio
 import os
@@ -22,38 +22,38 @@ from crm.jobs.worker import Worker
 from crm.jobs.worker_plan import WorkerContext, WorkerPlan
 from crm.sales.scoring import jobs as scoring
 
-_LEAVING_SECONDS: Final = 1.0
+_EXIT_SECONDS: Final = 1.0
 
-Assemble = Callable[[WorkerContext], WorkerPlan]
-
-
-def roster(shop: WorkerContext) -> WorkerPlan:
-    """What the domains' `jobs.py` declare: a line each."""
-    return WorkerPlan([scoring.NIGHTLY], [scoring.FOLLOWER], [statistics.CHORE]) + ai_tasks.roster(shop)
+MakePlan = Callable[[WorkerContext], WorkerPlan]
 
 
-def make(shop: WorkerContext) -> Worker:
-    """A worker that does all of it."""
-    return Worker(roster(shop), shop)
+def plan(context: WorkerContext) -> WorkerPlan:
+    """Collect the plans that the nouns' `jobs.py` declare, a line each."""
+    return WorkerPlan([scoring.NIGHTLY], [scoring.CONSUMER], [statistics.ANALYZE]) + ai_tasks.plan(context)
 
 
-def work(config: Settings, assemble: Assemble = roster) -> None:
+def make(context: WorkerContext) -> Worker:
+    """Make a worker that runs the whole plan."""
+    return Worker(plan(context), context)
+
+
+def work(config: Settings, make_plan: MakePlan = plan) -> None:
     """Run a worker until SIGTERM or ctrl-C."""
     configure(config)
-    uvloop.run(_work(config, assemble))
+    uvloop.run(_work(config, make_plan))
 
 
-async def _work(config: Settings, assemble: Assemble) -> None:
+async def _work(config: Settings, make_plan: MakePlan) -> None:
     assert config.database_url is not None
     url = config.database_listen_url or config.database_url
     size = Capacity(config.pool_size, config.worker_concurrency).worker_pool
     database = Database.for_program(config, url, size=size)
     feed = EventFeed(database, url, config.event_retention_days)
     ai = build_ai(config, database)
-    shop = WorkerContext(database, feed, config, ai)
-    worker = Worker(assemble(shop), shop)
+    context = WorkerContext(database, feed, config, ai)
+    worker = Worker(make_plan(context), context)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_unsettled)
+    loop.set_exception_handler(_log_unhandled)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, worker)
     feed.start()
@@ -63,32 +63,32 @@ async def _work(config: Settings, assemble: Assemble) -> None:
         await feed.stop()
         await ai.close()
         database.close()
-        await _leave_behind()
+        await _cancel_remaining_tasks()
 
 
-def _unsettled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What nobody awaits: procrastinate's way to end a job that is not its own any more."""
+def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of a task that no code awaits: so procrastinate ends a job that another worker has taken over."""
     error = context.get("exception")
     cause = getattr(error, "__cause__", None) or error or context["message"]
     structlog.get_logger().warning("worker.job_unsettled", error=f"{type(error).__name__}: {cause}"[:300])
 
 
 def _stop(worker: Worker) -> None:
-    """The first signal asks; the second does not."""
+    """Stop gracefully on the first signal, at once on the second."""
     if worker.is_stopping:
         structlog.get_logger().warning("worker.stopped_at_once")
         os._exit(1)
     worker.stop()
 
 
-async def _leave_behind() -> None:
-    """Code that ignores being cancelled would keep the process for ever."""
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
+async def _cancel_remaining_tasks() -> None:
+    """Exit even if code ignores being cancelled: it would keep the process running for ever."""
+    remaining = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in remaining:
         task.cancel()
-    if left:
-        _, stubborn = await asyncio.wait(left, timeout=_LEAVING_SECONDS)
-        if stubborn:
+    if remaining:
+        _, uncancelled = await asyncio.wait(remaining, timeout=_EXIT_SECONDS)
+        if uncancelled:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Imports every model, so that Alembic (and the worker) know all tables."""
+"""Every model, imported: Alembic and the worker find all tables in the metadata."""
 
 from crm.access.revocation import RevokedToken
 from crm.access.users.model import User
@@ -8,7 +8,7 @@ from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.model import Model
 from crm.db.events import Event, StreamEpoch, StreamFork
 from crm.db.row_lock import Lease
-from crm.jobs.model import EventFollower
+from crm.jobs.model import ConsumerPosition
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
@@ -19,8 +19,8 @@ __all__ = [
     "AiTask",
     "AiTaskAttempt",
     "AiTaskDay",
+    "ConsumerPosition",
     "Event",
-    "EventFollower",
     "Interaction",
     "Lead",
     "Lease",

@@ -37,17 +37,17 @@ class Fairness:
         """A task began."""
         self._others = max(0, self._others - _OTHERS) if aged else min(self._others + 1, _OTHERS * self._most)
 
-    async def promote(self, shop: WorkerContext) -> None:
+    async def promote(self, context: WorkerContext) -> None:
         """Move those who have waited longest to the front, as far as it is their turn."""
         turns = self._others // _OTHERS
         if not turns:
             return
 
         async def both(unit: UnitOfWork) -> None:
-            params = [encode(shop.settings.ai_task_aging_seconds * _SHARE), encode(turns)]
+            params = [encode(context.settings.ai_task_aging_seconds * _SHARE), encode(turns)]
             rows = await unit.execute(_AGE, params)
             if rows:
                 await prioritise(unit, [row["job_id"] for row in rows], AGED)
             unit.wrote = False  # no event tells of it, so nobody need wake up
 
-        await shop.writer().run(both)
+        await context.writer().run(both)

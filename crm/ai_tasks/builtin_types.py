@@ -81,18 +81,18 @@ class ScoresInput(TaskInput):
 
 
 async def _score(run: TaskRun, _: ScoresInput) -> Result:
-    shop = run.shop
+    context = run.context
     if run.lead_id is not None:
-        changed = await shop.writer(run.viewer).run(write_of(ScoreService.follow, [run.lead_id]))
+        changed = await context.writer(run.viewer).run(write_of(ScoreService.follow, [run.lead_id]))
         return {"count": 1, "failed": 0, "changed": len(changed)}
     recalculation = Recalculation(
-        shop.database,
+        context.database,
         run.viewer.id,
-        shop.feed.announce,
+        context.feed.announce,
         lambda count, total: run.progress(count / max(total, 1)),
         holder=run.task_id,
-        pause=shop.settings.recalculation_pause_seconds,
-        commit_guard=shop.commit_guard,
+        pause=context.settings.recalculation_pause_seconds,
+        commit_guard=context.commit_guard,
     )
     try:
         done = await recalculation.run()
@@ -111,10 +111,10 @@ async def _held(
     run: TaskRun, method: Callable[Concatenate[W, P], Awaitable[Write[T]]], *arguments: P.args, **keywords: P.kwargs
 ) -> T:
     """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
-    shop = run.shop
+    context = run.context
     for_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
-    workflow = Workflow(shop.writer(run.viewer), shop.ai, run.deadline - saving, saving=saving)
+    workflow = Workflow(context.writer(run.viewer), context.ai, run.deadline - saving, saving=saving)
     try:
         result = await run_workflow(workflow, method, *arguments, **keywords)
         for warning in workflow.warnings:

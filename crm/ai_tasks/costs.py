@@ -72,17 +72,17 @@ _SETTLE_TASK: Final = Statement(
 )
 
 
-async def settle(shop: WorkerContext) -> None:
+async def settle(context: WorkerContext) -> None:
     """Make bills right that were written before all their calls were on record."""
-    wrong = await shop.database.read(_WRONG, [encode(shop.settings.ai_timeout_seconds + _LATE_SECONDS)])
+    wrong = await context.database.read(_WRONG, [encode(context.settings.ai_timeout_seconds + _LATE_SECONDS)])
     for row in range(wrong.ntuples):
-        await _settle(shop, wrong.get_value(row, 0), wrong.get_value(row, 1))
+        await _settle(context, wrong.get_value(row, 0), wrong.get_value(row, 1))
 
 
-async def _settle(shop: WorkerContext, task: bytes | None, attempt: bytes | None) -> None:
+async def _settle(context: WorkerContext, task: bytes | None, attempt: bytes | None) -> None:
     async def both(unit: UnitOfWork) -> None:
         await unit.execute(_LOCK, [task])
         if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # else another worker was faster
             await unit.execute(_SETTLE_TASK, [task])
 
-    await shop.writer().run(both)
+    await context.writer().run(both)

@@ -14,11 +14,11 @@ _REQUEUE_SECONDS = 5.0
 _SETTLE_SECONDS = 15.0
 
 
-def roster(shop: WorkerContext) -> WorkerPlan:
+def plan(context: WorkerContext) -> WorkerPlan:
     """Run them, keep their leases, find the lost ones, and let nobody wait for ever."""
-    settings = shop.settings
+    settings = context.settings
     fairness = Fairness(settings.worker_concurrency)
-    runner = Runner(shop, fairness)
+    runner = Runner(context, fairness)
     lease = settings.ai_task_lease_seconds
     return WorkerPlan(
         handlers=[
@@ -26,7 +26,7 @@ def roster(shop: WorkerContext) -> WorkerPlan:
             Handler(JOB, runner.run, QUEUE, retries=MOST_RETRIES, survives_requeue=True),
             Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
         ],
-        chores=[
+        periodic_tasks=[
             PeriodicTask("ai_tasks.keep", lease * RENEWAL, runner.keep),
             PeriodicTask("ai_tasks.watch", _WATCH_SECONDS, runner.watch),
             PeriodicTask("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep),

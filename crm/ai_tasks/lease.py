@@ -241,13 +241,13 @@ class TaskKey:
     token: UUID
 
 
-async def claim(shop: WorkerContext, key: TaskKey, worker: str, seconds: float) -> TaskLease | None:
+async def claim(context: WorkerContext, key: TaskKey, worker: str, seconds: float) -> TaskLease | None:
     """Take a task that waits and is due; None if somebody else has it, or it was cancelled."""
     params = [key.task_id, key.token, key.attempt_id, worker, seconds]
-    result = await shop.database.write(_CLAIM, [encode(value) for value in params])
+    result = await context.database.write(_CLAIM, [encode(value) for value in params])
     if not result.ntuples:
         return None
-    shop.feed.announce()
+    context.feed.announce()
     kind, given, lead, user, attempt, timeout, role, aged = (_text(result, column) for column in range(8))
     viewer = Viewer(UUID(user) if user else None, Role(role) if role else Role.VIEWER)
     return TaskLease(
@@ -264,15 +264,15 @@ async def claim(shop: WorkerContext, key: TaskKey, worker: str, seconds: float) 
     )
 
 
-async def end(shop: WorkerContext, key: TaskKey, ended: AttemptEnd, progressed: int | None = None) -> bool:
+async def end(context: WorkerContext, key: TaskKey, ended: AttemptEnd, progressed: int | None = None) -> bool:
     """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted.
 
     `progressed` is the event that told of its latest progress.
     """
     params = [*_end_params(key, ended), encode(progressed), encode(_MOST_LOSSES)]
     if ended.outcome is AiTaskOutcome.COMPLETED:
-        result = await shop.database.write(_END, params)
-        shop.feed.announce()
+        result = await context.database.write(_END, params)
+        context.feed.announce()
         return bool(result.ntuples)
 
     async def both(unit: UnitOfWork) -> bool:
@@ -284,7 +284,7 @@ async def end(shop: WorkerContext, key: TaskKey, ended: AttemptEnd, progressed: 
                 await forget(unit, [row["job_id"]])  # it would be rescued, and run beside the new one
         return bool(rows)
 
-    return await shop.writer().run(both)
+    return await context.writer().run(both)
 
 
 async def _again(unit: UnitOfWork, row: dict[str, Any]) -> None:
@@ -293,8 +293,8 @@ async def _again(unit: UnitOfWork, row: dict[str, Any]) -> None:
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
 
 
-def fenced(shop: WorkerContext, key: TaskKey) -> WorkerContext:
-    """The shop of one attempt: what it writes there is committed as long as its lease stands, and never after that."""
+def fenced(context: WorkerContext, key: TaskKey) -> WorkerContext:
+    """The context of one attempt: its writes commit only while the attempt holds its lease."""
 
     async def stands(unit: UnitOfWork) -> None:
         await unit.flush()
@@ -304,41 +304,41 @@ def fenced(shop: WorkerContext, key: TaskKey) -> WorkerContext:
             raise Failure(message, code="LEASE_LOST")
         unit.wrote = wrote  # this one only looked
 
-    return replace(shop, commit_guard=stands)
+    return replace(context, commit_guard=stands)
 
 
-async def tell_progress(shop: WorkerContext, key: TaskKey, progress: float, before: int | None) -> int | None:
+async def tell_progress(context: WorkerContext, key: TaskKey, progress: float, before: int | None) -> int | None:
     """Write down how far it is; the event that tells of it, in the place of the one before."""
     params = [encode(value) for value in (key.task_id, key.token, progress, before)]
-    result = await shop.database.write(_PROGRESS, params)
-    shop.feed.announce()
+    result = await context.database.write(_PROGRESS, params)
+    context.feed.announce()
     return int(_text(result, 0) or 0) if result.ntuples else None
 
 
-async def keep(shop: WorkerContext, keys: Sequence[TaskKey], seconds: float) -> set[UUID]:
+async def keep(context: WorkerContext, keys: Sequence[TaskKey], seconds: float) -> set[UUID]:
     """Say that these are still at work; the tokens of those that still may be."""
-    return _tokens(await shop.database.write(_KEEP, [*_of(keys), encode(seconds)]))
+    return _tokens(await context.database.write(_KEEP, [*_of(keys), encode(seconds)]))
 
 
-async def standing(shop: WorkerContext, keys: Sequence[TaskKey]) -> set[UUID]:
+async def standing(context: WorkerContext, keys: Sequence[TaskKey]) -> set[UUID]:
     """The tokens of those that still may be at work."""
-    return _tokens(await shop.database.read(_STANDING, _of(keys)))
+    return _tokens(await context.database.read(_STANDING, _of(keys)))
 
 
-async def end_lost(shop: WorkerContext, idle: float = 0) -> int:
+async def end_lost(context: WorkerContext, idle: float = 0) -> int:
     """Find tasks whose worker said nothing for so long after its lease ran out; how many there were."""
-    result = await shop.database.write(_LOST, [encode(idle)])
+    result = await context.database.write(_LOST, [encode(idle)])
     ended = 0
     for row in range(result.ntuples):
         task, token, attempt, worker = (_text(result, column, row) or "" for column in range(4))
         lost = AttemptEnd(
             AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST"
         )
-        ended += await end(shop, TaskKey(UUID(task), UUID(attempt), UUID(token)), lost)
+        ended += await end(context, TaskKey(UUID(task), UUID(attempt), UUID(token)), lost)
     return ended
 
 
-async def requeue(shop: WorkerContext) -> int:
+async def requeue(context: WorkerContext) -> int:
     """Give tasks a job that have none; how many there were."""
 
     async def both(unit: UnitOfWork) -> int:
@@ -348,7 +348,7 @@ async def requeue(shop: WorkerContext) -> int:
         unit.wrote = False
         return len(rows)
 
-    return await shop.writer().run(both)
+    return await context.writer().run(both)
 
 
 def _end_params(key: TaskKey, ended: AttemptEnd) -> list[bytes | None]:

@@ -88,7 +88,7 @@ class AiTaskMaintenance(WorkflowService):
         return write_of(AiTaskCleaner.told, CleanupResult(total, last == BATCH))
 
 
-async def clean(shop: WorkerContext) -> None:
+async def clean(context: WorkerContext) -> None:
     """The hourly job."""
-    while await shop.write(AiTaskCleaner.batch, shop.settings.ai_task_retention_days) == BATCH:
+    while await context.write(AiTaskCleaner.batch, context.settings.ai_task_retention_days) == BATCH:
         await asyncio.sleep(_BREATH_SECONDS)

@@ -66,33 +66,33 @@ class _Attempt:
 class Runner:
     """The attempts of one worker."""
 
-    def __init__(self, shop: WorkerContext, fairness: Fairness) -> None:
-        self._shop = shop
+    def __init__(self, context: WorkerContext, fairness: Fairness) -> None:
+        self._context = context
         self._fairness = fairness
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._attempts: dict[UUID, _Attempt] = {}
         # No more at once than jobs: those that outlived theirs count as well.
-        self._slots = asyncio.Semaphore(shop.settings.worker_concurrency)
+        self._slots = asyncio.Semaphore(context.settings.worker_concurrency)
         self._stray: set[asyncio.Task[Any]] = set()
-        self._turns = FairTurns(shop.settings.worker_concurrency)
-        self._sweeper = Sweeper(shop)
+        self._turns = FairTurns(context.settings.worker_concurrency)
+        self._sweeper = Sweeper(context)
 
-    async def run(self, shop: WorkerContext, *, task: str) -> None:
+    async def run(self, context: WorkerContext, *, task: str) -> None:
         """The handler of the jobs: take the task, run it, write down how that ended."""
         async with self._slots:
-            await self._run(shop, TaskKey(UUID(task), new_id(), new_id()))
+            await self._run(context, TaskKey(UUID(task), new_id(), new_id()))
 
-    async def _run(self, shop: WorkerContext, key: TaskKey) -> None:
+    async def _run(self, context: WorkerContext, key: TaskKey) -> None:
         attempt = self._attempts[key.token] = _Attempt(key)
         ended = AttemptEnd(AiTaskOutcome.RELEASED)
         lease: TaskLease | None = None
 
         async def claim(task_id: UUID) -> TaskLease | None:
             attempt.key = replace(key, task_id=task_id)
-            return await leases.claim(shop, attempt.key, self._name, shop.settings.ai_task_lease_seconds)
+            return await leases.claim(context, attempt.key, self._name, context.settings.ai_task_lease_seconds)
 
         try:
-            lease = await self._turns.take(shop, key.task_id, claim)
+            lease = await self._turns.take(context, key.task_id, claim)
             if lease is not None:
                 self._fairness.started(aged=lease.aged)
                 ended = await self._attempted(attempt, lease)
@@ -103,7 +103,7 @@ class Runner:
             await self._let_go(attempt)
             # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker: then
             # it waits again, by a job of its own, and this one may go.
-            await self._end(attempt, ended, shop.settings.ai_task_lease_seconds)
+            await self._end(attempt, ended, context.settings.ai_task_lease_seconds)
         finally:
             del self._attempts[key.token]
             if lease is not None:
@@ -124,7 +124,7 @@ class Runner:
             lease.lead_id,
             lease.viewer,
             deadline,
-            leases.fenced(self._shop, attempt.key),
+            leases.fenced(self._context, attempt.key),
             lambda progress: _note(attempt, progress),
         )
         for_attempt.set(lease.attempt_id)  # in this job's own context: what it asks the AI goes on its bill
@@ -154,7 +154,7 @@ class Runner:
         give_up = clock() + patience
         while True:
             try:
-                mine = await leases.end(self._shop, attempt.key, ended, attempt.event)
+                mine = await leases.end(self._context, attempt.key, ended, attempt.event)
                 break
             except _AWAY:
                 if clock() > give_up:
@@ -165,51 +165,51 @@ class Runner:
 
     # What every worker does again and again
 
-    async def keep(self, shop: WorkerContext) -> None:
+    async def keep(self, context: WorkerContext) -> None:
         """Renew the leases, and stop what lost its own."""
         attempts = self._taken()
         if attempts:
-            kept = await leases.keep(shop, [one.key for one in attempts], shop.settings.ai_task_lease_seconds)
+            kept = await leases.keep(context, [one.key for one in attempts], context.settings.ai_task_lease_seconds)
             _cut(one for one in attempts if one.key.token not in kept)
 
     def _taken(self) -> list[_Attempt]:
         """Those that have a lease by now: of one that is just taking it, nothing may be concluded."""
         return [one for one in self._attempts.values() if one.work is not None]
 
-    async def watch(self, shop: WorkerContext) -> None:
+    async def watch(self, context: WorkerContext) -> None:
         """Stop what was cancelled, should nobody have told us so; write down how far the others are."""
         attempts = self._taken()
         if attempts:
-            standing = await leases.standing(shop, [one.key for one in attempts])
+            standing = await leases.standing(context, [one.key for one in attempts])
             _cut(one for one in attempts if one.key.token not in standing)
         for one in attempts:
             if one.progress != one.told and one.runs:
                 one.told = one.progress
-                one.event = await leases.tell_progress(shop, one.key, one.told, one.event)
+                one.event = await leases.tell_progress(context, one.key, one.told, one.event)
 
-    async def sweep(self, shop: WorkerContext) -> None:
+    async def sweep(self, context: WorkerContext) -> None:
         """Find tasks whose worker died; not those of our own, should we have been frozen."""
-        await self.keep(shop)
+        await self.keep(context)
         await self._sweeper.sweep()
 
 
 class Sweeper:
     """Finds tasks whose worker died."""
 
-    def __init__(self, shop: WorkerContext) -> None:
-        self._shop = shop
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
         self._from: float | None = None
 
     async def sweep(self, idle: float = 0) -> None:
         """Give back what was lost so long ago. When PostgreSQL was away, those that live renew their leases first."""
         clock = asyncio.get_running_loop().time
-        lease = self._shop.settings.ai_task_lease_seconds
+        lease = self._context.settings.ai_task_lease_seconds
         if self._from is None:
             self._from = clock() + lease * RENEWAL * 2
         if clock() < self._from:
             return
         try:
-            count = await leases.end_lost(self._shop, idle)
+            count = await leases.end_lost(self._context, idle)
         except _AWAY:
             self._from = clock() + lease
             raise
@@ -218,7 +218,7 @@ class Sweeper:
 
     async def sweep_always(self) -> None:
         """For a process without a worker: after them, so only when there is none."""
-        pause = self._shop.settings.ai_task_lease_seconds * RENEWAL
+        pause = self._context.settings.ai_task_lease_seconds * RENEWAL
         while True:
             try:
                 await self.sweep(pause)
@@ -229,9 +229,9 @@ class Sweeper:
             await asyncio.sleep(pause)
 
 
-async def requeue(shop: WorkerContext) -> None:
+async def requeue(context: WorkerContext) -> None:
     """Find tasks that no job will run."""
-    count = await leases.requeue(shop)
+    count = await leases.requeue(context)
     if count:
         log.warning("ai_task.requeued", tasks=count)
 

@@ -42,7 +42,7 @@ class TaskRun:
     # Until when, on the event loop's clock; then the attempt is cancelled.
     deadline: float
     # Its `write` and `writer` save nothing once the attempt was cancelled or is somebody else's; `database` would.
-    shop: WorkerContext
+    context: WorkerContext
     # Tell how far it is, 0 to 1. It may be called as often as one likes.
     progress: Callable[[float], None]
 

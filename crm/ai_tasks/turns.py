@@ -57,10 +57,10 @@ class FairTurns:
         # One claim at a time: before the next, it is known whose task the last one was.
         self._claiming = asyncio.Lock()
 
-    async def take(self, shop: WorkerContext, task_id: UUID, claim: Claim) -> TaskLease | None:
+    async def take(self, context: WorkerContext, task_id: UUID, claim: Claim) -> TaskLease | None:
         """Claim this task, or another's that has to go first; None if somebody else took it, or it was cancelled."""
         async with self._claiming:
-            lease = await claim(await self._first(shop, task_id))
+            lease = await claim(await self._first(context, task_id))
             if lease is not None:
                 self._held[_user(lease)] += 1
             return lease
@@ -69,20 +69,20 @@ class FairTurns:
         """Its slot is free again."""
         self._held[_user(lease)] -= 1
 
-    async def _first(self, shop: WorkerContext, task_id: UUID) -> UUID:
+    async def _first(self, context: WorkerContext, task_id: UUID) -> UUID:
         clock = asyncio.get_running_loop().time
         holders = [user for user, count in self._held.items() if count >= self._share]
         if not holders or clock() < self._alone_until:
             return task_id
-        is_holders, other = await _give_way(shop, task_id, holders)
+        is_holders, other = await _give_way(context, task_id, holders)
         if is_holders and other is None:
             self._alone_until = clock() + _ALONE_SECONDS
         return other or task_id
 
 
-async def _give_way(shop: WorkerContext, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
+async def _give_way(context: WorkerContext, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
     """Whether a task is one of these users', and the task of somebody else's that goes first."""
-    result = await shop.database.write(_GIVE_WAY, [encode(task_id), encode(list(holders))])
+    result = await context.database.write(_GIVE_WAY, [encode(task_id), encode(list(holders))])
     if not result.ntuples:
         return False, None
     other = result.get_value(0, 0)

@@ -1,6 +1,6 @@
-"""Work in the background: a small port over procrastinate, and followers of the event stream.
+"""Background work: a small port over procrastinate, and consumers of the event stream.
 
-What a domain uses is here; the worker (`crm.jobs.worker`) is imported by the process that runs it.
+This package exports what other folders use; only the process that runs the worker imports `crm.jobs.worker`.
 """
 
 from crm.jobs.queue import Job, cancel, depth, enqueue, forget, prioritise

@@ -1,6 +1,6 @@
-"""Following the event stream: each event once, its work and the follower's place saved in one transaction.
+"""Runs event consumers: each event once, with the work and the consumer's position saved in one transaction.
 
-docs/decisions/0007-jobs-and-followers.md says why the stream is followed instead of a job put into each write.
+docs/decisions/0007-jobs-and-followers.md says why consumers read the stream, instead of each write adding a job.
 """
 
 import asyncio
@@ -16,24 +16,24 @@ from crm.db.connection import ConnectionLost, Statement, encode
 from crm.db.event_feed import LOOK_SECONDS, Position
 from crm.db.stream_epoch import EPOCH
 from crm.db.unit_of_work import UnitOfWork
-from crm.jobs.worker_plan import ConsumedBatch, EventConsumer, WorkerContext
+from crm.jobs.worker_plan import ConsumedEvent, EventConsumer, WorkerContext
 
 if TYPE_CHECKING:
     from psycopg import pq
 
 log = structlog.get_logger()
 
-# A batch that fails is tried so often, ever smaller; then the event that is left alone is passed over, with an error.
+# A failing batch is tried so often, ever smaller; then the single event that is left is skipped, with a logged error.
 TRIES: Final = 8
 _SHRINK: Final = 10
 _STALLED_SECONDS: Final = 0.05
 _TAKEN_SECONDS: Final = 0.2
-# Wake-ups come in bursts; one look serves those of so long.
-_BREATH_SECONDS: Final = 0.05
-_REMEMBER_SECONDS: Final = 60.0
+# Wake-ups come in bursts; one read serves all that come within this time.
+_GATHER_SECONDS: Final = 0.05
+_SAVE_SECONDS: Final = 60.0
 _MOST_ERROR: Final = 2000
-_TELL_SECONDS: Final = 60.0
-_NOWHERE: Final = Position(0, -1)
+_WARN_SECONDS: Final = 60.0
+_START: Final = Position(0, -1)
 
 _JOIN: Final = Statement(
     """
@@ -60,9 +60,9 @@ _EVENTS: Final = Statement(
     ORDER BY events.xid, events.id LIMIT $5::integer
     """
 )
-# What was read on one server is not done on another one that was promoted meanwhile, and does not hold all of it.
+# The epoch: events read on one server must not be done on another that was promoted meanwhile and may lack some.
 _AT: Final = f"name = $1::text AND xid = $2::xid8 AND id = $3::bigint AND {EPOCH} = $4::text"
-# Of the processes that found the same events, one gets the row; whoever comes later finds that the place has moved.
+# Of the processes that read the same events, one gets the row; later ones find that the position has moved.
 _TAKE: Final = Statement(
     f"""
     SELECT 1 AS taken FROM event_followers
@@ -90,10 +90,10 @@ _FAIL: Final = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
+class _ConsumerState:
     place: Position
     batch: int
-    rest: float  # seconds until a failed batch may be tried again
+    pause: float  # seconds until a failed batch may be tried again
     safe: int
     next: int
     newest: int
@@ -103,145 +103,149 @@ class _State:
         return Position.before(self.safe, self.newest, self.place.epoch)
 
 
-class _Taken(Exception):
-    """Another process does these events, or did."""
+class _BatchTaken(Exception):
+    """Another process handles these events, or has handled them."""
 
 
-class Following:
-    """One follower at work in this process; of the processes that run it, one at a time has a batch."""
+class ConsumerRunner:
+    """Runs one consumer in this process; of all processes that run it, one at a time has a batch."""
 
-    def __init__(self, follower: EventConsumer, shop: WorkerContext) -> None:
-        self._follower = follower
-        self._shop = shop
+    def __init__(self, consumer: EventConsumer, context: WorkerContext) -> None:
+        self._consumer = consumer
+        self._context = context
         self._joined = False
-        # No event of ours up to here, though the place that is saved may be behind.
-        self._looked = _NOWHERE
-        self._remembered = 0.0
-        self._told = -_TELL_SECONDS
+        # Up to here there is no event for this consumer; the saved position may be behind.
+        self._read_up_to = _START
+        self._saved_at = 0.0
+        self._warned_at = -_WARN_SECONDS
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        feed = self._shop.feed
+        """Handle batches until cancelled."""
+        feed = self._context.feed
         while True:
             woken = feed.woken
             try:
                 pause = await self.step()
             except (ConnectionLost, errors.Unavailable) as error:
-                log.info("follower.waiting", follower=self._follower.name, error=str(error)[:200])
+                log.info("follower.waiting", follower=self._consumer.name, error=str(error)[:200])
                 pause = LOOK_SECONDS
             except Exception:
-                log.exception("follower.broken", follower=self._follower.name)
+                log.exception("follower.broken", follower=self._consumer.name)
                 pause = LOOK_SECONDS
             if pause:
                 await feed.wait(woken, pause)
-                await asyncio.sleep(_BREATH_SECONDS)
+                await asyncio.sleep(_GATHER_SECONDS)
 
     async def step(self) -> float:
-        """Do the next batch, if there is one; how long to wait then."""
+        """Handle the next batch, if there is one; returns how many seconds to wait afterwards."""
         if not self._joined:
-            await self._shop.database.write(_JOIN, [self._name, encode(self._follower.from_now)])
+            await self._context.database.write(_JOIN, [self._name, encode(self._consumer.from_now)])
             self._joined = True
         state = await self._state()
-        if state.rest > 0:
-            return min(state.rest, LOOK_SECONDS)
+        if state.pause > 0:
+            return min(state.pause, LOOK_SECONDS)
         self._check_place(state)
-        after = max(state.place, self._looked)
-        found = await self._events(after, state) if state.end > after else []
-        if not found:
-            await self._remember(state, max(after, state.end))
+        after = max(state.place, self._read_up_to)
+        events = await self._events(after, state) if state.end > after else []
+        if not events:
+            await self._skip_to(state, max(after, state.end))
             return _STALLED_SECONDS if state.newest >= state.safe else LOOK_SECONDS
-        until = Position(found[-1].xid, found[-1].id) if len(found) == state.batch else state.end
+        until = Position(events[-1].xid, events[-1].id) if len(events) == state.batch else state.end
         try:
-            await self._work(state.place, found, until)
-        except _Taken:
+            await self._run_batch(state.place, events, until)
+        except _BatchTaken:
             return _TAKEN_SECONDS
         except (ConnectionLost, errors.Unavailable):
             raise
-        except Exception as error:  # noqa: BLE001  (whatever it is: later again, and never passed over in silence)
-            await self._failed(state.place, found, error)
+        except Exception as error:  # noqa: BLE001  (any error: retry later, and never skip an event in silence)
+            await self._failed(state.place, events, error)
         return 0.0
 
-    def _check_place(self, state: _State) -> None:
-        """Begin at the saved place again where what this process remembers is of another life of the stream.
+    def _check_place(self, state: _ConsumerState) -> None:
+        """Return to the saved position if the one in memory belongs to another epoch of the stream.
 
-        The saved place travels with the database, so it is never ahead of what the database holds.
+        The saved position is restored with the database, so it is never ahead of the events in it.
         """
-        ahead = self._looked.xid >= state.next
+        ahead = self._read_up_to.xid >= state.next
         now = asyncio.get_running_loop().time()
-        if ahead and now - self._told > _TELL_SECONDS:  # a dump of another cluster stays so until somebody mends it
-            self._told = now
-            about = {"seen": self._looked.xid, "saved": state.place.xid, "next": state.next}
-            log.error("follower.ahead", follower=self._follower.name, **about)
-        if ahead or self._looked.epoch != state.place.epoch:
-            self._looked, self._remembered = state.place, 0.0
+        if (
+            ahead and now - self._warned_at > _WARN_SECONDS
+        ):  # true of a dump of another cluster, until an operator mends it
+            self._warned_at = now
+            about = {"seen": self._read_up_to.xid, "saved": state.place.xid, "next": state.next}
+            log.error("follower.ahead", follower=self._consumer.name, **about)
+        if ahead or self._read_up_to.epoch != state.place.epoch:
+            self._read_up_to, self._saved_at = state.place, 0.0
 
-    async def _work(self, place: Position, found: Sequence[ConsumedBatch], until: Position, skipped: int = 0) -> None:
-        """The work and the step in one transaction."""
-        follower = self._follower
+    async def _run_batch(
+        self, place: Position, events: Sequence[ConsumedEvent], until: Position, skipped: int = 0
+    ) -> None:
+        """Do the work and advance the position, in one transaction."""
+        consumer = self._consumer
 
         async def both(unit: UnitOfWork) -> None:
             if not await unit.execute(_TAKE, self._at(place)):
-                raise _Taken
+                raise _BatchTaken
             if not skipped:
-                await follower.work(unit, found)
-            where = [encode(until.xid), encode(until.id), encode(follower.batch), encode(skipped)]
+                await consumer.work(unit, events)
+            where = [encode(until.xid), encode(until.id), encode(consumer.batch), encode(skipped)]
             await unit.execute(_ADVANCE, [*self._at(place), *where])
 
-        await self._shop.writer().run(both)
+        await self._context.writer().run(both)
 
-    async def _failed(self, place: Position, found: Sequence[ConsumedBatch], error: Exception) -> None:
-        about = {"follower": self._follower.name, "events": len(found), "first": found[0].id, "type": found[0].type}
-        smaller = max(1, len(found) // _SHRINK)
-        pauses = [encode(self._follower.pause), encode(self._follower.longest_pause)]
-        text = f"{type(error).__name__}: {error}"[:_MOST_ERROR].replace("\x00", "")
-        params = [*self._at(place), encode(text), encode(smaller), *pauses]
-        result = await self._shop.database.write(_FAIL, params)
+    async def _failed(self, place: Position, events: Sequence[ConsumedEvent], error: Exception) -> None:
+        about = {"follower": self._consumer.name, "events": len(events), "first": events[0].id, "type": events[0].type}
+        smaller_batch = max(1, len(events) // _SHRINK)
+        pauses = [encode(self._consumer.pause), encode(self._consumer.longest_pause)]
+        message = f"{type(error).__name__}: {error}"[:_MOST_ERROR].replace("\x00", "")
+        params = [*self._at(place), encode(message), encode(smaller_batch), *pauses]
+        result = await self._context.database.write(_FAIL, params)
         failures = int(result.get_value(0, 0) or b"0") if result.ntuples else 0
-        if failures < TRIES or len(found) > 1:
-            log.warning("follower.failed", **about, failures=failures, error=text, exc_info=error)
+        if failures < TRIES or len(events) > 1:
+            log.warning("follower.failed", **about, failures=failures, error=message, exc_info=error)
             return
-        await self._pass_over(place, found[0])
-        log.error("follower.skipped", **about, entity=found[0].entity, entity_id=found[0].entity_id, error=text)
+        await self._pass_over(place, events[0])
+        log.error("follower.skipped", **about, entity=events[0].entity, entity_id=events[0].entity_id, error=message)
 
-    async def _pass_over(self, place: Position, event: ConsumedBatch) -> None:
+    async def _pass_over(self, place: Position, event: ConsumedEvent) -> None:
         at = self._at(place)
-        where = [encode(event.xid), encode(event.id), encode(self._follower.batch), encode(1)]
-        await self._shop.database.write(_ADVANCE, [*at, *where])
+        where = [encode(event.xid), encode(event.id), encode(self._consumer.batch), encode(1)]
+        await self._context.database.write(_ADVANCE, [*at, *where])
 
-    async def _state(self) -> _State:
-        result, epoch = await self._shop.feed.renewed(_STATE, [self._name, encode(self._follower.batch)])
+    async def _state(self) -> _ConsumerState:
+        result, epoch = await self._context.feed.renewed(_STATE, [self._name, encode(self._consumer.batch)])
         if epoch is None:
             self._joined = False
             raise errors.Unavailable
-        xid, key, batch, rest, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
-        return _State(Position(int(xid), int(key), epoch), int(batch), float(rest), *map(int, marks))
+        xid, key, batch, pause, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
+        return _ConsumerState(Position(int(xid), int(key), epoch), int(batch), float(pause), *map(int, marks))
 
-    async def _events(self, after: Position, state: _State) -> list[ConsumedBatch]:
-        types = encode(list(self._follower.types))
+    async def _events(self, after: Position, state: _ConsumerState) -> list[ConsumedEvent]:
+        types = encode(list(self._consumer.types))
         where = [encode(after.xid), encode(after.id), encode(state.safe), types, encode(state.batch)]
-        result = await self._shop.feed.read(_EVENTS, where)
-        return [_followed(result, row) for row in range(result.ntuples)]
+        result = await self._context.feed.read(_EVENTS, where)
+        return [_event_from(result, row) for row in range(result.ntuples)]
 
-    async def _remember(self, state: _State, end: Position) -> None:
-        """Nothing of ours up to `end`: known here at once, and now and then to those who start after us."""
-        self._looked = end
+    async def _skip_to(self, state: _ConsumerState, end: Position) -> None:
+        """Remember that no event for this consumer comes before `end`; save that once a minute, for later processes."""
+        self._read_up_to = end
         now = asyncio.get_running_loop().time()
-        if end > state.place and now - self._remembered > _REMEMBER_SECONDS:
-            self._remembered = now
-            where = [encode(end.xid), encode(end.id), encode(self._follower.batch), encode(0)]
-            await self._shop.database.write(_ADVANCE, [*self._at(state.place), *where])
+        if end > state.place and now - self._saved_at > _SAVE_SECONDS:
+            self._saved_at = now
+            where = [encode(end.xid), encode(end.id), encode(self._consumer.batch), encode(0)]
+            await self._context.database.write(_ADVANCE, [*self._at(state.place), *where])
 
     @property
     def _name(self) -> bytes:
-        return self._follower.name.encode()
+        return self._consumer.name.encode()
 
     def _at(self, place: Position) -> list[bytes | None]:
         return [self._name, encode(place.xid), encode(place.id), place.epoch.encode()]
 
 
-def _followed(result: "pq.abc.PGresult", row: int) -> ConsumedBatch:
+def _event_from(result: "pq.abc.PGresult", row: int) -> ConsumedEvent:
     xid, key, kind, entity, entity_id, lead_id, occurred = (result.get_value(row, column) for column in range(7))
-    return ConsumedBatch(
+    return ConsumedEvent(
         int(xid or b"0"),
         int(key or b"0"),
         (kind or b"").decode(),

@@ -1,4 +1,4 @@
-"""Where each follower stands in the event stream."""
+"""The table of event consumers' positions."""
 
 from datetime import datetime
 
@@ -10,8 +10,8 @@ from crm.core.policy import INTERNAL
 from crm.db.events import Xid8
 
 
-class EventFollower(Model):
-    """A follower's place: everything up to and including this event is done."""
+class ConsumerPosition(Model):
+    """A consumer's position in the event stream: all events up to and including this one are done."""
 
     __tablename__ = "event_followers"
     policy = INTERNAL

@@ -1,7 +1,7 @@
-"""The queue, as services see it: jobs are put in, moved and taken out in the caller's own transaction.
+"""The job queue for services: enqueue, cancel and prioritise within the caller's own transaction.
 
-procrastinate's SQL functions are its contract with other languages: what calls them needs none of its Python, and so a
-web process does not import it.
+procrastinate's SQL functions are its contract with other languages: calling them needs none of its Python, so a web
+process does not import it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _DEFER: Final = Statement(
     ))) AS id
     """
 )
-# One that has not begun is gone; one that runs is asked to stop, by NOTIFY.
+# Deletes a job that has not begun; asks a running one to stop, by NOTIFY.
 _CANCEL: Final = Statement(
     "SELECT procrastinate_cancel_job_v1(id, abort => true, delete_job => true) FROM unnest($1::bigint[]) AS id"
 )
@@ -43,7 +43,7 @@ _DEPTH: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to be done: the name of its handler, and what to call that with."""
+    """A job: the name of its handler, and the arguments for it."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -54,8 +54,8 @@ class Job:
 
 
 async def enqueue(unit: UnitOfWork, *jobs: Job) -> list[int]:
-    """Put jobs into the queue when, and only when, this transaction commits; their ids, in order."""
-    given = [
+    """Put jobs into the queue if this transaction commits; returns their ids, in order."""
+    payload = [
         {
             "name": job.name,
             "arguments": job.arguments,
@@ -66,26 +66,26 @@ async def enqueue(unit: UnitOfWork, *jobs: Job) -> list[int]:
         }
         for job in jobs
     ]
-    rows = await unit.execute(_DEFER, [orjson.dumps(given, default=str)])
+    rows = await unit.execute(_DEFER, [orjson.dumps(payload, default=str)])
     return [row["id"] for row in rows]
 
 
 async def cancel(unit: UnitOfWork, ids: Sequence[int]) -> None:
-    """Take jobs out of the queue; those that run are told to stop, once this transaction commits."""
+    """Take jobs out of the queue, and ask running ones to stop, once this transaction commits."""
     await unit.execute(_CANCEL, [encode(list(ids))])
 
 
 async def forget(unit: UnitOfWork, ids: Sequence[int]) -> None:
-    """Remove jobs whose worker is dead; should it only have been frozen, nobody minds its end of them any more."""
+    """Remove jobs whose worker is dead; if it was only frozen, its later end of them has no effect."""
     await unit.execute(_FORGET, [encode(list(ids))])
 
 
 async def prioritise(unit: UnitOfWork, ids: Sequence[int], priority: int) -> None:
-    """Move jobs that have not begun."""
+    """Change the priority of jobs that have not begun."""
     await unit.execute(_PRIORITISE, [encode(list(ids)), encode(priority)])
 
 
 async def depth(unit: UnitOfWork, queue: str = DEFAULT_QUEUE) -> int:
-    """How many jobs wait, those for later included."""
+    """How many jobs wait, scheduled ones included."""
     rows = await unit.execute(_DEPTH, [encode(queue)])
     return int(rows[0]["depth"])

@@ -1,4 +1,4 @@
-"""Statistics of tables that PostgreSQL never analyzed: autovacuum may be off, or think that nothing happened."""
+"""Gathers statistics of tables that were never analyzed: autovacuum may be off, or have seen no changes."""
 
 from typing import Final
 
@@ -13,12 +13,12 @@ log = structlog.get_logger()
 _FIND: Final = Statement(NEVER_ANALYZED)
 
 
-async def _analyze(shop: WorkerContext) -> None:
-    found = await shop.database.write(_FIND)
-    for row in range(found.ntuples):
-        name = (found.get_value(row, 0) or b"").decode()
-        await shop.database.write(Statement(analysis(name)))
+async def _analyze(context: WorkerContext) -> None:
+    tables = await context.database.write(_FIND)
+    for row in range(tables.ntuples):
+        name = (tables.get_value(row, 0) or b"").decode()
+        await context.database.write(Statement(analysis(name)))
         log.info("table.analyzed", table=name)
 
 
-CHORE: Final = PeriodicTask("analyze", 60, _analyze)
+ANALYZE: Final = PeriodicTask("analyze", 60, _analyze)

@@ -1,6 +1,6 @@
-"""The worker: procrastinate runs the jobs, we run the followers and the chores, until told to stop.
+"""The worker: procrastinate runs the jobs; event consumers and periodic tasks run beside it, until it is stopped.
 
-What procrastinate does unexpectedly, and what is done about it here, is in docs/decisions/0007-jobs-and-followers.md.
+docs/decisions/0007-jobs-and-followers.md lists what procrastinate does unexpectedly, and the remedy here.
 """
 
 import asyncio
@@ -17,36 +17,37 @@ import psycopg_pool
 import structlog
 from procrastinate import exceptions
 from procrastinate.job_context import AbortReason, JobContext
-from procrastinate.jobs import Job as Running
+from procrastinate.jobs import Job as ProcrastinateJob
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
-from procrastinate.worker import Worker as Driver
+from procrastinate.worker import Worker as ProcrastinateWorker
 
 from crm.core import errors
 from crm.db.capacity import PERIODIC_TASKS, QUEUE
 from crm.db.connection import ConnectionLost, Statement, encode
 from crm.db.database import Database
 from crm.db.impatient import impatient
-from crm.jobs.event_consumers import Following
+from crm.jobs.event_consumers import ConsumerRunner
 from crm.jobs.worker_plan import MOST_RETRIES, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 
 log = structlog.get_logger()
 
 _LONGEST_PAUSE: Final = 30.0
 _AGAIN_SECONDS: Final = 1.0
-# A driver that ends sooner than that ends for the same reason again, and is not started again at once.
+# If procrastinate's worker ends sooner than that, it would do so again: wait before starting it anew.
 _LONG_ENOUGH_SECONDS: Final = 1.0
-# Procrastinate's statements take milliseconds: a server that does not answer them for so long is frozen.
+# Procrastinate's statements take milliseconds: a server that gives no answer for so long is frozen.
 _PATIENCE_SECONDS: Final = 5.0
-_REST: Final = 50
-# After the grace: for putting back what did not end.
-_FAREWELL_SECONDS: Final = 10.0
+# A periodic task pauses for so many times as long as it took.
+_PAUSE_FACTOR: Final = 50
+# After the grace period: for putting jobs back that did not end.
+_PUT_BACK_SECONDS: Final = 10.0
 _BEAT: Final = Statement("UPDATE procrastinate_workers SET last_heartbeat = clock_timestamp() WHERE id = $1::bigint")
 
 _REACHABLE: Final = Statement("SELECT 1")
 _OWN: Final = Statement("SELECT id::text FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = $1::bigint")
 
-# A job whose worker died goes back, and so does one that a worker has taken but knows nothing of: the connection broke
-# as it was handed over, or as its end was to be written. One that keeps killing its workers is given up.
+# Puts back jobs whose worker died, and jobs that a worker has but does not run ($4): the connection broke as the job
+# was handed over, or before its end was written. A job that keeps killing its workers is given up.
 _RESCUE: Final = Statement(
     """
     WITH lost AS (
@@ -66,121 +67,122 @@ _RESCUE: Final = Statement(
 
 
 class Worker:
-    """Does what a roster says."""
+    """Runs a plan: its jobs, event consumers and periodic tasks."""
 
-    def __init__(self, roster: WorkerPlan, shop: WorkerContext) -> None:
-        self._shop = shop
-        self._roster = roster
+    def __init__(self, plan: WorkerPlan, context: WorkerContext) -> None:
+        self._context = context
+        self._plan = plan
         self._stopping = asyncio.Event()
-        self._driver: Driver | None = None
-        # What goes on though its job went back: `Handler.outlives`.
-        self._outliving: set[asyncio.Future[None]] = set()
-        # The jobs that run, and those of this worker that did not run at the latest look.
+        self._procrastinate: ProcrastinateWorker | None = None
+        # Runs that went on when their job was put back: `Handler.survives_requeue`.
+        self._survivors: set[asyncio.Future[None]] = set()
+        # Ids of the jobs that run, and of those that this worker has in PostgreSQL but did not run at the last check.
         self._running: set[int] = set()
-        self._forgotten: set[int] = set()
+        self._idle: set[int] = set()
 
     def stop(self) -> None:
-        """Take no more work, give what runs its time, put the rest back, and end."""
+        """Take no more jobs, let running ones end within the grace period, put the rest back, and end `run`."""
         self._stopping.set()
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was told to."""
+        """Whether `stop` was called."""
         return self._stopping.is_set()
 
     async def run(self) -> None:
         """Work until `stop`."""
-        following = [asyncio.create_task(Following(one, self._shop).run()) for one in self._roster.followers]
-        aside = self._aside()
-        chores = [asyncio.create_task(self._repeat(one, aside)) for one in [*self._roster.chores, self._rescue()]]
-        driving = asyncio.create_task(self._drive())
-        log.info("worker.started", handlers=len(self._roster.handlers), followers=len(following))
+        consumers = [asyncio.create_task(ConsumerRunner(one, self._context).run()) for one in self._plan.consumers]
+        periodic_context = self._periodic_context()
+        periodic = [*self._plan.periodic_tasks, self._rescue()]
+        periodic_tasks = [asyncio.create_task(self._repeat(one, periodic_context)) for one in periodic]
+        running = asyncio.create_task(self._run_procrastinate())
+        log.info("worker.started", handlers=len(self._plan.handlers), followers=len(consumers))
         try:
             await self._stopping.wait()
         finally:
-            grace = self._shop.settings.worker_grace_seconds
+            grace = self._context.settings.worker_grace_seconds
             log.info("worker.stopping", grace_seconds=grace)
-            await _ended(following)
-            await asyncio.gather(self._driven(driving, grace), self._seen_off(grace))
-            await _ended(chores)  # last: leases are kept until the jobs have ended
-            aside.database.close()
+            await _cancel_all(consumers)
+            await asyncio.gather(self._stop_procrastinate(running, grace), self._finish_survivors(grace))
+            await _cancel_all(periodic_tasks)  # last: leases are kept until the jobs have ended
+            periodic_context.database.close()
             log.info("worker.stopped")
 
-    def _aside(self) -> WorkerContext:
-        """For chores: leases must be kept even when the jobs use up all other connections."""
-        database = Database.for_program(self._shop.settings, self._shop.database.url, size=PERIODIC_TASKS)
-        return replace(self._shop, database=database)
+    def _periodic_context(self) -> WorkerContext:
+        """A context with connections of its own: leases must be renewed even when jobs use up all others."""
+        database = Database.for_program(self._context.settings, self._context.database.url, size=PERIODIC_TASKS)
+        return replace(self._context, database=database)
 
     # Jobs
 
-    async def _drive(self) -> None:
-        """Run procrastinate's worker; when it ends by itself (PostgreSQL was away), start it again."""
-        settings = self._shop.settings
-        queues = sorted({one.queue for one in self._roster.handlers})
+    async def _run_procrastinate(self) -> None:
+        """Run procrastinate's worker; start it again when it ends by itself, because PostgreSQL was away."""
+        settings = self._context.settings
+        queues = sorted({handler.queue for handler in self._plan.handlers})
         clock = asyncio.get_running_loop().time
         while queues and not self._stopping.is_set():
-            await self._reached()
+            await self._wait_for_postgresql()
             began = clock()
             try:
                 app = self._app()
                 async with app.open_async():
-                    self._driver = Driver(
+                    self._procrastinate = ProcrastinateWorker(
                         app,
                         queues=queues,
                         concurrency=settings.worker_concurrency,
                         fetch_job_polling_interval=settings.worker_poll_seconds,
                         abort_job_polling_interval=settings.worker_poll_seconds,
-                        shutdown_graceful_timeout=0,  # for what ends by itself; see `_driven`
+                        shutdown_graceful_timeout=0,  # when it ends by itself; `_stop_procrastinate` sets another
                         update_heartbeat_interval=settings.worker_heartbeat_seconds,
                         stalled_worker_timeout=settings.worker_stalled_seconds,
                         delete_jobs="always",
                         install_signal_handlers=False,
                     )
-                    await self._driver.run()  # type: ignore[no-untyped-call]
+                    await self._procrastinate.run()  # type: ignore[no-untyped-call]
             except (exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
                 log.warning("worker.restarting", error=_cause(error))
             if clock() - began < _LONG_ENOUGH_SECONDS:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _reached(self) -> None:
-        """Wait until PostgreSQL answers: the pool that procrastinate opens tries ever more seldom."""
+    async def _wait_for_postgresql(self) -> None:
+        """Wait until PostgreSQL answers: procrastinate's own pool would try ever more seldom."""
         while True:
             try:
-                await self._shop.feed.read(_REACHABLE, ())
+                await self._context.feed.read(_REACHABLE, ())
             except (psycopg.Error, errors.CrmError):
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return
 
-    async def _driven(self, driving: "asyncio.Task[None]", grace: float) -> None:
-        """Being cancelled, procrastinate stops gracefully: it gives what runs so much time."""
-        beating = asyncio.create_task(self._repeat(self._heartbeat(), self._shop))
-        if self._driver is not None:
-            self._driver.shutdown_graceful_timeout = grace
-        driving.cancel()
-        _, late = await asyncio.wait({driving}, timeout=grace + _FAREWELL_SECONDS)
-        if late:  # PostgreSQL is away, say; what runs is found by its lease, or by its heartbeat
-            log.error("worker.stopped_late", running=len(self._outliving))
-        await _ended([beating])
+    async def _stop_procrastinate(self, running: "asyncio.Task[None]", grace: float) -> None:
+        """Cancel procrastinate's worker: it then lets running jobs end, within the grace period."""
+        beating = asyncio.create_task(self._repeat(self._heartbeat(), self._context))
+        if self._procrastinate is not None:
+            self._procrastinate.shutdown_graceful_timeout = grace
+        running.cancel()
+        _, late = await asyncio.wait({running}, timeout=grace + _PUT_BACK_SECONDS)
+        if late:  # for example, PostgreSQL is away; other workers find these jobs by their lease or heartbeat
+            log.error("worker.stopped_late", running=len(self._survivors))
+        await _cancel_all([beating])
 
     def _heartbeat(self) -> PeriodicTask:
-        """Say that the jobs that still run are alive: procrastinate does not any more when it stops."""
+        """Renew the worker's heartbeat while the last jobs run: procrastinate stops doing so when it stops."""
 
-        async def beat(shop: WorkerContext) -> None:
-            key = self._driver.worker_id if self._driver is not None else None
+        async def beat(context: WorkerContext) -> None:
+            key = self._procrastinate.worker_id if self._procrastinate is not None else None
             if key is not None:
-                await shop.database.write(_BEAT, [encode(key)])
+                await context.database.write(_BEAT, [encode(key)])
 
-        return PeriodicTask("heartbeat", self._shop.settings.worker_heartbeat_seconds, beat)
+        return PeriodicTask("heartbeat", self._context.settings.worker_heartbeat_seconds, beat)
 
-    async def _seen_off(self, grace: float) -> None:
-        """The same for what procrastinate does not know of any more."""
-        if self._outliving:
-            await asyncio.wait(self._outliving, timeout=grace)
-        await _ended(list(self._outliving))
+    async def _finish_survivors(self, grace: float) -> None:
+        """Let runs end whose jobs were put back, which procrastinate no longer knows."""
+        if self._survivors:
+            await asyncio.wait(self._survivors, timeout=grace)
+        await _cancel_all(list(self._survivors))
 
     def _app(self) -> procrastinate.App:
-        settings, database = self._shop.settings, self._shop.database
+        settings, database = self._context.settings, self._context.database
         connector = procrastinate.PsycopgConnector(
             conninfo=partial(database.conninfo, settings.database_listen_url or database.url),
             min_size=1,
@@ -189,27 +191,27 @@ class Worker:
             pool_factory=partial(worker_pool, max(_PATIENCE_SECONDS, settings.connect_timeout_seconds)),
         )
         app = procrastinate.App(connector=connector)
-        for handler in self._roster.handlers:
+        for handler in self._plan.handlers:
             self._register(app, handler)
         return app
 
     def _register(self, app: procrastinate.App, handler: Handler) -> None:
-        async def run(context: JobContext, /, **arguments: Any) -> None:
+        async def run(job_context: JobContext, /, **arguments: Any) -> None:
             if handler.cron is not None:
-                arguments = {}  # procrastinate's `timestamp`
-            work = handler.run(self._shop, **arguments)
-            key = context.job.id or 0
+                arguments = {}  # without procrastinate's `timestamp`
+            work = handler.run(self._context, **arguments)
+            key = job_context.job.id or 0
             self._running.add(key)
             try:
-                await (self._outlived(context, work) if handler.survives_requeue else work)
+                await (self._run_past_requeue(job_context, work) if handler.survives_requeue else work)
             except asyncio.CancelledError:
-                if context.abort_reason() is AbortReason.USER_REQUEST:
+                if job_context.abort_reason() is AbortReason.USER_REQUEST:
                     raise exceptions.JobAborted from None
                 raise
             except RunLater:
                 raise
             except Exception as error:
-                log.exception("job.failed", job=handler.name, id=context.job.id, error=str(error)[:500])
+                log.exception("job.failed", job=handler.name, id=job_context.job.id, error=str(error)[:500])
                 raise
             finally:
                 self._running.discard(key)
@@ -225,74 +227,75 @@ class Worker:
         if handler.cron is not None:
             app.periodic(cron=handler.cron, periodic_id=handler.name)(task)  # type: ignore[arg-type]  # it takes any arguments
 
-    async def _outlived(self, context: JobContext, work: Awaitable[None]) -> None:
+    async def _run_past_requeue(self, job_context: JobContext, work: Awaitable[None]) -> None:
+        """Await the run of a job; if only the job was put back, leave the run going."""
         running = asyncio.ensure_future(work)
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
-            if context.abort_reason() is AbortReason.USER_REQUEST or self._stopping.is_set():
-                await _ended([running])
+            if job_context.abort_reason() is AbortReason.USER_REQUEST or self._stopping.is_set():
+                await _cancel_all([running])
                 if not running.cancelled() and running.exception() is None:
-                    return  # it has seen to what is left to do: its job may go
+                    return  # the run ended in good order: delete its job
             else:
-                self._outliving.add(running)
-                running.add_done_callback(self._outlived_ended)
+                self._survivors.add(running)
+                running.add_done_callback(self._survivor_ended)
             raise
 
-    def _outlived_ended(self, running: "asyncio.Future[None]") -> None:
-        self._outliving.discard(running)
+    def _survivor_ended(self, running: "asyncio.Future[None]") -> None:
+        self._survivors.discard(running)
         error = None if running.cancelled() else running.exception()
-        if error is not None and not isinstance(error, RunLater):  # whose job went back already
+        if error is not None and not isinstance(error, RunLater):  # its job was put back already
             log.error("job.failed", exc_info=error)
 
     def _rescue(self) -> PeriodicTask:
-        """Find jobs whose worker says nothing any more, or does not know of them."""
-        queues = sorted({one.queue for one in self._roster.handlers})
-        seconds = self._shop.settings.worker_stalled_seconds
+        """Put back jobs whose worker sends no heartbeat any more, or does not run them."""
+        queues = sorted({handler.queue for handler in self._plan.handlers})
+        seconds = self._context.settings.worker_stalled_seconds
 
-        async def rescue(shop: WorkerContext) -> None:
-            params = [encode(seconds), encode(queues), encode(MOST_RETRIES), encode(await self._not_running(shop))]
-            result = await shop.database.write(_RESCUE, params)
+        async def rescue(context: WorkerContext) -> None:
+            params = [encode(seconds), encode(queues), encode(MOST_RETRIES), encode(await self._not_running(context))]
+            result = await context.database.write(_RESCUE, params)
             for row in range(result.ntuples):
                 name, key, _, again = (result.get_value(row, column) for column in range(4))
-                told = log.warning if again == b"t" else log.error
-                told(
+                write_log = log.warning if again == b"t" else log.error
+                write_log(
                     "job.rescued" if again == b"t" else "job.given_up", job=(name or b"").decode(), id=int(key or b"0")
                 )
 
         return PeriodicTask("rescue", min(1.0, seconds / 2), rescue)
 
-    async def _not_running(self, shop: WorkerContext) -> list[int]:
-        """The jobs that this worker has, and did not run at two looks: one that is just handed over is missing once."""
-        if self._driver is None or self._driver.worker_id is None:
+    async def _not_running(self, context: WorkerContext) -> list[int]:
+        """The jobs that this worker has but ran at neither of two checks: one just handed over is missing at one."""
+        if self._procrastinate is None or self._procrastinate.worker_id is None:
             return []
-        result = await shop.database.read(_OWN, [encode(self._driver.worker_id)])
-        # Until the end of a job is written, too; there is no public name for these.
-        ending = {context.job.id for context in self._driver._running_jobs.values()}  # noqa: SLF001
+        result = await context.database.read(_OWN, [encode(self._procrastinate.worker_id)])
+        # Includes jobs that have ended until their end is written; there is no public name for these.
+        ending = {running.job.id for running in self._procrastinate._running_jobs.values()}  # noqa: SLF001
         idle = {int(result.get_value(row, 0) or b"0") for row in range(result.ntuples)} - self._running - ending
-        found, self._forgotten = sorted(idle & self._forgotten), idle
-        return found
+        twice_idle, self._idle = sorted(idle & self._idle), idle
+        return twice_idle
 
-    # Chores
+    # Periodic tasks
 
-    async def _repeat(self, chore: PeriodicTask, shop: WorkerContext) -> None:
+    async def _repeat(self, periodic_task: PeriodicTask, context: WorkerContext) -> None:
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
             try:
-                await chore.run(shop)
+                await periodic_task.run(context)
             except (ConnectionLost, errors.Unavailable) as error:
-                log.info("chore.waiting", chore=chore.name, error=str(error)[:200])
-            except Exception:  # one that fails must not end the others
-                log.exception("chore.failed", chore=chore.name)
-            # With a long queue a look takes long: no chore takes more than a part of its time, and of PostgreSQL's.
-            await asyncio.sleep(max(chore.seconds, min((clock() - began) * _REST, _LONGEST_PAUSE)))
+                log.info("chore.waiting", chore=periodic_task.name, error=str(error)[:200])
+            except Exception:  # a task that fails must not end the others
+                log.exception("chore.failed", chore=periodic_task.name)
+            # With a long queue a task takes long: the pause limits its share of PostgreSQL's time.
+            await asyncio.sleep(max(periodic_task.seconds, min((clock() - began) * _PAUSE_FACTOR, _LONGEST_PAUSE)))
 
 
 def worker_pool(patience: float, **options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":
-    """A pool that replaces all its connections when one of them turns out to be dead, or gets no answer.
+    """A pool that replaces all its connections when one of them is dead, or gets no answer.
 
-    Mostly they died together; tried one by one, each dead one makes the pool wait twice as long as the one before.
+    Mostly they die together; if each were tried, each dead one would make the pool wait twice as long as the last.
     """
     replacing: set[asyncio.Task[None]] = set()
 
@@ -314,12 +317,12 @@ def worker_pool(patience: float, **options: Any) -> "psycopg_pool.AsyncConnectio
 
 
 class _Retries(BaseRetryStrategy):
-    """1, 2, 4 ... at most 30 seconds between attempts; a job that was cut short by a stop goes back at once."""
+    """Retries after 1, 2, 4 ... at most 30 seconds; at once if a stop of the worker cut the job short."""
 
     def __init__(self, most: int) -> None:
         self._most = most
 
-    def get_retry_decision(self, *, exception: BaseException, job: Running) -> RetryDecision | None:
+    def get_retry_decision(self, *, exception: BaseException, job: ProcrastinateJob) -> RetryDecision | None:
         """Whether, and when, to run a job again."""
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision()
@@ -329,7 +332,7 @@ class _Retries(BaseRetryStrategy):
         return RetryDecision(retry_at=datetime.now(UTC) + timedelta(seconds=pause))
 
 
-async def _ended(tasks: Sequence["asyncio.Future[None]"]) -> None:
+async def _cancel_all(tasks: Sequence["asyncio.Future[None]"]) -> None:
     for task in tasks:
         task.cancel()
     with suppress(asyncio.CancelledError):
@@ -337,5 +340,5 @@ async def _ended(tasks: Sequence["asyncio.Future[None]"]) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """Procrastinate's own errors say little; what they came from says it."""
+    """The text of an error's cause, if it has one: procrastinate's own errors say little."""
     return str(error.__cause__ or error).strip()[:200]

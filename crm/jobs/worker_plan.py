@@ -1,4 +1,4 @@
-"""What a worker does, as the domains declare it in their `jobs.py`; `crm/background.py` puts it together."""
+"""Declarations of background work for the nouns' `jobs.py`; `crm/background.py` puts them together."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -23,28 +23,28 @@ MOST_RETRIES: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What background work works with. Each `write` is one transaction."""
+    """Dependencies passed to job handlers. Each `write` is one transaction."""
 
     database: Database
     feed: EventFeed
     settings: Settings
     ai: Ai
-    # Of work that may lose the right to write: each transaction asks before it commits.
+    # For work that may lose its lease: each transaction calls this before it commits.
     commit_guard: CommitGuard | None = None
 
     async def write(
         self, method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.args, **keywords: P.kwargs
     ) -> T:
-        """Call a service's method in a transaction of the program's own; what it returned."""
+        """Call a service's method in a transaction as the program itself; returns what the method returned."""
         return await self.writer().run(write_of(method, *arguments, **keywords))
 
     def writer(self, viewer: Viewer = PROGRAM) -> Writer:
-        """Runs writes as somebody; as the program itself unless said otherwise."""
+        """A writer for this user; for the program itself if none is given."""
         return Writer(self.database, viewer, self.feed.announce, self.commit_guard)
 
 
 class RunLater(Exception):
-    """Not now: run this job again after so many seconds. It counts as one of its retries."""
+    """Raised by a handler to run its job again after so many seconds; counts as one of its retries."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -53,7 +53,7 @@ class RunLater(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Runs the jobs of a name. Called with the shop and the job's arguments; called twice if its worker dies."""
+    """Runs the jobs of one name. Called with the context and the job's arguments; again if its worker dies."""
 
     name: str
     run: Callable[..., Awaitable[None]]
@@ -61,14 +61,14 @@ class Handler:
     retries: int = 3
     # Six fields, the last is seconds, in UTC: "0 3 * * * 0" is at three o'clock. `run` then takes no arguments.
     cron: str | None = None
-    # What runs goes on when PostgreSQL was away and the queue is taken up again, and its job is handed out once more:
-    # for those who keep a lease, so that the second one finds the first at work.
+    # If PostgreSQL was away, procrastinate hands the job out once more: then the first run goes on. For handlers that
+    # keep a lease, so that the second run finds it taken.
     survives_requeue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class ConsumedBatch:
-    """One event, as a follower sees it."""
+class ConsumedEvent:
+    """One event, as a consumer gets it."""
 
     xid: int
     id: int
@@ -81,26 +81,26 @@ class ConsumedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EventConsumer:
-    """Does something about every event of some types, once, in the stream's order.
+    """Handles every event of some types once, in the stream's order.
 
-    `work` gets a batch of events and the transaction in which the follower's place in the stream advances: either both
-    are saved or neither is. It is short and calls nobody outside the database, as every transaction.
+    `work` gets a batch of events and the transaction in which the consumer's position advances: both are saved, or
+    neither. Like every transaction it is short and makes no network calls.
     """
 
     name: str
     types: Sequence[str]
-    work: Callable[[UnitOfWork, Sequence[ConsumedBatch]], Awaitable[None]]
+    work: Callable[[UnitOfWork, Sequence[ConsumedEvent]], Awaitable[None]]
     batch: int = 200
-    # A new follower begins with the oldest event that is kept; or with what happens from now on.
+    # Whether a new consumer begins with the next event, instead of the oldest that is kept.
     from_now: bool = False
-    # What a failing batch waits before it is tried again: this, twice this, ... at most `longest_pause`.
+    # Seconds before a failing batch is tried again: this, twice this, ... at most `longest_pause`.
     pause: float = 1.0
     longest_pause: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Something every worker does again and again, so it must be safe in many at once: leases, sweeping, ageing."""
+    """A function that every worker calls again and again; must be safe in many workers at once."""
 
     name: str
     seconds: float
@@ -109,16 +109,16 @@ class PeriodicTask:
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """Everything that a worker does."""
+    """The handlers, event consumers and periodic tasks of a worker."""
 
     handlers: Sequence[Handler] = ()
-    followers: Sequence[EventConsumer] = ()
-    chores: Sequence[PeriodicTask] = ()
+    consumers: Sequence[EventConsumer] = ()
+    periodic_tasks: Sequence[PeriodicTask] = ()
 
     def __add__(self, other: "WorkerPlan") -> "WorkerPlan":
-        """What either does."""
+        """Both plans in one."""
         return WorkerPlan(
             [*self.handlers, *other.handlers],
-            [*self.followers, *other.followers],
-            [*self.chores, *other.chores],
+            [*self.consumers, *other.consumers],
+            [*self.periodic_tasks, *other.periodic_tasks],
         )

@@ -54,7 +54,7 @@ def request_tasks(graphql, make_lead):
 
 
 @pytest.fixture
-def shop(database_url, db):  # noqa: ARG001
+def context(database_url, db):  # noqa: ARG001
     """What a worker works with, in this process."""
     database = Database(database_url)
     yield WorkerContext(database, EventFeed(database, database_url, 400), Settings(database_url=database_url), None)
@@ -186,11 +186,11 @@ def recommend(create, make_lead):
 
 
 @pytest.fixture
-async def attempt(shop, model_server):
+async def attempt(context, model_server):
     """Take a task as a worker does, and do what it asks for; nobody tells the code when it is cancelled."""
     provider = OpenAiProvider(openai_or_compatible("test-key", model_server.url), "test-model", max_output_tokens=500)
-    ai = Ai(provider, Calls(shop.database), timeout=5)
-    asking = replace(shop, ai=ai)
+    ai = Ai(provider, Calls(context.database), timeout=5)
+    asking = replace(context, ai=ai)
 
     async def run(task):
         key = leases.TaskKey(UUID(task["id"]), uuid4(), uuid4())
@@ -254,17 +254,17 @@ class TestCancelled:
             await work
         assert db.execute("SELECT activity_score FROM leads").fetchall() == [{"activity_score": None}]
 
-    async def test_waits_for_what_is_being_saved_and_leases_do_not(self, create, attempt, cancel, shop, show):
+    async def test_waits_for_what_is_being_saved_and_leases_do_not(self, create, attempt, cancel, context, show):
         task = await create()
         key, work = await attempt(task)
         work.close()
-        unit = UnitOfWork(shop.database, PROGRAM)
-        await leases.fenced(shop, key).commit_guard(unit)
+        unit = UnitOfWork(context.database, PROGRAM)
+        await leases.fenced(context, key).commit_guard(unit)
         cancelling = asyncio.create_task(asyncio.to_thread(cancel, task["id"]))
         await asyncio.sleep(0.3)
         assert (await show(task["id"]))["status"] == "RUNNING"
-        assert await leases.keep(shop, [key], 10) == {key.token}
-        assert await leases.tell_progress(shop, key, 0.5, None)
+        assert await leases.keep(context, [key], 10) == {key.token}
+        assert await leases.tell_progress(context, key, 0.5, None)
         assert not cancelling.done()
         await unit.save()
         await unit.close()
@@ -337,11 +337,11 @@ class TestBillAfterwards:
         told = events(type="ai_task.updated")[-1]["fields"]
         assert told == [{"name": "costUsd", "before": "0", "after": "0.5"}]
 
-    async def test_that_two_workers_write_at_once_counts_once(self, create, shop, show, insert, db, database_url):
+    async def test_that_two_workers_write_at_once_counts_once(self, create, context, show, insert, db, database_url):
         """Both found the task's worker dead; one waits for the other."""
         task = await create()
         key = leases.TaskKey(UUID(task["id"]), uuid4(), uuid4())
-        assert await leases.claim(shop, key, "dead", 60)
+        assert await leases.claim(context, key, "dead", 60)
         insert(
             "ai_calls",
             **{name: uuid4() for name in ("id", "question_id")},
@@ -354,7 +354,7 @@ class TestBillAfterwards:
         lost = leases.AttemptEnd(AiTaskOutcome.LOST)
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM ai_tasks FOR UPDATE")
-            both = asyncio.gather(*(leases.end(shop, key, lost) for _ in range(2)))
+            both = asyncio.gather(*(leases.end(context, key, lost) for _ in range(2)))
             while db.execute("SELECT FROM pg_locks WHERE NOT granted").rowcount < 2:
                 await asyncio.sleep(0.02)
         assert sorted(await both) == [False, True]

@@ -17,7 +17,7 @@ from crm.db.workflow import Writer
 
 
 @pytest.fixture
-async def shop(database_url, db):  # noqa: ARG001
+async def context(database_url, db):  # noqa: ARG001
     database = Database(database_url, size=6)
     feed = SimpleNamespace(announce=lambda: None)
     settings = SimpleNamespace(ai_task_lease_seconds=10)
@@ -36,10 +36,10 @@ def task(db):
 
 
 @pytest.fixture
-async def key(shop, task):
+async def key(context, task):
     """A task that was taken, and its call to a model."""
     found = TaskKey(task, uuid4(), uuid4())
-    assert await leases.claim(shop, found, "worker", 10)
+    assert await leases.claim(context, found, "worker", 10)
     return found
 
 
@@ -64,40 +64,40 @@ LOST = AttemptEnd(AiTaskOutcome.LOST, error="The worker died.", code="WORKER_LOS
 
 class TestTwoEnds:
     @pytest.mark.parametrize("ends", [(DONE, LOST), (LOST, DONE), (DONE, DONE)])
-    async def test_at_once_are_billed_once(self, shop, key, db, database_url, ends):
+    async def test_at_once_are_billed_once(self, context, key, db, database_url, ends):
         """Both wait for the row, and each was begun before the other's end."""
         pay(db, key.attempt_id, "0.5")
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM ai_tasks FOR UPDATE")
-            both = [asyncio.create_task(leases.end(shop, key, one)) for one in ends]
+            both = [asyncio.create_task(leases.end(context, key, one)) for one in ends]
             await asyncio.sleep(0.3)
         assert sorted(await asyncio.gather(*both)) == [False, True]
         task, attempt = bills(db)
         assert (task["cost_usd"], task["tokens"]) == (attempt["cost_usd"], attempt["tokens"]) == (Decimal("0.5"), 120)
 
-    async def test_one_after_the_other_keep_the_first(self, shop, key, db):
-        assert await leases.end(shop, key, DONE)
-        assert not await leases.end(shop, key, LOST)
+    async def test_one_after_the_other_keep_the_first(self, context, key, db):
+        assert await leases.end(context, key, DONE)
+        assert not await leases.end(context, key, LOST)
         task, attempt = bills(db)
         assert (task["status"], attempt["outcome"], attempt["error_code"]) == ("completed", "completed", None)
 
-    async def test_count_what_was_paid_between(self, shop, key, db):
+    async def test_count_what_was_paid_between(self, context, key, db):
         pay(db, key.attempt_id, "0.5")
-        await leases.end(shop, key, LOST)
+        await leases.end(context, key, LOST)
         pay(db, key.attempt_id, "0.25")
-        await leases.end(shop, key, DONE)
+        await leases.end(context, key, DONE)
         task, attempt = bills(db)
         assert (task["cost_usd"], attempt["cost_usd"], task["status"]) == (Decimal("0.75"), Decimal("0.75"), "retrying")
 
 
 class TestProgress:
-    async def test_is_in_the_stream_once(self, shop, key, db):
+    async def test_is_in_the_stream_once(self, context, key, db):
         event = None
         for progress in (0.1, 0.5, 0.9):
-            event = await leases.tell_progress(shop, key, progress, event)
+            event = await leases.tell_progress(context, key, progress, event)
         rows = db.execute("SELECT fields FROM events WHERE type = 'ai_task.progressed'").fetchall()
         assert [row["fields"][0]["after"] for row in rows] == [0.9]
-        await leases.end(shop, key, DONE, event)
+        await leases.end(context, key, DONE, event)
         types = [row["type"] for row in db.execute("SELECT type FROM events ORDER BY id").fetchall()]
         assert types == ["ai_task.started", "ai_task.updated"]
 

@@ -12,7 +12,7 @@ from crm.background import work
 from crm.core.settings import Settings
 from crm.db.connection import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
-from crm.jobs.statistics import CHORE
+from crm.jobs.statistics import ANALYZE
 from crm.jobs.worker_plan import EventConsumer, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 
 OPTIONS = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
@@ -25,56 +25,56 @@ def _params(what, about):
     return [encode(what), encode(about), encode(os.getpid())]
 
 
-async def note(shop: WorkerContext, what: str, about: str) -> None:
-    await shop.database.write(_NOTE, _params(what, about))
+async def note(context: WorkerContext, what: str, about: str) -> None:
+    await context.database.write(_NOTE, _params(what, about))
 
 
-async def echo(shop: WorkerContext, *, about: str) -> None:
-    await note(shop, "ran", about)
+async def echo(context: WorkerContext, *, about: str) -> None:
+    await note(context, "ran", about)
 
 
-async def slow(shop: WorkerContext, *, about: str, seconds: float) -> None:
-    await note(shop, "began", about)
+async def slow(context: WorkerContext, *, about: str, seconds: float) -> None:
+    await note(context, "began", about)
     try:
         await asyncio.sleep(seconds)
     except asyncio.CancelledError:
-        await note(shop, "cut", about)
+        await note(context, "cut", about)
         raise
-    await note(shop, "ended", about)
+    await note(context, "ended", about)
 
 
 _STEADY = set()
 
 
-async def steady(shop: WorkerContext, *, about: str, seconds: float) -> None:
+async def steady(context: WorkerContext, *, about: str, seconds: float) -> None:
     """A second job finds the first at work."""
     if about not in _STEADY:
         _STEADY.add(about)
-        await slow(shop, about=about, seconds=seconds)
+        await slow(context, about=about, seconds=seconds)
 
 
-async def fail(shop: WorkerContext, *, about: str) -> None:
-    await note(shop, "failed", about)
+async def fail(context: WorkerContext, *, about: str) -> None:
+    await note(context, "failed", about)
     message = "on purpose"
     raise ValueError(message)
 
 
-async def later(shop: WorkerContext, *, about: str) -> None:
-    await note(shop, "postponed", about)
+async def later(context: WorkerContext, *, about: str) -> None:
+    await note(context, "postponed", about)
     raise RunLater(0.2)
 
 
-async def kill(shop: WorkerContext, *, about: str) -> None:
-    await note(shop, "killing", about)
+async def kill(context: WorkerContext, *, about: str) -> None:
+    await note(context, "killing", about)
     os.kill(os.getpid(), 9)
 
 
-async def tick(shop: WorkerContext) -> None:
-    await note(shop, "tick", "")
+async def tick(context: WorkerContext) -> None:
+    await note(context, "tick", "")
 
 
-async def look(shop: WorkerContext) -> None:
-    await note(shop, "chore", "")
+async def look(context: WorkerContext) -> None:
+    await note(context, "chore", "")
 
 
 async def copy(unit: UnitOfWork, events) -> None:
@@ -88,7 +88,7 @@ async def copy(unit: UnitOfWork, events) -> None:
         await asyncio.sleep(OPTIONS["think"])
 
 
-def roster(_: WorkerContext) -> WorkerPlan:
+def plan(_: WorkerContext) -> WorkerPlan:
     handlers = [
         Handler("echo", echo),
         Handler("slow", slow),
@@ -99,18 +99,18 @@ def roster(_: WorkerContext) -> WorkerPlan:
     ]
     if OPTIONS.get("tick"):
         handlers.append(Handler("tick", tick, cron="* * * * * *"))
-    follower = EventConsumer(
+    consumer = EventConsumer(
         "copy", ["note.created"], copy, batch=OPTIONS.get("batch", 200), pause=0.02, longest_pause=0.1
     )
     return WorkerPlan(
         handlers,
-        [follower] if OPTIONS.get("follow") else [],
+        [consumer] if OPTIONS.get("follow") else [],
         [
             *([PeriodicTask("look", 0.1, look)] if OPTIONS.get("chore") else []),
-            *([CHORE] if OPTIONS.get("analyze") else []),
+            *([ANALYZE] if OPTIONS.get("analyze") else []),
         ],
     )
 
 
 if __name__ == "__main__":
-    work(Settings(), roster)
+    work(Settings(), plan)

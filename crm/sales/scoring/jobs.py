@@ -1,4 +1,4 @@
-"""Scores follow what happens, and time: a follower of the event stream, and a job each night."""
+"""Keeps scores up to date: a consumer of the event stream, and a nightly job."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,13 +7,13 @@ import structlog
 
 from crm.core import errors
 from crm.db.unit_of_work import UnitOfWork
-from crm.jobs.worker_plan import ConsumedBatch, EventConsumer, Handler, WorkerContext
+from crm.jobs.worker_plan import ConsumedEvent, EventConsumer, Handler, WorkerContext
 from crm.sales.scoring.recalculation import Recalculation
 from crm.sales.scoring.service import ScoreService
 
 log = structlog.get_logger()
 
-# What a score may rest on. `lead.scored` is not among them: scores do not follow themselves.
+# Events that may change a score. `lead.scored` is not among them: a consumer must not react to its own events.
 _TYPES: Final = (
     "lead.created",
     "lead.updated",
@@ -23,18 +23,18 @@ _TYPES: Final = (
 )
 
 
-async def _follow(unit: UnitOfWork, events: Sequence[ConsumedBatch]) -> None:
+async def _follow(unit: UnitOfWork, events: Sequence[ConsumedEvent]) -> None:
     await ScoreService(unit).follow([event.lead_id for event in events if event.lead_id is not None])
 
 
-async def _recalculate(shop: WorkerContext) -> None:
+async def _recalculate(context: WorkerContext) -> None:
     try:
-        await Recalculation(shop.database, announce=shop.feed.announce).run()
-    except errors.Conflict as error:  # another's run does as well
+        await Recalculation(context.database, announce=context.feed.announce).run()
+    except errors.Conflict as error:  # another process has just scored them, or is doing so
         log.info("scores.skipped", reason=error.message)
 
 
-# Who was scored before there was a follower is scored by the night at the latest.
-FOLLOWER: Final = EventConsumer("scores", _TYPES, _follow, from_now=True)
+# From now: the nightly job scores leads whose events came before the first start of this consumer.
+CONSUMER: Final = EventConsumer("scores", _TYPES, _follow, from_now=True)
 # Each night, since recency decays.
 NIGHTLY: Final = Handler("recalculate_scores", _recalculate, cron="0 2 * * * 0")
