@@ -66,7 +66,7 @@ WHERE id = $1::uuid"""
 )
 _MOST_DETAIL: Final = 500
 # Set while an AI task runs: what is asked then goes on the bill of this attempt.
-for_attempt: ContextVar[UUID | None] = ContextVar("for_attempt", default=None)
+current_attempt: ContextVar[UUID | None] = ContextVar("current_attempt", default=None)
 _MOST_MODEL: Final = 200
 
 
@@ -119,7 +119,7 @@ class Calls:
         whom = (provider.name, provider.model, asker.lead_id, asker.requested_by)
         # What costs nothing needs no budget.
         budget = None if most is not None and not most else self.daily_budget
-        step = (_START, [encode(value) for value in (*asked, *whom, most, budget, for_attempt.get())])
+        step = (_START, [encode(value) for value in (*asked, *whom, most, budget, current_attempt.get())])
         if budget is None:
             await self._database.write(*step)
             return True

@@ -1,6 +1,6 @@
-"""Nobody waits for ever: whoever has waited for nine tenths of the limit goes before all others, in its turn.
+"""Aging: a task that has waited for nine tenths of the limit goes before all others, so that none waits for ever.
 
-In its turn: of a backlog of old tasks, each worker lets one go ahead for three others, so that what is urgent still is.
+Of a backlog of old tasks, each worker puts one ahead for every three others, so that urgent tasks still come early.
 """
 
 from typing import Final
@@ -27,27 +27,27 @@ _AGE: Final = Statement(
 
 
 class Fairness:
-    """How many old tasks one worker may let go ahead."""
+    """Counts how many old tasks one worker may put ahead."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._others = _OTHERS
 
     def started(self, *, aged: bool) -> None:
-        """A task began."""
+        """Count a task that has begun."""
         self._others = max(0, self._others - _OTHERS) if aged else min(self._others + 1, _OTHERS * self._most)
 
     async def promote(self, context: WorkerContext) -> None:
-        """Move those who have waited longest to the front, as far as it is their turn."""
+        """Move the tasks that have waited longest to the front, as many as the count allows."""
         turns = self._others // _OTHERS
         if not turns:
             return
 
-        async def both(unit: UnitOfWork) -> None:
+        async def age(unit: UnitOfWork) -> None:
             params = [encode(context.settings.ai_task_aging_seconds * _SHARE), encode(turns)]
             rows = await unit.execute(_AGE, params)
             if rows:
                 await prioritise(unit, [row["job_id"] for row in rows], AGED)
-            unit.wrote = False  # no event tells of it, so nobody need wake up
+            unit.wrote = False  # it writes no event, so it need not wake readers of the stream
 
-        await context.writer().run(both)
+        await context.writer().run(age)

@@ -1,4 +1,4 @@
-"""What AI tasks do, type by type."""
+"""The built-in types of AI tasks: their inputs, and the code that runs them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,11 @@ from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import Field, create_model
 
-from crm.advice.ai_claims.service import for_task
+from crm.advice.ai_claims.service import current_ai_task
 from crm.advice.recommendations.service import RecommendationService
 from crm.advice.summaries.service import SummaryService
 from crm.ai.provider import Outcome
-from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, Result, TaskInput, TaskRun, TaskType, known
+from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, Result, TaskInput, TaskRun, TaskType, register
 from crm.core import errors
 from crm.db.row_lock import LockTaken
 from crm.db.workflow import Workflow, WorkflowService, Write, run_workflow, time_to_save, write_of
@@ -25,59 +25,59 @@ W = TypeVar("W", bound=WorkflowService)
 _STEP_SECONDS: Final = 0.1
 _LONGEST_PAUSE: Final = 30
 _LONGEST_ECHO: Final = 3600
-# So little time left is none: a question is given up a moment before its deadline.
+# With less than this left, the time counts as used up: a question is given up a moment before its deadline.
 _NO_SECONDS: Final = 0.1
 
 
 class EchoInput(TaskInput):
-    """For trying things out: how long it takes, and how often it fails first."""
+    """The input of a task for trying things out: how long it takes, and how often it fails first."""
 
     message: Annotated[str, Field(max_length=10_000)] = ""
     seconds: Annotated[float, Field(ge=0, le=_LONGEST_ECHO)] = 0
     failures: Annotated[int, Field(ge=0, le=20)] = 0
 
 
-async def _echo(run: TaskRun, given: EchoInput) -> Result:
+async def _echo(run: TaskRun, options: EchoInput) -> Result:
     clock = asyncio.get_running_loop().time
     began = clock()
-    while (left := began + given.seconds - clock()) > 0:
-        run.progress(1 - left / given.seconds)
+    while (left := began + options.seconds - clock()) > 0:
+        run.progress(1 - left / options.seconds)
         await asyncio.sleep(min(left, _STEP_SECONDS))
-    if run.attempt <= given.failures:
-        message = f"It was asked to fail {given.failures} times."
+    if run.attempt <= options.failures:
+        message = f"It was asked to fail {options.failures} times."
         raise Failure(message)
-    return {"message": given.message}
+    return {"message": options.message}
 
 
 class RecommendationsInput(TaskInput):
-    """Nothing: the lead says it all."""
+    """An empty input: `leadId` is all that the task needs."""
 
 
 async def _recommend(run: TaskRun, _: RecommendationsInput) -> Result:
-    tasks = await _held(run, RecommendationService.generate, _lead_of(run))
+    tasks = await _run_in_attempt(run, RecommendationService.generate, _lead_of(run))
     complete = sum(1 for task in tasks if task.ai_reasoning and task.due_date)
     return {"taskIds": [task.id for task in tasks], "complete": complete}
 
 
 def _completeness(result: Result) -> float | None:
-    """Of the suggestions, how many come with a reason and a date."""
+    """The share of suggestions that have a reason and a date."""
     count = len(result["taskIds"])
     return result["complete"] / count if count else None
 
 
 class SummaryInput(TaskInput):
-    """Whether to write it anew even if nothing happened since."""
+    """The input of a summary: whether to write it anew even if nothing happened since."""
 
     force: bool = False
 
 
-async def _summarise(run: TaskRun, given: SummaryInput) -> Result:
-    lead = await _held(run, SummaryService.regenerate, _lead_of(run), given.force)
+async def _summarise(run: TaskRun, options: SummaryInput) -> Result:
+    lead = await _run_in_attempt(run, SummaryService.regenerate, _lead_of(run), options.force)
     return {"leadId": lead.id}
 
 
 class ScoresInput(TaskInput):
-    """Nothing: one lead's score with `leadId`, all of them without."""
+    """An empty input: with `leadId` one lead is scored, without it all are."""
 
 
 async def _score(run: TaskRun, _: ScoresInput) -> Result:
@@ -96,7 +96,7 @@ async def _score(run: TaskRun, _: ScoresInput) -> Result:
     )
     try:
         done = await recalculation.run()
-    except LockTaken as taken:  # nobody knows for how long: look soon, and then ever more rarely
+    except LockTaken as taken:  # for an unknown time: retry soon, and then ever more rarely
         raise errors.Conflict(taken.message, retryAfterSeconds=min(run.attempt, _LONGEST_PAUSE)) from taken
     return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
 
@@ -107,12 +107,12 @@ def _lead_of(run: TaskRun) -> int:
     return run.lead_id
 
 
-async def _held(
+async def _run_in_attempt(
     run: TaskRun, method: Callable[Concatenate[W, P], Awaitable[Write[T]]], *arguments: P.args, **keywords: P.kwargs
 ) -> T:
-    """Do what a mutation does while its caller waits. There a silent model is a warning; here it fails the attempt."""
+    """Run a workflow as a mutation does, except that a model that gives no answer fails the attempt, not just warns."""
     context = run.context
-    for_task.set(run.task_id)  # in this attempt's own context
+    current_ai_task.set(run.task_id)  # in this attempt's own context
     saving = time_to_save(run.deadline - asyncio.get_running_loop().time())
     workflow = Workflow(context.writer(run.viewer), context.ai, run.deadline - saving, saving=saving)
     try:
@@ -128,11 +128,11 @@ async def _held(
 
 
 def _is_late(error: errors.CrmError) -> bool:
-    """Whether it is about time alone: an answer that did not come, from the model or from who was at it before."""
+    """Whether the error is a timeout: of the model, or of another request's run that this one waited for."""
     return isinstance(error, errors.Conflict) or error.details.get("reason") == Outcome.TIMEOUT.name
 
 
-known(
+register(
     TaskType("echo", "Gives its message back: for trying things out.", EchoInput, _echo),
     TaskType(
         "task_recommendations",
@@ -148,6 +148,6 @@ known(
 
 
 def limit_echo(seconds: float) -> None:
-    """Take no echo that lasts longer: it does nothing all that time, and holds a slot that others' work waits for."""
+    """Limit how long an `echo` may last: it holds a slot all that time, and real work waits."""
     limited = create_model("EchoInput", __base__=EchoInput, seconds=(Annotated[float, Field(ge=0, le=seconds)], 0))
-    known(replace(TASK_TYPES["echo"], input=limited))
+    register(replace(TASK_TYPES["echo"], input=limited))

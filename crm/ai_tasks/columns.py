@@ -1,4 +1,4 @@
-"""What the API and reports show of AI tasks beyond their columns, as SQL."""
+"""Computed values of AI tasks for the API and reports, as SQL expressions."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,26 +27,26 @@ _LARGEST_INT: Final = 2**31 - 1
 
 def among(status: Operand, statuses: Sequence[AiTaskStatus]) -> ColumnElement[bool]:
     """Whether a status is one of these."""
-    found: ColumnElement[bool] = status.in_([literal_column(f"'{one.value}'") for one in statuses])
-    return found
+    is_among: ColumnElement[bool] = status.in_([literal_column(f"'{choice.value}'") for choice in statuses])
+    return is_among
 
 
 def is_final(status: Operand) -> ColumnElement[bool]:
-    """Whether nothing more happens by itself."""
+    """Whether a task with this status has ended."""
     return among(status, FINAL)
 
 
 def can_retry(status: Operand) -> ColumnElement[bool]:
-    """Whether a person may have it tried again."""
+    """Whether a user may retry a task with this status."""
     return among(status, RETRIABLE)
 
 
 def wait_ms(task: Any) -> ColumnElement[int | None]:
-    """How long a task has waited for its latest attempt, or waits for its next: from when that was due."""
+    """How long a task waited for its latest attempt, or has waited for its next: counted from when that was due."""
     until = case(
         (among(task.status, WAITING), func.now()),
         (task.started_at >= task.due_at, task.started_at),
-        else_=task.finished_at,  # it was cancelled while it waited
+        else_=task.finished_at,  # cancelled while it waited
     )
     return case((until >= task.due_at, milliseconds(until - task.due_at)))
 
@@ -57,19 +57,19 @@ def run_ms(task: Any) -> ColumnElement[int | None]:
 
 
 def milliseconds(interval: Any) -> ColumnElement[int | None]:
-    """An interval as the API has it: beyond 24 days it is 24 days, which is what its numbers hold."""
+    """An interval in milliseconds; 24 days at most, which is what GraphQL's Int holds."""
     whole = func.round(extract("epoch", interval) * literal_column("1000"))
     return case((interval.is_not(None), fitting(whole)))
 
 
 def fitting(number: Any) -> ColumnElement[int]:
-    """A number as GraphQL's Int, or the nearest one that is."""
+    """A number as GraphQL's Int: whole, not negative, cut at the largest."""
     kept = func.least(func.greatest(number, literal_column("0")), literal_column(str(_LARGEST_INT)))
     return cast(kept, Integer)
 
 
 def in_line(task: Any) -> ColumnElement[Any]:
-    """What puts tasks in the order in which they run: those that are due as `position` has them, then the others."""
+    """The sort key of the order in which tasks run: due tasks in the order of `position`, then the others."""
     due: ColumnElement[bool] = task.due_at <= func.now()
     keys = [
         case((due, -_urgency(task)), else_=extract("epoch", task.due_at) * literal_column("1000000")),
@@ -79,21 +79,21 @@ def in_line(task: Any) -> ColumnElement[Any]:
 
 
 def _urgency(task: Any) -> ColumnElement[int]:
-    """As workers see it: what has waited long goes first."""
+    """The urgency by which workers choose: tasks that have waited long come first."""
     return case((task.aged, literal_column("9")), else_=rank(task.priority, AiTaskPriority))
 
 
 def position(task: Any) -> ColumnElement[int | None]:
-    """Its place among those that wait; null for what does not wait, or not yet."""
+    """A task's place in the queue; null if it does not wait, or is not due."""
     places = with_deleted(_places()).cte().prefix_with("MATERIALIZED")
-    found = places.c.places.op("->>")(cast(task.id, Text))
-    return select(cast(found, Integer)).select_from(places).scalar_subquery()
+    place = places.c.places.op("->>")(cast(task.id, Text))
+    return select(cast(place, Integer)).select_from(places).scalar_subquery()
 
 
 def _places() -> Select[Any]:
-    """The queue: the place of each task that waits and may run, by id; whosever they are, it is one queue.
+    """The place of each due task in the queue, by id; all users' tasks are in one queue.
 
-    One value for a whole statement: a count for each of its rows would read the queue as often.
+    It is one value for a whole statement: a count per row would read the queue for each row.
     """
     task = AiTask.__table__.c
     number = func.row_number().over(order_by=[_urgency(task).desc(), task.job_id])

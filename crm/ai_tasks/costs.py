@@ -1,7 +1,7 @@
-"""What attempts, and with them tasks, cost: the sums over the calls that bear an attempt's id.
+"""Costs of attempts and tasks: the sums over the AI calls with the attempt's id.
 
-The statement that ends an attempt adds them up. A call's record may be completed later than that (PostgreSQL was away,
-or the caller had gone): then the bill is made right afterwards.
+The statement that ends an attempt adds them up. A call's record may be completed later (PostgreSQL was away, or the
+caller had gone): then `settle` corrects the costs.
 """
 
 # ruff: noqa: S608  (put together from constants)
@@ -12,14 +12,14 @@ from crm.db.connection import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext
 
-# When a call's record is completed at the latest, after the time it had: a minute, and what PostgreSQL is away.
+# How long after a call's deadline its record may still be completed: a minute, and as long as PostgreSQL is away.
 _LATE_SECONDS: Final = 900.0
-# Of what nobody knows in part, the whole is not known.
+# If one part is unknown, so is the whole.
 SOURCE: Final = """CASE WHEN bool_or(cost_source = 'unknown') THEN 'unknown'
           WHEN bool_or(cost_source = 'estimated') THEN 'estimated'
           WHEN count(cost_source) > 0 THEN 'provider' END AS source"""
-# The calls of an attempt, added up: `WHERE ai_task_attempt_id = ...` follows. The playbook is no model, has no price.
-BILL: Final = f"""
+# The calls of an attempt, added up; a condition on `ai_task_attempt_id` follows. The playbook has no price.
+CALL_SUMS: Final = f"""
       SELECT coalesce(sum(cost_usd), 0) AS cost,
         coalesce(sum(coalesce(tokens_in, 0) + coalesce(tokens_out, 0)), 0) AS tokens,
         {SOURCE},
@@ -27,10 +27,10 @@ BILL: Final = f"""
       FROM ai_calls AS call WHERE provider <> 'playbook' AND """
 _DIFFERS: Final = """(bill.cost, bill.tokens, bill.source) IS DISTINCT FROM
         (attempt.cost_usd, attempt.tokens, attempt.cost_source)"""
-# Attempts that have ended without a known bill, and whose calls of late come to another.
+# Attempts that have ended with unknown costs, and whose recent calls now add up to other sums.
 _WRONG: Final = Statement(
     f"""
-    SELECT attempt.task_id::text, attempt.id::text FROM ai_task_attempts AS attempt, LATERAL ({BILL}
+    SELECT attempt.task_id::text, attempt.id::text FROM ai_task_attempts AS attempt, LATERAL ({CALL_SUMS}
       ai_task_attempt_id = attempt.id
     ) AS bill
     WHERE attempt.finished_at IS NOT NULL AND coalesce(attempt.cost_source, 'unknown') = 'unknown'
@@ -42,13 +42,13 @@ _WRONG: Final = Statement(
     LIMIT 100
     """
 )
-# By itself, so that the next statements see what others did before.
+# A statement of its own, so that the next ones see what other transactions committed before the lock.
 _LOCK: Final = Statement("SELECT 1 FROM ai_tasks WHERE id = $1::uuid FOR UPDATE")
 _SETTLE_ATTEMPT: Final = Statement(
     f"""
     UPDATE ai_task_attempts AS attempt
     SET cost_usd = bill.cost, tokens = bill.tokens, cost_source = bill.source, model = bill.model
-    FROM ({BILL} ai_task_attempt_id = $1::uuid) AS bill WHERE attempt.id = $1::uuid AND {_DIFFERS}
+    FROM ({CALL_SUMS} ai_task_attempt_id = $1::uuid) AS bill WHERE attempt.id = $1::uuid AND {_DIFFERS}
     RETURNING attempt.id
     """
 )
@@ -73,16 +73,16 @@ _SETTLE_TASK: Final = Statement(
 
 
 async def settle(context: WorkerContext) -> None:
-    """Make bills right that were written before all their calls were on record."""
+    """Correct the costs of attempts that ended before all their calls were on record."""
     wrong = await context.database.read(_WRONG, [encode(context.settings.ai_timeout_seconds + _LATE_SECONDS)])
     for row in range(wrong.ntuples):
         await _settle(context, wrong.get_value(row, 0), wrong.get_value(row, 1))
 
 
 async def _settle(context: WorkerContext, task: bytes | None, attempt: bytes | None) -> None:
-    async def both(unit: UnitOfWork) -> None:
+    async def correct(unit: UnitOfWork) -> None:
         await unit.execute(_LOCK, [task])
-        if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # else another worker was faster
+        if await unit.execute(_SETTLE_ATTEMPT, [attempt]):  # no row if another worker was faster
             await unit.execute(_SETTLE_TASK, [task])
 
-    await context.writer().run(both)
+    await context.writer().run(correct)

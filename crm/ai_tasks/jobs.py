@@ -1,4 +1,4 @@
-"""What workers do for AI tasks."""
+"""The jobs and periodic tasks of AI tasks."""
 
 from crm.ai_tasks.aging import Fairness
 from crm.ai_tasks.costs import settle
@@ -15,14 +15,14 @@ _SETTLE_SECONDS = 15.0
 
 
 def plan(context: WorkerContext) -> WorkerPlan:
-    """Run them, keep their leases, find the lost ones, and let nobody wait for ever."""
+    """The plan: run tasks, renew their leases, rescue lost ones, correct costs, age the queue."""
     settings = context.settings
     fairness = Fairness(settings.worker_concurrency)
     runner = Runner(context, fairness)
     lease = settings.ai_task_lease_seconds
     return WorkerPlan(
         handlers=[
-            # Retried only while PostgreSQL is away: what fails otherwise is an attempt, and written down.
+            # The job is retried only while PostgreSQL is away: any other failure is recorded as an attempt's.
             Handler(JOB, runner.run, QUEUE, retries=MOST_RETRIES, survives_requeue=True),
             Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
         ],

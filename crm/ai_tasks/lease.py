@@ -1,6 +1,6 @@
-"""Leases: a worker that takes a task gets a token, and without the token that stands in the row it writes nothing.
+"""Leases of AI tasks: a worker that claims a task writes its token into the row, and may write only while it is there.
 
-Each step is one statement: the task, its attempt and its event, or none of them. `docs/decisions/0012-ai-tasks.md`.
+Each step is one statement for the task, its attempt and its event. See `docs/decisions/0012-ai-tasks.md`.
 """
 
 import re
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import orjson
 
-from crm.ai_tasks.costs import BILL, SOURCE
+from crm.ai_tasks.costs import CALL_SUMS, SOURCE
 from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.service import job_for
 from crm.ai_tasks.task_types import Failure
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from psycopg import pq
 
 _MOST_ERROR: Final = 2000
-# A worker's death is not its tasks' fault, but it may be: one that loses a worker once more than this is given up.
+# A task may be what kills its workers: one that loses a worker more often than this fails.
 _MOST_LOSSES: Final = 5
-# As JSON spells it (not after a backslash that is text itself): PostgreSQL cannot keep it.
+# NUL as JSON spells it (not after a backslash that is itself text): PostgreSQL cannot store it.
 _NUL: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 _CLAIM: Final = Statement(
@@ -56,8 +56,8 @@ _CLAIM: Final = Statement(
     FROM claimed
     """
 )
-# What became of an attempt. Its cost counts whatever became of the task; the rest only for whom the lease is. What the
-# stream said of its progress is of no use to anybody any more.
+# Ends an attempt. Its cost always counts; the rest is written only if the attempt still holds the lease ($3). The last
+# event about its progress is deleted: no reader of the stream needs it any more.
 _END: Final = Statement(
     f"""
     WITH old AS (
@@ -66,12 +66,12 @@ _END: Final = Statement(
         losses + ($4::text = 'lost')::integer AS lost
       FROM ai_tasks WHERE id = $1::uuid FOR UPDATE
     ), before AS (
-      -- Locked, and so as it is now: two who end one attempt (one of them too late) add its cost once.
+      -- Locked: if two processes end one attempt (one of them too late), its cost is added once.
       SELECT attempt.* FROM old JOIN ai_task_attempts AS attempt ON attempt.task_id = old.id
       WHERE attempt.id = $2::uuid FOR UPDATE OF attempt
-    ), calls AS ({BILL} ai_task_attempt_id = $2::uuid
+    ), calls AS ({CALL_SUMS} ai_task_attempt_id = $2::uuid
     ), bill AS (
-      -- A bill only grows: one that was read before the lock may be behind what stands there.
+      -- Costs only grow: sums read before the lock may be less than those in the row.
       SELECT greatest(calls.cost, before.cost_usd) AS cost, greatest(calls.tokens, before.tokens) AS tokens,
         CASE WHEN calls.cost >= before.cost_usd AND calls.source IS NOT NULL
           THEN calls.source ELSE before.cost_source END AS source,
@@ -142,7 +142,7 @@ _END: Final = Statement(
     """  # noqa: S608  (constants of ours)
 )
 _QUEUED: Final = Statement("UPDATE ai_tasks SET job_id = $2::bigint WHERE id = $1::uuid")
-# Of an attempt's progress the stream keeps the latest: whoever follows it wants the state, not its history.
+# The stream keeps only an attempt's latest progress: subscribers want the state, not its history.
 _PROGRESS: Final = Statement(
     """
     WITH before AS (
@@ -161,19 +161,19 @@ _PROGRESS: Final = Statement(
     RETURNING id::text
     """
 )
-_KEEP: Final = Statement(
+_RENEW: Final = Statement(
     """
     UPDATE ai_tasks SET lease_expires_at = clock_timestamp() + make_interval(secs => $3::float)
     WHERE id = ANY($1::uuid[]) AND lease_token = ANY($2::uuid[]) AND status = 'running' RETURNING lease_token::text
     """
 )
-_STANDING: Final = Statement(
+_VALID: Final = Statement(
     """
     SELECT lease_token::text FROM ai_tasks
     WHERE id = ANY($1::uuid[]) AND lease_token = ANY($2::uuid[]) AND status = 'running'
     """
 )
-# Due for a while, and no job will run it: whatever became of that, the task's row is the truth.
+# Tasks that have been due for a while without a job to run them: the task's row decides, whatever became of the job.
 _JOBLESS: Final = Statement(
     """
     SELECT id, priority, due_at FROM ai_tasks AS task
@@ -184,9 +184,9 @@ _JOBLESS: Final = Statement(
     ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED
     """
 )
-# Whoever cancels or ends the task waits for a transaction that has looked; who renews its lease, or tells how far it
-# is, does not (a plain FOR SHARE would hold up all the leases of a worker).
-_STANDS: Final = Statement(
+# Cancelling or ending the task waits for a transaction that has run this check; renewing its lease or writing its
+# progress does not (a plain FOR SHARE would hold up all leases of a worker).
+_CHECK: Final = Statement(
     """
     SELECT 1 FROM ai_tasks WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR KEY SHARE
     """
@@ -203,7 +203,7 @@ _LOST: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class TaskLease:
-    """A task, taken by a worker for one attempt."""
+    """A task that a worker has claimed for one attempt."""
 
     task_id: UUID
     attempt_id: UUID
@@ -225,7 +225,7 @@ class AttemptEnd:
     result: Any = None
     error: str | None = None
     code: str | None = None
-    # Come back after so many seconds; otherwise after 1, 2, 4 ... 30.
+    # Seconds until the next attempt; if None, 1, 2, 4 ... 30.
     pause: float | None = None
     # Whether another attempt makes sense.
     again: bool = True
@@ -234,7 +234,7 @@ class AttemptEnd:
 
 @dataclass(frozen=True, slots=True)
 class TaskKey:
-    """What it takes to end an attempt."""
+    """The ids and the lease token by which an attempt is ended."""
 
     task_id: UUID
     attempt_id: UUID
@@ -242,20 +242,20 @@ class TaskKey:
 
 
 async def claim(context: WorkerContext, key: TaskKey, worker: str, seconds: float) -> TaskLease | None:
-    """Take a task that waits and is due; None if somebody else has it, or it was cancelled."""
+    """Claim a due task; None if another worker has it, or it was cancelled."""
     params = [key.task_id, key.token, key.attempt_id, worker, seconds]
     result = await context.database.write(_CLAIM, [encode(value) for value in params])
     if not result.ntuples:
         return None
     context.feed.announce()
-    kind, given, lead, user, attempt, timeout, role, aged = (_text(result, column) for column in range(8))
+    task_type, task_input, lead, user, attempt, timeout, role, aged = (_text(result, column) for column in range(8))
     viewer = Viewer(UUID(user) if user else None, Role(role) if role else Role.VIEWER)
     return TaskLease(
         key.task_id,
         key.attempt_id,
         key.token,
-        kind or "",
-        orjson.loads(given or "{}"),
+        task_type or "",
+        orjson.loads(task_input or "{}"),
         int(lead) if lead else None,
         viewer,
         int(attempt or 0),
@@ -264,69 +264,69 @@ async def claim(context: WorkerContext, key: TaskKey, worker: str, seconds: floa
     )
 
 
-async def end(context: WorkerContext, key: TaskKey, ended: AttemptEnd, progressed: int | None = None) -> bool:
-    """Write down how an attempt ended; False if the task is not this worker's any more, and only the bill counted.
+async def end(context: WorkerContext, key: TaskKey, ended: AttemptEnd, progress_event: int | None = None) -> bool:
+    """Record how an attempt ended; False if it no longer held the lease, so that only its cost was recorded.
 
-    `progressed` is the event that told of its latest progress.
+    `progress_event` is the id of the event with its latest progress.
     """
-    params = [*_end_params(key, ended), encode(progressed), encode(_MOST_LOSSES)]
+    params = [*_end_params(key, ended), encode(progress_event), encode(_MOST_LOSSES)]
     if ended.outcome is AiTaskOutcome.COMPLETED:
         result = await context.database.write(_END, params)
         context.feed.announce()
         return bool(result.ntuples)
 
-    async def both(unit: UnitOfWork) -> bool:
+    async def end_and_requeue(unit: UnitOfWork) -> bool:
         rows = await unit.execute(_END, params)
         for row in rows:
             if AiTaskStatus(row["status"]) in WAITING:
-                await _again(unit, row)
+                await _enqueue(unit, row)
             if ended.outcome is AiTaskOutcome.LOST and row["job_id"] is not None:
-                await forget(unit, [row["job_id"]])  # it would be rescued, and run beside the new one
+                await forget(unit, [row["job_id"]])  # it would be rescued, and run beside the new job
         return bool(rows)
 
-    return await context.writer().run(both)
+    return await context.writer().run(end_and_requeue)
 
 
-async def _again(unit: UnitOfWork, row: dict[str, Any]) -> None:
+async def _enqueue(unit: UnitOfWork, row: dict[str, Any]) -> None:
     due: datetime = row["due_at"]
     (job,) = await enqueue(unit, job_for(row["id"], AiTaskPriority(row["priority"]), due))
     await unit.execute(_QUEUED, [encode(row["id"]), encode(job)])
 
 
-def fenced(context: WorkerContext, key: TaskKey) -> WorkerContext:
+def guarded(context: WorkerContext, key: TaskKey) -> WorkerContext:
     """The context of one attempt: its writes commit only while the attempt holds its lease."""
 
-    async def stands(unit: UnitOfWork) -> None:
+    async def check_lease(unit: UnitOfWork) -> None:
         await unit.flush()
         wrote = unit.wrote
-        if not await unit.execute(_STANDS, [encode(key.task_id), encode(key.token)]):
+        if not await unit.execute(_CHECK, [encode(key.task_id), encode(key.token)]):
             message = "It was cancelled, or its worker was taken for dead: nothing more is saved."
             raise Failure(message, code="LEASE_LOST")
-        unit.wrote = wrote  # this one only looked
+        unit.wrote = wrote  # the check wrote nothing
 
-    return replace(context, commit_guard=stands)
+    return replace(context, commit_guard=check_lease)
 
 
-async def tell_progress(context: WorkerContext, key: TaskKey, progress: float, before: int | None) -> int | None:
-    """Write down how far it is; the event that tells of it, in the place of the one before."""
+async def record_progress(context: WorkerContext, key: TaskKey, progress: float, before: int | None) -> int | None:
+    """Record an attempt's progress; returns its event's id, which replaces the event `before`."""
     params = [encode(value) for value in (key.task_id, key.token, progress, before)]
     result = await context.database.write(_PROGRESS, params)
     context.feed.announce()
     return int(_text(result, 0) or 0) if result.ntuples else None
 
 
-async def keep(context: WorkerContext, keys: Sequence[TaskKey], seconds: float) -> set[UUID]:
-    """Say that these are still at work; the tokens of those that still may be."""
-    return _tokens(await context.database.write(_KEEP, [*_of(keys), encode(seconds)]))
+async def renew(context: WorkerContext, keys: Sequence[TaskKey], seconds: float) -> set[UUID]:
+    """Renew leases; returns the tokens of those that are still valid."""
+    return _tokens(await context.database.write(_RENEW, [*_params_of(keys), encode(seconds)]))
 
 
-async def standing(context: WorkerContext, keys: Sequence[TaskKey]) -> set[UUID]:
-    """The tokens of those that still may be at work."""
-    return _tokens(await context.database.read(_STANDING, _of(keys)))
+async def valid_tokens(context: WorkerContext, keys: Sequence[TaskKey]) -> set[UUID]:
+    """The tokens of the leases that are still valid."""
+    return _tokens(await context.database.read(_VALID, _params_of(keys)))
 
 
 async def end_lost(context: WorkerContext, idle: float = 0) -> int:
-    """Find tasks whose worker said nothing for so long after its lease ran out; how many there were."""
+    """End attempts whose lease ran out at least `idle` seconds ago; returns how many there were."""
     result = await context.database.write(_LOST, [encode(idle)])
     ended = 0
     for row in range(result.ntuples):
@@ -339,28 +339,28 @@ async def end_lost(context: WorkerContext, idle: float = 0) -> int:
 
 
 async def requeue(context: WorkerContext) -> int:
-    """Give tasks a job that have none; how many there were."""
+    """Give a job to tasks that have none; returns how many there were."""
 
-    async def both(unit: UnitOfWork) -> int:
+    async def enqueue_jobs(unit: UnitOfWork) -> int:
         rows = await unit.execute(_JOBLESS)
         for row in rows:
-            await _again(unit, row)
+            await _enqueue(unit, row)
         unit.wrote = False
         return len(rows)
 
-    return await context.writer().run(both)
+    return await context.writer().run(enqueue_jobs)
 
 
 def _end_params(key: TaskKey, ended: AttemptEnd) -> list[bytes | None]:
-    # A NUL, which JSON can spell and PostgreSQL cannot keep, is left out.
+    # NUL, which JSON can spell and PostgreSQL cannot store, is left out.
     result = None if ended.result is None else _NUL.sub(rb"\1", orjson.dumps(ended.result))
     error = None if ended.error is None else ended.error.replace("\x00", "")[:_MOST_ERROR]
     values = [ended.outcome.value, result, error, ended.code, ended.pause, ended.again, ended.quality]
     return [encode(value) for value in (key.task_id, key.attempt_id, key.token, *values)]
 
 
-def _of(keys: Sequence[TaskKey]) -> list[bytes | None]:
-    return [encode([one.task_id for one in keys]), encode([one.token for one in keys])]
+def _params_of(keys: Sequence[TaskKey]) -> list[bytes | None]:
+    return [encode([key.task_id for key in keys]), encode([key.token for key in keys])]
 
 
 def _tokens(result: "pq.abc.PGresult") -> set[UUID]:

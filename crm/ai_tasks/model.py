@@ -1,4 +1,4 @@
-"""AI tasks, their attempts, and the daily totals that stay when they go."""
+"""AI tasks, their attempts, and the daily totals that stay when tasks are removed."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -66,7 +66,7 @@ class AiTask(Model):
     policy = Policy(owner="created_by", scopes=by_role(admin=Scope.ALL, member=Scope.OWN, viewer=Scope.OWN))
     entity = "ai_task"
     timeline = "lead_id"
-    # Large, or about people: events say that they changed, not what they are.
+    # Large or personal: events say that these columns changed, without their values.
     unlogged = frozenset({"input", "fingerprint", "result", "lease_token", "lease_expires_at", "job_id"})
     large: ClassVar[Mapping[str, int]] = {"input": 64 * 1024, "result": 1024 * 1024, "error": 8_000}
 
@@ -120,9 +120,9 @@ class AiTask(Model):
     error: Mapped[str | None] = column("What went wrong with the latest attempt.")
     error_code: Mapped[str | None] = column("The same, for programs.", by="By what went wrong.")
     attempt: Mapped[int] = column("How many attempts have begun.", by="By the number of attempts.", default=0)
-    # Of the attempts, those that count against `max_retries`.
+    # Attempts that count against `max_retries`.
     failures: Mapped[int] = mapped_column(server_default=text("0"))
-    # And those whose worker died under them.
+    # Attempts whose worker died.
     losses: Mapped[int] = mapped_column(server_default=text("0"))
     max_retries: Mapped[int] = column(
         "How many failed attempts are followed by another.",
@@ -145,7 +145,7 @@ class AiTask(Model):
         input_words="Not before; at most 366 days ahead. What is past is now.",
         fixed=True,
     )
-    # Since when it may run: ageing counts from here, and no worker takes it before.
+    # No worker takes the task before; aging counts from here.
     due_at: Mapped[datetime] = column(
         "From when on its next attempt may run, or its latest one might: after its schedule, or a pause.",
         by="By when they may run: what is scheduled, or pauses before another attempt, is due later.",
@@ -187,7 +187,7 @@ class AiTask(Model):
         input_words="Your own key: the same key again gives the same task, and no second one.",
         fixed=True,
     )
-    # Of all that was asked for with that key: the same again is the same task, anything else a mistake.
+    # A hash of the whole request with that key: the same again returns the task, any other is a conflict.
     fingerprint: Mapped[str | None]
     version: Mapped[int] = column("Goes up with every change.", default=1)
     created_at: Mapped[datetime] = column(
@@ -225,7 +225,7 @@ class AiTask(Model):
             unique=True,
             postgresql_where=text("idempotency_key IS NOT NULL"),
         ),
-        # Of no column that changes while a task runs, so that leases and progress are written in place.
+        # On no column that changes while a task runs, so that leases and progress are updated in place.
         Index(
             "ai_tasks_open_idx",
             "status",
@@ -265,7 +265,7 @@ class AiTaskAttempt(Model):
 
 
 class AiTaskDay(Model):
-    """What the tasks that finished on a day (UTC) came to, once they are gone."""
+    """Totals of the removed tasks that finished on one day (UTC), by type and status."""
 
     __tablename__ = "ai_task_days"
     policy = ADMINS
@@ -277,9 +277,9 @@ class AiTaskDay(Model):
     attempts: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     tokens: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     cost_usd: Mapped[Decimal] = mapped_column(Numeric(24, 10), server_default=text("0"))
-    # Of these tasks, how many have a part of their cost that nobody knows.
+    # How many of these tasks have a partly unknown cost.
     unpriced: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    # Of these tasks, how many came to wait and to run, and how long they did in all.
+    # How many of these tasks waited and ran, and for how long in all.
     waited: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     wait_ms: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     ran: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))

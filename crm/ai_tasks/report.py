@@ -36,7 +36,7 @@ _SILENCE: Final[Any] = literal_column("interval '15 seconds'")
 _HOUR: Final[Any] = literal_column("interval '1 hour'")
 _UTC: Final[Any] = literal_column("'UTC'")
 _RATIO_DIGITS: Final[Any] = literal_column("4")
-# Sums that both the tasks themselves and the days' totals have.
+# Sums over the tasks themselves, and columns of the daily totals.
 _SUMS: Final = (
     *("tasks", "attempts", "tokens", "cost_usd", "unpriced"),
     *("waited", "wait_ms", "ran", "run_ms", "rated", "quality"),
@@ -66,17 +66,17 @@ class AiTaskReport:
                 "failed_last_hour"
             ),
         ).where(lately)
-        # The calls themselves: what is under way costs as well, and nothing that happens to a task changes it.
+        # Summed over the calls: running tasks cost as well, and removing a task does not change today's sum.
         cost: Any = select(func.coalesce(func.sum(AiCall.cost_usd), _ZERO)).where(
             AiCall.created_at >= func.timezone(_UTC, today), AiCall.ai_task_attempt_id.is_not(None)
         )
         levels: Any = select(func.jsonb_agg(func.jsonb_build_object(*_pairs()))).select_from(_by_priority())
-        one, two = with_deleted(open_).subquery("open"), with_deleted(ended).subquery("ended")
+        queue, recent = with_deleted(open_).subquery("open"), with_deleted(ended).subquery("ended")
         heard = column("last_heartbeat", DateTime(timezone=True))
         alive = select(func.count()).select_from(_WORKERS).where(heard > func.now() - _SILENCE).scalar_subquery()
         by_priority = with_deleted(levels).scalar_subquery()
         spent = cost.scalar_subquery().label("cost_today_usd")
-        return select(*one.c, *two.c, spent, by_priority.label("levels"), alive.label("workers"))
+        return select(*queue.c, *recent.c, spent, by_priority.label("levels"), alive.label("workers"))
 
     @staticmethod
     def levels(status: Any) -> Select[Any]:
@@ -88,7 +88,7 @@ class AiTaskReport:
 
     @staticmethod
     def done(since: Any = None, until: Any = None) -> Select[Any]:
-        """What tasks that ended in a period came to, with the totals of those that are gone."""
+        """Totals of the tasks that ended in a period, removed ones included."""
         parts = _parts(since, until).cte().prefix_with("MATERIALIZED")  # read once for all three
         sums = [func.coalesce(func.sum(parts.c[name]), _ZERO).label(name) for name in _SUMS]
         by_type = _listed(parts, "task_type")
@@ -108,13 +108,13 @@ class AiTaskReport:
 
     @staticmethod
     def groups(row: Any, name: str) -> Select[Any]:
-        """One of the lists of `done`."""
+        """One of the lists in a row of `done`, as rows."""
         key = "task_type" if name == "types" else "day"
         columns = (
             column("key", Text),
             column("tasks", Integer),
             column("completed", Integer),
-            column("cost_usd", AiTaskDay.__table__.c.cost_usd.type),  # whose zeros at the end are left out
+            column("cost_usd", AiTaskDay.__table__.c.cost_usd.type),  # shown without trailing zeros
             column("tokens", BigInteger),
         )
         each = func.jsonb_to_recordset(getattr(row, name)).table_valued(*columns, name=key)
@@ -123,25 +123,26 @@ class AiTaskReport:
 
 
 def _parts(since: Any, until: Any) -> Any:
-    """One row a day, type and status: of the tasks that are there, and of those that are gone."""
-    task, gone = AiTask.__table__.c, AiTaskDay.__table__.c
+    """One row per day, type and status: of the tasks in the table, and of removed ones."""
+    task, removed = AiTask.__table__.c, AiTaskDay.__table__.c
     ended_on = cast(func.timezone(_UTC, task.finished_at), Date)
-    begins = func.timezone(_UTC, cast(gone.day, DateTime))
-    mine = [task.finished_at.is_not(None)]
-    theirs: list[ColumnElement[bool]] = []
+    begins = func.timezone(_UTC, cast(removed.day, DateTime))
+    of_tasks = [task.finished_at.is_not(None)]
+    of_days: list[ColumnElement[bool]] = []
     if since is not None:
-        mine.append(task.finished_at >= since)
-        theirs.append(begins >= since)
+        of_tasks.append(task.finished_at >= since)
+        of_days.append(begins >= since)
     if until is not None:
-        mine.append(task.finished_at < until)
-        theirs.append(begins < until)
-    there = (
+        of_tasks.append(task.finished_at < until)
+        of_days.append(begins < until)
+    present = (
         select(ended_on.label("day"), task.task_type, task.status, *totals_of(task))
-        .where(*mine)
+        .where(*of_tasks)
         .group_by(ended_on, task.task_type, task.status)
     )
     return union_all(
-        there, select(gone.day, gone.task_type, gone.status, *(gone[name] for name in _SUMS)).where(*theirs)
+        present,
+        select(removed.day, removed.task_type, removed.status, *(removed[name] for name in _SUMS)).where(*of_days),
     )
 
 
@@ -188,10 +189,10 @@ def _listed(parts: Any, name: str) -> Any:
 
 def _by_priority() -> Any:
     task = AiTask.__table__.c
-    found = (
+    levels = (
         select(task.priority, func.count().label("waiting")).where(among(task.status, WAITING)).group_by(task.priority)
     )
-    return with_deleted(found).subquery("level")
+    return with_deleted(levels).subquery("level")
 
 
 def _pairs() -> list[ColumnElement[Any]]:
@@ -210,9 +211,9 @@ def _statuses(parts: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def _is(status: Any, one: AiTaskStatus) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = status == literal_column(f"'{one.value}'")
-    return found
+def _is(column: Any, status: AiTaskStatus) -> ColumnElement[bool]:
+    has_status: ColumnElement[bool] = column == literal_column(f"'{status.value}'")
+    return has_status
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -1,4 +1,4 @@
-"""Finished AI tasks go after a while, batch by batch; what they came to stays, day by day."""
+"""Removes finished AI tasks after some days, batch by batch; their daily totals stay."""
 
 import asyncio
 from dataclasses import dataclass
@@ -65,21 +65,21 @@ class AiTaskCleaner(Service):
     """Removes finished tasks."""
 
     async def batch(self, days: int) -> int:
-        """Remove some that ended so many days ago; how many."""
+        """Remove a batch of tasks that ended so many days ago; returns how many."""
         user = encode(self.viewer.id)
         rows = await self.unit_of_work.execute(_CLEAN, [encode(days), encode(BATCH), user])
         return int(rows[0]["tasks"])
 
     async def told(self, result: CleanupResult) -> CleanupResult:
-        """Say what was done."""
+        """Return the result: the write that ends the workflow."""
         return result
 
 
 class AiTaskMaintenance(WorkflowService):
-    """What an admin may do by hand."""
+    """Maintenance that an admin may start by hand."""
 
     async def clean(self, days: int) -> Write[CleanupResult]:
-        """Remove those that ended so many days ago, batch by batch, as long as there is time."""
+        """Remove tasks that ended so many days ago, batch by batch, as long as there is time."""
         validate.between(0, _MOST_DAYS, " days")("olderThanDays", days)
         total, last = 0, BATCH
         while last == BATCH and self.workflow.seconds_left() > _LEAST_SECONDS:
@@ -89,6 +89,6 @@ class AiTaskMaintenance(WorkflowService):
 
 
 async def clean(context: WorkerContext) -> None:
-    """The hourly job."""
+    """Remove old tasks: the hourly job."""
     while await context.write(AiTaskCleaner.batch, context.settings.ai_task_retention_days) == BATCH:
         await asyncio.sleep(_BREATH_SECONDS)

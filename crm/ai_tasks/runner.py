@@ -1,4 +1,4 @@
-"""Runs AI tasks: one attempt each time procrastinate hands over a job."""
+"""Runs AI tasks: one attempt for each job."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import orjson
 import structlog
 from pydantic import ValidationError
 
-from crm.ai.calls import for_attempt, new_id
+from crm.ai.calls import current_attempt, new_id
 from crm.ai_tasks import lease as leases
 from crm.ai_tasks.aging import Fairness
 from crm.ai_tasks.lease import AttemptEnd, TaskKey, TaskLease
@@ -26,20 +26,20 @@ from crm.jobs import RunLater, WorkerContext
 
 log = structlog.get_logger()
 
-# How often leases are renewed: each time this share of how long they last has passed.
+# Leases are renewed each time this share of their duration has passed.
 RENEWAL: Final = 0.2
-# How long an attempt that was told to stop may take to do so; then nobody waits for it any more.
-_LETTING_GO_SECONDS: Final = 2.0
+# How long the worker waits for the code of an attempt that it has cancelled.
+_ABORT_SECONDS: Final = 2.0
 _LONGEST_PAUSE: Final = 600.0
 _AGAIN_SECONDS: Final = 1.0
 _AWAY: Final = (ConnectionLost, errors.Unavailable)
-# What is put off again and again is a failure in the end.
+# A task that is postponed more often than this fails.
 _MOST_ATTEMPTS: Final = 50
 _MOST_RESULT: Final = 1024 * 1024
 _PROGRESS_DIGITS: Final = 3
-# A type that this worker does not know is left to others for so long.
+# A task of a type that this worker does not know is left to other workers for so long.
 _STRANGE_SECONDS: Final = 10.0
-# Trying again changes nothing about these.
+# Another attempt would fail with the same error.
 LASTING: Final = (
     *(errors.BadUserInput, errors.NotFound, errors.Forbidden, errors.TooLarge, errors.TooComplex),
     errors.AiBudgetSpent,
@@ -53,32 +53,32 @@ class _Attempt:
     key: TaskKey
     work: "asyncio.Task[Any] | None" = None
     progress: float = 0.0
-    told: float = 0.0
-    # The event that told so.
+    recorded: float = 0.0
+    # The id of the event with the recorded progress.
     event: int | None = None
 
     @property
     def runs(self) -> bool:
-        """Whether its code is at work."""
+        """Whether its code is running."""
         return self.work is not None and not self.work.done()
 
 
 class Runner:
-    """The attempts of one worker."""
+    """Runs the attempts of one worker."""
 
     def __init__(self, context: WorkerContext, fairness: Fairness) -> None:
         self._context = context
         self._fairness = fairness
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._attempts: dict[UUID, _Attempt] = {}
-        # No more at once than jobs: those that outlived theirs count as well.
+        # As many at once as there are jobs; attempts whose job was put back count as well.
         self._slots = asyncio.Semaphore(context.settings.worker_concurrency)
-        self._stray: set[asyncio.Task[Any]] = set()
+        self._uncancelled: set[asyncio.Task[Any]] = set()
         self._turns = FairTurns(context.settings.worker_concurrency)
         self._sweeper = Sweeper(context)
 
     async def run(self, context: WorkerContext, *, task: str) -> None:
-        """The handler of the jobs: take the task, run it, write down how that ended."""
+        """Claim the task of a job, run it, and record how that ended: the handler of the jobs."""
         async with self._slots:
             await self._run(context, TaskKey(UUID(task), new_id(), new_id()))
 
@@ -98,11 +98,11 @@ class Runner:
                 ended = await self._attempted(attempt, lease)
                 await self._end(attempt, ended)
         except _AWAY as error:
-            raise RunLater(_AGAIN_SECONDS) from error  # the job must not go while its task waits
+            raise RunLater(_AGAIN_SECONDS) from error  # the job must stay while its task waits
         except asyncio.CancelledError:
-            await self._let_go(attempt)
-            # By the user: then the task is not ours any more, and only the bill counts. Or with the whole worker: then
-            # it waits again, by a job of its own, and this one may go.
+            await self._abort(attempt)
+            # Cancelled by the user: then the lease is gone, and only the cost is recorded. Or because the worker stops:
+            # then the task waits again, with a new job, and this job may be deleted.
             await self._end(attempt, ended, context.settings.ai_task_lease_seconds)
         finally:
             del self._attempts[key.token]
@@ -110,9 +110,9 @@ class Runner:
                 self._turns.free(lease)
 
     async def _attempted(self, attempt: _Attempt, lease: TaskLease) -> AttemptEnd:
-        """Run the code of the task's type, within its time."""
-        kind = TASK_TYPES.get(lease.task_type)
-        if kind is None:  # a worker of the version before, or of the one after
+        """Run the code of the task's type, for as long as the task allows."""
+        task_type = TASK_TYPES.get(lease.task_type)
+        if task_type is None:  # this worker is of an older or a newer version
             text = f"The worker that took it does not know the task type {lease.task_type!r}."
             put_off = lease.attempt < _MOST_ATTEMPTS
             outcome = AiTaskOutcome.POSTPONED if put_off else AiTaskOutcome.FAILED
@@ -124,84 +124,85 @@ class Runner:
             lease.lead_id,
             lease.viewer,
             deadline,
-            leases.fenced(self._context, attempt.key),
+            leases.guarded(self._context, attempt.key),
             lambda progress: _note(attempt, progress),
         )
-        for_attempt.set(lease.attempt_id)  # in this job's own context: what it asks the AI goes on its bill
-        attempt.work = asyncio.create_task(_called(kind, run, lease.input))
+        current_attempt.set(lease.attempt_id)  # in this job's own context: AI calls count as this attempt's
+        attempt.work = asyncio.create_task(_called(task_type, run, lease.input))
         done, _ = await asyncio.wait({attempt.work}, timeout=lease.timeout_seconds)
         if not done:
-            await self._let_go(attempt)
+            await self._abort(attempt)
             text = f"It took longer than {lease.timeout_seconds} s."
             return AttemptEnd(AiTaskOutcome.TIMED_OUT, error=text, code="TIMEOUT")
-        return _judged(attempt.work, lease, kind)
+        return _end_of(attempt.work, lease, task_type)
 
-    async def _let_go(self, attempt: _Attempt) -> None:
-        """Tell the code to stop, and wait a little; code that does not listen is left to itself."""
+    async def _abort(self, attempt: _Attempt) -> None:
+        """Cancel the code, and wait a little for it to end; code that ignores that goes on unwatched."""
         work = attempt.work
         if work is None or work.done():
             return
         work.cancel()
-        await asyncio.wait({work}, timeout=_LETTING_GO_SECONDS)
+        await asyncio.wait({work}, timeout=_ABORT_SECONDS)
         if not work.done():
-            self._stray.add(work)
-            work.add_done_callback(self._stray.discard)
+            self._uncancelled.add(work)
+            work.add_done_callback(self._uncancelled.discard)
             log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
 
-    async def _end(self, attempt: _Attempt, ended: AttemptEnd, patience: float = inf) -> None:
-        """Write it down; while PostgreSQL is away again and again, for what was done may have cost money."""
+    async def _end(self, attempt: _Attempt, ended: AttemptEnd, give_up_after: float = inf) -> None:
+        """Record an attempt's end; retry while PostgreSQL is away, since the attempt may have cost money."""
         clock = asyncio.get_running_loop().time
-        give_up = clock() + patience
+        give_up_at = clock() + give_up_after
         while True:
             try:
                 mine = await leases.end(self._context, attempt.key, ended, attempt.event)
                 break
             except _AWAY:
-                if clock() > give_up:
+                if clock() > give_up_at:
                     raise
                 await asyncio.sleep(_AGAIN_SECONDS / 2)
         if not mine and ended.outcome is not AiTaskOutcome.RELEASED:
             log.warning("ai_task.lease_lost", task=str(attempt.key.task_id), outcome=ended.outcome.value)
 
-    # What every worker does again and again
+    # Periodic tasks
 
     async def keep(self, context: WorkerContext) -> None:
-        """Renew the leases, and stop what lost its own."""
-        attempts = self._taken()
+        """Renew the leases, and cancel attempts that have lost theirs."""
+        attempts = self._claimed()
         if attempts:
-            kept = await leases.keep(context, [one.key for one in attempts], context.settings.ai_task_lease_seconds)
-            _cut(one for one in attempts if one.key.token not in kept)
+            keys = [attempt.key for attempt in attempts]
+            valid = await leases.renew(context, keys, context.settings.ai_task_lease_seconds)
+            _cancel(attempt for attempt in attempts if attempt.key.token not in valid)
 
-    def _taken(self) -> list[_Attempt]:
-        """Those that have a lease by now: of one that is just taking it, nothing may be concluded."""
-        return [one for one in self._attempts.values() if one.work is not None]
+    def _claimed(self) -> list[_Attempt]:
+        """Attempts that hold a lease; not those whose claim is still under way."""
+        return [attempt for attempt in self._attempts.values() if attempt.work is not None]
 
     async def watch(self, context: WorkerContext) -> None:
-        """Stop what was cancelled, should nobody have told us so; write down how far the others are."""
-        attempts = self._taken()
+        """Cancel attempts whose lease is gone, in case no notification came; record the progress of the others."""
+        attempts = self._claimed()
         if attempts:
-            standing = await leases.standing(context, [one.key for one in attempts])
-            _cut(one for one in attempts if one.key.token not in standing)
-        for one in attempts:
-            if one.progress != one.told and one.runs:
-                one.told = one.progress
-                one.event = await leases.tell_progress(context, one.key, one.told, one.event)
+            valid = await leases.valid_tokens(context, [attempt.key for attempt in attempts])
+            _cancel(attempt for attempt in attempts if attempt.key.token not in valid)
+        for attempt in attempts:
+            if attempt.progress != attempt.recorded and attempt.runs:
+                attempt.recorded = attempt.progress
+                attempt.event = await leases.record_progress(context, attempt.key, attempt.recorded, attempt.event)
 
     async def sweep(self, context: WorkerContext) -> None:
-        """Find tasks whose worker died; not those of our own, should we have been frozen."""
+        """Rescue tasks of dead workers; renews its own leases first, in case this process was frozen."""
         await self.keep(context)
         await self._sweeper.sweep()
 
 
 class Sweeper:
-    """Finds tasks whose worker died."""
+    """Puts back tasks whose worker died."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._from: float | None = None
 
     async def sweep(self, idle: float = 0) -> None:
-        """Give back what was lost so long ago. When PostgreSQL was away, those that live renew their leases first."""
+        """Put back tasks whose lease ran out `idle` seconds ago; after an outage live workers renew theirs first."""
         clock = asyncio.get_running_loop().time
         lease = self._context.settings.ai_task_lease_seconds
         if self._from is None:
@@ -217,67 +218,67 @@ class Sweeper:
             log.warning("ai_task.rescued", tasks=count)
 
     async def sweep_always(self) -> None:
-        """For a process without a worker: after them, so only when there is none."""
+        """Sweep for ever in a process without a worker: later than workers do, so only if there is none."""
         pause = self._context.settings.ai_task_lease_seconds * RENEWAL
         while True:
             try:
                 await self.sweep(pause)
             except _AWAY as error:
                 log.info("ai_task.sweep_waits", error=str(error)[:200])
-            except Exception:  # one look that fails must not end the others
+            except Exception:  # a failed sweep must not end the loop
                 log.exception("ai_task.sweep_failed")
             await asyncio.sleep(pause)
 
 
 async def requeue(context: WorkerContext) -> None:
-    """Find tasks that no job will run."""
+    """Give new jobs to tasks that have lost theirs."""
     count = await leases.requeue(context)
     if count:
         log.warning("ai_task.requeued", tasks=count)
 
 
-def _cut(attempts: Iterable[_Attempt]) -> None:
-    for one in attempts:
-        if one.work is not None:
-            one.work.cancel()
+def _cancel(attempts: Iterable[_Attempt]) -> None:
+    for attempt in attempts:
+        if attempt.work is not None:
+            attempt.work.cancel()
 
 
 def _note(attempt: _Attempt, progress: float) -> None:
     attempt.progress = round(min(1.0, max(attempt.progress, progress)), _PROGRESS_DIGITS)
 
 
-def _completed(result: Any, kind: Any) -> AttemptEnd:
+def _completed(result: Any, task_type: Any) -> AttemptEnd:
     size = len(orjson.dumps(result))
     if size > _MOST_RESULT:
         message = f"Its result has {size:,} bytes; at most {_MOST_RESULT:,} are kept."
         raise errors.TooLarge(message)
-    return AttemptEnd(AiTaskOutcome.COMPLETED, result=result, quality=kind.quality(result))
+    return AttemptEnd(AiTaskOutcome.COMPLETED, result=result, quality=task_type.quality(result))
 
 
-async def _called(kind: Any, run: TaskRun, given: Any) -> Any:
+async def _called(task_type: Any, run: TaskRun, task_input: Any) -> Any:
     try:
-        fitting = kind.input.model_validate(given)
+        valid_input = task_type.input.model_validate(task_input)
     except ValidationError:
-        message = f"This version does not take such an input for the task type {kind.name}."
+        message = f"This version does not take such an input for the task type {task_type.name}."
         raise Failure(message, code=errors.BadUserInput.code, again=False) from None
-    return await kind.run(run, fitting)
+    return await task_type.run(run, valid_input)
 
 
-def _judged(work: "asyncio.Task[Any]", lease: TaskLease, kind: Any) -> AttemptEnd:
-    """What an attempt that came to its end amounts to."""
+def _end_of(work: "asyncio.Task[Any]", lease: TaskLease, task_type: Any) -> AttemptEnd:
+    """The end to record for an attempt whose code has ended."""
     if work.cancelled():
         return AttemptEnd(AiTaskOutcome.FAILED, error="It was cut short.", code="INTERRUPTED")
     error = work.exception()
     if error is None:
         try:
-            return _completed(work.result(), kind)
+            return _completed(work.result(), task_type)
         except Exception as unfit:  # noqa: BLE001  (a result that cannot be kept is an error of ours)
             error = unfit
     return _postponed(error, lease) or _failed(error, lease)
 
 
 def _postponed(error: BaseException, lease: TaskLease) -> AttemptEnd | None:
-    """The end of an attempt whose error says when to come back: that is no failure, unless it says so for ever."""
+    """The end of an attempt whose error says when to retry: no failure, unless that happens too often."""
     if not isinstance(error, errors.CrmError) or lease.attempt >= _MOST_ATTEMPTS:
         return None
     pause = error.details.get("retryAfterSeconds")

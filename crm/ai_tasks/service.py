@@ -1,4 +1,4 @@
-"""AI tasks: what users do with them. What workers do is in `lease.py`."""
+"""AI tasks, as users create and change them; `lease.py` has the workers' side."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.types import Uuid
 
 from crm.ai.calls import new_id
-from crm.ai_tasks import builtin_types as work  # noqa: F401  (makes the types known)
+from crm.ai_tasks import builtin_types as _  # noqa: F401  (registers the types)
 from crm.ai_tasks.columns import in_line, is_final
 from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.task_types import TaskType, checked_input, task_type_of
@@ -41,7 +41,7 @@ _MOST_INPUT: Final = 64 * 1024
 _MOST_RETRIES: Final = 10
 _MOST_SECONDS: Final = 3600
 _LONGEST_AHEAD: Final = timedelta(days=366)
-# procrastinate's: higher is sooner. A task that has waited long goes before all others.
+# procrastinate's priorities: higher is sooner. A task that has waited long goes before all others.
 _LEVELS: Final = {
     AiTaskPriority.LOW: 10,
     AiTaskPriority.NORMAL: 20,
@@ -61,7 +61,7 @@ _CUT: Final = Statement(
 
 
 def job_for(key: UUID, priority: AiTaskPriority, due_at: datetime | None, *, aged: bool = False) -> Job:
-    """The job that runs a task: it holds the task's id only."""
+    """The job that runs a task; its only argument is the task's id."""
     return Job(JOB, {"task": str(key)}, QUEUE, AGED if aged else _LEVELS[priority], due_at)
 
 
@@ -80,7 +80,7 @@ class AiTaskService(Service):
 
     @staticmethod
     def named(id: Operand = None, lead_id: Operand = None) -> Select[Any] | None:  # noqa: A002, ARG004
-        """The one task that a subscription is about, if it is about one."""
+        """The task that a subscription is about; None if it is about all of a user's tasks."""
         return None if id is None else AiTaskService.with_id(id)
 
     @staticmethod
@@ -91,49 +91,50 @@ class AiTaskService(Service):
     async def create(self, values: Mapping[str, Any]) -> AiTask:
         """Add a task and its job."""
         with errors.within("input"):
-            given = self._checked(values)
-        return (await self._added([given], ["input"]))[0]
+            task = self._checked(values)
+        return (await self._added([task], ["input"]))[0]
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[AiTask]:
         """Add tasks and their jobs, all or none."""
         if not 0 < len(inputs) <= MOST_AT_ONCE:
             message = f"`inputs` has {len(inputs)} tasks; 1 to {MOST_AT_ONCE} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
-        given, places = [], [f"inputs.{index}" for index in range(len(inputs))]
+        tasks, places = [], [f"inputs.{index}" for index in range(len(inputs))]
         async for values, place in paced(zip(inputs, places, strict=True)):
             with errors.within(place):
-                given.append(self._checked(values))
-        return await self._added(given, places)
+                tasks.append(self._checked(values))
+        return await self._added(tasks, places)
 
-    async def _added(self, given: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
-        """Add what is not there yet; an error says at which place of the input it is."""
-        found = await self._known(given, places)
-        new = {place: task for place, task, one in zip(places, given, found, strict=True) if task is one}
+    async def _added(self, tasks: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
+        """Add the tasks whose key is new; an error names its place in the input."""
+        saved = await self._known(tasks, places)
+        new = {place: task for place, task, kept in zip(places, tasks, saved, strict=True) if task is kept}
         await self._check_leads(new)
         jobs = (
             await enqueue(
-                self.unit_of_work, *(job_for(one.id, one.priority, one.__dict__.get("due_at")) for one in new.values())
+                self.unit_of_work,
+                *(job_for(task.id, task.priority, task.__dict__.get("due_at")) for task in new.values()),
             )
             if new
             else []
         )
         for task, job in zip(new.values(), jobs, strict=True):
             task.job_id = job
-        # In the order of their keys: two batches that have some in common must not wait for each other.
-        for task in sorted(new.values(), key=lambda one: one.__dict__.get("idempotency_key") or ""):
+        # In the order of their keys: two batches with common keys must not wait for each other.
+        for task in sorted(new.values(), key=lambda task: task.__dict__.get("idempotency_key") or ""):
             self.unit_of_work.add(task)
-        return found
+        return saved
 
     async def cancel(self, key: str) -> AiTask:
-        """Cancel a task that has not ended; one that runs is stopped."""
-        task = await self._alone(key)
+        """Cancel a task that has not ended; a running one is stopped."""
+        task = await self._get_locked(key)
         if task.status in FINAL:
             raise _refused(task, "cannot be cancelled")
         await self._cancel([task])
         return task
 
     async def cancel_matching(self, where: Where) -> list[AiTask]:
-        """Cancel what a filter leaves, as far as it has not ended: at most so many at once, the oldest first."""
+        """Cancel tasks that match a filter and have not ended: at most 1,000 at once, the oldest first."""
         if says_nothing(where):
             message = "`filter` is empty: say which tasks, by `status` if you mean all of them."
             raise errors.BadUserInput(message, field="filter")
@@ -143,7 +144,7 @@ class AiTaskService(Service):
         return tasks
 
     async def retry(self, key: str) -> AiTask:
-        """Have a task tried again that failed, was cancelled or took too long; it has all its retries again."""
+        """Run a task again that failed, was cancelled or timed out; it has all its retries again."""
         task = await self._get(key)
         if task.status not in RETRIABLE:
             raise _refused(task, "cannot be retried")
@@ -155,7 +156,7 @@ class AiTaskService(Service):
         return task
 
     async def rate(self, key: str, score: float) -> AiTask:
-        """Say how good a result is."""
+        """Rate a result, 0 to 1."""
         task = await self._get(key)
         if task.status is not AiTaskStatus.COMPLETED:
             raise _refused(task, "has no result to rate")
@@ -180,7 +181,7 @@ class AiTaskService(Service):
             await cancel(self.unit_of_work, jobs)
 
     async def prioritise(self, key: str, priority: AiTaskPriority) -> AiTask:
-        """Move a task up or down the queue; one that runs keeps it for its next attempt."""
+        """Change a task's priority; for a running task it counts for the next attempt."""
         task = await self._get(key)
         if task.status in FINAL:
             raise _refused(task, "has no use for a priority any more")
@@ -192,26 +193,26 @@ class AiTaskService(Service):
     async def _get(self, key: str) -> AiTask:
         return await self.unit_of_work.get(AiTask, parse_uuid(key, "id"))
 
-    async def _alone(self, key: str) -> AiTask:
-        """The same once nobody is about to save something for it: `leases.fenced` keeps the key's share of the lock."""
-        wanted = self.with_id(parse_uuid(key, "id")).with_for_update()
-        found = await self.unit_of_work.first(wanted, AiTask)
-        if found is None:
+    async def _get_locked(self, key: str) -> AiTask:
+        """The task, locked: waits for attempts that are saving, which hold its row by `lease.guarded`."""
+        statement = self.with_id(parse_uuid(key, "id")).with_for_update()
+        task = await self.unit_of_work.first(statement, AiTask)
+        if task is None:
             raise missing(AiTask, key)
-        return found
+        return task
 
-    def _checked(self, given: Mapping[str, Any]) -> AiTask:
-        values = validate.clean(given, AiTask.rules)
+    def _checked(self, values: Mapping[str, Any]) -> AiTask:
+        values = validate.clean(values, AiTask.rules)
         validate.require(values, "task_type")
-        kind = task_type_of(values["task_type"])
-        if kind.needs_lead:
+        task_type = task_type_of(values["task_type"])
+        if task_type.needs_lead:
             validate.require(values, "lead_id")
         values = {name: value for name, value in values.items() if value is not None}
         _check_size(values.get("input"))
-        values["input"] = checked_input(kind, values.get("input"))
+        values["input"] = checked_input(task_type, values.get("input"))
         if "idempotency_key" in values:
-            values["fingerprint"] = _fingerprint(kind, values)
-        # What is due at once is so by PostgreSQL's clock, which may not be this machine's.
+            values["fingerprint"] = _fingerprint(task_type, values)
+        # A task without a schedule is due at once by PostgreSQL's clock, which may differ from this machine's.
         later = _later(values.get("scheduled_for"), self.unit_of_work.now())
         values |= {"due_at": later} if later else {}
         values.setdefault("priority", AiTaskPriority.NORMAL)
@@ -222,15 +223,15 @@ class AiTaskService(Service):
         if not wanted:
             return
         keys = sorted(set(wanted.values()))
-        found = {row["id"] for row in await self.unit_of_work.rows(select(Lead.id).where(_any(Lead.id, keys)))}
+        existing = {row["id"] for row in await self.unit_of_work.rows(select(Lead.id).where(_any(Lead.id, keys)))}
         for place, key in wanted.items():
-            if key not in found:
+            if key not in existing:
                 error = missing(Lead, key)
                 error.details["field"] = f"{place}.leadId"
                 raise error
 
     async def _known(self, tasks: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
-        """Where a key was used before, the task of that time."""
+        """The same tasks, but for a key that was used before the task that it created."""
         keys = [key for task in tasks if (key := task.__dict__.get("idempotency_key"))]
         if not keys:
             return list(tasks)
@@ -239,40 +240,40 @@ class AiTaskService(Service):
             raise errors.BadUserInput(message, field="inputs")
         wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, _any(AiTask.idempotency_key, keys))
         before = {str(task.idempotency_key): task for task in await self.unit_of_work.all(wanted, AiTask)}
-        found = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
-        for given, task, place in zip(tasks, found, places, strict=True):
-            if task is not given and given.fingerprint != (task.fingerprint or given.fingerprint):
-                message = f"`idempotencyKey` {given.idempotency_key!r} was used for another task: {task.id}."
+        saved = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
+        for new, task, place in zip(tasks, saved, places, strict=True):
+            if task is not new and new.fingerprint != (task.fingerprint or new.fingerprint):
+                message = f"`idempotencyKey` {new.idempotency_key!r} was used for another task: {task.id}."
                 raise errors.Conflict(message, field=f"{place}.idempotencyKey", existingId=str(task.id))
-        return found
+        return saved
 
 
-def _refused(task: AiTask, what: str) -> errors.Conflict:
+def _refused(task: AiTask, reason: str) -> errors.Conflict:
     status = task.status.name
-    return errors.Conflict(f"The task is {status}, so it {what}.", field="id", status=status)
+    return errors.Conflict(f"The task is {status}, so it {reason}.", field="id", status=status)
 
 
 def _later(moment: datetime | None, now: datetime) -> datetime | None:
-    """When it is due, if that is not now."""
+    """When a task is due, if that is not now."""
     if moment is not None and moment > now + _LONGEST_AHEAD:
         message = f"`scheduledFor` is more than {_LONGEST_AHEAD.days} days ahead."
         raise errors.BadUserInput(message, field="scheduledFor")
     return moment if moment is not None and moment > now else None
 
 
-def _check_size(given: object) -> None:
-    size = len(json.dumps(given, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+def _check_size(task_input: object) -> None:
+    size = len(json.dumps(task_input, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     if size > _MOST_INPUT:
         message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
         raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
 
 
-def _fingerprint(kind: TaskType[Any], values: Mapping[str, Any]) -> str:
-    """Of what is asked for: what is left out is asked for as its default."""
-    asked = {**values, "input": kind.input.model_validate(values["input"]).model_dump(mode="json")}
-    return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def _fingerprint(task_type: TaskType[Any], values: Mapping[str, Any]) -> str:
+    """A hash of a request, with defaults for the input's omitted fields."""
+    request = {**values, "input": task_type.input.model_validate(values["input"]).model_dump(mode="json")}
+    return sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _any(column: Any, values: Sequence[object]) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = column == func.any(type_coerce(list(values), ARRAY(column.type)))
-    return found
+    is_any: ColumnElement[bool] = column == func.any(type_coerce(list(values), ARRAY(column.type)))
+    return is_any

@@ -1,4 +1,4 @@
-"""AI tasks that changed, in the order of the event stream."""
+"""Changed AI tasks, in the order of the event stream."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from crm.db.events import Event, Xid8
 
 
 def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead_id: Any = None) -> Select[Any]:
-    """Each task with an event between two places in the stream: once, at its latest event there, as it is now.
+    """Each task with an event between two positions in the stream: once, at its latest event there, as it is now.
 
-    A user follows states, not their history: what changed five times since the last look is shown once.
+    Subscribers follow states, not their history: a task that changed five times since the last read is shown once.
     """
     where: list[ColumnElement[bool]] = [
         tuple_(Event.xid, Event.id) > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),

@@ -1,4 +1,4 @@
-"""Types of AI tasks: what each takes, and what runs it. `work.py` has those that there are."""
+"""Types of AI tasks: the input that each takes and the code that runs it. `builtin_types.py` registers them."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Result = Mapping[str, Any]
 
 
 class Failure(Exception):
-    """The attempt failed: the message is for the user. Not `again`: another attempt would fail as well."""
+    """The attempt failed; the message is for the user. `again=False`: another attempt would fail as well."""
 
     def __init__(self, message: str, *, code: str = "FAILED", again: bool = True) -> None:
         self.code = code
@@ -27,41 +27,41 @@ class Failure(Exception):
 
 
 class OutOfTime(Exception):
-    """What the attempt waited for did not come within its time: it ends as one that takes too long does."""
+    """The attempt waited in vain for as long as it may take: it ends as a timeout."""
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One attempt, as the code of a type sees it: `run(run, input)`."""
+    """One attempt, passed to the code of a type: `run(run, input)`."""
 
     task_id: UUID
     attempt: int
     lead_id: int | None
-    # The user whose task it is: what it writes is theirs.
+    # The user whose task it is, in whose name it writes.
     viewer: Viewer
-    # Until when, on the event loop's clock; then the attempt is cancelled.
+    # When the attempt is cancelled, on the event loop's clock.
     deadline: float
-    # Its `write` and `writer` save nothing once the attempt was cancelled or is somebody else's; `database` would.
+    # Its `write` and `writer` save nothing once the attempt has lost its lease; `database` would.
     context: WorkerContext
-    # Tell how far it is, 0 to 1. It may be called as often as one likes.
+    # Reports how far it is, 0 to 1; may be called as often as needed.
     progress: Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class TaskType(Generic[I]):
-    """One type of AI task. `run` is an asyncio coroutine: whatever computes for long goes off the loop."""
+    """One type of AI task. `run` is a coroutine function: long computations must run in a thread."""
 
     name: str
     description: str
     input: type[I]
     run: Callable[[TaskRun, I], Awaitable[Result]]
     needs_lead: bool = False
-    # An automatic check of a result: 0 to 1, or None if there is nothing to say.
+    # An automatic check of a result: 0 to 1, or None if it cannot tell.
     quality: Callable[[Result], float | None] = lambda _: None
 
 
 class TaskInput(BaseModel):
-    """What a task takes; nothing beside it."""
+    """The input of a task; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -69,39 +69,39 @@ class TaskInput(BaseModel):
 TASK_TYPES: Final[dict[str, TaskType[Any]]] = {}
 
 
-def known(*kinds: TaskType[Any]) -> None:
-    """Make types of AI tasks known, to those who create tasks and to those who run them."""
-    TASK_TYPES.update((kind.name, kind) for kind in kinds)
+def register(*task_types: TaskType[Any]) -> None:
+    """Make types of AI tasks known to the API and to workers."""
+    TASK_TYPES.update((task_type.name, task_type) for task_type in task_types)
 
 
-def task_type_of(task_type: str) -> TaskType[Any]:
+def task_type_of(name: str) -> TaskType[Any]:
     """The type of this name."""
-    found = TASK_TYPES.get(task_type)
-    if found is None:
-        message = f"There is no task type {task_type[:100]!r}; there are: {', '.join(sorted(TASK_TYPES))}."
+    task_type = TASK_TYPES.get(name)
+    if task_type is None:
+        message = f"There is no task type {name[:100]!r}; there are: {', '.join(sorted(TASK_TYPES))}."
         raise errors.BadUserInput(message, field="taskType", known=sorted(TASK_TYPES))
-    return found
+    return task_type
 
 
-def checked_input(kind: TaskType[I], given: object) -> dict[str, Any]:
-    """The input, as its type takes it."""
+def checked_input(task_type: TaskType[I], task_input: object) -> dict[str, Any]:
+    """The input, validated by the task's type."""
     try:
-        found = kind.input.model_validate({} if given is None else given)
+        valid_input = task_type.input.model_validate({} if task_input is None else task_input)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(["input", *(str(part) for part in first["loc"])])
-        message = f"`{place}`, for the task type {kind.name}: {first['msg']}."
+        message = f"`{place}`, for the task type {task_type.name}: {first['msg']}."
         raise errors.BadUserInput(message, field=place) from None
-    values = found.model_dump(mode="json", exclude_unset=True)
+    values = valid_input.model_dump(mode="json", exclude_unset=True)
     for place, text in _texts(values, "input"):
         check_text(text, place)
     return values
 
 
 def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:
-    """Each text within, and where it is."""
+    """Each text within a value, and its place."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, dict | list):
-        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts(one, f"{place}.{key}")
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(part, f"{place}.{key}")

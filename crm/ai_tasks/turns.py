@@ -1,4 +1,4 @@
-"""Whose turn it is: while others wait, no user holds more than half of a worker's slots."""
+"""Fair turns: while other users wait, no user holds more than half of a worker's slots."""
 
 import asyncio
 from collections import Counter
@@ -10,15 +10,15 @@ from crm.ai_tasks.lease import TaskLease
 from crm.db.connection import Statement, encode
 from crm.jobs import WorkerContext
 
-Claim = Callable[[UUID], Awaitable[TaskLease | None]]
+ClaimTask = Callable[[UUID], Awaitable[TaskLease | None]]
 
-# So long nobody is looked for again after nobody else was found to wait: the look reads the queue.
+# How long the queue is not searched again after no other user's task was found waiting: the search reads all of it.
 _ALONE_SECONDS: Final = 0.5
-_NOBODY: Final = ""  # whose the tasks of a user are who is gone
+_NOBODY: Final = ""  # the owner of tasks whose user was deleted
 
-# The task in hand ($1) changes places with the first one in line of a user who holds less: its job, which is under way,
-# becomes the other's, and it waits by the other's job. Locks in the order in which who cancels takes them.
-_GIVE_WAY: Final = Statement(
+# The task of this job ($1) changes places with the first waiting task of a user who holds less: this job, which runs,
+# becomes the other task's, and this task waits with the other's job. Rows are locked in the order that cancelling uses.
+_SWAP: Final = Statement(
     """
     WITH mine AS (
       SELECT task.id, task.job_id, job.priority FROM ai_tasks AS task
@@ -48,41 +48,41 @@ _GIVE_WAY: Final = Statement(
 
 
 class FairTurns:
-    """The slots of one worker, and who holds them."""
+    """Counts the slots that each user holds of one worker."""
 
     def __init__(self, slots: int) -> None:
         self._share = max(1, slots // 2)
-        self._held: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._alone_until = 0.0
-        # One claim at a time: before the next, it is known whose task the last one was.
+        # One claim at a time: each depends on whose task the last one was.
         self._claiming = asyncio.Lock()
 
-    async def take(self, context: WorkerContext, task_id: UUID, claim: Claim) -> TaskLease | None:
-        """Claim this task, or another's that has to go first; None if somebody else took it, or it was cancelled."""
+    async def take(self, context: WorkerContext, task_id: UUID, claim: ClaimTask) -> TaskLease | None:
+        """Claim this task, or another user's that goes first; None if it was cancelled or another worker has it."""
         async with self._claiming:
             lease = await claim(await self._first(context, task_id))
             if lease is not None:
-                self._held[_user(lease)] += 1
+                self._counts[_user(lease)] += 1
             return lease
 
     def free(self, lease: TaskLease) -> None:
-        """Its slot is free again."""
-        self._held[_user(lease)] -= 1
+        """Free the slot of a task that has ended."""
+        self._counts[_user(lease)] -= 1
 
     async def _first(self, context: WorkerContext, task_id: UUID) -> UUID:
         clock = asyncio.get_running_loop().time
-        holders = [user for user, count in self._held.items() if count >= self._share]
+        holders = [user for user, count in self._counts.items() if count >= self._share]
         if not holders or clock() < self._alone_until:
             return task_id
-        is_holders, other = await _give_way(context, task_id, holders)
+        is_holders, other = await _swap(context, task_id, holders)
         if is_holders and other is None:
             self._alone_until = clock() + _ALONE_SECONDS
         return other or task_id
 
 
-async def _give_way(context: WorkerContext, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
-    """Whether a task is one of these users', and the task of somebody else's that goes first."""
-    result = await context.database.write(_GIVE_WAY, [encode(task_id), encode(list(holders))])
+async def _swap(context: WorkerContext, task_id: UUID, holders: Sequence[str]) -> tuple[bool, UUID | None]:
+    """Whether a task belongs to one of these users; and the id of another user's task that goes first."""
+    result = await context.database.write(_SWAP, [encode(task_id), encode(list(holders))])
     if not result.ntuples:
         return False, None
     other = result.get_value(0, 0)

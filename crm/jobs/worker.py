@@ -91,10 +91,12 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`."""
-        consumers = [asyncio.create_task(ConsumerRunner(one, self._context).run()) for one in self._plan.consumers]
+        consumers = [
+            asyncio.create_task(ConsumerRunner(consumer, self._context).run()) for consumer in self._plan.consumers
+        ]
         periodic_context = self._periodic_context()
         periodic = [*self._plan.periodic_tasks, self._rescue()]
-        periodic_tasks = [asyncio.create_task(self._repeat(one, periodic_context)) for one in periodic]
+        periodic_tasks = [asyncio.create_task(self._repeat(task, periodic_context)) for task in periodic]
         running = asyncio.create_task(self._run_procrastinate())
         log.info("worker.started", handlers=len(self._plan.handlers), followers=len(consumers))
         try:

@@ -5,7 +5,7 @@ import os
 import time
 from contextlib import suppress
 
-from crm.ai_tasks.task_types import Failure, TaskInput, TaskRun, TaskType, known
+from crm.ai_tasks.task_types import Failure, TaskInput, TaskRun, TaskType, register
 from crm.background import work
 from crm.core.settings import Settings
 
@@ -64,5 +64,5 @@ KINDS += [TaskType(one.__name__, "A test's.", NoInput, one) for one in (unfit, s
 
 
 if __name__ == "__main__":
-    known(*KINDS)
+    register(*KINDS)
     work(Settings())

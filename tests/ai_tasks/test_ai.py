@@ -196,7 +196,7 @@ async def attempt(context, model_server):
         key = leases.TaskKey(UUID(task["id"]), uuid4(), uuid4())
         lease = await leases.claim(asking, key, "test", 60)
         deadline = asyncio.get_running_loop().time() + 20
-        mine = leases.fenced(asking, key)
+        mine = leases.guarded(asking, key)
         kind = TASK_TYPES[lease.task_type]
         given = kind.input.model_validate(lease.input)
         return key, kind.run(
@@ -259,12 +259,12 @@ class TestCancelled:
         key, work = await attempt(task)
         work.close()
         unit = UnitOfWork(context.database, PROGRAM)
-        await leases.fenced(context, key).commit_guard(unit)
+        await leases.guarded(context, key).commit_guard(unit)
         cancelling = asyncio.create_task(asyncio.to_thread(cancel, task["id"]))
         await asyncio.sleep(0.3)
         assert (await show(task["id"]))["status"] == "RUNNING"
-        assert await leases.keep(context, [key], 10) == {key.token}
-        assert await leases.tell_progress(context, key, 0.5, None)
+        assert await leases.renew(context, [key], 10) == {key.token}
+        assert await leases.record_progress(context, key, 0.5, None)
         assert not cancelling.done()
         await unit.save()
         await unit.close()

@@ -94,7 +94,7 @@ class TestProgress:
     async def test_is_in_the_stream_once(self, context, key, db):
         event = None
         for progress in (0.1, 0.5, 0.9):
-            event = await leases.tell_progress(context, key, progress, event)
+            event = await leases.record_progress(context, key, progress, event)
         rows = db.execute("SELECT fields FROM events WHERE type = 'ai_task.progressed'").fetchall()
         assert [row["fields"][0]["after"] for row in rows] == [0.9]
         await leases.end(context, key, DONE, event)

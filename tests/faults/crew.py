@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from crm.ai_tasks.builtin_types import EchoInput
-from crm.ai_tasks.task_types import TASK_TYPES, TaskRun, TaskType, known
+from crm.ai_tasks.task_types import TASK_TYPES, TaskRun, TaskType, register
 from crm.background import work
 from crm.core.settings import Settings
 
@@ -64,6 +64,6 @@ def dying_after(kind: TaskType) -> TaskType:
 
 if __name__ == "__main__":
     if os.environ.get("FAULT_DIES_AFTER"):
-        known(dying_after(TASK_TYPES[os.environ["FAULT_DIES_AFTER"]]))
-    known(TaskType("echo", "A test's.", EchoInput, echo))
+        register(dying_after(TASK_TYPES[os.environ["FAULT_DIES_AFTER"]]))
+    register(TaskType("echo", "A test's.", EchoInput, echo))
     work(Settings())

@@ -22,7 +22,7 @@ _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
 _ASK_AGAIN_SECONDS: Final = 1
 # Set while an AI task runs: of its attempts, one saves something.
-for_task: ContextVar[UUID | None] = ContextVar("for_task", default=None)
+current_ai_task: ContextVar[UUID | None] = ContextVar("current_ai_task", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class AiClaimService(Service):
     async def claim(self, lead_id: int, purpose: AiClaimPurpose, seconds: float) -> tuple[UUID, bool]:
         """The generation under way for a living lead, and whether it is ours; the lead's row lock makes it one."""
         await self.unit_of_work.get(Lead, lead_id)
-        task_id = for_task.get()
+        task_id = current_ai_task.get()
         saved = await self._saved(task_id, lead_id, purpose) if task_id is not None else None
         if saved is not None:
             return saved, False
