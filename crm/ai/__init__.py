@@ -1,1 +1,1 @@
-"""Questions to a model or to the playbook: bounded, recorded, and never the reason why the CRM fails."""
+"""Questions to a model or to the playbook: bounded and recorded; their failures never fail the CRM."""

@@ -1,4 +1,4 @@
-"""The circuit breaker: a provider that fails again and again is left alone for a while, then tried by one question."""
+"""The circuit breaker: a provider that keeps failing gets no questions for a while, then one to try it."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ from crm.core.choice import Choice
 _FAILURES: Final = 5
 _WITHIN_SECONDS: Final = 60.0
 _OPEN_SECONDS: Final = 30.0
-# What the one question that tries it may take, about.
+# About how long the question that tries the provider may take.
 _PROBE_SECONDS: Final = 10.0
 
 
@@ -24,51 +24,51 @@ class AiCircuit(Choice):
 
 
 @dataclass(eq=False, slots=True)
-class Pass:
-    """Leave to ask once."""
+class Admission:
+    """Permission to ask one question."""
 
     probe: bool
 
 
 class Breaker:
-    """Opens after 5 failures in a minute, if at least half of that minute's questions failed; one process's own."""
+    """Opens after 5 failures in a minute, if at least half of that minute's questions failed; one per process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._ended: deque[tuple[float, bool]] = deque()
         self._opened_at: float | None = None
-        self._probe: Pass | None = None
+        self._probe: Admission | None = None
 
     @property
     def state(self) -> AiCircuit:
-        """Where it stands now."""
+        """The state of the circuit now."""
         if self._opened_at is None:
             return AiCircuit.CLOSED
         return AiCircuit.OPEN if self._clock() < self._opened_at + _OPEN_SECONDS else AiCircuit.HALF_OPEN
 
     def seconds_left(self) -> float:
-        """How long to wait for whoever got no leave to ask."""
+        """Seconds until a question that was not admitted may be asked again."""
         left = 0.0 if self._opened_at is None else self._opened_at + _OPEN_SECONDS - self._clock()
         return left if left > 0 else _PROBE_SECONDS
 
-    def enter(self) -> Pass | None:
-        """Leave to ask; None while the circuit is open. Whoever gets one hands it in with `leave`."""
+    def enter(self) -> Admission | None:
+        """Admit a question; None while the circuit is open. The caller returns the admission with `leave`."""
         state = self.state
         if state is AiCircuit.CLOSED:
-            return Pass(probe=False)
+            return Admission(probe=False)
         if state is AiCircuit.HALF_OPEN and self._probe is None:
-            self._probe = Pass(probe=True)
+            self._probe = Admission(probe=True)
             return self._probe
         return None
 
-    def leave(self, given: Pass, *, answered: bool | None) -> None:
-        """Say how it went; None: that says nothing about the provider."""
-        if given is self._probe:
+    def leave(self, admission: Admission, *, answered: bool | None) -> None:
+        """Return an admission; `answered` is None if the outcome says nothing about the provider."""
+        if admission is self._probe:
             self._probe = None
         if answered is None:
             return
         now = self._clock()
-        if given.probe:
+        if admission.probe:
             self._opened_at = None if answered else now
             self._ended.clear()
         self._ended.append((now, answered))

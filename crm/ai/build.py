@@ -1,4 +1,4 @@
-"""The gateway that the settings ask for."""
+"""Builds the AI gateway from the settings."""
 
 from crm.ai.calls import Calls
 from crm.ai.gateway import Ai
@@ -9,7 +9,7 @@ from crm.db.database import Database
 
 
 def build(config: Settings, database: Database) -> Ai:
-    """For the App and the worker: one a process."""
+    """Build the gateway; the app and the worker have one per process."""
     provider = _provider(config)
     falls_back = config.ai_fallback is AiFallback.PLAYBOOK and not isinstance(provider, PlaybookProvider)
     return Ai(
@@ -24,7 +24,7 @@ def _provider(config: Settings) -> Provider:
     chosen = config.ai_chosen
     if chosen is AiProvider.PLAYBOOK:
         return PlaybookProvider()
-    from crm.ai import openai_client  # noqa: PLC0415  (a third of a second to import, for those who have a key)
+    from crm.ai import openai_client  # noqa: PLC0415  (takes a third of a second; needed only with a key)
 
     if chosen is AiProvider.OPENROUTER:
         assert config.openrouter_api_key is not None

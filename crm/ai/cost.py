@@ -1,17 +1,17 @@
-"""What a call costs: as the provider says, else by the list of prices in `genai-prices`, else unknown; never 0."""
+"""The cost of a call: as the provider says, else by the price list of `genai-prices`, else unknown, not 0."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from genai_prices import Usage, calc_price
 
-# Tokens for a text: a quarter of its bytes as a rule; this is what it takes at most, code and Swedish included.
+# A text usually has a token for every four bytes; with three, code and Swedish are covered as well.
 _BYTES_PER_TOKEN: Final = 3
 _MOST: Final = Decimal(100_000)
 
 
 def stated(value: object) -> Decimal | None:
-    """An amount that a provider gave."""
+    """The amount that a provider stated, if it is a valid one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -22,7 +22,7 @@ def stated(value: object) -> Decimal | None:
 
 
 def estimated(model: str, tokens_in: int | None, tokens_out: int | None, *, address: str) -> Decimal | None:
-    """An amount by the list of prices; None for a server or model that is not on it."""
+    """The amount by the price list; None for a server or a model that is not on it."""
     if tokens_in is None or tokens_out is None:
         return None
     usage = Usage(input_tokens=tokens_in, output_tokens=tokens_out)
@@ -33,5 +33,5 @@ def estimated(model: str, tokens_in: int | None, tokens_out: int | None, *, addr
 
 
 def tokens_of(text: str) -> int:
-    """How many tokens a text takes at most, about."""
+    """About the most tokens that a text can have."""
     return len(text.encode()) // _BYTES_PER_TOKEN + 1

@@ -1,6 +1,6 @@
-"""The one way to ask: within a deadline, a budget and a circuit breaker; every call on record.
+"""The gateway to AI providers: a deadline, a budget, a circuit breaker, and a record of every call.
 
-No transaction is open and no connection held while a provider thinks.
+No transaction is open and no connection held while a provider works.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ log = structlog.get_logger()
 _PLAYBOOK_SECONDS: Final = 1.0
 _MOST_ATTEMPTS: Final = 4
 _BACKOFF_SECONDS: Final = 0.5
-# Less time than this is not worth another call.
+# With less time than this left, no other call is made.
 _LEAST_SECONDS: Final = 0.05
 
-# A caller who leaves the provider less of CRM_AI_TIMEOUT_SECONDS than this learns nothing about it by waiting in vain.
+# If a caller's deadline leaves less of CRM_AI_TIMEOUT_SECONDS than this, a timeout does not count against the provider.
 _FAIR_SHARE: Final = 0.9
-# What is reserved for calls under way is worth waiting for so long.
+# After how long to retry when the budget is reserved for calls under way.
 _RESERVED_SECONDS: Final = 5.0
 
 _CIRCUIT_OPEN: Final = "CIRCUIT_OPEN"
@@ -54,8 +54,8 @@ _MESSAGES: Final = {
     Outcome.REJECTED.name: "The AI provider rejects our questions: an admin should look at its key, credit and model.",
     Outcome.FAILED.name: "The AI provider answered with an error.",
 }
-# What a failure says about the provider: it answers (though not as hoped), or it does not. Of others: nothing.
-_SAYS_OF_PROVIDER: Final = {
+# Whether a failure shows that the provider answers (though not as hoped); other failures say nothing about it.
+_SHOWS_AN_ANSWER: Final = {
     **dict.fromkeys((Outcome.REFUSED.name, Outcome.TRUNCATED.name, Outcome.INVALID.name), True),
     **dict.fromkeys(
         (
@@ -79,23 +79,23 @@ class AnswerSource(Choice):
 
 @dataclass(frozen=True, slots=True)
 class AiAnswer(Generic[R]):
-    """An answer, and what there is to know about it."""
+    """An answer, with its source, its cost and warnings."""
 
     value: R
     source: AnswerSource
     model: str
     prompt_version: str
     input_hash: str
-    # The record of the call that gave it (`ai_calls`).
+    # The id of the call that gave the answer (`ai_calls`).
     call_id: UUID
-    # What the whole question cost, all its calls; None: unknown.
+    # The cost of all calls of the question; None if unknown.
     cost: Decimal | None
-    # For the user: what was left out of the answer, or who answered in whose place.
+    # For the user: what was left out of the answer, or that the playbook answered instead.
     warnings: Sequence[str] = ()
 
 
 @dataclass(eq=False)
-class _Asking(Generic[R]):
+class _Inquiry(Generic[R]):
     """One question under way."""
 
     question: Question[R]
@@ -107,16 +107,16 @@ class _Asking(Generic[R]):
     hurried: bool = False
 
     def left(self) -> float:
-        """Seconds until its deadline."""
+        """Seconds until the deadline."""
         return self.deadline - asyncio.get_running_loop().time()
 
     def charge(self, end: CallEnd) -> None:
-        """Add what a call cost; unknown and anything is unknown."""
+        """Add a call's cost; if one is unknown, so is the sum."""
         self.cost = None if self.cost is None or end.cost is None else self.cost + end.cost
 
 
 class Ai:
-    """Asks the provider; one for a process."""
+    """Asks the provider; one per process."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Ai:
 
     @property
     def source(self) -> AnswerSource:
-        """What the provider's answers are labelled as."""
+        """The source that the provider's answers are labelled with."""
         return _source(self.provider)
 
     @property
@@ -151,67 +151,67 @@ class Ai:
         requested_by: UUID | None = None,
         deadline: float | None = None,
     ) -> AiAnswer[R]:
-        """The answer to a question, or AI_UNAVAILABLE. Call it outside of any transaction.
+        """Answer a question, or raise AiUnavailable. Call it outside of any transaction.
 
         `deadline` is the caller's own, on the event loop's clock, if it may be sooner than CRM_AI_TIMEOUT_SECONDS.
         """
         asker = Asker(new_id(), lead_id, requested_by)
-        asking = self._begun(question, asker, deadline)
+        inquiry = self._open(question, asker, deadline)
         try:
-            return await self._guarded(asking)
+            return await self._answer_if_admitted(inquiry)
         except errors.AiUnavailable as error:
             if self._fallback is None:
                 raise
             log.warning("ai.fallback", purpose=question.purpose, reason=error.details["reason"])
-            # The rules take no time to speak of: they answer even when the provider has used up the deadline.
+            # The rules take next to no time: they answer even when the provider has used up the deadline.
             latest = asyncio.get_running_loop().time() + _PLAYBOOK_SECONDS
-            again = _Asking(question, asker, latest, asking.attempt)
-            found = await self._answer(again, self._fallback)
-            return replace(found, cost=asking.cost, warnings=(error.message, *found.warnings))
+            fallback_question = _Inquiry(question, asker, latest, inquiry.attempt)
+            answer = await self._answer(fallback_question, self._fallback)
+            return replace(answer, cost=inquiry.cost, warnings=(error.message, *answer.warnings))
 
     async def close(self) -> None:
-        """Finish the records, and let go of connections."""
+        """Complete the records, and close the connections."""
         await self.calls.close()
         await self.provider.close()
 
-    def _begun(self, question: Question[R], asker: Asker, deadline: float | None) -> _Asking[R]:
+    def _open(self, question: Question[R], asker: Asker, deadline: float | None) -> _Inquiry[R]:
         now = asyncio.get_running_loop().time()
         latest = now + self._timeout
         if deadline is None or deadline > latest:
-            return _Asking(question, asker, latest)
-        return _Asking(question, asker, deadline, hurried=deadline < now + self._timeout * _FAIR_SHARE)
+            return _Inquiry(question, asker, latest)
+        return _Inquiry(question, asker, deadline, hurried=deadline < now + self._timeout * _FAIR_SHARE)
 
-    async def _guarded(self, asking: _Asking[R]) -> AiAnswer[R]:
-        """Ask the provider, unless the circuit is open; and tell the breaker how it went."""
-        if asking.left() < _LEAST_SECONDS:
-            raise _unavailable(asking, Outcome.TIMEOUT.name)
+    async def _answer_if_admitted(self, inquiry: _Inquiry[R]) -> AiAnswer[R]:
+        """Ask the provider unless the circuit is open, and report the outcome to the breaker."""
+        if inquiry.left() < _LEAST_SECONDS:
+            raise _unavailable(inquiry, Outcome.TIMEOUT.name)
         admitted = self.breaker.enter()
         if admitted is None:
-            raise _unavailable(asking, _CIRCUIT_OPEN, retry_after=self.breaker.seconds_left())
+            raise _unavailable(inquiry, _CIRCUIT_OPEN, retry_after=self.breaker.seconds_left())
         answered: bool | None = None
         try:
-            found = await self._answer(asking, self.provider)
+            answer = await self._answer(inquiry, self.provider)
             answered = True
         except errors.AiUnavailable as error:
-            answered = _said_of_provider(asking, error)
+            answered = _shows_an_answer(inquiry, error)
             raise
         finally:
             self.breaker.leave(admitted, answered=answered)
-        return found
+        return answer
 
-    async def _answer(self, asking: _Asking[R], provider: Provider) -> AiAnswer[R]:
-        """Call until there is a usable answer, or no point in calling again."""
-        question = asking.question
+    async def _answer(self, inquiry: _Inquiry[R], provider: Provider) -> AiAnswer[R]:
+        """Call until there is a usable answer, or another call would not help."""
+        question = inquiry.question
         while True:
-            if asking.left() < _LEAST_SECONDS:
-                raise _unavailable(asking, Outcome.TIMEOUT.name)
+            if inquiry.left() < _LEAST_SECONDS:
+                raise _unavailable(inquiry, Outcome.TIMEOUT.name)
             try:
-                call, reply, reading = await self._call(asking, question, provider)
+                call, reply, reading = await self._call(inquiry, question, provider)
             except ProviderFailed as failure:
-                await _pause(asking, failure)
+                await _pause(inquiry, failure)
             except Unusable as failure:
                 if question.correction is not None or not failure.correctable:
-                    raise _unavailable(asking, failure.outcome.name, failure.detail) from None
+                    raise _unavailable(inquiry, failure.outcome.name, failure.detail) from None
                 question = replace(question, correction=Correction(failure.text, failure.problem))
             else:
                 return AiAnswer(
@@ -219,26 +219,26 @@ class Ai:
                     source=_source(provider),
                     model=reply.model or provider.model,
                     prompt_version=question.prompt_version,
-                    input_hash=asking.question.input_hash,
+                    input_hash=inquiry.question.input_hash,
                     call_id=call,
-                    cost=asking.cost,
+                    cost=inquiry.cost,
                     warnings=tuple(reading.notes),
                 )
 
     async def _call(
-        self, asking: _Asking[R], question: Question[R], provider: Provider
+        self, inquiry: _Inquiry[R], question: Question[R], provider: Provider
     ) -> tuple[UUID, Reply, ParsedReply[R]]:
-        """One call and its record: written before, completed after, whatever happens in between."""
-        asking.attempt += 1
+        """Make one call; its record is written before and completed after, whatever happens between."""
+        inquiry.attempt += 1
         call = new_id()
         clock = asyncio.get_running_loop().time
         began = clock()
         reply, end = Reply(), CallEnd(Outcome.CANCELLED, Reply(), free=True)
         try:
-            if not await self.calls.start(call, question, asking.asker, asking.attempt, provider):
-                raise await self._over_budget(asking, question, provider)
-            end = CallEnd(Outcome.CANCELLED, reply)  # from here on somebody may be at work
-            reply = await _completed(provider, question, asking.deadline)
+            if not await self.calls.start(call, question, inquiry.asker, inquiry.attempt, provider):
+                raise await self._over_budget(inquiry, question, provider)
+            end = CallEnd(Outcome.CANCELLED, reply)  # from here on the call may cost something
+            reply = await _reply_from(provider, question, inquiry.deadline)
             end = CallEnd(Outcome.OK, reply)
             reading = read(reply, question.reply)
         except ProviderFailed as failure:
@@ -248,24 +248,26 @@ class Ai:
             end = CallEnd(failure.outcome, reply, failure.detail)
             raise
         finally:
-            asking.charge(end)
+            inquiry.charge(end)
             if end.outcome not in (Outcome.OK, Outcome.CANCELLED):
                 log.warning("ai.call_failed", call=str(call), outcome=end.outcome.value, detail=end.detail)
-            await self.calls.complete(call, replace(end, duration=clock() - began), asking.deadline)
+            await self.calls.complete(call, replace(end, duration=clock() - began), inquiry.deadline)
         return call, reply, reading
 
-    async def _over_budget(self, asking: _Asking[R], question: Question[R], provider: Provider) -> errors.AiUnavailable:
+    async def _over_budget(
+        self, inquiry: _Inquiry[R], question: Question[R], provider: Provider
+    ) -> errors.AiUnavailable:
         if await self.calls.will_be_free(provider.most(question), self._timeout):
-            return _unavailable(asking, _BUDGET_RESERVED, retry_after=_RESERVED_SECONDS)
-        return _unavailable(asking, _BUDGET_SPENT)
+            return _unavailable(inquiry, _BUDGET_RESERVED, retry_after=_RESERVED_SECONDS)
+        return _unavailable(inquiry, _BUDGET_SPENT)
 
 
 def _source(provider: Provider) -> AnswerSource:
     return AnswerSource.PLAYBOOK if isinstance(provider, PlaybookProvider) else AnswerSource.LLM
 
 
-async def _completed(provider: Provider, question: Question[Any], deadline: float) -> Reply:
-    """The provider's reply before the deadline, and nothing but ProviderFailed otherwise."""
+async def _reply_from(provider: Provider, question: Question[Any], deadline: float) -> Reply:
+    """The provider's reply before the deadline; every failure is raised as ProviderFailed."""
     try:
         async with asyncio.timeout_at(deadline):
             return await provider.complete(question, deadline=deadline)
@@ -273,35 +275,41 @@ async def _completed(provider: Provider, question: Question[Any], deadline: floa
         raise ProviderFailed(Outcome.TIMEOUT) from None
     except ProviderFailed:
         raise
-    except Exception as error:  # noqa: BLE001  (whatever broke, the CRM goes on)
-        # Where, but not what it says: that may be anything, a key too.
+    except Exception as error:  # noqa: BLE001  (any failure of a provider must leave the CRM working)
+        # The place, but not the message: that may hold anything, even a key.
         where = traceback.format_tb(error.__traceback__)[-3:]
         log.error("ai.provider_broke", provider=provider.name, error=type(error).__name__, where=where)  # noqa: TRY400
         raise ProviderFailed(Outcome.FAILED, type(error).__name__) from None
 
 
-async def _pause(asking: _Asking[Any], failure: ProviderFailed) -> None:
-    """Wait before calling again; give up if that would not help, or not in time."""
+async def _pause(inquiry: _Inquiry[Any], failure: ProviderFailed) -> None:
+    """Wait before calling again; raise if that would not help, or would come too late."""
     wait = failure.retry_after
     if wait is None:
-        wait = _BACKOFF_SECONDS * 2 ** (asking.attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
-    if not failure.again or asking.attempt >= _MOST_ATTEMPTS or wait + _LEAST_SECONDS > asking.left():
-        raise _unavailable(asking, failure.outcome.name, failure.detail, failure.retry_after) from None
+        wait = _BACKOFF_SECONDS * 2 ** (inquiry.attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+    if not failure.again or inquiry.attempt >= _MOST_ATTEMPTS or wait + _LEAST_SECONDS > inquiry.left():
+        raise _unavailable(inquiry, failure.outcome.name, failure.detail, failure.retry_after) from None
     await asyncio.sleep(wait)
 
 
-def _said_of_provider(asking: _Asking[Any], error: errors.AiUnavailable) -> bool | None:
-    """Whether it works, as a failure shows; None if it does not: a provider that names a time is busy, not broken."""
+def _shows_an_answer(inquiry: _Inquiry[Any], error: errors.AiUnavailable) -> bool | None:
+    """Whether the provider answers, as a failure shows; None if it does not tell (naming a retry time: busy)."""
     reason = str(error.details["reason"])
     named_a_time = reason == Outcome.RATE_LIMITED.name and "retryAfterSeconds" in error.details
-    ran_out = reason == Outcome.TIMEOUT.name and asking.hurried
-    return None if named_a_time or ran_out else _SAYS_OF_PROVIDER.get(reason)
+    ran_out = reason == Outcome.TIMEOUT.name and inquiry.hurried
+    return None if named_a_time or ran_out else _SHOWS_AN_ANSWER.get(reason)
 
 
 def _unavailable(
-    asking: _Asking[Any], reason: str, detail: str | None = None, retry_after: float | None = None
+    inquiry: _Inquiry[Any], reason: str, detail: str | None = None, retry_after: float | None = None
 ) -> errors.AiUnavailable:
-    log.warning("ai.unavailable", purpose=asking.question.purpose, reason=reason, detail=detail, calls=asking.attempt)
+    log.warning(
+        "ai.unavailable",
+        purpose=inquiry.question.purpose,
+        reason=reason,
+        detail=detail,
+        calls=inquiry.attempt,
+    )
     later = {} if retry_after is None else {"retryAfterSeconds": math.ceil(retry_after)}
     kind = errors.AiBudgetSpent if reason == _BUDGET_SPENT else errors.AiUnavailable
     return kind(_MESSAGES[reason], reason=reason, **later)

@@ -1,4 +1,4 @@
-"""The AI's costs and condition in the API."""
+"""The AI's costs and state in the API."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,9 +13,9 @@ from crm.ai.service import AiUsageGroup, AiUsageService
 from crm.core.identity import Role
 from crm.graph.run.engine import Info
 
-# Every call of the time asked about is read.
+# Every call in the period is read.
 _COST = 1000
-# A mutation that asks a model, as against one that reads a record: no more than ten fit into one operation.
+# The cost of a mutation that asks a model: no more than ten fit into one operation.
 QUESTION_COST = 1000
 
 

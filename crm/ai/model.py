@@ -1,4 +1,4 @@
-"""The table of calls."""
+"""The table of AI calls."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -16,18 +16,18 @@ _USD: Final = Numeric(18, 10)
 
 
 class AiCall(Model):
-    """One call to a provider: written before it is made, completed when it has ended. It holds no text of the CRM's.
+    """One call to a provider: written before it is made, completed when it has ended. Holds no text from the CRM.
 
-    A call that was never completed (its process was killed) stays UNDERWAY, at an unknown cost.
+    If the process is killed in between, the call stays UNDERWAY, at an unknown cost.
     """
 
     __tablename__ = "ai_calls"
     policy = INTERNAL
 
-    # Of ours and by time, so that a call can be completed even when nobody heard that it was written.
+    # Made by the program and sorted by time: a call can be completed even if the answer to its insert was lost.
     id: Mapped[UUID] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # The calls of one question share this; `attempt` counts them.
+    # All calls of one question have the same; `attempt` counts them.
     question_id: Mapped[UUID]
     attempt: Mapped[int]
     purpose: Mapped[str]
@@ -35,10 +35,10 @@ class AiCall(Model):
     input_hash: Mapped[str]
     provider: Mapped[str]
     model: Mapped[str]
-    # No foreign keys: a bill outlives what it was for.
+    # No foreign keys: a cost record outlives its lead and its user.
     lead_id: Mapped[int | None]
     requested_by: Mapped[UUID | None]
-    # The attempt of an AI task on whose bill it goes.
+    # The attempt of an AI task that the cost counts for.
     ai_task_attempt_id: Mapped[UUID | None]
     outcome: Mapped[Outcome] = mapped_column(server_default=Outcome.UNDERWAY)
     detail: Mapped[str | None]
@@ -47,7 +47,7 @@ class AiCall(Model):
     tokens_out: Mapped[int | None]
     cost_usd: Mapped[Decimal | None] = mapped_column(_USD)
     cost_source: Mapped[CostSource] = mapped_column(server_default=CostSource.UNKNOWN)
-    # What the call is taken to cost as long as its cost is unknown: at most this much, by the list of prices.
+    # The most that the call can cost, by the price list; counts as long as the cost is unknown.
     reserved_usd: Mapped[Decimal | None] = mapped_column(_USD)
 
     __table_args__ = (

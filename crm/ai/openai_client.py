@@ -1,8 +1,8 @@
-"""Any server that speaks OpenAI's Chat Completions: OpenRouter, OpenAI, or one at an address of your own.
+"""A client for servers with OpenAI's Chat Completions: OpenRouter, OpenAI, or a server at an address of your own.
 
-The SDK is used for its wire alone. Its retries are off (ours keep to one deadline), its parsing is not used (a fenced
-reply would raise, and its tokens be lost), and the body is read here, with suspicion: HTTP 200 may hold an error,
-`choices` may be null, and a proxy's error page is a reply too.
+The SDK is used for its transport alone. Its retries are off (ours keep to one deadline); its parsing is not used (for a
+reply in a code fence it would raise, and the tokens would be lost). The body is parsed here, since it may be anything:
+HTTP 200 may hold an error, `choices` may be null, and a proxy may send an error page.
 """
 
 import asyncio
@@ -35,58 +35,58 @@ _OK: Final = 200
 _AGAIN: Final = frozenset({408, 409, 425, 429})
 _RATE_LIMITED: Final = 429
 _SERVER_ERROR: Final = 500
-# What servers answer that cannot do `response_format`: OpenRouter says 404 when no endpoint can.
+# The statuses of servers without `response_format`: OpenRouter answers 404 when no upstream server has it.
 _MAY_BE_FORMAT: Final = frozenset({400, 404, 422, 501})
 _MOST_WAIT: Final = 3600.0
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A server, and what is particular about it."""
+class ModelEndpoint:
+    """A server, and its peculiarities."""
 
     name: str
     address: str
     key: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
-    # What the most tokens of a reply are called: OpenAI's reasoning models refuse the old name, other servers may not
-    # know the new one.
+    # The name of the parameter that limits a reply's tokens: OpenAI's reasoning models refuse the old name, other
+    # servers may not know the new name.
     token_limit: str = "max_tokens"  # noqa: S105  (not a password)
-    # Where prices are looked up, if not by the address.
+    # The address to look prices up by, if not `address`.
     priced_as: str | None = None
 
 
 def openrouter(
     key: str, *, app_url: str | None = None, app_title: str | None = None, address: str | None = None
-) -> Endpoint:
-    """OpenRouter: says what a reply cost; picks an upstream server that can do what is asked."""
-    given = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
+) -> ModelEndpoint:
+    """OpenRouter: states what a reply cost; picks an upstream server that supports all parameters."""
+    optional = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
     official = "https://openrouter.ai/api/v1"
-    return Endpoint(
+    return ModelEndpoint(
         "openrouter",
         address or official,
         key,
-        headers={name: value for name, value in given.items() if value},
+        headers={name: value for name, value in optional.items() if value},
         extra_body={"provider": {"require_parameters": True}},
         priced_as=official,
     )
 
 
-def openai_or_compatible(key: str, address: str) -> Endpoint:
-    """OpenAI, or whoever listens at the address."""
+def openai_or_compatible(key: str, address: str) -> ModelEndpoint:
+    """OpenAI, or the server at this address."""
     official = address.startswith(_OPENAI)
-    return Endpoint("openai", address, key, token_limit="max_completion_tokens" if official else "max_tokens")
+    return ModelEndpoint("openai", address, key, token_limit="max_completion_tokens" if official else "max_tokens")
 
 
 class OpenAiProvider:
     """Asks a model at an endpoint."""
 
-    def __init__(self, endpoint: Endpoint, model: str, *, max_output_tokens: int) -> None:
+    def __init__(self, endpoint: ModelEndpoint, model: str, *, max_output_tokens: int) -> None:
         self.name = endpoint.name
         self.model = model
         self._endpoint = endpoint
         self._max_output_tokens = max_output_tokens
-        # Whether the server takes a JSON schema for its reply; found out by the first question.
+        # Whether the server takes a JSON schema for its reply; the first question finds out.
         self._takes_schema = True
         self._client = openai.AsyncOpenAI(
             api_key=endpoint.key,
@@ -110,9 +110,11 @@ class OpenAiProvider:
         return reply
 
     def most(self, question: Question[Any]) -> Decimal | None:
-        """By the list of prices, for a reply of as many tokens as are allowed."""
-        asked = sum(cost.tokens_of(str(message["content"])) for message in self._messages(question, with_schema=False))
-        return cost.estimated(self.model, asked, self._limit(question), address=self._priced_as)
+        """The cost by the price list, for a reply of the most tokens allowed."""
+        tokens_in = sum(
+            cost.tokens_of(str(message["content"])) for message in self._messages(question, with_schema=False)
+        )
+        return cost.estimated(self.model, tokens_in, self._limit(question), address=self._priced_as)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -143,7 +145,7 @@ class OpenAiProvider:
         return self._reply(raw.content)
 
     def _messages(self, question: Question[Any], *, with_schema: bool) -> list[ChatCompletionMessageParam]:
-        """`with_schema`: the server is told the schema, so the instructions need not."""
+        """The chat messages; `with_schema` says that the request holds the schema, so the instructions omit it."""
         messages: list[ChatCompletionMessageParam] = [
             {"role": "system", "content": instructions(question, with_schema=not with_schema)},
             {"role": "user", "content": words(question)},
@@ -160,39 +162,39 @@ class OpenAiProvider:
         return messages
 
     def _reply(self, content: bytes) -> Reply:
-        """What an HTTP 200 holds."""
+        """Parse the body of an HTTP 200."""
         try:
             body = orjson.loads(content)
         except orjson.JSONDecodeError:
             raise ProviderFailed(Outcome.FAILED, "the body of the answer is not JSON") from None
         if not isinstance(body, dict):
             raise ProviderFailed(Outcome.FAILED, "the body of the answer is not an object")
-        known = self._bill(body)
+        usage = self._usage(body)
         error = body.get("error")
         if error:
-            raise self._error_in(error, known)
+            raise self._error_in(error, usage)
         choices = body.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         message = choice.get("message") if isinstance(choice, dict) else None
         if not isinstance(choice, dict) or not isinstance(message, dict):
-            raise ProviderFailed(Outcome.FAILED, "the answer holds no choices", again=True, reply=known)
+            raise ProviderFailed(Outcome.FAILED, "the answer holds no choices", again=True, reply=usage)
         if isinstance(choice.get("error"), dict) or choice.get("finish_reason") == "error":
-            raise self._error_in(choice.get("error"), known)
+            raise self._error_in(choice.get("error"), usage)
         return Reply(
-            text=_text(_said(message.get("content"))),
-            model=known.model,
+            text=_text(_content(message.get("content"))),
+            model=usage.model,
             finish_reason=_text(choice.get("finish_reason")),
             refusal=_text(message.get("refusal")),
-            tokens_in=known.tokens_in,
-            tokens_out=known.tokens_out,
-            cost=known.cost,
-            cost_source=known.cost_source,
+            tokens_in=usage.tokens_in,
+            tokens_out=usage.tokens_out,
+            cost=usage.cost,
+            cost_source=usage.cost_source,
         )
 
-    def _bill(self, body: Mapping[str, Any]) -> Reply:
-        """Model, tokens and cost; a reply that is of no use may still have them."""
-        given = body.get("usage")
-        usage = given if isinstance(given, dict) else {}
+    def _usage(self, body: Mapping[str, Any]) -> Reply:
+        """A reply with model, tokens and cost only; even a body with an error may have them."""
+        stated_usage = body.get("usage")
+        usage = stated_usage if isinstance(stated_usage, dict) else {}
         model = _text(body.get("model")) or self.model
         tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
         amount, source = _stated(usage), CostSource.PROVIDER
@@ -207,18 +209,18 @@ class OpenAiProvider:
         )
 
     def _estimated(self, model: str, tokens_in: int | None, tokens_out: int | None) -> Decimal | None:
-        """The answering model's price, or else that of the one that was asked for: it may answer to another name."""
-        found = cost.estimated(model, tokens_in, tokens_out, address=self._priced_as)
-        return found or cost.estimated(self.model, tokens_in, tokens_out, address=self._priced_as)
+        """The price of the model that answered, or of the model that was asked: its name in the answer may differ."""
+        estimate = cost.estimated(model, tokens_in, tokens_out, address=self._priced_as)
+        return estimate or cost.estimated(self.model, tokens_in, tokens_out, address=self._priced_as)
 
-    def _error_in(self, error: Any, known: Reply) -> ProviderFailed:
-        """An error that came with HTTP 200."""
+    def _error_in(self, error: Any, usage: Reply) -> ProviderFailed:
+        """The failure for an error in the body of an HTTP 200."""
         status = error.get("code") if isinstance(error, dict) else None
         status = int(status) if isinstance(status, int) or (isinstance(status, str) and status.isdecimal()) else None
         detail = self._detail(error)
         if status is None or status < 100:  # noqa: PLR2004
-            return ProviderFailed(Outcome.FAILED, detail, reply=known)
-        return ProviderFailed(_outcome(status), detail, again=_may_pass(status), reply=known)
+            return ProviderFailed(Outcome.FAILED, detail, reply=usage)
+        return ProviderFailed(_outcome(status), detail, again=_may_pass(status), reply=usage)
 
     def _refused(self, error: openai.APIStatusError) -> "_Refused":
         status = error.status_code
@@ -232,7 +234,7 @@ class OpenAiProvider:
         )
 
     def _detail(self, error: Any) -> str:
-        """An error's type and code: all that is recorded. Its message may quote the question, and so a lead's words."""
+        """An error's type and code, for the record; its message may quote the question, and so a lead's words."""
         kinds: list[str] = []
         while isinstance(error, dict):
             kinds += [kind for name in ("type", "code") if (kind := _identifier(error.get(name)))]
@@ -243,7 +245,7 @@ class OpenAiProvider:
         return ", ".join(dict.fromkeys(kinds)) or "no code"
 
     def _without_key(self, text: object) -> str:
-        """A provider's message, for whoever looks for an error at log level debug; some servers repeat the key."""
+        """A provider's message for the log at level debug, without the key, which some servers repeat."""
         return str(text).replace(self._endpoint.key, "[key]")[:_MOST_MESSAGE]
 
     def _limit(self, question: Question[Any]) -> int:
@@ -263,7 +265,7 @@ class _Refused(ProviderFailed):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body, up to as many bytes as any reply can have: a broken server may send without end."""
+    """A body with a limit of bytes that no valid reply reaches: a broken server may send without end."""
 
     def __init__(self, stream: httpx2.AsyncByteStream) -> None:
         self._stream = stream
@@ -297,7 +299,7 @@ def _may_pass(status: int) -> bool:
 
 
 def _unreachable(error: openai.APIConnectionError) -> ProviderFailed:
-    """Nobody there, or the connection broke. Once the question was sent, it may have been answered, and billed."""
+    """The failure for a broken connection. Once the question was sent, it may have been answered, and cost money."""
     cause = error.__cause__
     if isinstance(cause, ProviderFailed):
         return cause
@@ -306,22 +308,22 @@ def _unreachable(error: openai.APIConnectionError) -> ProviderFailed:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the server wants to be asked again: a number of them, or a date."""
-    given = headers.get("retry-after")
-    if not given:
+    """Seconds until the time in the Retry-After header: a number of seconds, or a date."""
+    header = headers.get("retry-after")
+    if not header:
         return None
     try:
-        seconds = float(given)
+        seconds = float(header)
     except ValueError:
         try:
-            seconds = (parsedate_to_datetime(given).astimezone(UTC) - datetime.now(UTC)).total_seconds()
+            seconds = (parsedate_to_datetime(header).astimezone(UTC) - datetime.now(UTC)).total_seconds()
         except (ValueError, OverflowError):
             return None
     return min(max(0.0, seconds), _MOST_WAIT) if seconds == seconds else None  # noqa: PLR0124  (NaN)
 
 
 def _stated(usage: Mapping[str, Any]) -> Decimal | None:
-    """OpenRouter's `cost` is in USD; with a key of your own for the upstream it is the fee alone."""
+    """The cost that the server states; OpenRouter's is in USD, and for a key of your own the fee alone."""
     amount = cost.stated(usage.get("cost"))
     details = usage.get("cost_details")
     if amount is not None and usage.get("is_byok") is True and isinstance(details, dict):
@@ -333,8 +335,8 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
-def _said(content: object) -> object:
-    """A message's text; some servers send it in parts, among them what the model thought, which is no answer."""
+def _content(content: object) -> object:
+    """A message's text; some servers send it in parts, and some parts are the model's reasoning, left out here."""
     if not isinstance(content, list):
         return content
     parts = (part for part in content if isinstance(part, dict) and part.get("type", "text") == "text")
@@ -342,7 +344,7 @@ def _said(content: object) -> object:
 
 
 def _identifier(value: object) -> str | None:
-    """A code or a type, as servers name errors: a word, no sentence."""
+    """An error's code or type if it is one word; a sentence might quote the question."""
     text = str(value) if isinstance(value, str | int) else ""
     return text if _IDENTIFIER.fullmatch(text) else None
 

@@ -1,4 +1,4 @@
-"""The provider that needs no key: rules, written by people, that other folders register by purpose."""
+"""The provider that needs no key: rules written by people, which other folders register by purpose."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -28,7 +28,7 @@ def answers(purpose: str) -> Callable[[Rules[R]], Rules[R]]:
 
 
 class PlaybookProvider:
-    """Answers from the rules: at once, at no cost, always the same."""
+    """Answers by the rules: at once, at no cost, and the same each time."""
 
     name = "playbook"
     model = "playbook"
@@ -47,8 +47,8 @@ class PlaybookProvider:
         )
 
     def most(self, question: Question[Any]) -> Decimal | None:  # noqa: ARG002
-        """Nothing."""
+        """Zero: the rules cost nothing."""
         return Decimal(0)
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Nothing to close."""

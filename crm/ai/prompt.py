@@ -1,4 +1,4 @@
-"""How a question is put into words: instructions are ours, what the CRM holds is data and marked so."""
+"""Puts a question into words: instructions of ours, and the CRM's data marked as data."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from crm.ai.provider import Question
 
-# A person reads past these; a model does not. Some carry text that nobody sees (the tag characters, U+E0000 on).
-_UNSEEN: Final = frozenset({"Cf", "Cc", "Co", "Cn", "Zl", "Zp"})
+# Categories of characters that people do not see but models read; the tag characters (U+E0000 on) carry whole texts.
+_INVISIBLE: Final = frozenset({"Cf", "Cc", "Co", "Cn", "Zl", "Zp"})
 _TAG: Final = "crm-data"
 _LANGUAGES: Final = {"en": "English", "sv": "Swedish"}
 # https://developers.openai.com/api/docs/guides/structured-outputs lists what a strict schema may hold.
@@ -25,19 +25,19 @@ DATA_RULE: Final = (
 
 
 def as_json(value: object, *, ordered: bool = False) -> bytes:
-    """Any data of the CRM's as JSON."""
+    """Any value of the CRM's as JSON."""
     options = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | (orjson.OPT_SORT_KEYS if ordered else 0)
-    return orjson.dumps(value, default=_plain, option=options)
+    return orjson.dumps(value, default=_jsonable, option=options)
 
 
 def data_block(facts: Mapping[str, Any]) -> str:
-    """The facts as JSON that nothing in them can end: `<` never stands in it, nor anything invisible."""
+    """The facts as JSON that cannot end the data block: it holds no `<` and no invisible characters."""
     text = as_json(facts).decode()
-    return f"<{_TAG}>\n{''.join(map(_harmless, text))}\n</{_TAG}>"
+    return f"<{_TAG}>\n{''.join(map(_escaped, text))}\n</{_TAG}>"
 
 
 def instructions(question: "Question[Any]", *, with_schema: bool) -> str:
-    """The system message: what to do, in which language, and what is data."""
+    """The system message: the task, the language, and the rule about data."""
     parts = [
         question.instructions.strip(),
         DATA_RULE,
@@ -55,9 +55,9 @@ def words(question: "Question[Any]") -> str:
 
 
 def schema_of(reply: type[BaseModel]) -> dict[str, Any]:
-    """The reply's JSON schema as strict servers want it: everything required, nothing else, no fine print.
+    """The reply's JSON schema for strict servers: all properties required, no others allowed.
 
-    Lengths and ranges are left out, since not all servers know them; they hold all the same when the reply is read.
+    Lengths and ranges are left out, since not all servers know them; they are checked when the reply is read.
     """
     schema: dict[str, Any] = _strict(reply.model_json_schema())
     return schema
@@ -65,26 +65,26 @@ def schema_of(reply: type[BaseModel]) -> dict[str, Any]:
 
 def _strict(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_strict(one) for one in schema]
+        return [_strict(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _strict(value) for key, value in schema.items() if key in _STRICT}
-    found |= {key: {name: _strict(one) for name, one in schema[key].items()} for key in _NAMED if key in schema}
+    strict = {key: _strict(value) for key, value in schema.items() if key in _STRICT}
+    strict |= {key: {name: _strict(part) for name, part in schema[key].items()} for key in _NAMED if key in schema}
     if "oneOf" in schema:
-        found["anyOf"] = _strict(schema["oneOf"])
-    if "properties" in found:
-        found |= {"required": list(found["properties"]), "additionalProperties": False}
-    return found
+        strict["anyOf"] = _strict(schema["oneOf"])
+    if "properties" in strict:
+        strict |= {"required": list(strict["properties"]), "additionalProperties": False}
+    return strict
 
 
-def _harmless(character: str) -> str:
-    if character not in "<>&`" and (character.isascii() or unicodedata.category(character) not in _UNSEEN):
+def _escaped(character: str) -> str:
+    if character not in "<>&`" and (character.isascii() or unicodedata.category(character) not in _INVISIBLE):
         return character
     units = character.encode("utf-16-be")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
-def _plain(value: object) -> object:
+def _jsonable(value: object) -> object:
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, set | frozenset):

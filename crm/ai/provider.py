@@ -1,4 +1,4 @@
-"""What is asked, what comes back, and who can answer."""
+"""Questions, replies, and the protocol of providers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A reply that could not be used, and what was wrong with it: quoted when the question is asked once more."""
+    """An unusable reply and its problem, quoted to the model when the question is asked once more."""
 
     text: str
     problem: str
@@ -50,7 +50,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Question(Generic[R]):
-    """What is asked: instructions of ours, facts of the CRM's, and the shape of the reply."""
+    """A question: our instructions, the CRM's facts, and the type of the reply."""
 
     purpose: str
     instructions: str
@@ -63,8 +63,8 @@ class Question(Generic[R]):
 
     @cached_property
     def input_hash(self) -> str:
-        """The same for the same question: nothing has changed since, if it is equal."""
-        whole = {
+        """A hash of all that makes the question; equal for equal questions."""
+        parts = {
             "purpose": self.purpose,
             "instructions": self.instructions,
             "version": self.prompt_version,
@@ -72,15 +72,15 @@ class Question(Generic[R]):
             "facts": self.facts,
             "reply": self.reply.model_json_schema(),
         }
-        return hashlib.sha256(as_json(whole, ordered=True)).hexdigest()
+        return hashlib.sha256(as_json(parts, ordered=True)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back, before anybody has made sense of it."""
+    """A provider's reply, not yet parsed."""
 
     text: str | None = None
-    value: BaseModel | None = None  # of a provider that makes objects, not text
+    value: BaseModel | None = None  # from a provider that returns objects instead of text
     model: str = ""
     finish_reason: str | None = None
     refusal: str | None = None
@@ -96,31 +96,31 @@ class ProviderFailed(Exception):
 
     outcome: Outcome
     detail: str = ""
-    # Asking again may help; not before so many seconds, if it said so.
+    # Whether calling again may help; and after how many seconds, if the provider said so.
     again: bool = False
     retry_after: float | None = None
-    # Nothing was made, so nothing is owed.
+    # The provider did no work, so the call costs nothing.
     free: bool = False
-    # What is known all the same: an error may come with a bill.
+    # What is known of the reply: an error may come with a cost.
     reply: Reply = field(default_factory=Reply)
 
 
 class Provider(Protocol):
-    """Somebody who answers."""
+    """A model at a server, the playbook, or the script of a test."""
 
     @property
     def name(self) -> str:
-        """openai, openrouter, playbook, scripted."""
+        """Its name: openai, openrouter, playbook or scripted."""
 
     @property
     def model(self) -> str:
         """The model's id."""
 
     async def complete(self, question: Question[Any], *, deadline: float) -> Reply:
-        """Answer once, before the event loop's clock is at `deadline`; or raise ProviderFailed."""
+        """Answer once before `deadline`, on the event loop's clock; or raise ProviderFailed."""
 
     def most(self, question: Question[Any]) -> Decimal | None:
-        """The most that answering once can cost; None if that cannot be told."""
+        """The most that answering once can cost; None if unknown."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""

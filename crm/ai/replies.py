@@ -1,4 +1,4 @@
-"""The ladder from what a model wrote to what was asked for: each rung forgives one habit of models."""
+"""Parses a model's reply in steps, each of which tolerates one habit of models."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _MOST_ITEMS: Final = 100
 _MOST_QUOTED: Final = 20_000
 _MOST_PROBLEM: Final = 1500
 _MOST_ERRORS: Final = 8
-# Some models think aloud before they reply.
+# Ends the reasoning that some models write before their reply.
 _THOUGHT: Final = "</think>"
 _LINES: Final = "\n\t"
 _NOTES: Final = "notes"
@@ -39,7 +39,7 @@ _NOTES: Final = "notes"
 
 @dataclass(frozen=True, slots=True)
 class ParsedReply(Generic[R]):
-    """A reply that could be used, and what had to be left out."""
+    """A usable reply, and notes on what was left out."""
 
     value: R
     notes: Sequence[str] = ()
@@ -47,38 +47,38 @@ class ParsedReply(Generic[R]):
 
 @dataclass(eq=False)
 class Unusable(Exception):
-    """The reply is of no use."""
+    """The reply cannot be used."""
 
     outcome: Outcome
-    # For the record, where nothing that the CRM or the model wrote belongs.
+    # For the record: without any text of the CRM's or the model's.
     detail: str
-    # For the model: what it wrote, and what is wrong with it.
+    # For the model: its reply, and the problem with it.
     text: str = ""
     problem: str = ""
-    # Whether quoting the problem to the model may help; a refusal or a cut would only come again.
+    # Whether quoting the problem to the model may help; a refusal or a truncation would come again.
     correctable: bool = False
 
 
 def keep_valid(*, at_most: int) -> WrapValidator:
-    """For a list in a reply: what is valid is kept, what is not is left out, and the list is cut.
+    """For a list in a reply: keep the valid items, at most so many.
 
-    A list in which nothing is valid is an error, so that the model is asked once more; an empty one is an answer.
+    A list without any valid item is an error, so that the model is asked once more; an empty list is an answer.
     """
 
-    def validate(given: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        if not isinstance(given, list):
-            return handler(given)
-        given = given[:_MOST_ITEMS]
+    def validate(items: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        if not isinstance(items, list):
+            return handler(items)
+        items = items[:_MOST_ITEMS]
         valid: list[Any] = []
-        for item in given:
+        for item in items:
             try:
                 valid.extend(handler([item]))
             except ValidationError:
                 continue
-        if given and not valid:
-            return handler(given)
-        if len(valid) < len(given):
-            _note(info, f"{len(given) - len(valid)} of {len(given)} were not valid and were left out")
+        if items and not valid:
+            return handler(items)
+        if len(valid) < len(items):
+            _note(info, f"{len(items) - len(valid)} of {len(items)} were not valid and were left out")
         if len(valid) > at_most:
             _note(info, f"{len(valid)} were given, the first {at_most} are kept")
         return valid[:at_most]
@@ -87,7 +87,7 @@ def keep_valid(*, at_most: int) -> WrapValidator:
 
 
 def read(reply: Reply, kind: type[R]) -> ParsedReply[R]:
-    """What was asked for, out of a reply; or Unusable."""
+    """Parse a reply, or raise Unusable."""
     if isinstance(reply.value, kind):
         return ParsedReply(reply.value)
     _check_whole(reply)
@@ -96,7 +96,7 @@ def read(reply: Reply, kind: type[R]) -> ParsedReply[R]:
     for payload in _payloads(text.rpartition(_THOUGHT)[2]):
         notes: list[str] = []
         try:
-            value = kind.model_validate(_shaped(_clean(payload), kind), context={_NOTES: notes})
+            value = kind.model_validate(_fitted(_clean(payload), kind), context={_NOTES: notes})
         except ValidationError as error:
             first = first or error
         else:
@@ -122,15 +122,15 @@ def _check_whole(reply: Reply) -> None:
 
 
 def _payloads(text: str) -> Iterator[Any]:
-    """Everything in a text that is JSON: all of it, fenced blocks, objects and lists in prose; the largest first."""
+    """All JSON in a text: the whole text, code blocks, then objects and lists in prose, the largest first."""
     for part in (text, *sorted(_FENCED.findall(text)[:_MOST_CANDIDATES], key=len, reverse=True)):
-        found = _loaded(part.strip().lstrip("\ufeff"))
-        if isinstance(found, str):  # JSON within JSON
-            found = _loaded(found.strip())
-        if isinstance(found, dict | list):
-            yield found
-    for _, found in sorted(_scanned(text), key=itemgetter(0), reverse=True):
-        yield found
+        payload = _loaded(part.strip().lstrip("\ufeff"))
+        if isinstance(payload, str):  # a JSON text inside a JSON string
+            payload = _loaded(payload.strip())
+        if isinstance(payload, dict | list):
+            yield payload
+    for _, payload in sorted(_scanned(text), key=itemgetter(0), reverse=True):
+        yield payload
 
 
 def _loaded(text: str) -> Any:
@@ -141,7 +141,7 @@ def _loaded(text: str) -> Any:
 
 
 def _scanned(text: str) -> Iterator[tuple[int, Any]]:
-    """The balanced brackets in prose with their lengths; what stands inside another is not looked at by itself."""
+    """The JSON values in prose with their lengths; a value inside another is not yielded by itself."""
     decoder = json.JSONDecoder(parse_constant=lambda _: None)
     at = 0
     for _ in range(_MOST_CANDIDATES):
@@ -149,81 +149,81 @@ def _scanned(text: str) -> Iterator[tuple[int, Any]]:
         if opening is None:
             return
         try:
-            found, at = decoder.raw_decode(text, opening.start())
+            payload, at = decoder.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
             at = opening.end()
         else:
-            yield at - opening.start(), found
+            yield at - opening.start(), payload
 
 
-def _shaped(payload: Any, kind: type[BaseModel]) -> Any:
-    """A payload in the shape of the reply: a reply that is one list may come bare, as one item, or under any key."""
-    lists = [one for one in kind.model_fields.items() if get_origin(one[1].annotation) is list]
+def _fitted(payload: Any, kind: type[BaseModel]) -> Any:
+    """A payload as the reply's type expects it: a reply of one list may come bare, as one item, or under any key."""
+    lists = [(name, field) for name, field in kind.model_fields.items() if get_origin(field.annotation) is list]
     if len(lists) != 1:
         return payload[0] if isinstance(payload, list) and len(payload) == 1 else payload
-    name, found = lists[0]
-    keys = _keys(name, found)
-    key = keys[0]
+    name, list_field = lists[0]
+    keys = _keys(name, list_field)
+    first_key = keys[0]
     if not isinstance(payload, dict):
-        return {key: payload}
-    for one in keys:
-        if one in payload:
-            return _with_list(payload, one)
-    if payload.keys() & _item_keys(found):
-        return {key: [payload]}
+        return {first_key: payload}
+    for key in keys:
+        if key in payload:
+            return _with_list(payload, key)
+    if payload.keys() & _item_keys(list_field):
+        return {first_key: [payload]}
     inner = [value for value in payload.values() if isinstance(value, list | dict)]
     if len(inner) == 1:
-        return {key: inner[0]} if isinstance(inner[0], list) else _shaped(inner[0], kind)
+        return {first_key: inner[0]} if isinstance(inner[0], list) else _fitted(inner[0], kind)
     return payload
 
 
 def _with_list(payload: dict[str, Any], key: str) -> dict[str, Any]:
-    """One item, or null, where a list belongs."""
+    """Put a single item into a list, and replace null by an empty list."""
     value = payload[key]
     if isinstance(value, dict):
         return {**payload, key: [value]}
     return {**payload, key: []} if value is None else payload
 
 
-def _item_keys(found: FieldInfo) -> set[str]:
+def _item_keys(list_field: FieldInfo) -> set[str]:
     """The keys of a list field's items."""
-    item = next(iter(getattr(found.annotation, "__args__", ())), None)
+    item = next(iter(getattr(list_field.annotation, "__args__", ())), None)
     if not (isinstance(item, type) and issubclass(item, BaseModel)):
         return set()
-    return {key for name, one in item.model_fields.items() for key in _keys(name, one)}
+    return {key for name, item_field in item.model_fields.items() for key in _keys(name, item_field)}
 
 
-def _keys(name: str, found: FieldInfo) -> list[str]:
-    """The keys that a field goes by in JSON, the first of them first."""
-    alias = found.validation_alias
+def _keys(name: str, field: FieldInfo) -> list[str]:
+    """The keys of a field in JSON, the preferred first."""
+    alias = field.validation_alias
     choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-    return [one for one in choices if isinstance(one, str)] or [found.alias or name]
+    return [choice for choice in choices if isinstance(choice, str)] or [field.alias or name]
 
 
 def _clean(payload: Any) -> Any:
-    """Without what no text of the CRM may hold: control characters, halves of surrogate pairs."""
+    """Remove characters that no text of the CRM may hold: control characters, halves of surrogate pairs."""
     if isinstance(payload, str):
         if payload.isprintable():
             return payload
-        return "".join(one for one in payload if one in _LINES or unicodedata.category(one) not in ("Cc", "Cs"))
+        return "".join(sign for sign in payload if sign in _LINES or unicodedata.category(sign) not in ("Cc", "Cs"))
     if isinstance(payload, list):
-        return [_clean(one) for one in payload]
+        return [_clean(item) for item in payload]
     if isinstance(payload, dict):
         return {_clean(key): _clean(value) for key, value in payload.items()}
     return payload
 
 
 def _listed(error: ValidationError, part: Literal["msg", "type"]) -> str:
-    """A validation error, place by place: in words that a model can act on, or the kinds of errors alone."""
-    shown = [
-        f"{'.'.join(map(str, _place(one, part))) or 'the whole'}: {one[part]}"
-        for one in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_ERRORS]
+    """A validation error, place by place: with messages for the model, or with the types of errors alone."""
+    lines = [
+        f"{'.'.join(map(str, _place(detail, part))) or 'the whole'}: {detail[part]}"
+        for detail in error.errors(include_url=False, include_input=False, include_context=False)[:_MOST_ERRORS]
     ]
-    return "; ".join(shown)[:_MOST_PROBLEM]
+    return "; ".join(lines)[:_MOST_PROBLEM]
 
 
 def _place(error: ErrorDetails, part: Literal["msg", "type"]) -> tuple[int | str, ...]:
-    """Where an error is; for the record without the name of what the model made up, which may be a lead's words."""
+    """Where an error is; in the record without keys that the model invented, which may be a lead's words."""
     made_up = part == "type" and error["type"] == "extra_forbidden"
     return error["loc"][:-1] if made_up else error["loc"]
 

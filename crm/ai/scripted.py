@@ -1,4 +1,4 @@
-"""The provider of tests: says what it was told to say, through the same gateway and ladder as any other."""
+"""The provider for tests: gives the replies of a script, through the same gateway as any other provider."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ Line = str | Reply | ProviderFailed | Callable[[Question[Any]], "str | Reply"]
 
 
 class ScriptedProvider:
-    """Says its lines one after another, and the last one from then on; keeps what it was asked."""
+    """Replies with its lines one after another, then always with the last; keeps the questions."""
 
     name = "scripted"
 
@@ -24,27 +24,27 @@ class ScriptedProvider:
         self._takes = takes_seconds
 
     def say(self, lines: Iterable[Line]) -> None:
-        """What to say from now on."""
+        """Replace the lines."""
         self._lines = list(lines)
 
     async def complete(self, question: Question[Any], *, deadline: float) -> Reply:  # noqa: ARG002
-        """The next line."""
+        """Reply with the next line."""
         self.asked.append(question)
         line = self._lines.pop(0) if len(self._lines) > 1 else self._lines[0]
         await asyncio.sleep(self._takes)
         if isinstance(line, ProviderFailed):
             raise replace(line)
-        found = line(question) if callable(line) else line
-        if isinstance(found, Reply):
-            return replace(found, model=found.model or self.model)
-        return Reply(found, None, self.model, "stop", None, 100, 20, self.cost, CostSource.PROVIDER)
+        reply = line(question) if callable(line) else line
+        if isinstance(reply, Reply):
+            return replace(reply, model=reply.model or self.model)
+        return Reply(reply, None, self.model, "stop", None, 100, 20, self.cost, CostSource.PROVIDER)
 
     def most(self, question: Question[Any]) -> Decimal | None:  # noqa: ARG002
-        """What each line costs."""
+        """The cost of each reply."""
         return self.cost
 
     async def close(self) -> None:
-        """There is nothing to let go of."""
+        """Nothing to close."""
 
 
 FAILS = ProviderFailed(Outcome.FAILED, "as the script says")

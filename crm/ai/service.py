@@ -1,4 +1,4 @@
-"""What calls cost, added up."""
+"""Statistics of AI calls."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -36,7 +36,7 @@ class AiUsageGroup(Choice):
 
 
 class AiUsageService:
-    """Numbers about calls."""
+    """Statistics of AI calls."""
 
     @staticmethod
     def grouped(group_by: Sequence[AiUsageGroup] = (), since: Any = None, until: Any = None) -> Select[Any]:
@@ -88,5 +88,5 @@ def _total(column: Any) -> ColumnElement[int]:
 
 
 def _money(total: Any) -> ColumnElement[Any]:
-    """As many decimals as it has; null if nothing is known."""
+    """A sum without trailing zeros; null if all costs are unknown."""
     return cast(func.trim_scale(total), Numeric)
