@@ -1,1 +1,1 @@
-"""Who may use the CRM: users and their tokens."""
+"""Users of the CRM and their tokens."""

@@ -1,4 +1,4 @@
-"""Tokens that are not taken any more, though they have not expired: a list of their ids."""
+"""The list of revoked tokens: ids of tokens that are refused although they have not expired."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -11,8 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core.model import Model
 from crm.core.policy import INTERNAL
 
-# Tokens made before they had an id get one of their text.
-_OF_TEXT: Final = UUID("6f1c0f0e-3d0a-5a61-9e0b-7b8f0a4d2c11")
+# The namespace of ids for tokens without a `jti`: these are made from the token's text.
+_NAMESPACE: Final = UUID("6f1c0f0e-3d0a-5a61-9e0b-7b8f0a4d2c11")
 _REVOKE: Final = """
 WITH expired AS (DELETE FROM revoked_tokens WHERE expires_at < now())
 INSERT INTO revoked_tokens (id, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHING
@@ -20,7 +20,7 @@ INSERT INTO revoked_tokens (id, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHI
 
 
 class RevokedToken(Model):
-    """One token, until it would have expired anyhow."""
+    """A revoked token; the row is deleted once the token has expired."""
 
     __tablename__ = "revoked_tokens"
     policy = INTERNAL
@@ -31,13 +31,13 @@ class RevokedToken(Model):
 
 
 def token_id(token: str, claims: dict[str, Any]) -> UUID:
-    """What a token is revoked by; ValueError if its `jti` is no UUID.
+    """The id by which a token is revoked; ValueError if its `jti` is no UUID.
 
-    One without is known by what its signature covers: the signature itself can be spelled in several ways.
+    Without a `jti` the id is made from the signed part alone: the signature can be spelled in several ways.
     """
-    return UUID(str(claims["jti"])) if "jti" in claims else uuid5(_OF_TEXT, token.rpartition(".")[0])
+    return UUID(str(claims["jti"])) if "jti" in claims else uuid5(_NAMESPACE, token.rpartition(".")[0])
 
 
 def revoke(connection: psycopg.Connection[Any], key: UUID, expires_at: datetime) -> None:
-    """Take this token no more. Every process hears of it when it next looks at the token's user."""
+    """Revoke a token. Each process refuses it from its next check of the token's user on."""
     connection.execute(_REVOKE, (key, expires_at))

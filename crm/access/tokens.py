@@ -1,4 +1,4 @@
-"""Tokens: made, and read again as the viewer whom they stand for."""
+"""Makes tokens, and finds the viewer of a token."""
 
 import time
 from collections import OrderedDict
@@ -28,7 +28,7 @@ _USER: Final = Statement(
 
 
 class Tokens:
-    """Makes tokens, and tells whose they are."""
+    """Finds the viewer of a token."""
 
     def __init__(self, secret: str, database: Database) -> None:
         self._secret = secret
@@ -36,11 +36,11 @@ class Tokens:
         self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
 
     async def viewer(self, token: str) -> Viewer:
-        """Whom a token stands for. The signature is checked once; the user again every few seconds."""
+        """The viewer of a token. The signature is checked once; the user again every few seconds."""
         now = time.time()
-        found = self._known.get(token)
-        if found is not None:
-            viewer, checked = found
+        known = self._known.get(token)
+        if known is not None:
+            viewer, checked = known
             if now >= (viewer.expires_at or 0):
                 del self._known[token]
                 message = "The token has expired; get a new one."
@@ -68,7 +68,7 @@ class Tokens:
 
 
 def claims_of(token: str, secret: str) -> dict[str, Any]:
-    """What a token says, if it is one of ours and still valid."""
+    """The claims of a token, if it is one of ours and still valid."""
     try:
         claims = jwt.decode(
             token,
@@ -88,13 +88,13 @@ def claims_of(token: str, secret: str) -> dict[str, Any]:
 
 
 def _check_moment(seconds: object) -> None:
-    """Refuse an end that is no number, or that no calendar has."""
+    """Refuse a time of expiry that is no number, or after the year 9999."""
     if not isinstance(seconds, int | float) or not 0 < seconds < _END_OF_TIME:
         raise ValueError
 
 
 def make_token(secret: str, user: UUID, role: Role, lifetime: timedelta) -> str:
-    """A token for this user, in this role or less."""
+    """Make a token for this user; it grants this role, or the user's own if that is less."""
     now = datetime.now(UTC)
     claims = {
         "sub": str(user),

@@ -1,1 +1,1 @@
-"""The people who use the CRM: owners, assignees, and who did what."""
+"""Users: the people and programs that use the CRM."""

@@ -28,7 +28,7 @@ on_violation(
 
 
 class UserService(Service):
-    """The people who use the CRM."""
+    """The users of the CRM."""
 
     @staticmethod
     def matching(where: Where | None = None) -> Select[Any]:
@@ -56,19 +56,19 @@ class UserService(Service):
         """Change a user's name, address or role."""
         cleaned = validate.clean(values, User.rules)
         if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
-            await self._keep_an_admin_besides(key)
+            await self._require_another_admin(key)
         user = await self.unit_of_work.get(User, key)
         for name, value in cleaned.items():
             setattr(user, name, value)
         return user
 
     async def disable(self, key: UUID, *, disabled: bool) -> User:
-        """Shut a user out, or let them in again. What they did stays theirs."""
+        """Disable or enable a user. Their records keep their name."""
         if disabled and key == self.viewer.id:
             message = "You cannot disable yourself."
             raise errors.Conflict(message, field="id")
         if disabled:
-            await self._keep_an_admin_besides(key)
+            await self._require_another_admin(key)
         user = await self.unit_of_work.get(User, key)
         if disabled and user.disabled_at is None:
             user.disabled_at = self.unit_of_work.now()
@@ -76,10 +76,10 @@ class UserService(Service):
             user.disabled_at = None
         return user
 
-    async def _keep_an_admin_besides(self, key: UUID) -> None:
-        """Refuse to leave the CRM without an admin who can sign in.
+    async def _require_another_admin(self, key: UUID) -> None:
+        """Refuse a change that would leave the CRM without an enabled admin.
 
-        All are locked until this is done, in one order, so that none leaves meanwhile and nobody locks another out.
+        All admins' rows are locked until the transaction ends, in one order: two such changes cannot pass at once.
         """
         admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
         if {row["id"] for row in await self.unit_of_work.rows(admins.with_for_update())} == {key}:
