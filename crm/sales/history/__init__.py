@@ -1,1 +1,1 @@
-"""Changes: what happened to records, as a timeline and live."""
+"""Changes of records: timelines, and a live stream."""

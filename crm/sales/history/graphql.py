@@ -89,7 +89,7 @@ class Change:
             .render_derived(with_types=True)
         )
         public = select(each.c.name, each.c.before, each.c.after).where(ChangeService.is_public(each.c.name))
-        return public.where(or_(viewer_is(Role.ADMIN), _record_shows(event)))
+        return public.where(or_(viewer_is(Role.ADMIN), _sees_record(event)))
 
     @graph.edge
     def lead(event: Row) -> Annotated["Lead", strawberry.lazy("crm.sales.leads.graphql")] | None:
@@ -127,15 +127,15 @@ class ChangeSubscription:
         return ChangeService.between(after_xid, after_id, until_xid, lead_id, types)
 
 
-def _record_shows(event: Row) -> ColumnElement[bool]:
-    """Whether the viewer sees the record that changed, as it is now. Kinds that are not named here do not show."""
+def _sees_record(event: Row) -> ColumnElement[bool]:
+    """Whether the viewer sees the record that changed, as it is now; false for kinds that are not named here."""
     records = {
         Entity.LEAD: LeadService.with_id(_number(event, Entity.LEAD)),
         Entity.TASK: TaskService.with_id(_number(event, Entity.TASK)),
         Entity.INTERACTION: InteractionService.with_id(_number(event, Entity.INTERACTION)),
         Entity.USER: UserService.with_id(case((_is_of(event, Entity.USER), cast(event.entity_id, Uuid)))),
     }
-    # SQLAlchemy ties a subquery to the SELECT around it; this one is about a row one SELECT further out.
+    # SQLAlchemy correlates a subquery with the SELECT around it; this one refers to a row one SELECT further out.
     source = event.entity.table
     shows = {
         _is_of(event, entity): record.with_only_columns(_ONE, maintain_column_froms=True).correlate(source).exists()

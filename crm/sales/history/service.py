@@ -1,4 +1,4 @@
-"""What happened: reads of the event stream."""
+"""Changes of records, read from the event stream."""
 
 import re
 from typing import Any, Final
@@ -29,9 +29,9 @@ from crm.sales.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")
 _DERIVED: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.derived))}]")
-# Of models whose changes are shown; events of earlier versions hold them.
+# Columns that the API does not show; events written by earlier versions hold them.
 _INTERNAL: Final[Any] = literal_column(f"ARRAY[{', '.join(sorted(repr(camel(name)) for name in Lead.internal))}]")
-# What happens to records of these kinds is everybody's business; AI tasks are their owners', and shown as such.
+# Changes of these kinds of records are shown to every user; those of AI tasks only to their owners, elsewhere.
 SHOWN: Final = ("lead", "task", "interaction", "user")
 TYPES: Final = (
     *(f"{entity}.{verb}" for entity in ("lead", "task") for verb in ("created", "updated", "deleted", "restored")),
@@ -43,27 +43,27 @@ _SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SH
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
 
-def check_cursor(given: str, label: str) -> None:
-    """Refuse what cannot be a change's cursor."""
-    if not _CURSOR.fullmatch(given):
+def check_cursor(cursor: str, label: str) -> None:
+    """Refuse a text that cannot be a change's cursor."""
+    if not _CURSOR.fullmatch(cursor):
         message = "This is not a cursor; take `cursor` of a change."
         raise errors.BadUserInput(message, field=label)
 
 
-def check_types(given: list[str], label: str) -> None:
-    """Refuse a type that no change has: nothing would ever come."""
-    unknown = [one for one in given if one not in TYPES]
+def check_types(types: list[str], label: str) -> None:
+    """Refuse a type that no change has: the subscription would stay silent."""
+    unknown = [type_ for type_ in types if type_ not in TYPES]
     if unknown:
         message = f"No change is of type `{unknown[0][:50]}`. There are: {', '.join(TYPES)}."
         raise errors.BadUserInput(message, field=label)
 
 
 class ChangeService:
-    """Reads of events. There is nothing to write: changes write their own events."""
+    """Reads of events; the unit of work writes them."""
 
     @staticmethod
     def of_lead(lead_id: Operand, before: Any = None) -> Select[Any]:
-        """What happened to a lead, its tasks and its interactions; newest first."""
+        """Changes of a lead, its tasks and its interactions; newest first."""
         statement = select(Event).where(Event.lead_id == lead_id, _SHOWN).order_by(Event.id.desc())
         if before is not None:
             statement = statement.where(Event.id < _event_of(before))
@@ -71,7 +71,7 @@ class ChangeService:
 
     @staticmethod
     def happened_since(lead_id: Operand, moment: Operand) -> ColumnElement[bool]:
-        """Whether anything really happened to a lead after a moment: to more than what follows from other facts."""
+        """Whether a lead changed after a moment, not counting derived columns (score, summary) and suggestions."""
         change = _field("change")
         of_derived = Event.type.in_([_text("lead.updated"), _text("lead.scored")])
         counts = or_(
@@ -90,24 +90,24 @@ class ChangeService:
 
     @staticmethod
     def is_public(name: ColumnElement[str]) -> ColumnElement[bool]:
-        """Whether a change's field is one that the API has."""
+        """Whether the API shows a change's field."""
         return name != func.all(_INTERNAL)
 
     @staticmethod
     def cursor(event: Any) -> ColumnElement[str]:
-        """Where an event stands in the stream: the stream's epoch, the transaction, the event."""
+        """An event's position in the stream: the stream's epoch, the transaction, the event."""
         epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
         dot: ColumnElement[str] = literal_column("'.'")
         return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
 
     @staticmethod
     def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
-        """The events after a place in the stream, of transactions before a watermark; in the stream's order."""
-        here = tuple_(Event.xid, Event.id)
+        """The events after a position, of transactions below a watermark; in the stream's order."""
+        position = tuple_(Event.xid, Event.id)
         statement = (
             select(Event)
             .where(
-                here > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
+                position > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
                 Event.xid < type_coerce(until_xid, Xid8),
                 _SHOWN,
             )
@@ -121,11 +121,11 @@ class ChangeService:
 
 
 def _is_suggestion() -> ColumnElement[bool]:
-    """Whether an event says no more than that a task was suggested."""
+    """Whether an event is the creation of a suggested task."""
     change = _field("made")
     suggested = and_(change.c["name"] == _text("source"), change.c["after"] == _text("AI_SUGGESTED"))
-    found = select(_ONE).select_from(change).where(suggested).correlate(Event).exists()
-    return and_(Event.type == _text("task.created"), found)
+    exists = select(_ONE).select_from(change).where(suggested).correlate(Event).exists()
+    return and_(Event.type == _text("task.created"), exists)
 
 
 def _field(name: str) -> Any:
@@ -139,7 +139,7 @@ def _text(value: str) -> ColumnElement[str]:
 
 
 def _event_of(cursor: Any) -> ColumnElement[int]:
-    """The event that a cursor stands for; in a stream of another epoch that number is another event's.
+    """The id of the event that a cursor points at; an error if the cursor is of another epoch of the stream.
 
     As a subquery it is evaluated once, before the rows, and its error does not keep an index from being used.
     """

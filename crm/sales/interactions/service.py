@@ -18,7 +18,7 @@ _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class InteractionService(Service):
-    """What happened with a lead."""
+    """Interactions and their life cycle."""
 
     @staticmethod
     def matching(where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
@@ -37,11 +37,11 @@ class InteractionService(Service):
 
     @staticmethod
     def last_of_lead(lead_id: Operand) -> ColumnElement[Any]:
-        """When a lead was last in touch."""
+        """When a lead's last interaction took place."""
         return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
 
     async def log(self, values: Mapping[str, Any]) -> Interaction:
-        """Record something that happened with a living lead."""
+        """Log an interaction with a living lead."""
         return self.unit_of_work.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
@@ -53,7 +53,7 @@ class InteractionService(Service):
         return interaction
 
     async def delete(self, key: int) -> Interaction:
-        """Remove an interaction for good; its events keep when it happened and who wrote it, but none of its texts."""
+        """Delete an interaction for good; its events keep its time and its author, but none of its texts."""
         interaction = await self.unit_of_work.get(Interaction, key)
         self.unit_of_work.delete(interaction)
         return interaction

@@ -1,7 +1,7 @@
-"""What is known about a lead: gathered in one statement, for whoever writes about it.
+"""The facts about a lead that texts are written from, gathered in one statement.
 
-The same facts go to the playbook and, as data, to a language model. Addresses and numbers are not among them: that a
-lead can be called is a fact, which number to dial is nobody's business but ours.
+The same facts go to the playbook and, as data, to a language model. E-mail addresses and phone numbers are left out:
+writers need to know that a lead can be called, not the number.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Contact(BaseModel):
 
 
 class ToDo(BaseModel):
-    """One task: `at` is when it was made, dismissed or done."""
+    """One task: `at` is when it was created, dismissed or completed."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,7 +55,7 @@ class ToDo(BaseModel):
 
 
 class LeadFacts(BaseModel):
-    """A lead as of a moment."""
+    """The facts about a lead at one moment."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -87,8 +87,10 @@ class LeadFacts(BaseModel):
 
     @property
     def touches(self) -> list[Contact]:
-        """Contacts with the lead itself, newest first: a note is none, nor is what has not happened yet."""
-        return [one for one in self.contacts if one.type is not InteractionType.NOTE and one.at <= self.now]
+        """Contacts with the lead itself, newest first; without notes and future interactions."""
+        return [
+            contact for contact in self.contacts if contact.type is not InteractionType.NOTE and contact.at <= self.now
+        ]
 
     @property
     def last_touch(self) -> Contact | None:
@@ -97,12 +99,13 @@ class LeadFacts(BaseModel):
 
     @property
     def planned(self) -> Contact | None:
-        """What is noted for a time that has not come yet; the next one."""
-        return min((one for one in self.contacts if one.at > self.now), key=lambda one: one.at, default=None)
+        """The next future interaction."""
+        future = (contact for contact in self.contacts if contact.at > self.now)
+        return min(future, key=lambda contact: contact.at, default=None)
 
     @property
     def quiet_days(self) -> int:
-        """Whole days since the last contact; without one, since the lead came in."""
+        """Whole days since the last contact; if there is none, since the lead was created."""
         last = self.last_touch
         return max(0, (self.now - (last.at if last else self.created_at)) // timedelta(days=1))
 
@@ -111,14 +114,14 @@ class LeadFacts(BaseModel):
         return self.model_dump(mode="json", exclude={"language"})
 
     def fingerprint(self) -> str:
-        """The same as long as nothing happened: time, what follows from it, and open suggestions do not count."""
-        told = self.model_dump(mode="json", exclude={"now", "score", "recent_contact_count", "dismissed_tasks"})
-        told["open_tasks"] = [one for one in told["open_tasks"] if not one["suggested"]]
-        return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        """A hash of the facts that stays the same until one changes; the time and open suggestions do not count."""
+        facts = self.model_dump(mode="json", exclude={"now", "score", "recent_contact_count", "dismissed_tasks"})
+        facts["open_tasks"] = [task for task in facts["open_tasks"] if not task["suggested"]]
+        return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def facts_statement(lead_id: int) -> Select[Any]:
-    """Everything that is known about a living lead, as one row."""
+    """The statement for all facts about a living lead, as one row."""
     columns: list[ColumnElement[Any]] = [
         func.now().label("now"),
         *(Lead.__table__.c[name] for name in _COLUMNS),
@@ -139,16 +142,16 @@ def facts_statement(lead_id: int) -> Select[Any]:
 
 
 async def known_facts(unit: UnitOfWork, lead_id: int) -> LeadFacts:
-    """What is known about a living lead."""
-    found = await unit.rows(facts_statement(lead_id))
-    if not found:
+    """The facts about a living lead."""
+    rows = await unit.rows(facts_statement(lead_id))
+    if not rows:
         raise missing(Lead, lead_id)
-    return facts_from(found[0])
+    return facts_from(rows[0])
 
 
 def facts_from(row: Mapping[str, Any]) -> LeadFacts:
-    """The row as facts."""
-    texts = [text for one in row["contacts"] for text in (one["subject"], one["notes"]) if text]
+    """The facts in a row."""
+    texts = [text for contact in row["contacts"] for text in (contact["subject"], contact["notes"]) if text]
     return LeadFacts(
         **row,
         has_phone=row["phone"] is not None,
@@ -209,10 +212,10 @@ def _status_since() -> ColumnElement[datetime]:
 
 def _listed(rows: Select[Any], name: str) -> ColumnElement[Any]:
     """Rows as a JSON array."""
-    found = rows.subquery(name)
+    subquery = rows.subquery(name)
     return (
         select(func.coalesce(func.json_agg(func.row_to_json(literal_column(name))), literal_column("'[]'::json")))
-        .select_from(found)
+        .select_from(subquery)
         .scalar_subquery()
     )
 
@@ -239,7 +242,7 @@ def _is_open() -> ColumnElement[bool]:
 
 
 def dismissed_of_late() -> ColumnElement[bool]:
-    """Whether a task was dismissed so lately that it is not to be suggested again."""
+    """Whether a task was dismissed within the days in which it is not suggested again."""
     return and_(Task.source == TaskSource.DISMISSED, _dismissed_at() > func.now() - _interval(f"{DISMISSED_DAYS} days"))
 
 
@@ -248,7 +251,7 @@ def _dismissed_at() -> ColumnElement[datetime]:
 
 
 def _tasks(condition: ColumnElement[bool], at: Any, most: int) -> ColumnElement[Any]:
-    """A lead's tasks for which a condition holds, latest first by a moment."""
+    """A lead's tasks that meet a condition, latest first by the column `at`."""
     rows = (
         select(
             Task.title,

@@ -201,7 +201,7 @@ class LeadMutation:
         What a single `createLead` refuses (a blank name, a malformed e-mail address, an owner that does not exist) is
         INVALID here, for its own index only.
         """
-        return await info.context.write(LeadService.create_many, [values_of(one) for one in inputs])
+        return await info.context.write(LeadService.create_many, [values_of(lead) for lead in inputs])
 
     @graph.mutation
     async def update_lead(

@@ -1,7 +1,7 @@
-"""In which language to write about a lead: Swedish or English.
+"""The language to write about a lead in: Swedish or English.
 
-Where the lead is decides (its place, currency, telephone, address, form of company); the words written about it decide
-when that says nothing. One hostile or foreign note must not turn the language of a lead in Stockholm. English when in
+The lead's own data decide (place, currency, phone number, e-mail address, form of company); if they are undecided, the
+words in its notes do. One hostile or foreign note must not change the language of a lead in Stockholm. English when in
 doubt. Why: docs/decisions/0009-language-of-a-lead.md.
 """
 
@@ -46,7 +46,7 @@ _ENOUGH: Final = 2
 
 
 def language_of(lead: Mapping[str, Any], texts: Iterable[str]) -> Language:
-    """The language to write in about a lead (its columns), and what was written about it."""
+    """The language for a lead, from its columns and the texts about it."""
     leaning = _place(lead["location"]) + _currency(lead["currency"])
     leaning += (lead["phone"] or "").replace("00", "+", 1).startswith("+46")
     leaning += (lead["email"] or "").lower().endswith(".se")
@@ -57,7 +57,7 @@ def language_of(lead: Mapping[str, Any], texts: Iterable[str]) -> Language:
 
 
 def _place(location: str | None) -> int:
-    """Swedish, elsewhere, or not said."""
+    """2 for a place in Sweden, -1 for another place, 0 for none."""
     words = set(_WORD.findall((location or "").lower()))
     if words & _PLACES:
         return 2
@@ -71,7 +71,7 @@ def _currency(currency: str | None) -> int:
 
 
 def _words(texts: Iterable[str]) -> int:
-    """Which language's small words there are more of; too few say nothing."""
+    """How many more common words are Swedish than English; 0 if there are too few."""
     words = [word for text in texts for word in _WORD.findall(text.lower())]
     swedish = sum(word in _SWEDISH_WORDS for word in words) + sum(bool(set(word) & set("åö")) for word in words)
     english = sum(word in _ENGLISH_WORDS for word in words)

@@ -142,7 +142,7 @@ class Lead(Model):
     summary_source: Mapped[SummarySource | None] = column("What wrote the summary.")
     summary_model: Mapped[str | None] = column("Which model; `playbook` for the built-in rules.")
     summary_prompt_version: Mapped[str | None] = column("Under which version of the prompt or of the playbook.")
-    # Of what it was made: the same again makes no other. And of when: what happened later is not in it.
+    # A hash of what the summary was made from, so that the same is not written again; and the time of those facts.
     summary_hash: Mapped[str | None]
     summary_facts_at: Mapped[datetime | None]
     activity_score: Mapped[int | None] = column(
@@ -176,7 +176,7 @@ class Lead(Model):
     __table_args__ = (
         CheckConstraint("budget >= 0", name="budget_positive"),
         CheckConstraint("activity_score BETWEEN 0 AND 100", name="activity_score_range"),
-        # Partial: a deleted lead keeps its address and blocks nobody.
+        # Partial: a deleted lead keeps its address without blocking another lead.
         Index(
             "leads_living_email_key",
             text(f"lower(email COLLATE {CASE_COLLATION})"),

@@ -50,7 +50,7 @@ class CreateLeadResult:
     duplicate_of_id: int | None = None
 
     def refuse(self, message: str, field: str | None, status: CreateLeadStatus = CreateLeadStatus.INVALID) -> None:
-        """Not saved, and why."""
+        """Mark the lead as not saved, with the reason."""
         self.status, self.lead, self.message, self.field = status, None, message, field
 
 
@@ -101,7 +101,7 @@ class LeadService(Service):
         return self.unit_of_work.add(Lead(**cleaned))
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[CreateLeadResult]:
-        """Add many leads: the valid ones are saved, the others say why not."""
+        """Add many leads: save the valid ones, and say of the others why not."""
         if len(inputs) > MOST_AT_ONCE:
             message = f"`inputs` has {len(inputs):,} leads; at most {MOST_AT_ONCE:,} are allowed."
             raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
@@ -123,9 +123,9 @@ class LeadService(Service):
                 result.refuse(error.message, "ownerId")
 
     async def _add(self, leads: list[Lead], addresses: Mapping[str, _Address]) -> None:
-        """Insert leads in the order of their addresses: two batches that share some must not wait for each other.
+        """Insert leads in the order of their addresses: two batches with common addresses must not deadlock.
 
-        Their ids are in the order they were given in.
+        Their ids are in the order of the input.
         """
         in_turn = sorted(leads, key=lambda lead: addresses[lead.email].folded if lead.email else "")
         if in_turn != leads:
@@ -169,14 +169,14 @@ class LeadService(Service):
             raise errors.Conflict(message, field="email", existingId=str(other))
 
     async def _addresses(self, addresses: Sequence[str]) -> dict[str, _Address]:
-        """Whose these addresses are. PostgreSQL folds them: Python's idea of lower case is not the index's."""
+        """The leads with these addresses. PostgreSQL folds the case: Python's lower case differs from the index's."""
         if not addresses:
             return {}
         unnested = func.unnest(type_coerce(addresses, ARRAY(Text)))
-        given = unnested.table_valued(column("address", Text), name="given").render_derived()
-        mine = _folded(given.c.address)
-        holder = select(Lead.id).where(_folded(Lead.email) == mine).correlate(given).scalar_subquery()
-        rows = await self.unit_of_work.rows(select(given.c.address, mine.label("folded"), holder.label("lead_id")))
+        wanted = unnested.table_valued(column("address", Text), name="given").render_derived()
+        folded = _folded(wanted.c.address)
+        holder = select(Lead.id).where(_folded(Lead.email) == folded).correlate(wanted).scalar_subquery()
+        rows = await self.unit_of_work.rows(select(wanted.c.address, folded.label("folded"), holder.label("lead_id")))
         return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
@@ -191,7 +191,7 @@ class LeadService(Service):
 def _refuse_duplicates(
     results: Sequence[CreateLeadResult], addresses: Mapping[str, _Address]
 ) -> list[tuple[CreateLeadResult, Lead]]:
-    """Refuse addresses that are taken; returns those taken by another of these leads, which has no id yet."""
+    """Refuse leads with a taken address; returns those whose address another of these leads has, with that lead."""
     first: dict[str, Lead] = {}
     twins = []
     for result in results:
@@ -210,5 +210,5 @@ def _refuse_duplicates(
 
 
 def _folded(address: Any) -> ColumnElement[str]:
-    """An address without regard to case: what the unique index is on."""
+    """An address without regard to case, as in the unique index."""
     return func.lower(collate(address, CASE_COLLATION))

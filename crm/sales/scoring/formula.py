@@ -1,7 +1,7 @@
-"""The score as SQL: one expression, whether for one lead or for all of them.
+"""The score as SQL: one expression, for one lead or for all of them.
 
-Made once from the weights, whose numbers are inlined; the instant and the leads are parameters. What is later than the
-instant (but for a clock that is a little ahead) has not happened; so nothing but the facts and the instant decides.
+Made once from the weights, whose numbers are inlined; the instant and the leads are parameters. Facts later than the
+instant do not count (but for a few minutes of clock skew), so a score depends on the facts and the instant alone.
 """
 
 # ruff: noqa: S608  (the text is made of numbers and names that `weights` has checked)
@@ -26,10 +26,10 @@ class ScoreSignal(Choice):
     COMPLETED_TASKS = "completed_tasks", "How many tasks were done lately."
 
 
-# `InteractionService` takes what a clock a little ahead says; it happened now.
+# `InteractionService` accepts times from clocks a little ahead; they count as now.
 _AHEAD: Final = "interval '5 minutes'"
 _DAY_SECONDS: Final = 86_400
-# 0.5 to the power of this is nothing already, and PostgreSQL refuses to go much further.
+# 0.5 to the power of this is next to 0; much larger exponents are errors in PostgreSQL.
 _MOST_HALVINGS: Final = 64
 
 
@@ -37,9 +37,9 @@ def scored(leads: str, at: str, weights: Weights = WEIGHTS) -> str:
     """CTEs that end in `scored`, for the rows of the statement `leads` at the instant `at`.
 
     `leads` selects (id, status, budget, currency, ...); `scored` adds score and factors, among others. A factor is
-    {signal, points, max_points, evidence}. Facts are gathered lead by lead along an index (LATERAL), in any plan: were
-    they joined as groups, a guess of how many leads there are would decide between their rows and whole tables; and
-    OFFSET 0 keeps other indexes out, which would be read whole beside.
+    {signal, points, max_points, evidence}. Facts are gathered lead by lead along an index (LATERAL), in any plan: with
+    a join of groups, an estimate of the number of leads would decide between their rows and whole tables. OFFSET 0
+    keeps the planner from reading other indexes as a whole.
     """
     return f"""
     chosen AS MATERIALIZED ({leads}),
@@ -94,7 +94,7 @@ def _task(at: str, weights: Weights) -> str:
 
 
 def _worth(weights: Weights) -> str:
-    """The budget in the currency of the steps; null where its currency is not known."""
+    """The budget in the currency of the steps; null if there is no rate for its currency."""
     budget = weights.budget
     rates = " ".join(f"WHEN '{code}' THEN budget * {rate}" for code, rate in budget.rates.items())
     return f"CASE coalesce(currency, '{budget.currency}') WHEN '{budget.currency}' THEN budget {rates} END"
@@ -109,7 +109,7 @@ def _points(at: str, weights: Weights) -> dict[ScoreSignal, str]:
     steps = " ".join(f"WHEN worth >= {step.at_least} THEN {step.points}" for step in w.budget.steps)
     tasks = w.open_tasks
     return {
-        # (greatest() knows no nulls: without a contact it would be now.)
+        # (greatest() ignores nulls: without a contact the result would be now.)
         ScoreSignal.RECENCY: (
             f"CASE WHEN last_at IS NULL THEN 0 ELSE round({w.recency.max_points} * power(0.5, {halvings}))::integer END"
         ),
@@ -146,7 +146,7 @@ def _factors(weights: Weights) -> str:
 
 
 def _evidence(weights: Weights) -> dict[ScoreSignal, str]:
-    """Facts with dates rather than ages: they stay as they are while nothing happens."""
+    """The evidence of each signal, with dates rather than ages: it stays the same until a fact changes."""
     w = weights
     stages = " ".join(
         f"WHEN '{stage}' THEN '{stage.title()}{': closed' if stage in CLOSED else ''}'" for stage in LeadStatus

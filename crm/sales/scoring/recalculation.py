@@ -1,7 +1,7 @@
-"""Recalculating every score: batch by batch, each its own transaction.
+"""The recalculation of all scores, batch by batch, each in a transaction of its own.
 
-docs/decisions/0013-scores.md says why not in one. A batch holds its leads' locks for as long as it takes (0.1 s),
-leaves out leads that somebody else holds and comes back to them, and is halved when it fails until what fails is alone.
+docs/decisions/0013-scores.md says why not in one. A batch locks its leads while it runs (0.1 s), leaves out leads that
+others have locked and returns to them later; a failing batch is halved until the failing lead is alone.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _BATCH_SECONDS: Final = 20.0  # less than the lease, which is renewed before eac
 _LOCKED_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.1
 _ATTEMPTS: Final = 3
-# The server, not a lead: no use in going on.
+# Errors of the server rather than of a lead: these end the recalculation.
 _OUTAGES: Final = ("08", "53", "57P", "58")
 
 
@@ -60,23 +60,23 @@ class Recalculation:
     on_progress: Callable[[int, int], None] = lambda _done, _total: None
     batch: int = BATCH
     patience: float = _LOCKED_SECONDS
-    # As whom it keeps others out. The next try of the same work need not wait for what a dead one held.
+    # The holder of its lease. Another try with the same holder need not wait for a dead one's lease to expire.
     holder: UUID | None = None
-    # So long nobody else who keeps a pause may begin another one.
+    # Seconds after a run in which others with a pause may not begin another.
     pause: float = 0.0
-    # Asked in each batch's transaction, before the leads are locked.
+    # Called in each batch's transaction, before the leads are locked.
     commit_guard: CommitGuard | None = None
     result: RecalculationResult = field(default_factory=RecalculationResult)
     _id: UUID = field(default_factory=uuid4)
     _locked: list[int] = field(default_factory=list)
 
     async def run(self) -> RecalculationResult:
-        """Do it; a conflict while another process does, a refusal in the pause after one."""
+        """Recalculate all scores; a conflict while another process does so, RateLimited in the pause after a run."""
         started = time.perf_counter()
-        async with lease(self.database, LEASE, seconds=_LEASE_SECONDS, holder=self.holder) as held:
+        async with lease(self.database, LEASE, seconds=_LEASE_SECONDS, holder=self.holder) as lock:
             paused = await self._paused() if self.pause else None
             try:
-                await self._all(held)
+                await self._all(lock)
             finally:
                 if paused is not None:
                     await paused.renew()
@@ -85,7 +85,7 @@ class Recalculation:
         return self.result
 
     async def _paused(self) -> RowLock:
-        """The pause, unless another run's is not over. The next try of the same work need not wait for its own."""
+        """Take the pause, or raise RateLimited while another run's lasts; its own holder need not wait."""
         paused = RowLock(self.database, _PAUSE, self.pause, self.holder)
         try:
             await paused.renew()
@@ -95,7 +95,7 @@ class Recalculation:
             raise errors.RateLimited(message, retryAfterSeconds=left) from None
         return paused
 
-    async def _all(self, held: RowLock) -> None:
+    async def _all(self, lock: RowLock) -> None:
         total = int(await self._value(statements.LIVING))
         at = await self._value(statements.NOW)
         last = b"0"
@@ -105,16 +105,16 @@ class Recalculation:
             if newest is None:
                 break
             if ids is not None:
-                await self._score(held, at, ids)
+                await self._score(lock, at, ids)
             last = newest
             self._progress(total)
-        await self._score_locked(held, at)
+        await self._score_locked(lock, at)
         self._progress(total)
 
-    async def _score(self, held: RowLock, at: bytes, ids: bytes) -> None:
-        """Score these leads; if that fails, one half and then the other."""
+    async def _score(self, lock: RowLock, at: bytes, ids: bytes) -> None:
+        """Score these leads; if that fails, score each half by itself."""
         try:
-            await self._batch(held, at, ids)
+            await self._batch(lock, at, ids)
         except LockTaken:
             raise
         except (psycopg.Error, errors.Conflict, TimeoutError) as error:
@@ -126,44 +126,44 @@ class Recalculation:
                 self.result.failed += 1
                 log.warning("score.failed", lead=numbers[0], error=str(error).strip()[:300])
                 return
-            await self._score(held, at, _array(numbers[:middle]))
-            await self._score(held, at, _array(numbers[middle:]))
+            await self._score(lock, at, _array(numbers[:middle]))
+            await self._score(lock, at, _array(numbers[middle:]))
 
-    async def _batch(self, held: RowLock, at: bytes, ids: bytes) -> None:
-        """One transaction. A connection that breaks is replaced: doing a batch twice changes nothing."""
+    async def _batch(self, lock: RowLock, at: bytes, ids: bytes) -> None:
+        """Score a batch in one transaction; repeat it if the connection breaks, which is safe."""
         params = [at, ids, encode(str(self._id)), encode(self.actor)]
         for attempt in range(1, _ATTEMPTS + 1):
-            await held.renew()
+            await lock.renew()
             try:
                 async with asyncio.timeout(_BATCH_SECONDS):
-                    found = await retried(lambda: self._written(params))
+                    counts = await retried(lambda: self._written(params))
                 break
             except ConnectionLost as error:
                 if attempt == _ATTEMPTS:
                     raise errors.Unavailable from error
-        self.result.count += found["count"]
-        self.result.changed += found["changed"]
-        self._locked += _numbers((found["locked"] or "{}").encode())
+        self.result.count += counts["count"]
+        self.result.changed += counts["changed"]
+        self._locked += _numbers((counts["locked"] or "{}").encode())
         self.announce()
 
     async def _written(self, params: Params) -> dict[str, Any]:
-        """What the batch's statement says. Its transaction ends without us: a thousand leads are locked meanwhile."""
+        """Run the batch's statement; it ends its transaction on the server, since it locks a thousand leads."""
         unit = UnitOfWork(self.database, PROGRAM)
         try:
             if self.commit_guard is not None:
                 await self.commit_guard(unit)
-            (found,) = await unit.finish(statements.BATCH, params)
+            (counts,) = await unit.finish(statements.BATCH, params)
         finally:
             await unit.close()
-        return found
+        return counts
 
-    async def _score_locked(self, held: RowLock, at: bytes) -> None:
-        """Come back to the leads that others were changing; whoever holds one for seconds keeps it out of this run."""
+    async def _score_locked(self, lock: RowLock, at: bytes) -> None:
+        """Score the leads that were locked before; those that stay locked for seconds count as failed."""
         deadline = time.monotonic() + self.patience
         while self._locked:
             again, self._locked = self._locked, []
             for start in range(0, len(again), self.batch):
-                await self._score(held, at, _array(again[start : start + self.batch]))
+                await self._score(lock, at, _array(again[start : start + self.batch]))
             if self._locked and time.monotonic() >= deadline:
                 break
             await asyncio.sleep(_LOOK_SECONDS if self._locked else 0)
@@ -182,8 +182,8 @@ class Recalculation:
 
 def _numbers(array: bytes) -> list[int]:
     """The numbers in PostgreSQL's text of an array."""
-    return [int(one) for one in array.strip(b"{}").split(b",") if one]
+    return [int(number) for number in array.strip(b"{}").split(b",") if number]
 
 
 def _array(numbers: Sequence[int]) -> bytes:
-    return b"{%s}" % b",".join(b"%d" % one for one in numbers)
+    return b"{%s}" % b",".join(b"%d" % number for number in numbers)

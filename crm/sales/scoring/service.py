@@ -1,4 +1,4 @@
-"""Scores of single leads."""
+"""Scores of single leads, written within the caller's transaction."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from crm.sales.scoring import statements
 
 
 class ScoreService(Service):
-    """Scores within a transaction."""
+    """Calculates scores within a transaction."""
 
     async def score(self, lead: Lead) -> Lead:
-        """Give a lead that was loaded here its score as of now; it is saved with what is changed about it after this.
+        """Set a loaded lead's score as of now; it is saved with the lead's other changes.
 
-        What was changed about it before is saved first, by itself, since the score rests on it.
+        Changes made before are saved first, since the score depends on them.
         """
         (now,) = await self.unit_of_work.execute(statements.NOW)
         rows = await self.unit_of_work.execute(statements.SHOW, [encode(now["at"]), encode([lead.id])])
-        for row in rows:  # none if it is deleted
+        for row in rows:  # none if the lead is deleted
             lead.activity_score, lead.score_factors, lead.score_calculated_at = row["score"], row["factors"], now["at"]
         return lead
 
     async def refresh(self, lead_id: int) -> None:
-        """Calculate a lead's score as of now, of which nothing else changes: an event only if it became another."""
+        """Calculate a lead's score as of now and save it by itself; writes an event only if the score changed."""
         (now,) = await self.unit_of_work.execute(statements.NOW)
         await self.unit_of_work.execute(statements.REFRESH, [encode(now["at"]), encode([lead_id])])
 
     async def follow(self, lead_ids: Sequence[int]) -> list[int]:
-        """Calculate these leads' scores anew; those that became others are written, each with an event."""
+        """Calculate these leads' scores anew; write those that changed, each with an event, and return their ids."""
         if not lead_ids:
             return []
         (now,) = await self.unit_of_work.execute(statements.NOW)

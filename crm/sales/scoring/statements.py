@@ -1,6 +1,6 @@
-"""The statements that write scores: each is one transaction's whole work, events included.
+"""The statements that write scores, with their events. No other code writes scores.
 
-$1 is the instant, $2 the ids of the leads. Scores are written by nothing else.
+$1 is the instant, $2 the ids of the leads.
 """
 
 # ruff: noqa: S608  (put together from constants)
@@ -11,10 +11,10 @@ from crm.db.connection import Statement
 from crm.sales.scoring.formula import scored
 
 _LOCK: Final = "FOR NO KEY UPDATE"
-# A lead that somebody else is changing right now is left out, rather than waited for.
-_LOCK_FREE_ONES: Final = f"{_LOCK} SKIP LOCKED"
+# Leads that other transactions have locked are left out, not waited for.
+_LOCK_FREE: Final = f"{_LOCK} SKIP LOCKED"
 # Each lead is looked up by its id, in any plan: LIMIT keeps PostgreSQL from joining with the table. Without statistics
-# it would read the whole index of living leads beside, taking those for few.
+# it would read the whole index of living leads as well, taking them for few.
 _CHOSEN: Final = """
       SELECT lead.* FROM (SELECT DISTINCT id FROM unnest($2::integer[]) AS given (id) ORDER BY id) AS wanted
       CROSS JOIN LATERAL (
@@ -31,8 +31,8 @@ _AT: Final = "$1::timestamptz"
 
 NOW: Final = Statement("SELECT clock_timestamp() AS at")
 LIVING: Final = Statement("SELECT count(*)::text FROM leads WHERE deleted_at IS NULL")
-# The ids of the living among the next leads, as text that PostgreSQL takes back as it is, null if all are deleted; and
-# the last one's, null when there are no more. (A limit on the living ones alone could make it sort all leads.)
+# The ids of the living among the next leads, as an array's text, null if all are deleted; and the last id of them, null
+# when there are no more leads. (A limit on living leads alone could make PostgreSQL sort all leads.)
 NEXT: Final = Statement(
     """
     SELECT (array_agg(id ORDER BY id) FILTER (WHERE deleted_at IS NULL))::text, max(id)::text FROM (
@@ -53,8 +53,7 @@ _LOGGED: Final = """
     )"""
 _LOCKED: Final = _CHOSEN.format(lock=_LOCK)
 
-# Those whose score or factors became others, each with its event. Only these are written, so a follower of events
-# costs nothing where nothing changed.
+# Writes the leads whose score or factors changed, with an event for each changed score; other leads are left alone.
 FOLLOW: Final = Statement(
     f"""
     WITH {scored(_LOCKED, _AT)},
@@ -62,7 +61,7 @@ FOLLOW: Final = Statement(
     SELECT id FROM written
     """
 )
-# The same, but each is written, as of now; an event is still of a score that became another.
+# The same, but every lead is written, as of now; events are still only for changed scores.
 REFRESH: Final = Statement(
     f"""
     WITH {scored(_LOCKED, _AT)},{_WRITTEN.format(only="true")},{_LOGGED}
@@ -71,7 +70,7 @@ REFRESH: Final = Statement(
 )
 
 _BATCH: Final = f"""
-    WITH {scored(_CHOSEN.format(lock=_LOCK_FREE_ONES), _AT)},
+    WITH {scored(_CHOSEN.format(lock=_LOCK_FREE), _AT)},
     {_WRITTEN.format(only="coalesce(leads.score_calculated_at <= $1, true)")}"""
 _COUNTED: Final = """
     SELECT (SELECT count(*) FROM chosen)::integer AS count,
@@ -82,8 +81,8 @@ _COUNTED: Final = """
         WHERE wanted.id NOT IN (SELECT id FROM chosen)
       ) END AS locked"""
 
-# A batch of a recalculation: how many leads it did, how many scores became others, and which leads were locked. A
-# newer score than this run's stays. One event for all of them, of the run ($3) and its user ($4).
+# A batch of a recalculation: returns how many leads it scored, how many scores changed, and which leads were locked. A
+# newer score than this run's stays. One event for the batch, with the run ($3) and its user ($4).
 BATCH: Final = Statement(
     f"""{_BATCH},
     logged AS (

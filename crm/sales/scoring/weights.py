@@ -12,34 +12,34 @@ from crm.sales.leads.model import LeadStatus
 
 FILE: Final = Path(__file__).with_name("weights.toml")
 MAX_SCORE: Final = 100
-# What counts as being in touch.
+# The types of interactions that count as contacts.
 CONTACTS: Final = tuple(kind for kind in InteractionType if kind is not InteractionType.NOTE)
 CLOSED: Final = (LeadStatus.WON, LeadStatus.LOST)
 
 
-class Signal(BaseModel):
-    """What every signal has."""
+class SignalWeight(BaseModel):
+    """The base of every signal's weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_points: int = Field(ge=1, le=MAX_SCORE)
 
 
-class Recency(Signal):
-    """How long ago the last contact was."""
+class Recency(SignalWeight):
+    """Weights for how long ago the last contact was."""
 
     half_life_days: PositiveInt
 
 
-class Counted(Signal):
-    """How often something happened lately."""
+class Counted(SignalWeight):
+    """Weights for how often something happened lately."""
 
     days: PositiveInt
     points_each: PositiveInt
 
 
-class Depth(Signal):
-    """Of what kind the contacts were."""
+class Depth(SignalWeight):
+    """Weights for the types of the contacts."""
 
     days: PositiveInt
     points_each: dict[InteractionType, PositiveInt]
@@ -53,26 +53,28 @@ class Depth(Signal):
 
 
 class Responsiveness(Counted):
-    """How many contacts came soon after the one before."""
+    """Weights for how many contacts came soon after the one before."""
 
     within_days: PositiveInt
 
 
-class StageWeight(Signal):
-    """Where the lead stands."""
+class StageWeight(SignalWeight):
+    """Weights for the lead's status."""
 
     points: dict[LeadStatus, int]
 
     @model_validator(mode="after")
     def _names_every_stage(self) -> Self:
-        if set(self.points) != set(LeadStatus) or not all(0 <= one <= self.max_points for one in self.points.values()):
+        if set(self.points) != set(LeadStatus) or not all(
+            0 <= points <= self.max_points for points in self.points.values()
+        ):
             message = "points needs every stage, each from 0 to max_points"
             raise ValueError(message)
         return self
 
 
 class Step(BaseModel):
-    """From which amount on a budget gets how many points."""
+    """The points for a budget from an amount on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,8 +82,8 @@ class Step(BaseModel):
     points: int = Field(ge=0)
 
 
-class BudgetWeight(Signal):
-    """What the lead may spend."""
+class BudgetWeight(SignalWeight):
+    """Weights for the lead's budget."""
 
     currency: str = Field(pattern="^[A-Z]{3}$")
     steps: tuple[Step, ...] = Field(min_length=1)
@@ -89,8 +91,9 @@ class BudgetWeight(Signal):
 
     @model_validator(mode="after")
     def _falls(self) -> Self:
-        amounts, points = ([getattr(one, name) for one in self.steps] for name in ("at_least", "points"))
-        if [amounts, points] != [sorted(one, reverse=True) for one in (amounts, points)] or points[0] > self.max_points:
+        amounts, points = ([getattr(step, name) for step in self.steps] for name in ("at_least", "points"))
+        fall = amounts == sorted(amounts, reverse=True) and points == sorted(points, reverse=True)
+        if not fall or points[0] > self.max_points:
             message = "steps go from the largest amount and the most points down; no more than max_points"
             raise ValueError(message)
         if not all(len(code) == len(self.currency) and code.isalpha() and code.isupper() for code in self.rates):
@@ -99,8 +102,8 @@ class BudgetWeight(Signal):
         return self
 
 
-class OpenTasks(Signal):
-    """Whether a next step is planned."""
+class OpenTasks(SignalWeight):
+    """Weights for open tasks: planned, undated or overdue."""
 
     planned: int
     undated: int
@@ -115,7 +118,7 @@ class OpenTasks(Signal):
 
 
 class Weights(BaseModel):
-    """All of them."""
+    """The weights of all signals."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -131,7 +134,7 @@ class Weights(BaseModel):
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
-        total = sum(value.max_points for _, value in self if isinstance(value, Signal))
+        total = sum(value.max_points for _, value in self if isinstance(value, SignalWeight))
         if total != MAX_SCORE:
             message = f"the most points add up to {total}, not {MAX_SCORE}"
             raise ValueError(message)

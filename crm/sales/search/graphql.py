@@ -24,7 +24,7 @@ _COST_OF_A_SNIPPET = 2
 
 
 def check_text(text: str, label: str) -> None:
-    """One letter finds everything; a page of text finds nothing."""
+    """Refuse a single letter, which matches everything, and a page of text, which matches nothing."""
     length = len(text.strip())
     if not LEAST <= length <= MOST:
         message = f"`{label}` must have {LEAST} to {MOST} characters, blanks around it not counted; it has {length:,}."

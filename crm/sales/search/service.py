@@ -1,4 +1,4 @@
-"""Search across leads, tasks and interactions; the revision that adds search has the functions it calls."""
+"""Search across leads, tasks and interactions, by SQL functions that the revision 'add search' defines."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,15 +27,15 @@ from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
 
-# Only so many matches of a kind are ranked: what ten thousand records match says nothing about any of them.
+# The most matches of a kind that are ranked: a text that matches thousands of records cannot rank them.
 _RANKED: Final = 100
 _STARTS: Final[Any] = literal_column("':*'")
 _WHOLE: Final[Any] = literal_column("''")
 _SPACE: Final[Any] = literal_column("' '")
 _COMMA: Final[Any] = literal_column("', '")
 _PERIOD: Final[Any] = literal_column("'. '")
-# What Unicode calls white space, and ASCII's separators: pasted text ends in a line break, or in U+3000. PostgreSQL's
-# btrim takes off spaces only, and what it splits words at depends on the locale.
+# Unicode's white space and ASCII's separators: pasted text ends in a line break, or in U+3000. PostgreSQL's btrim
+# removes spaces only, and its word boundaries depend on the locale.
 _WHITE_SPACE: Final = (
     "\t\n\x0b\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -43,7 +43,7 @@ _WHITE_SPACE: Final = (
 _ANY_SPACE: Final[Any] = literal_column(f"'{_WHITE_SPACE}'")
 _PLAIN_SPACES: Final[Any] = literal_column(f"'{' ' * len(_WHITE_SPACE)}'")
 
-# What a lead's match is worth beyond its rank, which is below 1.
+# Added to the rank of a lead's match, which is below 1.
 _IDENTICAL: Final = 3  # the e-mail address or the phone number
 _NAMED: Final = 2  # the whole name
 _WHOLE_WORDS: Final = 1
@@ -60,16 +60,16 @@ class SearchKind(Choice):
 
 
 class SearchService:
-    """Full-text search. There is nothing to write: the indexes follow the tables."""
+    """Full-text search, by indexes on the tables themselves."""
 
     @staticmethod
     def hits(text: Any, kinds: Sequence[SearchKind] = ()) -> Select[Any]:
-        """What matches every word of the text, best first."""
+        """The records that match every word of the text, best first."""
         text = func.btrim(func.translate(type_coerce(text, Text), _ANY_SPACE, _PLAIN_SPACES))
         parts = [part(text) for kind, part in _PARTS.items() if not kinds or kind in kinds]
-        found = union_all(*parts).subquery("found")
-        return select(found, _query(text, _STARTS).label("query")).order_by(
-            found.c.score.desc(), found.c.kind, found.c.id.desc()
+        hits = union_all(*parts).subquery("found")
+        return select(hits, _query(text, _STARTS).label("query")).order_by(
+            hits.c.score.desc(), hits.c.kind, hits.c.id.desc()
         )
 
     @staticmethod
@@ -77,12 +77,12 @@ class SearchService:
         """The part of a hit's text around the match, on one line; a lead's is short enough to show whole."""
         options: Any = literal_column("""'MaxWords=24, MinWords=12, StartSel="", StopSel=""'""")
         around = func.ts_headline(literal_column("'pg_catalog.simple'::regconfig"), hit.body, hit.query, options)
-        shown = case((hit.kind == literal_column(f"'{SearchKind.LEAD}'"), hit.body), else_=around)
-        return func.btrim(func.regexp_replace(shown, literal_column(r"'\s+'"), _SPACE, literal_column("'g'")))
+        snippet = case((hit.kind == literal_column(f"'{SearchKind.LEAD}'"), hit.body), else_=around)
+        return func.btrim(func.regexp_replace(snippet, literal_column(r"'\s+'"), _SPACE, literal_column("'g'")))
 
 
 def _query(text: Any, suffix: Any) -> Any:
-    """A subquery, so that the planner takes every text for a rare one: the index is never passed over."""
+    """The query as a subquery: the planner then takes every text for a rare one, and uses the index."""
     return select(func.crm_query(text, suffix)).scalar_subquery()
 
 
@@ -117,8 +117,8 @@ def _leads(text: Any) -> Select[Any]:
 
 
 def _lead_tiers(text: Any) -> list[Select[Any]]:
-    """Which leads match, and how well; each tier by an index of its own."""
-    # An alias: rows of their own, so that the policy (and with it the partial indexes) holds before the limit.
+    """The leads that match, with the worth of each match; each tier uses an index of its own."""
+    # An alias has its own policy condition, which must hold before the limit, and which the partial indexes need.
     lead: Any = Lead.__table__.alias().c
     document = _lead_document(lead)
     starts = _matches(document, text, _STARTS)
@@ -146,7 +146,7 @@ def _interactions(text: Any) -> Select[Any]:
 
 def _texts(model: Any, kind: SearchKind, title: Any, body: Any, text: Any) -> Select[Any]:
     """The tasks or interactions that match."""
-    found = (
+    matches = (
         select(model.id, model.lead_id, title.label("title"), body.label("body"))
         .where(_matches(func.crm_text_document(title, body), text, _STARTS))
         .limit(_RANKED)
@@ -155,12 +155,12 @@ def _texts(model: Any, kind: SearchKind, title: Any, body: Any, text: Any) -> Se
     nothing = cast(null(), Integer)
     return select(
         literal_column(f"'{kind}'").label("kind"),
-        found.c.id,
-        _rank(func.crm_text_document(found.c.title, found.c.body), text).label("score"),
-        found.c.lead_id,
-        (found.c.id if kind is SearchKind.TASK else nothing).label("task_id"),
-        (found.c.id if kind is SearchKind.INTERACTION else nothing).label("interaction_id"),
-        func.concat_ws(_PERIOD, found.c.title, found.c.body).label("body"),
+        matches.c.id,
+        _rank(func.crm_text_document(matches.c.title, matches.c.body), text).label("score"),
+        matches.c.lead_id,
+        (matches.c.id if kind is SearchKind.TASK else nothing).label("task_id"),
+        (matches.c.id if kind is SearchKind.INTERACTION else nothing).label("interaction_id"),
+        func.concat_ws(_PERIOD, matches.c.title, matches.c.body).label("body"),
     )
 
 

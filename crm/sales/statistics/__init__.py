@@ -1,1 +1,1 @@
-"""Aggregates of leads."""
+"""Statistics of leads."""

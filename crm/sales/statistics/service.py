@@ -1,4 +1,4 @@
-"""Aggregates of leads."""
+"""Statistics of leads."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -27,7 +27,7 @@ class LeadGroup(Choice):
 
 
 class LeadStatsService:
-    """Numbers about leads."""
+    """Statistics of leads, in groups."""
 
     @staticmethod
     def grouped(group_by: Sequence[LeadGroup] = (), where: Where | None = None) -> Select[Any]:
@@ -60,7 +60,7 @@ class LeadStatsService:
 
 
 def _by_currency(groups: Sequence[LeadGroup], where: Where | None) -> Any:
-    """Each group's leads, one row a currency: amounts in different ones are never added."""
+    """Each group's leads, one row per currency: amounts in different currencies are never added."""
     keys = [_value(group).label(group) for group in groups]
     statement = select(
         *keys,
@@ -78,9 +78,9 @@ def _by_currency(groups: Sequence[LeadGroup], where: Where | None) -> Any:
 
 
 def _budgets(parts: Any) -> Any:
-    """A group's rows as one JSON array, which `budgets` takes apart again when it is asked for."""
+    """A group's rows as one JSON array, which the edge `budgets` turns into rows again."""
     average = func.round(parts.c.budget / parts.c.budgeted, _CENTS)
-    one = func.jsonb_build_object(
+    budget = func.jsonb_build_object(
         literal_column("'currency'"),
         parts.c.currency,
         literal_column("'sum'"),
@@ -88,7 +88,7 @@ def _budgets(parts: Any) -> Any:
         literal_column("'average'"),
         average,
     )
-    return func.jsonb_agg(one).filter(parts.c.budgeted > _ZERO)
+    return func.jsonb_agg(budget).filter(parts.c.budgeted > _ZERO)
 
 
 def _value(group: LeadGroup) -> Any:
@@ -118,5 +118,5 @@ def _whole(total: Any) -> Any:
 
 
 def _ratio(part: Any, whole: Any, digits: Any) -> Any:
-    """Null where there is nothing to divide by."""
+    """A ratio; null if the divisor is 0."""
     return cast(func.round(cast(part, Numeric) / func.nullif(whole, _ZERO), digits), Float)

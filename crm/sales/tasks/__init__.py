@@ -1,1 +1,1 @@
-"""Tasks: what is to be done about a lead."""
+"""Tasks: things to do about a lead."""

@@ -80,7 +80,7 @@ class CreateTaskInput:
 class UpdateTaskInput:
     """What to change about a task; what is left out stays, null clears."""
 
-    # No rule cleans it: it decides on a suggestion as well.
+    # Declared here because completing a suggestion accepts it too, so no column rule handles it.
     completed: bool | None = strawberry.field(
         description="Whether it is done; a suggestion that is done is accepted.", default=UNSET
     )
@@ -173,8 +173,8 @@ class TaskMutation:
 
         A task made by AI or by the playbook may take any source; a person's own only MANUAL and DISMISSED.
         """
-        given = {} if reason is UNSET else {"dismissed_reason": reason}
-        return await info.context.write(TaskService.set_source, task_id, source, given)
+        values = {} if reason is UNSET else {"dismissed_reason": reason}
+        return await info.context.write(TaskService.set_source, task_id, source, values)
 
     @graph.mutation
     async def delete_task(self, info: Info, id: TaskId) -> Task:

@@ -93,7 +93,7 @@ class Task(Model):
     generated_by: Mapped[TaskGenerator | None] = column(
         "What suggested it; null for a person's own.", by="By what suggested it."
     )
-    # Where a suggestion came from, and what became of it; null for a person's own.
+    # The origin of a suggestion and the decision on it; null for a task that a person wrote.
     model: Mapped[str | None] = column(
         "Which model suggested it; `playbook` for the built-in rules.", by="By the model that suggested it."
     )

@@ -18,7 +18,7 @@ from crm.sales.tasks.model import Task, TaskSource
 _TITLE: Final = 255
 _TEXT: Final = 20_000
 _REASON: Final = 1000
-# What a person who changes these has changed about a suggestion.
+# A suggestion counts as edited once one of these columns was changed.
 _WORDING: Final = ("title", "description", "due_date", "priority")
 
 on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
@@ -48,16 +48,16 @@ class TaskService(Service):
 
     @staticmethod
     def open_count(lead_id: Operand) -> ColumnElement[int]:
-        """How many of a lead's tasks are to be done: suggestions do not count until they are accepted."""
+        """How many of a lead's tasks are open; suggestions count once they are accepted."""
         return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.MANUAL))
 
     @staticmethod
     def suggested_count(lead_id: Operand) -> ColumnElement[int]:
-        """How many suggestions wait for an answer."""
+        """How many of a lead's suggestions are neither accepted nor dismissed."""
         return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.AI_SUGGESTED))
 
     async def create(self, values: Mapping[str, Any]) -> Task:
-        """Add a person's own task to a living lead."""
+        """Add a task to a living lead."""
         return self.unit_of_work.add(Task(**validate.clean(values, Task.rules)), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
@@ -75,23 +75,23 @@ class TaskService(Service):
         return task
 
     async def complete(self, key: int, *, completed: bool) -> Task:
-        """Mark a task done, or not done after all. Whoever does what was suggested has accepted it, and for good."""
+        """Mark a task done or not done. Completing a suggestion accepts it, even if completion is taken back."""
         task = await self._get(key)
         self._complete(task, completed=completed)
         return task
 
-    async def set_source(self, key: int, source: TaskSource, given: Mapping[str, Any]) -> Task:
-        """Accept a suggestion, dismiss it, or undo either. A person's own task never becomes a suggestion."""
+    async def set_source(self, key: int, source: TaskSource, values: Mapping[str, Any]) -> Task:
+        """Accept a suggestion, dismiss it, or undo either. A task that a person wrote cannot become a suggestion."""
         task = await self._get(key)
         if source is TaskSource.AI_SUGGESTED and task.generated_by is None:
             message = "A person wrote this task; it cannot become a suggestion."
             raise errors.BadUserInput(message, field="source")
         dismissed = source is TaskSource.DISMISSED
-        reason = validate.text(_REASON, lines=True)("reason", given.get("dismissed_reason"))
+        reason = validate.text(_REASON, lines=True)("reason", values.get("dismissed_reason"))
         if reason is not None and not dismissed:
             message = "A reason belongs to a dismissal."
             raise errors.BadUserInput(message, field="reason")
-        if not dismissed or "dismissed_reason" in given:
+        if not dismissed or "dismissed_reason" in values:
             task.dismissed_reason = reason
         self._decide(task, source)
         return task
