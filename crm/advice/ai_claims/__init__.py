@@ -1,1 +1,1 @@
-"""Generations: who is writing about which lead right now, so that two do not write the same."""
+"""AI claims: leases on asking a model about a lead, so that two requests do not ask the same."""

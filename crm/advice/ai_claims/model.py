@@ -1,4 +1,4 @@
-"""Generations."""
+"""The table of AI claims."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,14 +12,14 @@ from crm.core.policy import INTERNAL
 
 
 class AiClaimPurpose(StrEnum):
-    """What is being written."""
+    """What the model is asked for."""
 
     RECOMMENDATIONS = "recommendations"
     SUMMARY = "summary"
 
 
 class AiClaimOutcome(StrEnum):
-    """How it ended."""
+    """How a claim ended."""
 
     SAVED = "saved"
     FAILED = "failed"
@@ -27,7 +27,7 @@ class AiClaimOutcome(StrEnum):
 
 
 class AiClaim(Model):
-    """One run of a model over one lead: a lease while it thinks, and afterwards where its tasks came from."""
+    """A claim to ask a model about a lead: a lease while the model works, then the origin of the suggested tasks."""
 
     __tablename__ = "generations"
     policy = INTERNAL
@@ -36,11 +36,11 @@ class AiClaim(Model):
     lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"))
     purpose: Mapped[AiClaimPurpose]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    # Whoever holds the lease must be done by then; a process that died does not hold it for longer.
+    # Another request may claim the lead then: so long at most it waits for a process that died.
     expires_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[AiClaimOutcome | None]
-    # The AI task that it was for. No foreign key: the task goes after some days, and this stays.
+    # The AI task that the claim is for. No foreign key: tasks are removed after some days, claims stay.
     ai_task_id: Mapped[UUID | None]
 
     __table_args__ = (

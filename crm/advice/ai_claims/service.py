@@ -1,4 +1,4 @@
-"""Generations: claimed, waited for, ended."""
+"""AI claims: claim a lead, wait for another's claim, end it."""
 
 import asyncio
 from contextvars import ContextVar
@@ -16,28 +16,28 @@ from crm.db.service import Service
 from crm.db.workflow import Workflow, write_of
 from crm.sales.leads.model import Lead
 
-# What saving takes after the model has answered, generously.
+# More time than saving takes after the model has answered.
 _SAVING_SECONDS: Final = 5
 _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
 _ASK_AGAIN_SECONDS: Final = 1
-# Set while an AI task runs: of its attempts, one saves something.
+# The id of the AI task that runs, if any: of all its attempts, one saves something.
 current_ai_task: ContextVar[UUID | None] = ContextVar("current_ai_task", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A generation of ours to run (`outcome` is None), or one of somebody else's that has just ended."""
+    """A claim of our own (`outcome` is None), or another request's that has just ended."""
 
-    generation_id: UUID
+    claim_id: UUID
     outcome: AiClaimOutcome | None = None
 
 
 class AiClaimService(Service):
-    """At most one generation of a purpose is under way for a lead; whoever comes second waits for the first."""
+    """AI claims: for each lead and purpose one is under way at most; a second request waits for the first."""
 
     async def claim(self, lead_id: int, purpose: AiClaimPurpose, seconds: float) -> tuple[UUID, bool]:
-        """The generation under way for a living lead, and whether it is ours; the lead's row lock makes it one."""
+        """Claim a living lead, whose row lock keeps claims single; returns its claim and whether that is new."""
         await self.unit_of_work.get(Lead, lead_id)
         task_id = current_ai_task.get()
         saved = await self._saved(task_id, lead_id, purpose) if task_id is not None else None
@@ -47,23 +47,23 @@ class AiClaimService(Service):
             AiClaim.lead_id == lead_id, AiClaim.purpose == purpose, AiClaim.finished_at.is_(None)
         )
         running = await self.unit_of_work.first(underway, AiClaim)
-        # One of an earlier attempt of the same task is nobody's any more: its worker is dead, or has lost the lease.
-        left_over = running is not None and running.ai_task_id is not None and running.ai_task_id == task_id
-        if running is not None and running.expires_at > self.unit_of_work.now() and not left_over:
+        # A claim of an earlier attempt of the same task is void: its worker is dead, or has lost the lease.
+        is_void = running is not None and running.ai_task_id is not None and running.ai_task_id == task_id
+        if running is not None and running.expires_at > self.unit_of_work.now() and not is_void:
             return running.id, False
         if running is not None:
             self._end(running, AiClaimOutcome.ABANDONED)
             await self.unit_of_work.flush()
         expires_at = self.unit_of_work.now() + timedelta(seconds=seconds + _SAVING_SECONDS)
-        mine = self.unit_of_work.add(
+        claim = self.unit_of_work.add(
             AiClaim(id=new_id(), lead_id=lead_id, purpose=purpose, expires_at=expires_at, ai_task_id=task_id)
         )
         await self.unit_of_work.flush()
-        return mine.id, True
+        return claim.id, True
 
     async def _saved(self, task_id: UUID, lead_id: int, purpose: AiClaimPurpose) -> UUID | None:
-        """What an earlier attempt of the same AI task saved, before its worker died."""
-        found = await self.unit_of_work.rows(
+        """The claim with which an earlier attempt of the same AI task saved something, before its worker died."""
+        rows = await self.unit_of_work.rows(
             select(AiClaim.id).where(
                 AiClaim.ai_task_id == task_id,
                 AiClaim.lead_id == lead_id,
@@ -71,21 +71,21 @@ class AiClaimService(Service):
                 AiClaim.outcome == AiClaimOutcome.SAVED,
             )
         )
-        return found[0]["id"] if found else None
+        return rows[0]["id"] if rows else None
 
-    async def ended(self, generation_id: UUID) -> AiClaimOutcome | None:
-        """How it ended; None while it is under way."""
-        found = await self.unit_of_work.rows(select(AiClaim).where(AiClaim.id == generation_id))
-        if not found:
-            return AiClaimOutcome.ABANDONED  # its lead is gone for good
-        if found[0]["outcome"] is None and found[0]["expires_at"] <= self.unit_of_work.now():
+    async def ended(self, claim_id: UUID) -> AiClaimOutcome | None:
+        """How a claim ended; None while it is under way."""
+        rows = await self.unit_of_work.rows(select(AiClaim).where(AiClaim.id == claim_id))
+        if not rows:
+            return AiClaimOutcome.ABANDONED  # its lead was deleted for good
+        if rows[0]["outcome"] is None and rows[0]["expires_at"] <= self.unit_of_work.now():
             return AiClaimOutcome.ABANDONED
-        return AiClaimOutcome(found[0]["outcome"]) if found[0]["outcome"] else None
+        return AiClaimOutcome(rows[0]["outcome"]) if rows[0]["outcome"] else None
 
-    async def end(self, generation_id: UUID, outcome: AiClaimOutcome) -> bool:
-        """End a generation that is under way. False if it has ended so: by a commit whose answer got lost."""
+    async def end(self, claim_id: UUID, outcome: AiClaimOutcome) -> bool:
+        """End a claim that is under way. False if it has ended so already, by a commit whose answer got lost."""
         running = await self.unit_of_work.first(
-            select(AiClaim).where(AiClaim.id == generation_id).with_for_update(), AiClaim
+            select(AiClaim).where(AiClaim.id == claim_id).with_for_update(), AiClaim
         )
         if running is not None and running.outcome is outcome:
             return False
@@ -95,33 +95,33 @@ class AiClaimService(Service):
         self._end(running, outcome)
         return True
 
-    def _end(self, generation: AiClaim, outcome: AiClaimOutcome) -> None:
-        generation.finished_at, generation.outcome = self.unit_of_work.now(), outcome
+    def _end(self, claim: AiClaim, outcome: AiClaimOutcome) -> None:
+        claim.finished_at, claim.outcome = self.unit_of_work.now(), outcome
 
 
 def not_answered() -> errors.AiUnavailable:
-    """For whoever waited for another's generation that failed: by asking themselves they get an answer, or hear why."""
+    """The error for a request that waited for another's failed claim; asking again gives an answer, or the reason."""
     message = "The AI could not answer another request about this lead, which this one waited for; try again."
     return errors.AiUnavailable(message, reason="JOINED", retryAfterSeconds=_ASK_AGAIN_SECONDS)
 
 
 async def claimed(workflow: Workflow, lead_id: int, purpose: AiClaimPurpose) -> Claim:
-    """A generation to run; or, when somebody else is at it, theirs once it has ended: one answer for both."""
+    """A new claim; or, if another request has one, that claim once it has ended: both get one answer."""
     while True:
         seconds = workflow.seconds_left()
-        generation_id, is_mine = await workflow.write(AiClaimService.claim, lead_id, purpose, seconds)
-        if is_mine:
-            workflow.on_abort(write_of(AiClaimService.end, generation_id, AiClaimOutcome.ABANDONED))
-            return Claim(generation_id)
-        outcome = await _waited_for(workflow, generation_id)
+        claim_id, is_new = await workflow.write(AiClaimService.claim, lead_id, purpose, seconds)
+        if is_new:
+            workflow.on_abort(write_of(AiClaimService.end, claim_id, AiClaimOutcome.ABANDONED))
+            return Claim(claim_id)
+        outcome = await _waited_for(workflow, claim_id)
         if outcome is not AiClaimOutcome.ABANDONED:
-            return Claim(generation_id, outcome)
+            return Claim(claim_id, outcome)
 
 
-async def _waited_for(workflow: Workflow, generation_id: UUID) -> AiClaimOutcome:
+async def _waited_for(workflow: Workflow, claim_id: UUID) -> AiClaimOutcome:
     pause = _FIRST_LOOK_SECONDS
     while True:
-        outcome: AiClaimOutcome | None = await workflow.write(AiClaimService.ended, generation_id)
+        outcome: AiClaimOutcome | None = await workflow.write(AiClaimService.ended, claim_id)
         if outcome is not None:
             return outcome
         if workflow.seconds_left() <= 0:

@@ -1,4 +1,4 @@
-"""What became of suggestions."""
+"""Statistics of suggested tasks: how many were accepted, dismissed and completed."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -43,7 +43,7 @@ class TaskAnalyticsGroup(Choice):
 
 
 class TaskAnalyticsService:
-    """Numbers about suggested tasks."""
+    """Statistics of suggested tasks."""
 
     @staticmethod
     def grouped(group_by: Sequence[TaskAnalyticsGroup] = (), since: Any = None, until: Any = None) -> Select[Any]:
@@ -109,10 +109,10 @@ def _by_reason(groups: Sequence[TaskAnalyticsGroup], since: Any, until: Any) -> 
 
 
 def _reasons(by_reason: Any, total: Any, groups: Sequence[TaskAnalyticsGroup]) -> Any:
-    """A group's rows as one JSON object, which `dismissals` takes apart again when it is asked for."""
+    """A group's reasons as one JSON object, which the edge `dismissals` turns into rows again."""
     same = [by_reason.c[group].is_not_distinct_from(total.c[group]) for group in groups]
-    found = select(func.jsonb_object_agg(by_reason.c["reason"], by_reason.c["count"])).where(*same)
-    return found.correlate(total).scalar_subquery()
+    reasons = select(func.jsonb_object_agg(by_reason.c["reason"], by_reason.c["count"])).where(*same)
+    return reasons.correlate(total).scalar_subquery()
 
 
 def _suggestions(statement: Select[Any], since: Any, until: Any) -> Select[Any]:

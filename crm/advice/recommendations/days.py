@@ -1,4 +1,4 @@
-"""Days that notes name: "25 December", "until 12/1", "in two weeks", "efter sommaren"."""
+"""Finds the days that notes name: "25 December", "until 12/1", "in two weeks", "efter sommaren"."""
 
 import re
 from datetime import date, timedelta
@@ -33,7 +33,7 @@ _DAY: Final = re.compile(
     r"|(?P<summer>(?:after|efter) (?:the )?(?:summer|sommaren|semestern)))",
     re.IGNORECASE,
 )
-# The same without names, to stand inside another pattern.
+# The same without group names, for use inside other patterns.
 DAY_PATTERN: Final = re.sub(r"\?P<\w+>", "?:", _DAY.pattern)
 _ONE: Final = timedelta(days=1)
 _LONG_GONE: Final = timedelta(days=60)
@@ -43,52 +43,52 @@ _SUMMER_ENDS: Final = (8, 15)
 
 def day_named(text: str, written: date) -> date | None:
     """The first day that a text names, seen from when it was written; of a month or year, the day before it."""
-    found = _DAY.search(text)
-    if found is None:
+    match = _DAY.search(text)
+    if match is None:
         return None
     try:
-        return _read({name: said.casefold() for name, said in found.groupdict().items() if said}, written)
+        return _read({name: text.casefold() for name, text in match.groupdict().items() if text}, written)
     except ValueError:
         return None
 
 
-def _read(said: dict[str, str], written: date) -> date:
-    if "iso" in said:
-        year, month, day = map(int, said["iso"].split("-"))
+def _read(groups: dict[str, str], written: date) -> date:
+    if "iso" in groups:
+        year, month, day = map(int, groups["iso"].split("-"))
         return date(year, month, day)
     for d, m, y in (("d", "m", "y"), ("us_d", "us", "us_y"), ("slash_d", "slash_m", "")):
-        if d in said and m in said:
-            month = int(said[m]) if said[m].isdigit() else _place(_MONTHS, said[m])
-            return _in_year(written, month, int(said[d]), said.get(y))
-    if "month" in said:
-        return _in_year(written, _place(_MONTHS, said["month"]), 1, None) - _ONE
-    if "n" in said:
-        number = int(said["n"]) if said["n"].isdigit() else _place(_NUMBERS, said["n"])
-        return written + number * _UNITS[said["unit"][0]] * _ONE
-    if "weekday" in said:
-        ahead = (_place(_WEEKDAYS, said["weekday"]) - written.isoweekday()) % 7
+        if d in groups and m in groups:
+            month = int(groups[m]) if groups[m].isdigit() else _place(_MONTHS, groups[m])
+            return _in_year(written, month, int(groups[d]), groups.get(y))
+    if "month" in groups:
+        return _in_year(written, _place(_MONTHS, groups["month"]), 1, None) - _ONE
+    if "n" in groups:
+        number = int(groups["n"]) if groups["n"].isdigit() else _place(_NUMBERS, groups["n"])
+        return written + number * _UNITS[groups["unit"][0]] * _ONE
+    if "weekday" in groups:
+        ahead = (_place(_WEEKDAYS, groups["weekday"]) - written.isoweekday()) % 7
         return written + (ahead or 7) * _ONE
-    return _in_words(said, written)
+    return _in_words(groups, written)
 
 
-def _in_words(said: dict[str, str], written: date) -> date:
-    if "week" in said:
+def _in_words(groups: dict[str, str], written: date) -> date:
+    if "week" in groups:
         return written + (7 - written.isoweekday()) * _ONE
-    if "summer" in said:
+    if "summer" in groups:
         return _in_year(written, *_SUMMER_ENDS, None)
-    if "year" in said:
+    if "year" in groups:
         return date(written.year, _DECEMBER, 31)
-    last = written.month if "next_month" in said else (written.month + 2) // 3 * 3
+    last = written.month if "next_month" in groups else (written.month + 2) // 3 * 3
     return (date(written.year, last, 28) + 4 * _ONE).replace(day=1) - _ONE
 
 
 def _in_year(written: date, month: int, day: int, year: str | None) -> date:
-    """Without a year, the next such day; but one that has just gone has gone."""
+    """A date; without a year the next such day, or the last one if that was within 60 days."""
     if year:
         return date(int(year), month, day)
     this = date(written.year, month, day)
     return this if this >= written - _LONG_GONE else date(written.year + 1, month, day)
 
 
-def _place(patterns: tuple[str, ...], said: str) -> int:
-    return next(n for n, pattern in enumerate(patterns, 1) if re.fullmatch(pattern, said))
+def _place(patterns: tuple[str, ...], text: str) -> int:
+    return next(n for n, pattern in enumerate(patterns, 1) if re.fullmatch(pattern, text))

@@ -1,4 +1,4 @@
-"""What notes say, as the playbook reads them: signals, who wrote, which calls nobody answered."""
+"""Reads notes for the playbook: finds signals, their authors, and unanswered calls."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,24 @@ _PICKED_UP: Final = 2
 
 
 def pattern_of(words: Sequence[str], names: Mapping[str, str] | None = None) -> re.Pattern[str]:
-    """Any of these words; `{day}` stands for a day, however it is said."""
-    found = []
+    """A pattern for any of these words; `{day}` in a word matches a day in any notation."""
+    alternatives = []
     for word in words:
         text = re.escape(word).replace(r"\{day\}", DAY_PATTERN)
         for name, value in (names or {}).items():
             text = text.replace(rf"\{{{name}\}}", re.escape(value))
-        found.append(rf"\b{text}" if word[0].isalnum() else text)
-    return re.compile("|".join(found), re.IGNORECASE)
+        alternatives.append(rf"\b{text}" if word[0].isalnum() else text)
+    return re.compile("|".join(alternatives), re.IGNORECASE)
 
 
-class Strict(BaseModel):
-    """Part of the playbook's file: what it does not know is a mistake."""
+class StrictModel(BaseModel):
+    """Part of the playbook's file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
-class NoteReading(Strict):
-    """How entries are read before anything else is."""
+class NoteReading(StrictModel):
+    """Rules for reading entries: unanswered calls, letters of ours, orders to a program."""
 
     unanswered: list[str] = Field(min_length=1)
     from_us: list[str] = Field(min_length=1)
@@ -50,16 +50,16 @@ class NoteReading(Strict):
 
     @cached_property
     def nobody_answered(self) -> re.Pattern[str]:
-        """Words of a call that nobody took."""
+        """Matches notes of a call that was not answered."""
         return pattern_of(self.unanswered)
 
     @cached_property
     def orders(self) -> re.Pattern[str]:
-        """Words that speak to a program instead of a person."""
+        """Matches orders to a program instead of a person."""
         return pattern_of(self.orders_to_a_machine)
 
     def is_attempt(self, entry: Contact) -> bool:
-        """Whether it is a call that nobody answered."""
+        """Whether an entry is a call that was not answered."""
         if entry.type is not InteractionType.CALL:
             return False
         brief = entry.minutes is not None and entry.minutes <= _HUNG_UP
@@ -67,13 +67,13 @@ class NoteReading(Strict):
         return brief or (told and (entry.minutes or 0) <= _PICKED_UP)
 
     def is_from_us(self, entry: Contact, first_name: str) -> bool:
-        """Whether we wrote it to them: it begins as such letters do."""
+        """Whether an entry is a letter from us to the lead, as its beginning shows."""
         begins = pattern_of(self.from_us, {"first": first_name.strip() or "\x00"})
         texts = (entry.notes or "", "" if entry.notes else entry.subject or "")
         return entry.type in _WRITTEN and any(begins.match(text.translate(_APOSTROPHES).lstrip()) for text in texts)
 
     def speaks_to_a_machine(self, entry: Contact) -> bool:
-        """Whether it gives orders to a program: nobody's wish, whoever pasted it."""
+        """Whether an entry gives orders to a program, and so cannot be the lead's own words."""
         return self.orders.search(_text(entry)) is not None
 
 
@@ -86,21 +86,21 @@ class History:
 
     @cached_property
     def entries(self) -> list[Contact]:
-        """What has happened and may be believed."""
-        past = [one for one in self.facts.contacts if one.at <= self.facts.now]
-        return [one for one in past if not self.reading.speaks_to_a_machine(one)]
+        """Past entries, without those that give orders to a program."""
+        past = [entry for entry in self.facts.contacts if entry.at <= self.facts.now]
+        return [entry for entry in past if not self.reading.speaks_to_a_machine(entry)]
 
     @cached_property
     def reached(self) -> list[Contact]:
-        """Contacts with the lead itself: calls that nobody answered are none."""
-        return [one for one in self.facts.touches if not self.reading.is_attempt(one)]
+        """Contacts with the lead itself, without unanswered calls."""
+        return [entry for entry in self.facts.touches if not self.reading.is_attempt(entry)]
 
     @cached_property
     def attempts(self) -> list[Contact]:
-        """The calls that nobody has answered since we last had contact."""
+        """Unanswered calls since the last contact."""
         since = self.last.at if self.last else None
-        tried = [one for one in self.facts.touches if self.reading.is_attempt(one)]
-        return [one for one in tried if since is None or one.at > since]
+        attempts = [entry for entry in self.facts.touches if self.reading.is_attempt(entry)]
+        return [entry for entry in attempts if since is None or entry.at > since]
 
     @property
     def last(self) -> Contact | None:
@@ -109,12 +109,12 @@ class History:
 
     @cached_property
     def contacts(self) -> int:
-        """How many contacts there have been."""
+        """How many contacts there have been, without unanswered calls."""
         return self.facts.contact_count - (len(self.facts.touches) - len(self.reached))
 
     @cached_property
     def quiet_days(self) -> int:
-        """Whole days since the last contact; without one, since the lead came in."""
+        """Whole days since the last contact; if there is none, since the lead was created."""
         since = self.last.at if self.last else self.facts.created_at
         return max(0, (self.facts.now - since) // timedelta(days=1))
 
@@ -125,33 +125,33 @@ class History:
 
     @cached_property
     def theirs(self) -> list[Contact]:
-        """What they told us after we last wrote."""
-        ours = (one for one in self.reached if self.reading.is_from_us(one, self.facts.first_name))
-        since = next((one.at for one in ours), None)
-        spoken = [one for one in self.reached if since is None or one.at > since]
-        return [one for one in spoken if one in self.entries]
+        """Contacts since our last letter to the lead."""
+        ours = (entry for entry in self.reached if self.reading.is_from_us(entry, self.facts.first_name))
+        since = next((entry.at for entry in ours), None)
+        later = [entry for entry in self.reached if since is None or entry.at > since]
+        return [entry for entry in later if entry in self.entries]
 
     @cached_property
     def dismissals(self) -> list[Contact]:
-        """Why tasks were dismissed."""
+        """The reasons why tasks were dismissed, as notes."""
         return [
-            Contact(type=InteractionType.NOTE, subject=None, notes=one.reason, at=one.at, minutes=None)
-            for one in self.facts.dismissed_tasks
-            if one.reason
+            Contact(type=InteractionType.NOTE, subject=None, notes=task.reason, at=task.at, minutes=None)
+            for task in self.facts.dismissed_tasks
+            if task.reason
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class SeenSignal:
-    """Where a signal was seen: the entry, the sentence, and the day that it names."""
+    """A signal in an entry, with the sentence and the day that it names."""
 
     entry: Contact
     quote: str
     day: date | None
 
 
-class NoteSignal(Strict):
-    """Words in the notes that change what to do."""
+class NoteSignal(StrictModel):
+    """A signal: words in the notes that change what to do."""
 
     newest: int = Field(ge=1)
     days: int = Field(ge=1)
@@ -164,11 +164,11 @@ class NoteSignal(Strict):
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Any of the words, as words."""
+        """Matches any of the words."""
         return pattern_of(self.words)
 
     def seen_in(self, history: History) -> SeenSignal | None:
-        """The newest entry that holds one of the words."""
+        """The signal in the newest entry with one of the words, unless the day it names is over."""
         now = history.facts.now
         entries = (history.theirs if self.theirs else history.entries)[: self.newest]
         if self.no_calls:
@@ -176,22 +176,22 @@ class NoteSignal(Strict):
         for entry in entries:
             if entry.at < now - timedelta(days=self.days):
                 continue
-            found = self._found(entry)
-            if found is not None:
-                gone = self.until_the_day and found.day is not None and found.day < now.date()
-                return None if gone else found
+            seen = self._found(entry)
+            if seen is not None:
+                is_over = self.until_the_day and seen.day is not None and seen.day < now.date()
+                return None if is_over else seen
         return None
 
     def _found(self, entry: Contact) -> SeenSignal | None:
         for text in (entry.subject or "", entry.notes or ""):
-            for one in _SENTENCES.split(text[:_LONGEST_SENTENCE].translate(_APOSTROPHES)):
-                if self.pattern.search(one):
-                    return SeenSignal(entry, _quoted(one), day_named(one, entry.at.date()))
+            for sentence in _SENTENCES.split(text[:_LONGEST_SENTENCE].translate(_APOSTROPHES)):
+                if self.pattern.search(sentence):
+                    return SeenSignal(entry, _quoted(sentence), day_named(sentence, entry.at.date()))
         return None
 
 
 def _quoted(text: str) -> str:
-    """A sentence as it may be quoted: its own words, briefly."""
+    """A sentence shortened for a quotation, in its own words."""
     whole = plain(text, _LONGEST_SENTENCE).translate(_QUOTES).strip(" '.,;:")
     if len(whole) <= _LONGEST_QUOTE:
         return whole

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, model_validator
 
-from crm.advice.recommendations.notes import History, NoteReading, NoteSignal, SeenSignal, Strict, pattern_of
+from crm.advice.recommendations.notes import History, NoteReading, NoteSignal, SeenSignal, StrictModel, pattern_of
 from crm.advice.recommendations.words import contact_words, day, sentence, who, words_of
 from crm.advice.recommendations.workdays import due_beside, due_in
 from crm.sales.interactions.model import InteractionType
@@ -24,7 +24,7 @@ from crm.sales.leads.model import LeadStatus
 from crm.sales.tasks.model import TaskPriority
 
 Span = Annotated[tuple[int, int], Field(description="From and to, both included.")]
-# A list shows so much of a title; long names are cut to it, and stand whole in the reason.
+# As much of a title as lists show; longer names are cut in it, and complete in the reason.
 _TITLE: Final = 90
 _FURTHEST: Final = timedelta(days=360)
 _SIGNAL_WORDS: Final = frozenset({"signal_on", "quote"})
@@ -36,8 +36,8 @@ _KNOWN_WORDS: Final = _SIGNAL_WORDS | {
 _NOTHING_SEEN: Final[Mapping[str, SeenSignal]] = MappingProxyType({})
 
 
-class When(Strict):
-    """What must hold for a lead."""
+class When(StrictModel):
+    """Conditions on a lead."""
 
     status: list[LeadStatus] | None = None
     quiet: Span | None = None
@@ -61,15 +61,15 @@ class When(Strict):
     without: list[str] = Field(default=[])
 
 
-class Wording(Strict):
-    """A rule in one language."""
+class Wording(StrictModel):
+    """The texts of a rule in one language."""
 
     title: str
     reason: list[str] = Field(min_length=1)
     how: str
 
     def title_from(self, words: Mapping[str, str], language: Language, *, again: bool) -> str | None:
-        """The title, if its facts are known, with names as long as it has room for."""
+        """The title, with names cut to the room that it has; None if a fact that it names is unknown."""
         unnamed = _filled([self.title], {**words, "who": ""})
         if not unnamed:
             return None
@@ -77,18 +77,18 @@ class Wording(Strict):
         return _filled([self.title], {**words, "who": who(words, language, room, again=again)})[0]
 
     def reason_from(self, words: Mapping[str, str]) -> str | None:
-        """The sentences whose facts are known; none without the first."""
+        """The sentences whose facts are known; None if the first is not among them."""
         if not _filled(self.reason[:1], words):
             return None
         return " ".join(_filled(self.reason, words))
 
     def how_from(self, words: Mapping[str, str]) -> str | None:
-        """How to go about it, if the facts for saying so are known."""
+        """The description of how to do it; None if a fact that it names is unknown."""
         return next(iter(_filled([self.how], words)), None)
 
 
-class Rule(Strict):
-    """When to suggest what."""
+class Rule(StrictModel):
+    """A rule: the conditions, and the task that it suggests."""
 
     name: str
     topic: str
@@ -106,8 +106,8 @@ class Rule(Strict):
     @model_validator(mode="after")
     def _names_known_facts(self) -> "Rule":
         known = _KNOWN_WORDS if self.when.signal else _KNOWN_WORDS - _SIGNAL_WORDS
-        for one in (self.en, self.sv):
-            named = [(one.title, known | _TITLE_WORDS), *((text, known) for text in (*one.reason, one.how))]
+        for wording in (self.en, self.sv):
+            named = [(wording.title, known | _TITLE_WORDS), *((text, known) for text in (*wording.reason, wording.how))]
             for text, allowed in named:
                 unknown = _names(text) - allowed
                 if unknown:
@@ -116,7 +116,7 @@ class Rule(Strict):
         return self
 
     def wording(self, language: Language) -> Wording:
-        """The rule in a language."""
+        """The rule's texts in a language."""
         return self.sv if language is Language.SWEDISH else self.en
 
 
@@ -132,8 +132,8 @@ class Suggestion:
     due: datetime
 
 
-class Source(Strict):
-    """Where a lead came from, as it stands in a sentence."""
+class SourceWords(StrictModel):
+    """A lead's source in words for a sentence."""
 
     en: str
     sv: str
@@ -141,7 +141,7 @@ class Source(Strict):
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A lead, and what its notes say."""
+    """A lead with the signals in its notes."""
 
     facts: LeadFacts
     history: History
@@ -149,8 +149,8 @@ class _Case:
     words: Mapping[str, str]
 
 
-class Playbook(Strict):
-    """All rules."""
+class Playbook(StrictModel):
+    """All rules and their vocabulary."""
 
     version: str
     at_most: int = Field(ge=1, le=3)
@@ -158,7 +158,7 @@ class Playbook(Strict):
     hot_contacts: int
     holidays: list[str]
     big_budget: dict[str, Decimal]
-    sources: dict[str, Source]
+    sources: dict[str, SourceWords]
     reading: NoteReading
     signals: dict[str, NoteSignal]
     topics: dict[str, list[str]]
@@ -176,57 +176,57 @@ class Playbook(Strict):
         return self
 
     @staticmethod
-    def _check(where: str, what: str, named: Sequence[str], known: Mapping[str, Any]) -> None:
+    def _check(where: str, noun: str, named: Sequence[str], known: Mapping[str, Any]) -> None:
         unknown = set(named) - known.keys()
         if unknown:
-            msg = f"{where}: there is no {what} {', '.join(sorted(unknown))}"
+            msg = f"{where}: there is no {noun} {', '.join(sorted(unknown))}"
             raise ValueError(msg)
 
     def sources_in(self, language: Language) -> dict[str, str]:
-        """Where leads come from, in words of a language."""
-        return {name: one.sv if language is Language.SWEDISH else one.en for name, one in self.sources.items()}
+        """The sources of leads in words of a language."""
+        return {name: words.sv if language is Language.SWEDISH else words.en for name, words in self.sources.items()}
 
     def suggest(self, facts: LeadFacts) -> list[Suggestion]:
-        """What to do next: the heaviest rules that hold, one of each topic, none that is planned or was dismissed.
+        """Suggest tasks: by the rules of most weight that apply, one per topic, none that is planned or was dismissed.
 
-        A rule that holds speaks for others too: what it comes instead of adds nothing, even if it is planned already.
+        A rule that applies also blocks the topics in its `instead_of`, even if its own task is planned already.
         """
-        found: list[Suggestion] = []
+        suggestions: list[Suggestion] = []
         planned, dismissed = (self._topics_of(tasks) for tasks in (facts.open_tasks, facts.dismissed_tasks))
         taken = planned | dismissed
         case = self._case(facts)
         for rule in self._applying(case):
-            suggestion = None if rule.topic in taken else self._worded(rule, case, again=bool(found))
+            suggestion = None if rule.topic in taken else self._worded(rule, case, again=bool(suggestions))
             if suggestion is not None:
-                found.append(suggestion)
+                suggestions.append(suggestion)
             elif rule.topic not in planned:
                 continue
             taken |= {rule.topic, *rule.instead_of}
             if rule.alone:
                 break
-        return found[: self.at_most]
+        return suggestions[: self.at_most]
 
     def _case(self, facts: LeadFacts) -> _Case:
         history = History(facts, self.reading)
-        seen = {name: one for name, signal in self.signals.items() if (one := signal.seen_in(history))}
+        seen = {name: sight for name, signal in self.signals.items() if (sight := signal.seen_in(history))}
         over = {
             name
-            for name, one in seen.items()
-            if any(other in seen and seen[other].entry.at > one.entry.at for other in self.signals[name].ended_by)
+            for name, sight in seen.items()
+            if any(other in seen and seen[other].entry.at > sight.entry.at for other in self.signals[name].ended_by)
         }
-        seen = {name: one for name, one in seen.items() if name not in over}
+        seen = {name: sight for name, sight in seen.items() if name not in over}
         if facts.has_email and any(self.signals[name].no_calls for name in seen):
             facts = facts.model_copy(update={"has_phone": False})
         words = {
             name: text
-            for name, text in (dict(words_of(facts, self.sources_in(facts.language))) | _told(history)).items()
+            for name, text in (dict(words_of(facts, self.sources_in(facts.language))) | _contact_words(history)).items()
             if text
         }
         return _Case(facts, history, seen, words)
 
     def _applying(self, case: _Case) -> Iterator[Rule]:
         held_back = any(self.signals[name].holds_back for name in case.seen)
-        for rule in sorted(self.rule, key=lambda one: -one.weight):
+        for rule in sorted(self.rule, key=lambda rule: -rule.weight):
             if not (rule.contact and held_back) and self._holds(rule.when, case):
                 yield rule
 
@@ -245,7 +245,7 @@ class Playbook(Strict):
         return Suggestion(rule.name, title, reasoning, wording.how_from(words), rule.priority, due)
 
     def _due(self, rule: Rule, case: _Case) -> datetime:
-        """When it is due: so many working days from now, or beside the day that the notes name."""
+        """When the task is due: so many working days from now, or from the day that the notes name."""
         now = case.facts.now
         seen = case.seen.get(rule.when.signal or "")
         if rule.beside_the_day is None or seen is None or seen.day is None:
@@ -255,7 +255,7 @@ class Playbook(Strict):
         return due if due > now else due_in(now, 0, self.holidays)
 
     def holds(self, when: When, facts: LeadFacts) -> bool:
-        """Whether all that is asked for holds for a lead, whatever its notes say."""
+        """Whether a lead meets the conditions, its notes aside."""
         return self._holds(when, _Case(facts, History(facts, self.reading), _NOTHING_SEEN, {}))
 
     def _holds(self, when: When, case: _Case) -> bool:
@@ -291,7 +291,7 @@ class Playbook(Strict):
             yield True, self._is_about(when.dismissed, [task.title for task in facts.dismissed_tasks])
 
     def is_big(self, facts: LeadFacts) -> bool:
-        """Whether the budget is a large one, in its currency."""
+        """Whether the budget is large for its currency."""
         least = self.big_budget.get(facts.currency or "")
         return facts.budget is not None and least is not None and facts.budget >= least
 
@@ -302,7 +302,7 @@ class Playbook(Strict):
         return facts.score >= self.hot_score
 
     def _topics_of(self, tasks: Sequence[ToDo]) -> set[str]:
-        """What tasks are about."""
+        """The topics of tasks, by their titles."""
         titles = [task.title for task in tasks]
         return {topic for topic in self.topics if self._is_about(topic, titles)}
 
@@ -329,7 +329,7 @@ def playbook() -> Playbook:
 
 
 def _filled(texts: Sequence[str], words: Mapping[str, str]) -> list[str]:
-    """Those texts whose facts are all known, with the facts in place: put in as they are, never read as templates."""
+    """The texts whose facts are all known, filled in; a fact is never itself read as a template."""
     return [sentence(text.format_map(words)) for text in texts if _names(text) <= words.keys()]
 
 
@@ -342,14 +342,14 @@ def _within(number: int, span: tuple[int, int] | None) -> bool:
     return span is None or span[0] <= number <= span[1]
 
 
-def _told(history: History) -> dict[str, str | None]:
-    """The words about contacts, when calls that nobody answered are none."""
+def _contact_words(history: History) -> dict[str, str | None]:
+    """The words about contacts, without unanswered calls."""
     facts = history.facts
     counted = history.contacts if history.contacts == facts.contact_count else None
-    tried = next(iter(history.attempts), None)
+    attempt = next(iter(history.attempts), None)
     return {
         **contact_words(facts.language, history.last, history.quiet_days, counted),
-        "tried_on": day(tried.at, facts.language) if tried else None,
+        "tried_on": day(attempt.at, facts.language) if attempt else None,
     }
 
 
@@ -357,12 +357,12 @@ def as_rows(suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
     """Suggestions in the shape of a model's reply."""
     return [
         {
-            "rule": one.rule,
-            "title": one.title,
-            "reasoning": one.reasoning,
-            "description": one.description,
-            "priority": one.priority.value,
-            "due_date": one.due.date().isoformat(),
+            "rule": suggestion.rule,
+            "title": suggestion.title,
+            "reasoning": suggestion.reasoning,
+            "description": suggestion.description,
+            "priority": suggestion.priority.value,
+            "due_date": suggestion.due.date().isoformat(),
         }
-        for one in suggestions
+        for suggestion in suggestions
     ]

@@ -1,4 +1,4 @@
-"""What a language model is asked. Change the words, change the version: analytics tell them apart by it."""
+"""The prompt for recommendations. Whoever changes its words changes its version, by which analytics group."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ If nothing sensible is left to do, answer {{"tasks": []}}.
 
 
 def question_about(facts: LeadFacts) -> Question[SuggestedTasks]:
-    """What to ask about a lead."""
+    """The question for a lead's recommendations."""
     return Question(
         purpose=PURPOSE,
         instructions=_INSTRUCTIONS.format(language=_LANGUAGES[facts.language], today=facts.now.date().isoformat()),
@@ -45,6 +45,6 @@ def question_about(facts: LeadFacts) -> Question[SuggestedTasks]:
 
 @answers(PURPOSE)
 def from_the_playbook(question: Question[SuggestedTasks]) -> SuggestedTasks:
-    """What the rules suggest."""
+    """The playbook's answer: the suggestions of its rules."""
     facts = LeadFacts.model_validate({**question.facts, "language": question.language})
     return PlaybookTasks.model_validate({"tasks": as_rows(playbook().suggest(facts))})

@@ -1,4 +1,4 @@
-"""What a model may reply, and what becomes of it: each suggestion is cleaned or dropped by itself."""
+"""The types of a model's reply, and the drafts made from it: each suggestion is cleaned or dropped by itself."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ _USUALLY_DUE_IN: Final = {
 }
 
 
-# What a suggestion can do without: if it is no text, it is left out rather than the suggestion.
-Extra = Annotated[str | None, BeforeValidator(lambda given: given if isinstance(given, str) else None)]
+# An optional field of a suggestion: a value that is no text is dropped, and the suggestion kept.
+Extra = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
 
 
 class SuggestedTask(BaseModel):
@@ -80,7 +80,7 @@ class PlaybookTasks(SuggestedTasks):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A suggestion that may be saved."""
+    """A cleaned suggestion, ready to be saved."""
 
     title: str
     reasoning: str
@@ -91,23 +91,23 @@ class Draft:
 
 
 def drafts_of(reply: SuggestedTasks, now: datetime, holidays: Collection[str] = ()) -> list[Draft]:
-    """What of a reply may be saved."""
+    """The suggestions of a reply that can be saved."""
     return [draft for task in reply.tasks if (draft := _draft(task, now, holidays)) is not None]
 
 
 def without_duplicates(drafts: Sequence[Draft], titles: Collection[str], names: Collection[str] = ()) -> list[Draft]:
-    """Those that are not another, nor one of these titles, in other words; so many as may be kept.
+    """The drafts that do not repeat another draft or one of these titles in other words; at most three.
 
-    `names` are those of the lead and of its company: that two titles share them says nothing.
+    `names` are those of the lead and of its company: titles that share only these are not alike.
     """
     seen = [gist_of(title, names) for title in titles]
-    found: list[Draft] = []
+    kept: list[Draft] = []
     for draft in drafts:
         gist = gist_of(draft.title, names)
         if not any(gist.is_like(other) for other in seen):
             seen.append(gist)
-            found.append(draft)
-    return found[:AT_MOST]
+            kept.append(draft)
+    return kept[:AT_MOST]
 
 
 def _draft(task: SuggestedTask, now: datetime, holidays: Collection[str]) -> Draft | None:
@@ -125,10 +125,10 @@ def _draft(task: SuggestedTask, now: datetime, holidays: Collection[str]) -> Dra
     )
 
 
-def _due(given: str | None, now: datetime, holidays: Collection[str]) -> datetime | None:
-    """A date that makes sense: after now, within a year, on a working day."""
+def _due(text: str | None, now: datetime, holidays: Collection[str]) -> datetime | None:
+    """The date in a text, moved to a working day; None unless it is after now and within a year."""
     try:
-        day = datetime.fromisoformat((given or "").strip()[:10]).date()
+        day = datetime.fromisoformat((text or "").strip()[:10]).date()
     except ValueError:
         return None
     due = datetime.combine(day, _AFTERNOON)

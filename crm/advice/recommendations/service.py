@@ -1,4 +1,4 @@
-"""Recommendations: claimed, asked for, recorded. No transaction is open while a model thinks."""
+"""Recommends tasks: claim, ask, record. No transaction is open while a model works."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,33 +26,33 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where suggestions come from."""
+    """The origin of suggestions."""
 
-    generation_id: UUID
+    claim_id: UUID
     generated_by: TaskGenerator
     model: str
     prompt_version: str
 
 
 class RecommendationService(WorkflowService):
-    """What to do next about a lead."""
+    """Recommends what to do next about a lead."""
 
     async def generate(self, lead_id: int) -> Write[list[Task]]:
-        """Suggest up to three tasks. Two calls at once get the same; a model's failure gives none, and a warning."""
+        """Suggest up to three tasks. Two calls at once get the same tasks; if the model fails, none and a warning."""
         claim = await claimed(self.workflow, lead_id, AiClaimPurpose.RECOMMENDATIONS)
         if claim.outcome is not None:
-            return self._joined(claim.generation_id, claim.outcome)
+            return self._joined(claim.claim_id, claim.outcome)
         try:
             facts: LeadFacts = await self.workflow.write(FactReader.of_lead, lead_id)
-            answer = await self._asked(facts, lead_id)
+            answer = await self._ask(facts, lead_id)
             drafts = drafts_of(answer.value, facts.now, playbook().holidays)
         except errors.AiUnavailable as error:
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
             self.workflow.warn(error)
-            return write_of(SuggestionService.give_up, claim.generation_id)
-        return write_of(SuggestionService.record, lead_id, _origin(claim.generation_id, answer), drafts)
+            return write_of(SuggestionService.give_up, claim.claim_id)
+        return write_of(SuggestionService.record, lead_id, _origin(claim.claim_id, answer), drafts)
 
-    async def _asked(self, facts: LeadFacts, lead_id: int) -> AiAnswer[SuggestedTasks]:
+    async def _ask(self, facts: LeadFacts, lead_id: int) -> AiAnswer[SuggestedTasks]:
         ai: Ai = self.workflow.ai
         answer = await ai.ask(
             question_about(facts),
@@ -66,18 +66,18 @@ class RecommendationService(WorkflowService):
             )
         return answer
 
-    def _joined(self, generation_id: UUID, outcome: AiClaimOutcome) -> Write[list[Task]]:
-        """What the call that came first has got."""
+    def _joined(self, claim_id: UUID, outcome: AiClaimOutcome) -> Write[list[Task]]:
+        """The tasks of the earlier request."""
         if outcome is AiClaimOutcome.FAILED:
             self.workflow.warn(not_answered())
-        return write_of(SuggestionService.of_generation, generation_id)
+        return write_of(SuggestionService.of_claim, claim_id)
 
 
 class FactReader(Service):
     """Reads a lead's facts."""
 
     async def of_lead(self, lead_id: int) -> LeadFacts:
-        """What is known about a living lead."""
+        """The facts about a living lead."""
         return await known_facts(self.unit_of_work, lead_id)
 
 
@@ -85,26 +85,24 @@ class SuggestionService(Service):
     """Suggested tasks."""
 
     async def record(self, lead_id: int, origin: Origin, drafts: Sequence[Draft]) -> list[Task]:
-        """Save those that are new to the lead, which is locked meanwhile; nothing at all if it is gone."""
+        """Save the drafts that are new to the lead, which is locked meanwhile; an error if it was deleted."""
         lead = await self.unit_of_work.get(Lead, lead_id)
-        if not await AiClaimService(self.unit_of_work).end(origin.generation_id, AiClaimOutcome.SAVED):
-            return await self.of_generation(origin.generation_id)
+        if not await AiClaimService(self.unit_of_work).end(origin.claim_id, AiClaimOutcome.SAVED):
+            return await self.of_claim(origin.claim_id)
         titles = [row["title"] for row in await self.unit_of_work.rows(_titles_taken(lead_id))]
         names = [name for name in (lead.first_name, lead.last_name, lead.company) if name]
         tasks = [self._add(lead_id, origin, draft) for draft in without_duplicates(drafts, titles, names)]
         await self.unit_of_work.flush()
         return tasks
 
-    async def give_up(self, generation_id: UUID) -> list[Task]:
-        """The model failed: nothing is suggested."""
-        await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.FAILED)
+    async def give_up(self, claim_id: UUID) -> list[Task]:
+        """End the claim after the model failed; suggests nothing."""
+        await AiClaimService(self.unit_of_work).end(claim_id, AiClaimOutcome.FAILED)
         return []
 
-    async def of_generation(self, generation_id: UUID) -> list[Task]:
+    async def of_claim(self, claim_id: UUID) -> list[Task]:
         """The tasks that were suggested together."""
-        return await self.unit_of_work.all(
-            select(Task).where(Task.generation_id == generation_id).order_by(Task.id), Task
-        )
+        return await self.unit_of_work.all(select(Task).where(Task.generation_id == claim_id).order_by(Task.id), Task)
 
     def _add(self, lead_id: int, origin: Origin, draft: Draft) -> Task:
         return self.unit_of_work.add(
@@ -120,15 +118,15 @@ class SuggestionService(Service):
                 model=origin.model,
                 rule=draft.rule,
                 prompt_version=origin.prompt_version,
-                generation_id=origin.generation_id,
+                generation_id=origin.claim_id,
             )
         )
 
 
-def _origin(generation_id: UUID, answer: AiAnswer[Any]) -> Origin:
+def _origin(claim_id: UUID, answer: AiAnswer[Any]) -> Origin:
     if answer.source is AnswerSource.PLAYBOOK:
-        return Origin(generation_id, TaskGenerator.PLAYBOOK, answer.model, playbook().version)
-    return Origin(generation_id, TaskGenerator.LLM, answer.model, answer.prompt_version)
+        return Origin(claim_id, TaskGenerator.PLAYBOOK, answer.model, playbook().version)
+    return Origin(claim_id, TaskGenerator.LLM, answer.model, answer.prompt_version)
 
 
 def _titles_taken(lead_id: int) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""Whether two titles ask for the same task in other words, in English and Swedish."""
+"""Compares titles: whether two ask for the same task in other words, in English and Swedish."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from typing import Final
 
 from crm.advice.recommendations.words import normalised
 
-# So much of the shorter title's subject has to be in the other's.
+# The share of the shorter title's subject that must be in the other's.
 _SHARED: Final = 0.6
-# A word and its inflection ("proposal", "proposals"; "offert", "offerten"): the same beginning, so many letters more.
+# A word and its inflection ("proposal", "proposals"; "offert", "offerten"): the same stem, and an ending.
 _STEM: Final = 4
 _ENDING: Final = 3
 _IGNORED: Final = frozenset(
@@ -42,15 +42,15 @@ _ACTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Gist:
-    """What a title comes down to, whatever the order of its words: what to do, and what about."""
+    """A title's actions and its subject, whatever the order of the words."""
 
     actions: frozenset[str]
     subject: frozenset[str]
-    # The subject without what every task of a lead may name: its people and its company.
+    # The subject without the names of the lead and its company, which any of its tasks may have.
     topic: frozenset[str]
 
     def is_like(self, other: "Gist") -> bool:
-        """Whether doing the one is doing the other."""
+        """Whether two titles ask for the same task."""
         if self.actions == other.actions and self.subject == other.subject:
             return True
         if min(len(self.subject), len(other.subject)) < 2:  # noqa: PLR2004
@@ -71,20 +71,20 @@ def gist_of(title: str, names: Collection[str] = ()) -> Gist:
     return Gist(actions, subject, subject - known)
 
 
-def _same_kind(one: frozenset[str], other: frozenset[str]) -> bool:
-    return one == other or bool(one and other and (one <= other or other <= one))
+def _same_kind(first: frozenset[str], second: frozenset[str]) -> bool:
+    return first == second or bool(first and second and (first <= second or second <= first))
 
 
-def _overlap(one: frozenset[str], other: frozenset[str]) -> bool:
-    if not one or not other:
-        return one == other
-    if {word for word in one if word.isdecimal()} != {word for word in other if word.isdecimal()}:
+def _overlap(first: frozenset[str], second: frozenset[str]) -> bool:
+    if not first or not second:
+        return first == second
+    if {word for word in first if word.isdecimal()} != {word for word in second if word.isdecimal()}:
         return False
-    few, many = sorted((one, other), key=len)
+    few, many = sorted((first, second), key=len)
     shared = sum(any(_same_word(word, another) for another in many) for word in few)
     return shared >= _SHARED * len(few)
 
 
-def _same_word(one: str, other: str) -> bool:
-    short, long = sorted((one, other), key=len)
+def _same_word(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
     return short == long or (len(short) >= _STEM and len(long) - len(short) <= _ENDING and long.startswith(short))

@@ -1,4 +1,4 @@
-"""A lead's facts in words, in its language: what a template may name. What is not known has no word."""
+"""A lead's facts in words of its language, for templates. Unknown facts have no word."""
 
 import re
 import unicodedata
@@ -53,16 +53,16 @@ _WAYS: Final = {
     Language.ENGLISH: ("by phone or by e-mail", "by phone", "by e-mail"),
     Language.SWEDISH: ("per telefon eller mejl", "per telefon", "per mejl"),
 }
-# So much of a company's name is worth showing beside a person's.
+# The least of a company's name that is worth showing beside a person's.
 _LEAST_OF_A_COMPANY: Final = 12
 
 
 def words_of(facts: LeadFacts, sources: Mapping[str, str] = _AS_THEY_ARE) -> Mapping[str, str]:
-    """The facts by the names that templates use; only those that are known."""
+    """The known facts in words, by the names that templates use."""
     language = facts.language
-    meeting = next((one for one in facts.touches if one.type is InteractionType.MEETING), None)
+    meeting = next((contact for contact in facts.touches if contact.type is InteractionType.MEETING), None)
     planned = facts.planned
-    found = {
+    words = {
         **_called(facts),
         "source": sources.get(facts.source or "") or named(facts.source),
         "place": named(facts.location),
@@ -76,7 +76,7 @@ def words_of(facts: LeadFacts, sources: Mapping[str, str] = _AS_THEY_ARE) -> Map
         "planned_on": day(planned.at, language) if planned else None,
         "planned_kind": KINDS[language][planned.type] if planned else None,
     }
-    return MappingProxyType({name: text for name, text in found.items() if text})
+    return MappingProxyType({name: text for name, text in words.items() if text})
 
 
 def contact_words(language: Language, last: Contact | None, quiet: int, contacts: int | None) -> dict[str, str | None]:
@@ -90,14 +90,14 @@ def contact_words(language: Language, last: Contact | None, quiet: int, contacts
 
 
 def _called(facts: LeadFacts) -> dict[str, str]:
-    """Person and company: where a name is none, the next best."""
+    """The names of person and company; an unusable name is replaced by the next best."""
     first, last, company = named(facts.first_name), named(facts.last_name), named(facts.company)
     name = short(f"{first} {last}") or company or _THE_LEAD[facts.language]
     return {"first": first or last or name, "name": name, "company": company, "firm": company or name}
 
 
 def who(words: Mapping[str, str], language: Language, room: int, *, again: bool = False) -> str:
-    """The person at the company, in so many characters; a person who was named before is called by the first name."""
+    """The person at the company, in at most `room` characters; `again`: by the first name, if it fits."""
     first, company = words["first"], words.get("company", "")
     if again and len(first) <= room:
         return first
@@ -132,18 +132,18 @@ def money(amount: Decimal | None, currency: str | None, language: Language) -> s
     return f"{currency} {digits}" if currency else digits
 
 
-def counted(what: str, number: int, language: Language) -> str:
-    """How many, with the noun."""
-    none, one, many = _COUNTED[language][what]
-    return none if number == 0 else one if number == 1 else f"{number} {many}"
+def counted(noun: str, number: int, language: Language) -> str:
+    """A number with its noun."""
+    none, singular, plural = _COUNTED[language][noun]
+    return none if number == 0 else singular if number == 1 else f"{number} {plural}"
 
 
 def sentence(text: str) -> str:
-    """With a capital first letter."""
+    """A text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def normalised(title: str) -> str:
-    """A title by its words alone: what two people would call the same task."""
+    """A title's words alone, in lower case, without punctuation."""
     folded = unicodedata.normalize("NFKC", title).casefold()
     return " ".join(re.findall(r"[^\W_]+", folded))

@@ -1,4 +1,4 @@
-"""When a task is due: on a working day, in the future."""
+"""Due dates on working days."""
 
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,7 +11,7 @@ _DAY: Final = timedelta(days=1)
 
 
 def due_in(now: datetime, days: int, holidays: Collection[str] = ()) -> datetime:
-    """The afternoon so many working days from now; 0 is today while there is time."""
+    """The afternoon so many working days from now; 0 is today, until 11:00 UTC on a working day."""
     day = now.astimezone(UTC)
     if days == 0 and not (_is_free(day, holidays) or day.timetz() > _LATEST_FOR_TODAY):
         return _afternoon(day.date())
@@ -21,7 +21,7 @@ def due_in(now: datetime, days: int, holidays: Collection[str] = ()) -> datetime
 
 
 def due_beside(day: date, days: int, holidays: Collection[str] = ()) -> datetime:
-    """The afternoon so many working days after a day; before it, if negative."""
+    """The afternoon so many working days after a day; before it if the number is negative."""
     moment = _afternoon(day)
     for _ in range(abs(days)):
         moment = _next(moment, holidays, _DAY if days > 0 else -_DAY)
@@ -29,7 +29,7 @@ def due_beside(day: date, days: int, holidays: Collection[str] = ()) -> datetime
 
 
 def on_workday(moment: datetime, holidays: Collection[str] = ()) -> datetime:
-    """The same moment, or the same time of the next working day."""
+    """The same moment if it is on a working day, else the same time of the next one."""
     return moment if not _is_free(moment, holidays) else _next(moment, holidays)
 
 

@@ -1,1 +1,1 @@
-"""Summaries: what happened with a lead, where it stands, what is next."""
+"""Summaries of leads: history, state and next step."""

@@ -1,4 +1,4 @@
-"""A summary composed from a lead's facts, by the sentences of playbook.toml."""
+"""Composes a summary from a lead's facts and the sentences of playbook.toml."""
 
 import string
 import tomllib
@@ -37,7 +37,7 @@ _AND: Final = {Language.ENGLISH: " and ", Language.SWEDISH: " och "}
 
 
 class Sentence(BaseModel):
-    """One sentence: `otherwise` only if no other of its part stands yet, `follows` whatever stands before it."""
+    """A sentence; `otherwise`: only if its part has none yet; `follows`: it may come after any other."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +49,7 @@ class Sentence(BaseModel):
 
 
 class Composer(BaseModel):
-    """The sentences of a summary."""
+    """All sentences that summaries are made of."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,7 +59,7 @@ class Composer(BaseModel):
     next: list[Sentence]
 
     def summary_of(self, facts: LeadFacts) -> str:
-        """What happened, where it stands, what is next."""
+        """Compose a summary: what happened, where the lead stands, what is next."""
         words = _words(facts)
         parts = (_part(part, facts, words) for part in (self.happened, self.stands, self.next))
         return "\n\n".join(part for part in parts if part)
@@ -67,25 +67,27 @@ class Composer(BaseModel):
 
 @lru_cache
 def composer() -> Composer:
-    """The summaries' sentences."""
+    """The composer of this program, read from playbook.toml once."""
     return Composer.model_validate(tomllib.loads(files(__package__).joinpath("playbook.toml").read_text("utf-8")))
 
 
 def _part(sentences: Sequence[Sentence], facts: LeadFacts, words: Mapping[str, str]) -> str:
-    said: list[str] = []
-    for one in sentences:
-        text = one.sv if facts.language is Language.SWEDISH else one.en
+    texts: list[str] = []
+    for candidate in sentences:
+        text = candidate.sv if facts.language is Language.SWEDISH else candidate.en
         names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
-        if names <= words.keys() and playbook().holds(one.when, facts) and not (one.otherwise and said):
-            said.append(sentence(text.format_map(words)))
-    return " ".join(said)
+        if names <= words.keys() and playbook().holds(candidate.when, facts) and not (candidate.otherwise and texts):
+            texts.append(sentence(text.format_map(words)))
+    return " ".join(texts)
 
 
 def _words(facts: LeadFacts) -> dict[str, str]:
-    planned = sorted((one for one in facts.open_tasks if not one.suggested), key=lambda one: (one.due is None, one.due))
-    # What is suggested and not yet decided may change any day; a summary stays until something happens.
+    planned = sorted(
+        (task for task in facts.open_tasks if not task.suggested), key=lambda task: (task.due is None, task.due)
+    )
+    # Open suggestions are left out: they may change any day, and a summary stays until something happens.
     advice = playbook().suggest(facts.model_copy(update={"open_tasks": planned, "dismissed_tasks": []}))
-    found = {
+    values = {
         **words_of(facts, playbook().sources_in(facts.language)),
         "job": named(facts.job_title),
         "kinds": _kinds(facts),
@@ -96,17 +98,17 @@ def _words(facts: LeadFacts) -> dict[str, str]:
         "done_on": day(facts.done_tasks[0].at, facts.language) if facts.done_tasks else None,
         "advice": advice[0].title if advice else None,
     }
-    return {name: text for name, text in found.items() if text}
+    return {name: text for name, text in values.items() if text}
 
 
 def _kinds(facts: LeadFacts) -> str | None:
-    """How often by which way; not known of leads with more contacts than the facts hold."""
-    counted = Counter(one.type for one in facts.touches)
+    """How many contacts of each type; None for leads with more contacts than the facts hold."""
+    counted = Counter(contact.type for contact in facts.touches)
     if counted.total() != facts.contact_count:
         return None
     named = [
-        one if counted[kind] == 1 else f"{counted[kind]} {many}"
-        for kind, (one, many) in _KINDS[facts.language].items()
+        singular if counted[kind] == 1 else f"{counted[kind]} {plural}"
+        for kind, (singular, plural) in _KINDS[facts.language].items()
         if counted[kind]
     ]
     return _AND[facts.language].join(filter(None, (", ".join(named[:-1]), *named[-1:])))

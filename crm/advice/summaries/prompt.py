@@ -1,4 +1,4 @@
-"""What a language model is asked for a summary. Change the words, change the version."""
+"""The prompt for a summary. Whoever changes its words changes its version."""
 
 from typing import Final
 
@@ -33,7 +33,7 @@ class WrittenSummary(BaseModel):
 
 
 def question_about(facts: LeadFacts) -> Question[WrittenSummary]:
-    """What to ask about a lead."""
+    """The question for a lead's summary."""
     return Question(
         purpose=PURPOSE,
         instructions=_INSTRUCTIONS.format(language=_LANGUAGES[facts.language]),
@@ -46,6 +46,6 @@ def question_about(facts: LeadFacts) -> Question[WrittenSummary]:
 
 @answers(PURPOSE)
 def from_the_playbook(question: Question[WrittenSummary]) -> WrittenSummary:
-    """What the sentences make of the facts."""
+    """The playbook's answer: a summary composed from the facts."""
     facts = LeadFacts.model_validate({**question.facts, "language": question.language})
     return WrittenSummary(summary=composer().summary_of(facts))

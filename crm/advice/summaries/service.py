@@ -1,4 +1,4 @@
-"""Summaries: claimed, asked for, recorded. No transaction is open while a model thinks."""
+"""Writes summaries: claim, ask, record. No transaction is open while a model works."""
 
 import hashlib
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _LONGEST: Final = 4000
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a summary is made of, and whether the lead's present one is of just that."""
+    """The facts for a summary, and whether the lead's present summary was made from the same."""
 
     facts: LeadFacts
     fingerprint: str
@@ -38,23 +38,23 @@ class Basis:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SummaryText:
     """A summary that may be saved."""
 
     summary: str
     source: SummarySource
     model: str
     prompt_version: str
-    # Of what it was made; None: it is a stand-in, to be made anew when the provider answers again.
+    # A hash of the facts; None: the playbook stood in, so write it anew when the provider answers again.
     fingerprint: str | None
     facts_at: datetime
 
 
 class SummaryService(WorkflowService):
-    """What happened with a lead, where it stands, what is next."""
+    """Writes summaries of leads."""
 
     async def regenerate(self, lead_id: int, force: bool) -> Write[Lead]:  # noqa: FBT001
-        """Write it anew, unless nothing happened since; a model's failure leaves it as it is, with a warning."""
+        """Write the summary anew if a fact has changed; if the model fails it stays as it is, with a warning."""
         ai: Ai = self.workflow.ai
         basis = await self._basis(lead_id)
         if basis.is_current and not force:
@@ -62,24 +62,24 @@ class SummaryService(WorkflowService):
         claim = await claimed(self.workflow, lead_id, AiClaimPurpose.SUMMARY)
         if claim.outcome is not None:
             return self._joined(lead_id, claim.outcome)
-        # Whoever had the claim before may have written it since.
+        # The claim before this one may have written it since.
         basis = await self._basis(lead_id)
         if basis.is_current and not force:
-            return write_of(SummaryWriter.still_right, lead_id, basis, claim.generation_id)
+            return write_of(SummaryWriter.still_right, lead_id, basis, claim.claim_id)
         try:
-            answer = await self._asked(basis.facts, lead_id)
+            answer = await self._ask(basis.facts, lead_id)
         except errors.AiUnavailable as error:
             log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
             self.workflow.warn(error)
-            return write_of(SummaryWriter.give_up, lead_id, claim.generation_id)
-        return write_of(SummaryWriter.record, lead_id, claim.generation_id, _text(answer, basis, ai))
+            return write_of(SummaryWriter.give_up, lead_id, claim.claim_id)
+        return write_of(SummaryWriter.record, lead_id, claim.claim_id, _summary_text(answer, basis, ai))
 
     async def _basis(self, lead_id: int) -> Basis:
         ai: Ai = self.workflow.ai
         basis: Basis = await self.workflow.write(SummaryWriter.basis, lead_id, ai.provider.name, ai.provider.model)
         return basis
 
-    async def _asked(self, facts: LeadFacts, lead_id: int) -> AiAnswer[WrittenSummary]:
+    async def _ask(self, facts: LeadFacts, lead_id: int) -> AiAnswer[WrittenSummary]:
         ai: Ai = self.workflow.ai
         answer = await ai.ask(
             question_about(facts),
@@ -97,7 +97,7 @@ class SummaryService(WorkflowService):
         return answer
 
     def _joined(self, lead_id: int, outcome: AiClaimOutcome) -> Write[Lead]:
-        """What the call that came first has got."""
+        """The lead as the earlier request left it."""
         if outcome is AiClaimOutcome.FAILED:
             self.workflow.warn(not_answered())
         return write_of(SummaryWriter.unchanged, lead_id)
@@ -107,17 +107,17 @@ class SummaryWriter(Service):
     """Saves summaries."""
 
     async def basis(self, lead_id: int, provider: str, model: str) -> Basis:
-        """What a summary of a living lead is made of."""
+        """The basis of a living lead's summary."""
         facts = await known_facts(self.unit_of_work, lead_id)
         lead = await self.unit_of_work.get(Lead, lead_id)
         made_of = (facts.fingerprint(), provider, model, VERSION, composer().version, playbook().version)
         fingerprint = hashlib.sha256("\n".join(made_of).encode()).hexdigest()
         return Basis(facts, fingerprint, lead.summary is not None and lead.summary_hash == fingerprint)
 
-    async def record(self, lead_id: int, generation_id: UUID, text: Text) -> Lead:
-        """Save a summary; nothing at all if the lead is gone."""
+    async def record(self, lead_id: int, claim_id: UUID, text: SummaryText) -> Lead:
+        """Save a summary; an error if the lead was deleted."""
         lead = await self.unit_of_work.get(Lead, lead_id)
-        if not await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.SAVED):
+        if not await AiClaimService(self.unit_of_work).end(claim_id, AiClaimOutcome.SAVED):
             return lead
         await ScoreService(self.unit_of_work).score(lead)
         lead.summary, lead.summary_generated_at = text.summary, self.unit_of_work.now()
@@ -126,11 +126,11 @@ class SummaryWriter(Service):
         lead.summary_facts_at = text.facts_at
         return lead
 
-    async def still_right(self, lead_id: int, basis: Basis, generation_id: UUID | None = None) -> Lead:
-        """Nothing that a summary tells has happened: it stays, no longer stale if it was; the score is of now."""
+    async def still_right(self, lead_id: int, basis: Basis, claim_id: UUID | None = None) -> Lead:
+        """Keep a summary whose facts have not changed: mark it as not stale, and refresh the score."""
         lead = await self.unit_of_work.get(Lead, lead_id)
-        if generation_id is not None:
-            await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.SAVED)
+        if claim_id is not None:
+            await AiClaimService(self.unit_of_work).end(claim_id, AiClaimOutcome.SAVED)
         stale = select(ChangeService.happened_since(Lead.id, Lead.summary_facts_at)).where(Lead.id == lead_id)
         if lead.summary_hash == basis.fingerprint and any(
             row for row in await self.unit_of_work.rows(stale) if any(row.values())
@@ -139,10 +139,10 @@ class SummaryWriter(Service):
         await ScoreService(self.unit_of_work).refresh(lead_id)
         return lead
 
-    async def give_up(self, lead_id: int, generation_id: UUID) -> Lead:
-        """The model failed: the summary stays as it is; the score needs no model."""
+    async def give_up(self, lead_id: int, claim_id: UUID) -> Lead:
+        """Keep the summary as it is after the model failed, and refresh the score, which needs no model."""
         lead = await self.unit_of_work.get(Lead, lead_id)
-        await AiClaimService(self.unit_of_work).end(generation_id, AiClaimOutcome.FAILED)
+        await AiClaimService(self.unit_of_work).end(claim_id, AiClaimOutcome.FAILED)
         await ScoreService(self.unit_of_work).refresh(lead_id)
         return lead
 
@@ -156,9 +156,9 @@ def _stands_in(answer: AiAnswer[WrittenSummary], ai: Ai) -> bool:
     return answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook"
 
 
-def _text(answer: AiAnswer[WrittenSummary], basis: Basis, ai: Ai) -> Text:
+def _summary_text(answer: AiAnswer[WrittenSummary], basis: Basis, ai: Ai) -> SummaryText:
     by_playbook = answer.source is AnswerSource.PLAYBOOK
-    return Text(
+    return SummaryText(
         plain_lines(answer.value.summary, _LONGEST),
         SummarySource.PLAYBOOK if by_playbook else SummarySource.LLM,
         answer.model,

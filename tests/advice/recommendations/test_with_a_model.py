@@ -9,7 +9,7 @@ from crm.advice.ai_claims.service import AiClaimService
 from crm.advice.recommendations.plain import plain
 from crm.advice.recommendations.reply import Draft
 from crm.advice.recommendations.service import Origin, SuggestionService
-from crm.advice.summaries.service import SummaryWriter, Text
+from crm.advice.summaries.service import SummaryText, SummaryWriter
 from crm.core.identity import Role, Viewer
 from crm.db.workflow import Writer, write_of
 from crm.sales.leads.model import SummarySource
@@ -330,7 +330,7 @@ class TestALostCommit:
         writer, lead = Writer(database, Viewer(None, Role.ADMIN), lambda: None), make_lead()["id"]
         claim = write_of(AiClaimService.claim, lead, AiClaimPurpose.SUMMARY, 10)
         generation, _ = await writer.run(claim)
-        text = Text("All is well.", SummarySource.LLM, "test-model", "1", "x", datetime.now(UTC))
+        text = SummaryText("All is well.", SummarySource.LLM, "test-model", "1", "x", datetime.now(UTC))
         save = write_of(SummaryWriter.record, lead, generation, text)
         first, again = [(await writer.run(save)).summary_generated_at for _ in range(2)]
         assert first == again
