@@ -1,6 +1,6 @@
-"""Adds AI tasks of the last days, as if a model had worked on some of the leads; what went wrong is among them.
+"""Adds AI tasks of the last days, as if a model had worked on some of the leads; some attempts failed.
 
-None is of today: made-up costs must not count against a day's budget. None waits either, for it would run.
+None is of today, since made-up costs must not count against a day's budget. None waits, since workers would run it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ _UNREACHABLE: Final = (Outcome.UNREACHABLE, "The AI provider cannot be reached."
 _OK: Final = (Outcome.OK, None)
 _CODE: Final = AiUnavailable.code
 
-# Suggestions that wait for an answer, one a lead: a model may have made them.
+# Open suggestions, one per lead, to be shown as made by a model.
 _SUGGESTIONS = """
 SELECT DISTINCT ON (lead_id) lead_id, owner_id, tasks.id, tasks.created_at FROM tasks JOIN leads ON leads.id = lead_id
 WHERE lead_id = ANY(%(leads)s) AND tasks.source = 'ai_suggested' AND tasks.created_at BETWEEN %(since)s AND %(until)s
@@ -44,7 +44,7 @@ ORDER BY lead_id, tasks.id
 _BY_MODEL = """
 UPDATE tasks SET generated_by = 'llm', model = %(model)s, rule = NULL, prompt_version = %(version)s WHERE id = %(id)s
 """
-# The leads that are looked at first.
+# The leads with the highest scores.
 _LEADS = """
 SELECT lead_id, owner_id, count(*) AS contacts, (array_agg(subject ORDER BY occurred_at DESC))[1] AS subject,
   max(occurred_at) AS last
@@ -61,7 +61,7 @@ WHERE id = %(lead)s
 
 
 class PlayedCall(NamedTuple):
-    """What a model was asked for."""
+    """The properties of a made-up call for a purpose."""
 
     purpose: str
     version: str
@@ -77,7 +77,7 @@ _CALLS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How a task went: its attempts in order, each as its call ended. Without any it was cancelled while it waited."""
+    """The course of a task: the outcome of each attempt. Without attempts it was cancelled while it waited."""
 
     task_type: str
     attempts: tuple[tuple[Outcome, str | None], ...] = (_OK,)
@@ -87,7 +87,7 @@ class Script:
 
     @property
     def status(self) -> AiTaskStatus:
-        """How it ended."""
+        """The task's final status."""
         if not self.attempts:
             return AiTaskStatus.CANCELLED
         return AiTaskStatus.COMPLETED if self.attempts[-1] == _OK else AiTaskStatus.FAILED
@@ -110,8 +110,8 @@ _SCORES: Final = Script("score_recalculation", priority=AiTaskPriority.LOW)
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a task was about, for whom, and what came of it."""
+class TaskSubject:
+    """A task's lead, its user, and its result."""
 
     lead: int | None
     user: UUID
@@ -131,17 +131,17 @@ class AiTaskWriter:
         self.since = datetime.fromisoformat(self.time.stamp(self.today - _OLDEST))
 
     def write(self, leads: Sequence[int]) -> int:
-        """Add them; how many there are."""
+        """Add the AI tasks; returns how many."""
         return sum((self._recommendations(leads), self._summaries(leads), self._scores(leads)))
 
     def _recommendations(self, leads: Sequence[int]) -> int:
         limits = {"leads": list(leads), "since": self.since, "until": self.until}
-        found = self.connection.execute(_SUGGESTIONS, limits).fetchall()
-        chosen = self.dice.sample(found, min(len(found), len(_RECOMMENDATIONS)))
+        suggestions = self.connection.execute(_SUGGESTIONS, limits).fetchall()
+        chosen = self.dice.sample(suggestions, min(len(suggestions), len(_RECOMMENDATIONS)))
         for script, (lead, owner, task, at) in zip(_RECOMMENDATIONS, chosen, strict=False):
             by_model = {"id": task, "model": MODEL, "version": RECOMMENDATIONS_VERSION}
             self.connection.execute(_BY_MODEL, by_model)
-            self._task(script, About(lead, owner, {"taskIds": [task], "complete": 1}, 1.0), at)
+            self._task(script, TaskSubject(lead, owner, {"taskIds": [task], "complete": 1}, 1.0), at)
         return len(chosen)
 
     def _summaries(self, leads: Sequence[int]) -> int:
@@ -149,7 +149,7 @@ class AiTaskWriter:
         chosen = self.connection.execute(_LEADS, limits).fetchall()
         for script, (lead, owner, contacts, subject, last) in zip(_SUMMARIES, chosen, strict=False):
             at = self._moment()
-            self._task(script, About(lead, owner, {"leadId": lead}), at)
+            self._task(script, TaskSubject(lead, owner, {"leadId": lead}), at)
             if script.status is AiTaskStatus.COMPLETED:
                 person = person_of(lead)
                 words = LANGUAGES[person.market.language].summary
@@ -161,15 +161,15 @@ class AiTaskWriter:
 
     def _scores(self, leads: Sequence[int]) -> int:
         result = {"count": len(leads), "failed": 0, "changed": len(leads) // 7}
-        self._task(_SCORES, About(None, TEAM[0].id, result), self._moment())
+        self._task(_SCORES, TaskSubject(None, TEAM[0].id, result), self._moment())
         return 1
 
     def _moment(self) -> datetime:
-        """Some time on one of the last working days before today."""
+        """A moment on one of the last working days before today."""
         return datetime.fromisoformat(self.time.stamp(self.today - 1 - self.dice.below(_OLDEST - 1), ":30"))
 
-    def _task(self, script: Script, about: About, ended: datetime) -> None:
-        """A task that ended at this moment."""
+    def _task(self, script: Script, about: TaskSubject, ended: datetime) -> None:
+        """Add a task that ended at this moment."""
         runs = list(self._runs(script, ended))
         late = runs[-1].ends - ended if runs else timedelta(seconds=self.dice.between(20, 90))
         created, runs = ended - late, [run.earlier(late) for run in runs]
@@ -261,14 +261,14 @@ class AiTaskWriter:
         self.connection.execute(statement, values)
 
     def _id(self, at: datetime) -> UUID:
-        """A UUIDv7 of that moment."""
+        """A UUIDv7 for this moment."""
         value = int(at.timestamp() * 1000) << 80 | self.dice.getrandbits(80)
         return UUID(int=value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62)
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedRun:
-    """An attempt."""
+    """A made-up attempt."""
 
     outcome: Outcome
     error: str | None
@@ -282,18 +282,18 @@ class PlayedRun:
 
     @property
     def source(self) -> str | None:
-        """Whose figure the cost is."""
+        """The cost's source."""
         if not self.asked:
             return None
         return (CostSource.UNKNOWN if self.cost is None else CostSource.ESTIMATED).value
 
     def earlier(self, late: timedelta) -> "PlayedRun":
-        """The same, so much earlier."""
+        """The same attempt, so much earlier."""
         return replace(self, due=self.due - late, begins=self.begins - late, ends=self.ends - late)
 
 
-def _end(script: Script, about: About) -> dict[str, Any]:
-    """How a task ended."""
+def _end(script: Script, about: TaskSubject) -> dict[str, Any]:
+    """The columns that say how a task ended."""
     if script.status is AiTaskStatus.COMPLETED:
         return {"result": Jsonb(about.result), "progress": 1, "quality_score": script.rating or about.quality}
     if script.status is AiTaskStatus.FAILED:
@@ -302,7 +302,7 @@ def _end(script: Script, about: About) -> dict[str, Any]:
 
 
 def _sums(runs: Sequence[PlayedRun]) -> dict[str, Any]:
-    """What a task's attempts come to."""
+    """The columns with the sums over a task's attempts."""
     sources = [run.source for run in runs if run.source]
     return {
         "attempt": len(runs),

@@ -1,4 +1,4 @@
-"""Decides what happened to one lead: who it is, how the sale went, when, and what the texts can name."""
+"""Makes up the case of one lead: the person, the course of the sale, its times, and facts for the texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from crm.demo.worktime import DAY, WorkTime
 from crm.sales.interactions.model import InteractionType
 
 HALF_HOUR = 30
-LAST_HOUR = 60  # leaves room for what follows the last contact: it has to be over by now
+LAST_HOUR = 60  # room for the tasks that follow the last contact, which must end before now
 
 _STAGES = by_weight((stage, stage.weight) for stage in stories.STAGES)
 _SOURCES = by_weight(stories.SOURCES.items())
@@ -30,7 +30,7 @@ _ROUND = {"SEK": 5_000, "GBP": 500, "EUR": 500}
 
 
 class Seller(NamedTuple):
-    """Who can own leads."""
+    """A user who can own leads."""
 
     id: str
     first_name: str
@@ -49,7 +49,7 @@ class Occasion(NamedTuple):
 
 @dataclass(slots=True)
 class Case:
-    """One lead, and all that is known about it. Times are working minutes."""
+    """One lead with its facts and contacts. Times are working minutes."""
 
     id: int
     person: Person
@@ -58,28 +58,28 @@ class Case:
     created: int
     occasions: list[Occasion]
     owner: Seller | None
-    seller: Seller  # the owner, or who stands in where there is none
+    seller: Seller  # the owner, or another user if it has none
     budget: int | None
-    facts: dict[str, object]  # what the texts may name
+    facts: dict[str, object]  # by the names that texts use
 
     @property
     def language(self) -> LanguageCode:
-        """What it is written in."""
+        """The language of its texts."""
         return self.person.market.language
 
     @property
     def last(self) -> int:
-        """When something last happened."""
+        """The time of the last contact, or of the lead's creation."""
         return self.occasions[-1].at if self.occasions else self.created
 
     @property
     def called(self) -> bool:
-        """Whether somebody has their number."""
+        """Whether the lead was called, so that its number is known."""
         return any(occasion.contact.by is InteractionType.CALL for occasion in self.occasions)
 
 
 class CaseMaker:
-    """Makes cases up."""
+    """Makes up cases."""
 
     def __init__(self, dice: Dice, time: WorkTime, sellers: Sellers) -> None:
         self.dice = dice
@@ -87,7 +87,7 @@ class CaseMaker:
         self.sellers = sellers
 
     def make(self, lead_id: int) -> Case:
-        """The case of this lead."""
+        """Make up the case of this lead."""
         dice = self.dice
         person = person_of(lead_id)
         stage = dice.pick(_STAGES)
@@ -110,9 +110,9 @@ class CaseMaker:
         )
 
     def _history(self, stage: StoryStage, source: str) -> tuple[int, list[Occasion]]:
-        """When the lead came in, and the contacts since: all of it before now."""
+        """When the lead was created, and its contacts since: all before now."""
         steps = self._steps(stage, source)
-        # Meetings move on to the next half hour, so each step may take that much longer.
+        # Meetings begin at the next half hour, so each step may take up to half an hour longer.
         created = at = self._start(stage, sum(gap + HALF_HOUR for *_, gap in steps))
         occasions = []
         for name, contact, gap in steps:
@@ -143,8 +143,8 @@ class CaseMaker:
         return max(latest - dice.around(stage.quiet_days * DAY), dice.below(DAY))
 
     def _budget(self, market: Market, seats: int) -> int:
-        unit = _ROUND[market.currency]
-        return max(unit, round(seats * market.price_per_seat * (0.7 + 0.6 * self.dice.random()) / unit) * unit)
+        step = _ROUND[market.currency]
+        return max(step, round(seats * market.price_per_seat * (0.7 + 0.6 * self.dice.random()) / step) * step)
 
     def _budget_is_told(self, occasions: Sequence[Occasion]) -> bool:
         asked = any(occasion.name in stories.BUDGET_IS_TOLD_IN for occasion in occasions)

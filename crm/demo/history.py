@@ -1,4 +1,4 @@
-"""Writes the histories of leads, a chapter at a time."""
+"""Writes the histories of leads, a chunk at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """Some leads with all that belongs to them."""
+    """The rows of some leads, with their interactions and tasks."""
 
     lead_ids: list[int]
     leads: Rows
@@ -29,7 +29,7 @@ class Chapter:
 
 
 class Historian:
-    """Writes chapters. Each depends on the seed and its first id only, not on the chapters before."""
+    """Writes chapters: each depends on the seed and its first id only, not on the chapters before."""
 
     def __init__(self, seed: int, time: WorkTime, sellers: Sellers) -> None:
         self.seed = seed
@@ -37,7 +37,7 @@ class Historian:
         self.sellers = sellers
 
     def write(self, lead_ids: Sequence[int]) -> Chapter:
-        """The leads of these ids."""
+        """Write the chapter of these leads."""
         dice = Dice(f"{self.seed}:{lead_ids[0]}")
         maker = CaseMaker(dice, self.time, self.sellers)
         lead_writer = LeadWriter(dice, self.time, self.sellers)

@@ -1,9 +1,9 @@
-"""What the demo data needs to know in each language; the words themselves are in swedish.py and english.py."""
+"""The type of a demo language's texts; the texts are in swedish.py and english.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A subject and its notes, or a title and its description (of a suggestion: its reasoning). They may name the lead's
+# A subject and its notes, or a title and its description (of a suggestion: its reasoning). Texts may name the lead's
 # facts: {first} {last} {company} {city} {need} {tool} {seats} {budget} {boss} {source}; interactions also {seller},
 # suggestions also {days} and {last_contact}.
 Text = tuple[str, str]
@@ -16,8 +16,8 @@ class DemoLanguage:
     job_titles: tuple[str, ...]
     needs: tuple[str, ...]
     tools: tuple[str, ...]
-    sources: Mapping[str, str]  # where from, inside a sentence
-    last_contacts: Mapping[str, str]  # by the type of interaction, inside a sentence
+    sources: Mapping[str, str]  # the source, in words for a sentence
+    last_contacts: Mapping[str, str]  # by type of interaction, in words for a sentence
     interactions: Mapping[str, tuple[Text, ...]]
     tasks: Mapping[str, tuple[Text, ...]]
     suggestions: Mapping[str, tuple[Text, ...]]
@@ -26,5 +26,5 @@ class DemoLanguage:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """Words and phrases between commas."""
+    """Split a text into the words and phrases between commas."""
     return tuple(" ".join(part.split()) for part in text.split(","))

@@ -1,4 +1,4 @@
-"""The languages that leads are written about in."""
+"""The languages of the demo data."""
 
 from typing import Final
 

@@ -25,16 +25,16 @@ INSERT_USER = """
 INSERT INTO users (id, email, name, role, created_at) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
-# Each id is taken from the sequence, so that neither a plain INSERT nor another load can be given the same one.
+# Ids are taken from the sequence, so that neither a plain INSERT nor another load gets the same ids.
 TAKE_LEAD_IDS = "SELECT nextval(pg_get_serial_sequence('leads', 'id')) FROM generate_series(1, %s)"
 COPY_LEADS = f"COPY leads ({LEAD_COLUMNS}) FROM STDIN"
 COPY_INTERACTIONS = f"COPY interactions ({INTERACTION_COLUMNS}) FROM STDIN"
 COPY_TASKS = f"COPY tasks ({TASK_COLUMNS}) FROM STDIN"
-# What scores look rows up by. Nobody else can gather statistics of rows that are not committed yet.
+# The columns by which scores look rows up. Autovacuum cannot gather statistics of rows that are not committed yet.
 ANALYZE_HISTORIES = """
 ANALYZE (SKIP_LOCKED) leads (id, status, deleted_at), interactions (lead_id, type), tasks (lead_id, source, deleted_at)
 """
-# Full-text indexes put new rows in order by the tens of thousands rather than by the thousand: a tenth less work.
+# Lets full-text indexes sort new rows by the tens of thousands rather than by the thousand: a tenth less work.
 PATIENT_INDEXES = "SET LOCAL gin_pending_list_limit = '64MB'; SET LOCAL work_mem = '64MB'"
 
 
@@ -57,11 +57,12 @@ def load(
     now: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Loaded:
-    """Add leads with their histories and scores, and the sales team unless it is there, in one transaction. No events.
+    """Add leads with their histories and scores, and the sales team if missing, in one transaction; writes no events.
 
     A few AI tasks of the last days are about the first of these leads.
 
-    The same seed and `now` in the same database give the same data. `on_progress` hears how many leads are done.
+    The same seed and `now` in the same database give the same data. `on_progress` is called with the number of leads
+    done.
     """
     now = now or datetime.now(UTC)
     loaded = Loaded()
@@ -92,7 +93,7 @@ def _add_team(connection: psycopg.Connection[Any], now: datetime, loaded: Loaded
         values = (colleague.id, colleague.email, colleague.name, colleague.role.value, joined)
         loaded.users += connection.execute(INSERT_USER, values).rowcount
     ids = dict(connection.execute("SELECT lower(email), id FROM users").fetchall())
-    # Whose address is missing is there under another one: then the insert gave way to the id.
+    # If an address is missing, its user has another address now: the insert found the id taken.
     return {
         code: [
             Seller(str(ids.get(colleague.email, colleague.id)), colleague.name.split()[0])
@@ -104,7 +105,7 @@ def _add_team(connection: psycopg.Connection[Any], now: datetime, loaded: Loaded
 
 
 def _chapters(connection: psycopg.Connection[Any], historian: Historian, leads: int) -> Iterator[Chapter]:
-    """The data chunk by chunk; the next is written in a thread while the server digests the one before."""
+    """The data chunk by chunk; the next is prepared in a thread while the server loads the one before."""
     with ThreadPoolExecutor(1, "demo") as writer:
         upcoming = None
         for done in range(0, leads, CHUNK):

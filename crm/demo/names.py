@@ -1,7 +1,7 @@
 """Names of people, places and companies, by market.
 
-Nobody real is reached through them. E-mail domains end in `.example` (RFC 2606). Telephone numbers are ones that
-nobody has: +46 78 is kept for services inside an operator's own network (pts.se, telefoninummerplanens disposition),
+None of them reaches a real person. E-mail domains end in `.example` (RFC 2606). No subscriber has the telephone
+numbers: +46 78 is kept for services inside an operator's own network (pts.se, telefoninummerplanens disposition),
 the short Swedish and British landline series are kept for film and books (PTS 2020, Ofcom "numbers for drama"),
 +44 1632 is an area code without an area, and +353 20 91 is Ireland's series for drama.
 """
@@ -14,7 +14,7 @@ LanguageCode = Literal["sv", "en"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A town, and the telephone numbers of its offices if it has a series of its own; # is a digit."""
+    """A town, and the pattern of its offices' telephone numbers if it has a series of its own; # is a digit."""
 
     name: str
     landline: str | None = None
@@ -22,7 +22,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """A country we sell to."""
+    """A country with leads: its names, places and trades."""
 
     language: LanguageCode
     currency: str
@@ -33,7 +33,7 @@ class Market:
     last_names: tuple[str, ...]
     places: tuple[Place, ...]
     company_words: tuple[str, ...]
-    trades: tuple[tuple[str, str], ...]  # as in the company's name, and as a tag
+    trades: tuple[tuple[str, str], ...]  # the word in a company's name, and the tag
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _trades(text: str) -> tuple[tuple[str, str], ...]:
-    """One trade a line: the tag, then what companies call it."""
+    """Parse one trade per line: the tag, then its words in companies' names."""
     lines = [line.split(":") for line in text.strip().splitlines()]
     return tuple((name.strip(), tag.strip()) for tag, names in lines for name in names.split(","))
 
@@ -201,5 +201,5 @@ IRELAND = Market(
     trades=ENGLISH_TRADES,
 )
 
-# How twenty companies in a row are spread.
+# How many of every twenty companies are in each market.
 MARKET_SHARES = ((SWEDEN, 12), (UNITED_KINGDOM, 6), (IRELAND, 2))

@@ -1,8 +1,8 @@
-"""Who a lead is, by its id.
+"""Makes up the person of a lead from its id.
 
 The name, the company and so the e-mail address follow from the id alone, and no two ids share an address. Since ids
-come from the table's own sequence, which never gives one twice, a second load cannot clash with the first, and nothing
-has to be remembered or looked up.
+come from the table's own sequence, which never gives one twice, a second load cannot clash with the first, and no state
+is kept or looked up.
 
 Sixty-four ids in a row work at twenty companies, some alone, some with seven colleagues. A market that runs out of
 company names starts over, and its companies get more people.
@@ -50,7 +50,7 @@ class _Directory:
 
 
 def person_of(lead_id: int) -> Person:
-    """The person that this lead is."""
+    """The person of this lead."""
     block, seat = divmod(lead_id, PEOPLE)
     company, desk = _SEATING[seat]
     directory, rank, share = _MARKETS[company]
@@ -60,7 +60,7 @@ def person_of(lead_id: int) -> Person:
     company_word, word_slug = directory.company_words[word]
     trade_name, trade_slug, tag = directory.trades[trade]
 
-    # Different for each desk of a company, as long as it has fewer desks than there are pairs of names.
+    # Each desk of a company gets another pair of names, as long as there are more pairs than desks.
     pair = (number * 7919 + (rounds * LARGEST + desk) * directory.pair_stride) % directory.pairs
     first, last = divmod(pair, len(directory.last_names))
     first_name, first_slug = directory.first_names[first]
@@ -109,14 +109,14 @@ def _stride(size: int) -> int:
 
 
 def _seating() -> list[tuple[int, int]]:
-    """Who of 64 works where: company and desk."""
+    """The company and the desk of each of 64 people."""
     seats = [(company, desk) for company, size in enumerate(COMPANY_SIZES) for desk in range(size)]
     Random(64).shuffle(seats)  # noqa: S311  (demo data)
     return seats
 
 
 def _markets() -> list[tuple[_Directory, int, int]]:
-    """For each of 20 companies: its market, which of the market's companies it is, and how many those are."""
+    """For each of 20 companies: its market, its rank among the market's companies, and their number."""
     markets = [(_directory(market), rank, share) for market, share in MARKET_SHARES for rank in range(share)]
     Random(20).shuffle(markets)  # noqa: S311  (demo data)
     return markets

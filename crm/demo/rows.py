@@ -1,7 +1,7 @@
 r"""Writes cases as rows of COPY's text format: tabs between values, \N for null.
 
-Whole rows are prepared once for each text, so that a row costs one `format_map`. Words and facts hold neither tabs nor
-backslashes (a test sees to it); line breaks are escaped here.
+A template of the whole row is made once per text, so that a row costs one `format_map`. Words and facts hold neither
+tabs nor backslashes (a test checks that); line breaks are escaped here.
 """
 
 from crm.demo import stories
@@ -22,7 +22,7 @@ INTERACTION_COLUMNS = "lead_id, type, subject, notes, occurred_at, duration_minu
 
 
 def escaped(text: str) -> str:
-    """A text as it is written between two tabs."""
+    """A text escaped for COPY."""
     return text.replace("\n", "\\n")
 
 
@@ -49,7 +49,7 @@ class LeadWriter:
         self.sellers = sellers
 
     def lead(self, case: Case) -> str:
-        """The lead's own row."""
+        """The row of a lead."""
         dice, stamp = self.dice, self.time.stamp
         person = case.person
         created = stamp(case.created, f":{case.id % 60:02d}")
@@ -88,6 +88,6 @@ class LeadWriter:
         return "".join([self.dice.pick("0123456789") if sign == "#" else sign for sign in pattern])
 
     def _tags(self, trade: str) -> str:
-        """As PostgreSQL writes arrays: mostly the trade alone, sometimes nothing, sometimes something more."""
+        """A PostgreSQL array of tags: mostly the trade alone, sometimes none, sometimes one more."""
         count = self.dice.pick(stories.TAG_COUNTS)
         return f"{{{','.join((trade, self.dice.pick(stories.TAGS))[:count])}}}"

@@ -1,4 +1,4 @@
-"""How a sale goes: through which contacts, and what is left to do. The words are in swedish.py and english.py.
+"""The courses of a sale: its contacts, and the tasks that remain. The texts are in swedish.py and english.py.
 
 Read a story as a salesperson would tell it: the lead came in (`opening`: as its source has it), then one contact after
 another. A contact with a question mark happens in every other such story. `weight` says how common something is.
@@ -13,7 +13,7 @@ from crm.sales.leads.model import LeadStatus as Is
 
 @dataclass(frozen=True, slots=True)
 class StoryContact:
-    """One kind of contact: how, how many days after the one before, how many minutes it takes, the task it settles."""
+    """A contact: its type, days after the one before, its length in minutes, and the task that it settles."""
 
     by: By
     days: tuple[int, int]
@@ -60,7 +60,7 @@ CONTACTS = {
     "lost_competitor": StoryContact(By.EMAIL, (5, 15)),
 }
 
-# Whoever has been asked about their needs has told us a budget.
+# Contacts in which the lead tells its budget.
 BUDGET_IS_TOLD_IN = frozenset({"needs_call", "needs_meeting"})
 
 
@@ -82,7 +82,7 @@ class StoryStage:
     quiet_days: int  # since the last contact, typically
     forgotten: float  # the share that has been quiet for anything up to a year and a half
     next_tasks: tuple[str, ...]
-    next_task_counts: tuple[int, ...]  # one of these, all alike
+    next_task_counts: tuple[int, ...]  # one of these, each with the same chance
     suggestions: tuple[str, ...]
     suggestion_counts: tuple[int, ...]
     without_owner: float = 0.0
@@ -195,7 +195,7 @@ STAGES = (
     ),
 )
 
-# How many of each hundred.
+# Percentages.
 TASK_IS_NOTED_FOR_CONTACT = 62
 SUGGESTIONS_DISMISSED = 24
 SUGGESTIONS_ACCEPTED = 18

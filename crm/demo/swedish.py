@@ -1,4 +1,4 @@
-"""What is written about Swedish leads. See language.py for the facts in braces, stories.py for the names."""
+"""Texts about Swedish leads. See language.py for the facts in braces, stories.py for the names."""
 
 from crm.demo.language import DemoLanguage, listed
 

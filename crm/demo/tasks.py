@@ -1,4 +1,4 @@
-"""Writes tasks: those that contacts settled, those that come next, and what the playbook suggested."""
+"""Writes tasks: those that contacts settled, those that come next, and suggestions of the playbook."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _MANUAL, _SUGGESTED, _DISMISSED = (
 )
 _PLAYBOOK = TaskGenerator.PLAYBOOK.value
 _VERSION = "demo"
-# By what rule of the playbook each suggestion would have been made.
+# The rule of the playbook that would make each suggestion.
 RULES = {
     "call_new": "new-call",
     "write_new": "new-write",
@@ -75,7 +75,7 @@ class TaskWriter:
         self.sellers = sellers
 
     def tasks(self, case: Case) -> list[str]:
-        """At most six rows, oldest kind first."""
+        """The rows of a lead's tasks, at most six: settled ones, open ones, suggestions."""
         stage = case.stage
         settled = [occasion.contact.settles for occasion in case.occasions]
         following = [name for name in self._some(stage.next_tasks, stage.next_task_counts) if name not in settled]
@@ -91,7 +91,7 @@ class TaskWriter:
         ]
 
     def _some(self, names: Sequence[str], counts: Sequence[int]) -> list[str]:
-        """Some of them, each once."""
+        """Some of these names, each once."""
         start = self.dice.below(len(names))
         return [names[(start + n) % len(names)] for n in range(self.dice.pick(counts))]
 
@@ -120,7 +120,7 @@ class TaskWriter:
         return TaskDraft(self._words(case, name), created, _afternoon(due, created))
 
     def _suggested(self, case: Case, name: str) -> TaskDraft:
-        """A suggestion of the playbook: open, dismissed, or accepted and from then on like a task of one's own."""
+        """A suggestion of the playbook: open, dismissed, or accepted."""
         dice, facts = self.dice, case.facts
         language = LANGUAGES[case.language]
         lot = dice.random() * 100 - stories.SUGGESTIONS_DISMISSED

@@ -1,4 +1,4 @@
-"""The sales team that the demo data belongs to."""
+"""The sales team of the demo data."""
 
 from dataclasses import dataclass
 from uuid import NAMESPACE_DNS, UUID, uuid5
@@ -9,7 +9,7 @@ from crm.demo.names import LanguageCode
 
 @dataclass(frozen=True, slots=True)
 class Colleague:
-    """Somebody at Nordvik, the company whose CRM this pretends to be."""
+    """An employee of Nordvik, the made-up company whose CRM this is."""
 
     name: str
     email: str
@@ -18,7 +18,7 @@ class Colleague:
 
     @property
     def id(self) -> UUID:
-        """The same in every database."""
+        """The user's id, the same in every database."""
         return uuid5(NAMESPACE_DNS, self.email)
 
 

@@ -1,7 +1,7 @@
 """Working time: minutes between 7 and 16 UTC, Monday to Friday, counted from a year and a half ago.
 
-That is 8 to 17 in Stockholm in winter, and an hour later in summer. The demo data reckons in these minutes alone, so
-nobody is called on a Sunday night.
+That is 8 to 17 in Stockholm in winter, and an hour later in summer. All times of the demo data are such minutes, so no
+call takes place on a Sunday night.
 """
 
 from datetime import UTC, datetime, timedelta
