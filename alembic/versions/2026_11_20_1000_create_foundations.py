@@ -11,7 +11,7 @@ depends_on = None
 
 
 class Xid8(sa.types.UserDefinedType[int]):
-    """As it is in PostgreSQL."""
+    """PostgreSQL's type of transaction ids."""
 
     def get_col_spec(self, **_: object) -> str:
         return "xid8"
@@ -32,7 +32,7 @@ BEGIN
 END $$
 """
 
-# A limit that only the data can break is raised from within a statement; the program knows it by its SQLSTATE.
+# For limits that depend on the data: raises an error from within a statement; the program knows it by its SQLSTATE.
 RAISE_TOO_LARGE = """
 CREATE FUNCTION crm_too_large(what text) RETURNS json LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,7 +1,7 @@
 r"""Add search: normalised phone numbers, full-text documents, and their indexes.
 
-The functions have SQL-standard bodies: bound when they are made, so that an index built or restored under another
-search_path means the same, and inlined wherever they are called with a column.
+The functions have SQL-standard bodies: names in them are bound at creation, so that an index built or restored under
+another search_path is the same, and calls with a column are inlined.
 """
 
 import sqlalchemy as sa
@@ -12,8 +12,9 @@ down_revision = "0002_leads"
 branch_labels = None
 depends_on = None
 
-# What parts words: all of ASCII's punctuation, and what people paste. PostgreSQL's parser alone would keep
-# `anna@acme.example`, `and/or` and `-67` whole. (One bracket expression: translate() takes five times as long.)
+# The characters that separate words: ASCII's punctuation, and some of Unicode's from pasted text. PostgreSQL's parser
+# alone would keep `anna@acme.example`, `and/or` and `-67` whole. (One bracket expression: translate() takes five times
+# as long.)
 PUNCTUATION = r"[]!-/:-@[\\^_`{-~\u00a0\u00b7\u2013\u2014\u2018\u2019\u201c\u201d\u2026]"
 COMPOSED = "CASE WHEN value IS NFC NORMALIZED THEN value ELSE normalize(value) END"
 
@@ -27,8 +28,8 @@ CREATE FUNCTION crm_glued(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALL
 RETURN lower(regexp_replace({COMPOSED}, '{PUNCTUATION}', '', 'g') COLLATE crm_text)
 """
 
-# The national number: no spelling, no leading 0, no country code (E.164: 1 and 7, the two-digit ones, else three
-# digits), so that +46 70-123 45 67, 0046701234567, +46 (0)70 1234567 and 070-1234567 are one. Text after it is dropped.
+# The national number: without separators, leading 0 and country code (E.164: 1 and 7, the two-digit ones, else three
+# digits), so that +46 70-123 45 67, 0046701234567, +46 (0)70 1234567 and 070-1234567 are equal. Later text is dropped.
 PHONE = r"""
 CREATE FUNCTION crm_phone(value text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(regexp_replace(regexp_replace(
@@ -38,8 +39,8 @@ RETURN nullif(regexp_replace(regexp_replace(
   '^0+|[^0-9]', '', 'g'), '')
 """
 
-# An address counts by its words without the top-level domain (or every `co` would find every .com), and as a whole;
-# so does its domain.
+# An address is found by its words without the top-level domain (or `co` would find every .com), and as a whole; so is
+# its domain.
 LEAD_DOCUMENT = r"""
 CREATE FUNCTION crm_lead_document(
   first_name text, last_name text, company text, email text, phone text, job_title text
@@ -59,8 +60,8 @@ RETURN setweight(to_tsvector('pg_catalog.simple', crm_words(coalesce(title, ''))
   || setweight(to_tsvector('pg_catalog.simple', crm_words(coalesce(body, ''))), 'D')
 """
 
-# Every word must match: whole, or (`suffix` ':*') by how it starts. An address, a domain or a phone number may also
-# match as a whole. Quotes make each word a plain operand: nothing in it can be an operator.
+# Every word must match: whole, or (`suffix` ':*') by its beginning. An address, a domain or a phone number may also
+# match as a whole. Quotes make each word a plain operand, so that no character in it is an operator.
 QUERY = r"""
 CREATE FUNCTION crm_query(value text, suffix text) RETURNS tsquery LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_tsquery('pg_catalog.simple',
@@ -73,8 +74,8 @@ RETURN to_tsquery('pg_catalog.simple',
     coalesce('''' || CASE WHEN value ~ '^[-+0-9()/.\s]+$' THEN crm_phone(value) END || '''' || suffix, ''))
 """
 
-# pg_trgm forgives typos: all words together must be alike, and each one. Where it is missing, or not allowed, nothing
-# is similar to anything.
+# pg_trgm tolerates typos: the whole text must be similar, and each of its words. Where the extension is missing, or not
+# allowed, the function finds nothing.
 SIMILAR = """
 DO $do$
 BEGIN

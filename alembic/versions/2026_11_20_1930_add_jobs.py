@@ -1,4 +1,4 @@
-"""Add the job queue (procrastinate 3.10) and the followers of the event stream."""
+"""Add the job queue (procrastinate 3.10) and the positions of event consumers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,14 +11,14 @@ depends_on = None
 
 
 class Xid8(sa.types.UserDefinedType[int]):
-    """As it is in PostgreSQL."""
+    """PostgreSQL's type of transaction ids."""
 
     def get_col_spec(self, **_: object) -> str:
         return "xid8"
 
 
-# What procrastinate's schema.sql makes, for the way back. A later release of procrastinate changes it by numbered files
-# (its `sql/migrations`): one revision of ours per release, and a copy of 3.10's schema.sql here instead of the import.
+# Drops what procrastinate's schema.sql creates. A later release of procrastinate changes it by numbered files (its
+# `sql/migrations`): then add a revision per release, and put a copy of 3.10's schema.sql here instead of the import.
 DROP_PROCRASTINATE = """
 DO $$
 DECLARE
@@ -38,7 +38,7 @@ END $$
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
     op.get_bind().exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))
-    # Their rows live for seconds: vacuum them often.
+    # Rows of these tables live for seconds: vacuum them often.
     for table in ("procrastinate_jobs", "procrastinate_events"):
         op.execute(
             f"ALTER TABLE {table} SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500)"

@@ -1,4 +1,4 @@
-"""Add generations, where suggested tasks came from and what became of them, and of what a summary was made."""
+"""Add generations, the origin of suggested tasks and decisions on them, and the basis of summaries."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -70,7 +70,7 @@ def _extend_tasks() -> None:
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    # The other indexes go with their columns.
+    # The other indexes are dropped with their columns.
     op.drop_index("tasks_generated_created_at_idx", "tasks")
     for name in reversed(TASK_COLUMNS):
         op.drop_column("tasks", name)

@@ -1,4 +1,4 @@
-"""Make room for scores: leases, and leads that are updated in place."""
+"""Add leases, and leave room in pages of leads so that scores are updated in place."""
 
 import sqlalchemy as sa
 from alembic import op

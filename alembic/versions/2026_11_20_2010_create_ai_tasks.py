@@ -71,7 +71,7 @@ def upgrade() -> None:
             ["created_by"], ["users.id"], name=op.f("ai_tasks_created_by_fkey"), ondelete="SET NULL"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("ai_tasks_pkey")),
-        # Leases are renewed in place.
+        # Room in each page, so that leases are renewed in place.
         postgresql_with={"fillfactor": 70, "autovacuum_vacuum_scale_factor": 0.02},
     )
     op.create_index("ai_tasks_created_by_id_idx", "ai_tasks", ["created_by", "id"])
@@ -149,5 +149,5 @@ def downgrade() -> None:
     op.drop_table("ai_task_days")
     op.drop_table("ai_task_attempts")
     op.drop_table("ai_tasks")
-    # Their jobs hold ids of tasks that are gone.
+    # The jobs of AI tasks refer to the dropped rows.
     op.execute("DELETE FROM procrastinate_jobs WHERE queue_name = 'ai'")

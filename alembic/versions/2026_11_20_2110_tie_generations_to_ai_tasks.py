@@ -1,4 +1,4 @@
-"""Say which AI task a generation was for: its next attempt takes it over, or takes what it saved."""
+"""Add a generation's AI task: the task's next attempt takes over the generation, or uses what it saved."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Say when an AI task's latest attempt stopped, and what was asked for with a key; find what tasks cost today."""
+"""Add the end of an AI task's latest attempt, a hash of its request, and an index for today's costs."""
 
 import sqlalchemy as sa
 from alembic import op

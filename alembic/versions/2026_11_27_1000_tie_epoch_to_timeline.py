@@ -1,4 +1,4 @@
-"""Tie the event stream's epoch to PostgreSQL's timeline, and say of each event on which one it was written."""
+"""Tie the event stream's epoch to PostgreSQL's timeline, and add the timeline to each event."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,14 +10,14 @@ depends_on = None
 
 
 class Xid8(sa.types.UserDefinedType[int]):
-    """As it is in PostgreSQL."""
+    """PostgreSQL's type of transaction ids."""
 
     def get_col_spec(self, **_: object) -> str:
         return "xid8"
 
 
-# The checkpoint's timeline is an old one until the first checkpoint after a promotion; that of the WAL is not. A server
-# in recovery writes none. Volatile, so that it is put into the statements that use it.
+# The current timeline, from the WAL: the checkpoint's stays the old one until the first checkpoint after a promotion. A
+# server in recovery writes no WAL. Volatile, so that the function is inlined into the statements that use it.
 TIMELINE = """
 CREATE FUNCTION crm_timeline() RETURNS integer LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
   SELECT CASE WHEN NOT pg_is_in_recovery()
@@ -29,7 +29,7 @@ $$
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
     op.execute(TIMELINE)
-    # Constants first: with a default that is computed for each row the whole table would be written anew.
+    # A constant default first: with a default computed per row the whole table would be rewritten.
     timeline = int(op.get_bind().execute(sa.text("SELECT crm_timeline()")).scalar_one())
     for table in ("events", "event_epoch"):
         op.add_column(table, sa.Column("timeline", sa.Integer(), server_default=sa.text(str(timeline)), nullable=False))

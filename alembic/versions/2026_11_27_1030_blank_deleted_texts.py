@@ -9,7 +9,7 @@ depends_on = None
 
 TABLES = {"leads": ("lead", "id"), "tasks": ("task", "lead_id"), "interactions": ("interaction", "lead_id")}
 
-# Numbers and booleans stay, whatever else a value is goes: a column that is added later is no exception.
+# Keeps numbers and booleans and removes all other values, so that columns added later are covered too.
 BLANKED = """
 CREATE FUNCTION crm_without_texts(fields jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -21,8 +21,8 @@ CREATE FUNCTION crm_without_texts(fields jsonb) RETURNS jsonb LANGUAGE sql IMMUT
 $$
 """
 
-# A statement's trigger runs at its end: the event of the deletion itself is there already. Arguments: the kind of
-# record, and the column with the id of its lead.
+# A statement trigger runs at the end of the statement: the event of the deletion itself exists already. Arguments: the
+# kind of record, and the column with the id of its lead.
 BLANK = """
 CREATE FUNCTION crm_blank_events() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

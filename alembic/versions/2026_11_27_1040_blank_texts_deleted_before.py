@@ -1,4 +1,4 @@
-"""Blank the texts of interactions that were deleted before deletions did that."""
+"""Blank the texts of interactions that were deleted before the revision that blanks them on deletion."""
 
 from alembic import op
 from sqlalchemy import text
@@ -21,8 +21,8 @@ WHERE events.lead_id = gone.lead_id AND events.entity = 'interaction' AND events
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    # Subscriptions wait while a transaction that writes is open, so each batch is one of its own; what was blanked
-    # stays so if a later batch has to be tried again.
+    # Subscriptions wait while a writing transaction is open, so each batch has its own; finished batches stay so if
+    # a later one has to be tried again.
     with op.get_context().autocommit_block():
         connection, after = op.get_bind(), 0
         op.execute("SET statement_timeout = 0")
@@ -36,5 +36,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # The texts are gone: there is nothing to bring back.
+    # The texts were deleted and cannot be restored.
     op.execute("SET LOCAL lock_timeout = '1s'")

@@ -1,9 +1,9 @@
 """Give new tables the statistics of a usual CRM, until PostgreSQL has gathered their own.
 
-Of a column that was never analyzed PostgreSQL assumes that one row in 200 has any given value, and that one in 200 is
-null. So it takes `deleted_at IS NULL` for rare, and the 60,000 tasks of a new database for 300 a lead: it reads whole
-tables and indexes where a few pages would do, until the first ANALYZE. Statistics outlive the rows that they were
-gathered from: rows as they usually are are analyzed and removed in one transaction, and the first plans rest on them.
+For a column that was never analyzed PostgreSQL assumes that one row in 200 has any given value, and that one in 200 is
+null. So it takes `deleted_at IS NULL` for rare, and assumes 300 tasks per lead among the 60,000 of a new database: it
+reads whole tables and indexes where a few pages would do, until the first ANALYZE. Statistics outlive the rows that
+they were gathered from: so typical rows are added, analyzed and removed in one transaction, for the first plans.
 docs/decisions/0023-statistics.md has the measurements.
 """
 
@@ -14,7 +14,7 @@ down_revision = "0013_blank_deleted_before"
 branch_labels = None
 depends_on = None
 
-# Whatever refers to these tables must be empty too: `TRUNCATE` demands to empty them together.
+# All tables that refer to these are among them: `TRUNCATE` demands to empty them together.
 TABLES = "leads, interactions, tasks, generations, events, ai_tasks, ai_task_attempts"
 IS_ANY_USED = " OR ".join(f"EXISTS (SELECT FROM {name})" for name in TABLES.split(", "))
 
@@ -54,7 +54,8 @@ ROWS = (
     FROM generate_series(1, 9999) AS number
     """,
 )
-# Those whose values say which index is worth it. Not what is compared by range: a month of ours would be all there is.
+# The columns whose values decide which index pays. Without those compared by range: the planner would take the made-up
+# rows' month for the whole range.
 ANALYZED = (
     "leads (status, source, deleted_at)",
     "interactions (lead_id, type)",
@@ -66,7 +67,7 @@ ANALYZED = (
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
     if _are_used():
-        return  # `crm migrate` gathers their own at its end
+        return  # `crm migrate` analyzes these tables at its end
     op.execute(f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE")
     if _are_used():
         return

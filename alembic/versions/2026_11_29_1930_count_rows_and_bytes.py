@@ -1,4 +1,4 @@
-"""Raise errors from within a statement that counts what it gathers; the program knows them by their SQLSTATE."""
+"""Add functions that count rows and bytes within a statement, and raise errors with an SQLSTATE of their own."""
 
 from alembic import op
 
@@ -7,8 +7,8 @@ down_revision = "0015_revoked_tokens"
 branch_labels = None
 depends_on = None
 
-# Adds what came to what there was, as long as there is room for it in the operation's budget: for one sum, and, row by
-# row, as an aggregate. Nothing is kept but the sum, and the row that breaks the budget is the last that is read.
+# Adds a count to a sum, or raises an error if the operation's budget has no room for it; also the step of an aggregate
+# over rows. It keeps only the sum, and the row that breaks the budget is the last that is read.
 ADD = """
 CREATE FUNCTION crm_add_{what}(so_far bigint, more bigint, room bigint, most bigint, problem text) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -25,7 +25,7 @@ CREATE AGGREGATE crm_count_{what}(more bigint, room bigint, most bigint, problem
 (SFUNC = crm_add_{what}, STYPE = bigint, INITCOND = '0')
 """
 
-# A list is longer than its share: the statement has to be run as one that counts.
+# Raised when a list is longer than its share: the program then runs the statement's counting variant.
 BEYOND_ALLOTMENT = """
 CREATE FUNCTION crm_beyond_allotment() RETURNS json LANGUAGE plpgsql AS $$
 BEGIN
