@@ -154,13 +154,13 @@ class Runner:
         give_up_at = clock() + give_up_after
         while True:
             try:
-                mine = await leases.end(self._context, attempt.key, ended, attempt.event)
+                held_lease = await leases.end(self._context, attempt.key, ended, attempt.event)
                 break
             except _AWAY:
                 if clock() > give_up_at:
                     raise
                 await asyncio.sleep(_AGAIN_SECONDS / 2)
-        if not mine and ended.outcome is not AiTaskOutcome.RELEASED:
+        if not held_lease and ended.outcome is not AiTaskOutcome.RELEASED:
             log.warning("ai_task.lease_lost", task=str(attempt.key.task_id), outcome=ended.outcome.value)
 
     # Periodic tasks

@@ -63,8 +63,8 @@ class NoteReading(StrictModel):
         if entry.type is not InteractionType.CALL:
             return False
         brief = entry.minutes is not None and entry.minutes <= _HUNG_UP
-        told = self.nobody_answered.search(_text(entry)) is not None
-        return brief or (told and (entry.minutes or 0) <= _PICKED_UP)
+        says_so = self.nobody_answered.search(_text(entry)) is not None
+        return brief or (says_so and (entry.minutes or 0) <= _PICKED_UP)
 
     def is_from_us(self, entry: Contact, first_name: str) -> bool:
         """Whether an entry is a letter from us to the lead, as its beginning shows."""
