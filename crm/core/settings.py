@@ -279,6 +279,12 @@ class Settings(BaseSettings):
         description="What may wait for a slow reader of `/ws/ai-tasks`; one who is further behind is dropped.",
     )
     websocket_operations: int = Field(default=100, ge=1, description="Operations at once on one WebSocket.")
+    max_subscription_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Memory for the subscriptions of a process, half of it for one user: about 30 KB for each that "
+        "differs from all others by its document or its variables. Beyond it a subscription is refused.",
+    )
 
     openrouter_api_key: SecretStr | None = Field(
         default=None, validation_alias="OPENROUTER_API_KEY", description="Asks models through OpenRouter."

@@ -18,6 +18,7 @@ from crm.core.fair_slots import FairSlots
 from crm.core.identity import Viewer
 from crm.core.portions import News, Portions
 from crm.db.event_feed import EventFeed, Position
+from crm.graph.compile.selection import Selected
 from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
 from crm.graph.live.event_projection import Ask, EventBatch, EventProjection, EventReader
 from crm.graph.live.remembered import Private, Remembered, first_of
@@ -57,6 +58,7 @@ class Channel:
     viewer: Viewer
     interest: EventFilter
     followers: int = 0
+    size: int = 0  # the memory that it takes, on the account of its viewer
     start: Position = field(default_factory=lambda: Position(0, 0))
     seen: Position = field(default_factory=lambda: Position(0, 0))
     left: Position | None = None  # how far it had read when the stream forked
@@ -72,6 +74,11 @@ class Channel:
         self._portions = self.hall.portions
         self._news = News(self._portions)
         self._is_beginning = False
+
+    @property
+    def root(self) -> Selected:
+        """The subscription's field."""
+        return self.stream.root
 
     async def follow(self, position: Position, viewer: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
         """Every event after a position, for ever. A slow reader holds nothing up: it reads from where it is.

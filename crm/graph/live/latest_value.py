@@ -40,6 +40,7 @@ class LatestValue:
     viewer: Viewer
     interest: EventFilter
     followers: int = 0
+    size: int = 0  # the memory that it takes, on the account of its viewer
     latest: ProjectedEvent | None = None
     due: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, nullcontext, suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import psycopg
@@ -12,7 +12,7 @@ from graphql import VariableNode
 
 from crm.core import errors
 from crm.core.fair_slots import FairSlots
-from crm.core.identity import Viewer
+from crm.core.identity import Role, Viewer
 from crm.core.pacing import Pace
 from crm.core.side_thread import SideThread
 from crm.db.connection import Statement, encode
@@ -24,6 +24,7 @@ from crm.graph.live.channel import Channel, Hall, Room
 from crm.graph.live.event_filter import EventFilter, EventHeader, Parts
 from crm.graph.live.event_projection import EventProjection, FirstRow, StreamMark
 from crm.graph.live.latest_value import LatestValue
+from crm.graph.live.memory import SubscriptionMemory, estimate
 
 log = structlog.get_logger()
 
@@ -56,11 +57,12 @@ _HEADS: Final = Statement(
 class Subscriptions:
     """The channels of this process."""
 
-    def __init__(self, feed: EventFeed, side: SideThread, budget: AnswerBudget) -> None:
+    def __init__(self, feed: EventFeed, side: SideThread, budget: AnswerBudget, max_bytes: int) -> None:
         self._feed = feed
         self._side = side
         self._budget = budget
-        self._channels: dict[object, Channel | LatestValue] = {}
+        self._memory = SubscriptionMemory(max_bytes)
+        self._channels: dict[_ChannelKey, Channel | LatestValue] = {}
         self._hall = Hall(feed, FairSlots(_READS_AT_ONCE))
         self._looking: asyncio.Task[None] | None = None
 
@@ -80,8 +82,14 @@ class Subscriptions:
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
-        if channel is None or channel.ended is not None:
+        if channel is not None and channel.ended is not None:
+            channel = None
+        if channel is None:
+            size = estimate(text, key.variables)
+            self._memory.take(viewer, size)
             channel = self._channels[key] = self._channel(root, variables, viewer)
+            channel.size = size
+        root = channel.root  # of several documents with the same text only the first is kept
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         channel.followers += 1
@@ -99,6 +107,7 @@ class Subscriptions:
         finally:
             channel.followers -= 1
             if channel.followers == 0:
+                self._memory.give_back(channel.viewer, channel.size)
                 channel.end()
                 if self._channels.get(key) is channel:
                     del self._channels[key]
@@ -176,7 +185,19 @@ class Subscriptions:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> object:
+class _ChannelKey(NamedTuple):
+    """What subscriptions that share a channel have in common."""
+
+    text: str
+    name: str | None
+    variables: bytes
+    role: Role
+    viewer: object  # whose it is, where not all viewers of a role see the same
+
+
+def _channel_key(
+    text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
+) -> _ChannelKey:
     """Who may share a projection: the same operation, role and variables, but for where each starts."""
     starts = {
         one.value.name.value
@@ -186,4 +207,4 @@ def _channel_key(text: str, name: str | None, root: Selected, variables: Mapping
     rest = {key: value for key, value in variables.items() if key not in starts}
     models = (one.kind.model for one in root.walk() if one.kind is not None and one.kind.model is not None)
     whose = viewer.id if any(model.policy.is_personal(viewer.role) for model in models) else None
-    return text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose
+    return _ChannelKey(text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose)

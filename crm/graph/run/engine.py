@@ -166,7 +166,7 @@ class Engine:
         self.side = SideThread()
         self._introspection = Introspection(self.schema, self.side)
         self.budget = AnswerBudget(settings.max_cost, settings.max_answer_bytes)
-        self.subscriptions = Subscriptions(self.feed, self.side, self.budget)
+        self.subscriptions = Subscriptions(self.feed, self.side, self.budget, settings.max_subscription_bytes)
         self.ai = ai
         self._large = asyncio.Semaphore(settings.large_answers)
 
@@ -426,6 +426,7 @@ class Engine:
         for key in plan.rejected:
             plan.refuse(key)
         shown = self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since, room)
+        del operation, plan, root  # the subscription may have others' by now
         async with aclosing(shown):
             async for one in shown:
                 yield one

@@ -187,7 +187,9 @@ class _Session:
             await self._check_size(request, size, viewer)
             operation = await self._engine.opened(request, viewer)
             request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
-            await self._answer(key, request, operation.kind, viewer)
+            kind = operation.kind
+            del operation
+            await self._answer(key, request, kind, viewer)
         except asyncio.CancelledError:
             raise
         except ClientDisconnected:
