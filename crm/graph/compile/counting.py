@@ -100,10 +100,10 @@ class CountingCompiler(Compiler):
         return (rows, *(lateral for lateral, _ in self._beside.get(rows, [])))
 
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
-        if not any(is_list(inner) for inner in field.walk()):
+        assert field.shape is not None
+        if field.shape.kind == "any" or not any(is_list(inner) for inner in field.walk()):
             return super()._edge(field, row, outer)
         start = self._totals.get(outer, Totals())
-        assert field.shape is not None
         self._depth += is_list(field)
         counted = self._MADE[field.shape.kind](self, field, self._found(field, row, outer), start)
         self._depth -= is_list(field)

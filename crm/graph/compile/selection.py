@@ -9,6 +9,7 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    NamedTypeNode,
     SelectionSetNode,
     VariableNode,
 )
@@ -25,7 +26,7 @@ class Selected:
 
     key: str
     shape: FieldShape | None  # None: __typename
-    kind: TypeShape | None  # the type it leads to
+    kind: TypeShape | None  # the type it leads to; None where it leads to one of several, each of which is a child
     nodes: list[FieldNode]
     arguments: list[Argument] = field(default_factory=list)
     children: list["Selected"] = field(default_factory=list)
@@ -60,7 +61,7 @@ class Collector:
         """The fields of an object, merged by response key, in order of first appearance."""
         grouped: dict[str, list[FieldNode]] = {}
         for selection_set in selection_sets:
-            self._group(selection_set, grouped, set())
+            self._group(selection_set, grouped, set(), kind)
         return [self._selected(key, nodes, kind) for key, nodes in grouped.items()]
 
     def _group(
@@ -68,6 +69,7 @@ class Collector:
         selection_set: SelectionSetNode,
         grouped: dict[str, list[FieldNode]],
         seen: set[str],
+        kind: TypeShape,
     ) -> None:
         for node in selection_set.selections:
             if not self._included(node):
@@ -75,10 +77,18 @@ class Collector:
             if isinstance(node, FieldNode):
                 grouped.setdefault(node.alias.value if node.alias else node.name.value, []).append(node)
             elif isinstance(node, InlineFragmentNode):
-                self._group(node.selection_set, grouped, seen)
+                if node.type_condition is None or self._applies(node.type_condition, kind):
+                    self._group(node.selection_set, grouped, seen, kind)
             elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
                 seen.add(node.name.value)
-                self._group(self._fragments[node.name.value].selection_set, grouped, seen)
+                fragment = self._fragments[node.name.value]
+                if self._applies(fragment.type_condition, kind):
+                    self._group(fragment.selection_set, grouped, seen, kind)
+
+    def _applies(self, condition: NamedTypeNode, kind: TypeShape) -> bool:
+        """Whether a fragment on this type is about an object of that type."""
+        name = condition.name.value
+        return name == kind.name or kind.name in self._schema.possible.get(name, ())
 
     def _selected(self, key: str, nodes: list[FieldNode], parent: TypeShape) -> Selected:
         node = nodes[0]
@@ -86,21 +96,24 @@ class Collector:
         if name == TYPENAME or name.startswith("__"):
             return Selected(key, None, parent, nodes)
         shape = parent.fields[name]
-        kind = self._schema.types.get(shape.target) if shape.target else None
-        given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        if shape.possible:
+            return self._one_of(key, shape, nodes)
+        return self._leading_to(key, shape, self._schema.types.get(shape.target) if shape.target else None, nodes)
+
+    def _one_of(self, key: str, shape: FieldShape, nodes: list[FieldNode]) -> Selected:
+        """A field that leads to one of several types: its children are the same field for each of them."""
+        kinds = [self._schema.types[name] for name in shape.possible]
+        children = [self._leading_to(kind.name, shape.leading_to(kind), kind, nodes) for kind in kinds]
+        return Selected(key, shape, None, nodes, children=children)
+
+    def _leading_to(self, key: str, shape: FieldShape, kind: TypeShape | None, nodes: list[FieldNode]) -> Selected:
+        given = {argument.name.value: argument.value for argument in nodes[0].arguments or ()}
         arguments = [
             Argument.make(python_name, label, argument, given.get(label))
             for label, (python_name, argument) in shape.arguments.items()
         ]
-        children = (
-            self.collect(
-                [duplicate.selection_set for duplicate in nodes if duplicate.selection_set is not None],
-                kind,
-            )
-            if kind
-            else []
-        )
-        return Selected(key, shape, kind, nodes, arguments, children)
+        sets = [duplicate.selection_set for duplicate in nodes if duplicate.selection_set is not None]
+        return Selected(key, shape, kind, nodes, arguments, self.collect(sets, kind) if kind else [])
 
     def _included(self, node: Any) -> bool:
         for directive in node.directives or ():

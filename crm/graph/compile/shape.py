@@ -15,6 +15,7 @@ from graphql import (
     GraphQLSchema,
     Undefined,
     get_named_type,
+    is_abstract_type,
 )
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
@@ -47,6 +48,7 @@ class FieldShape:
     python_name: str
     declaration: Declaration | None
     target: str | None  # the name of the type it leads to
+    possible: Sequence[str]  # or the names of the types that it may lead to
     many: bool
     never_null: bool
     is_id: bool
@@ -60,7 +62,7 @@ class FieldShape:
 
     @property
     def kind(self) -> str:
-        """column, computed, one, many, connection or python."""
+        """column, computed, one, any (one of several types), many, connection or python."""
         if self.declaration is not None:
             return self.declaration.kind
         return "column" if self.resolver is None else "python"
@@ -69,6 +71,17 @@ class FieldShape:
     def is_long(self) -> bool:
         """Whether a value may be so long that the field has a price of its own."""
         return self.most_bytes >= _LONG
+
+    def leading_to(self, kind: "TypeShape") -> "FieldShape":
+        """Of a field that leads to one of several types: the same field where it leads to this one."""
+        assert self.declaration is not None
+        function = self.declaration.function
+
+        def rows(*row: Any, **arguments: Any) -> Any:
+            return function(*row, **arguments)[kind.origin]
+
+        declaration = replace(self.declaration, kind="one", function=rows)
+        return replace(self, target=kind.name, possible=(), declaration=declaration)
 
     def check(self, name: str, label: str, value: Any) -> None:
         """Refuse an argument's value if its declaration says so."""
@@ -92,8 +105,14 @@ class SchemaShape:
 
     def __init__(self, schema: GraphQLSchema) -> None:
         self.schema = schema
+        # Of each interface and union, the types that may stand for it.
+        self.possible = {
+            abstract.name: tuple(concrete.name for concrete in schema.get_possible_types(abstract))
+            for abstract in schema.type_map.values()
+            if is_abstract_type(abstract)
+        }
         self.types = {
-            graphql_type.name: _type_shape(graphql_type)
+            graphql_type.name: _type_shape(graphql_type, self.possible)
             for graphql_type in schema.type_map.values()
             if isinstance(graphql_type, GraphQLObjectType)
             and "strawberry-definition" in (graphql_type.extensions or {})
@@ -101,6 +120,15 @@ class SchemaShape:
         for graphql_type in self.types.values():
             _check_nulls(graphql_type)
             self._check_documents(graphql_type)
+            self._check_possible(graphql_type)
+
+    def _check_possible(self, kind: TypeShape) -> None:
+        """Check at start-up: only a field of one row may lead to several types, each of which has a model."""
+        for shape in kind.fields.values():
+            models = [self.types[name].model for name in shape.possible]
+            if models and (shape.kind != "any" or None in models):
+                msg = f"{kind.name}.{shape.name} leads to several types: that takes one row, of types made of models"
+                raise TypeError(msg)
 
     def _check_documents(self, kind: TypeShape) -> None:
         """Check at start-up: JSON and documents belong together; a document holds values and other documents."""
@@ -120,7 +148,7 @@ class SchemaShape:
         return self.types[operation.title()]
 
 
-def _type_shape(graphql_type: GraphQLObjectType) -> TypeShape:
+def _type_shape(graphql_type: GraphQLObjectType, possible: Mapping[str, Sequence[str]]) -> TypeShape:
     definition = graphql_type.extensions["strawberry-definition"]
     origin = definition.origin
     generic = definition.concrete_of.origin if definition.concrete_of else origin
@@ -128,23 +156,28 @@ def _type_shape(graphql_type: GraphQLObjectType) -> TypeShape:
     shape = TypeShape(graphql_type.name, origin, model_of(origin), part)
     large = shape.model.large if shape.model is not None else {}
     for name, graphql_field in graphql_type.fields.items():
-        field_shape = _field_shape(name, graphql_field, large)
+        field_shape = _field_shape(name, graphql_field, large, possible)
         shape.fields[name] = replace(
             field_shape, is_total=part == _CONNECTION and field_shape.python_name == "total_count"
         )
     return shape
 
 
-def _field_shape(name: str, graphql_field: GraphQLField, large: Mapping[str, int]) -> FieldShape:
+def _field_shape(
+    name: str, graphql_field: GraphQLField, large: Mapping[str, int], possible: Mapping[str, Sequence[str]]
+) -> FieldShape:
     definition = graphql_field.extensions["strawberry-definition"]
     declaration = (definition.metadata or {}).get(KEY)
     bare = graphql_field.type.of_type if isinstance(graphql_field.type, GraphQLNonNull) else graphql_field.type
     named = get_named_type(graphql_field.type)
+    if named.name in possible and declaration is not None and declaration.kind == "one":
+        declaration = replace(declaration, kind="any")
     return FieldShape(
         name=name,
         python_name=definition.python_name,
         declaration=declaration,
         target=named.name if isinstance(named, GraphQLObjectType) else None,
+        possible=possible.get(named.name, ()),
         many=isinstance(bare, GraphQLList),
         never_null=isinstance(graphql_field.type, GraphQLNonNull),
         is_id=named.name == "ID",
@@ -196,7 +229,7 @@ def _check_nulls(kind: TypeShape) -> None:
         if shape.kind == "computed" and shape.never_null and not (shape.declaration and shape.declaration.never_null):
             msg = f"{kind.name}.{shape.name} is non-null: say so with `graph.computed(never_null=True)`"
             raise TypeError(msg)
-        if shape.kind == "one" and shape.never_null:
+        if shape.kind in ("one", "any") and shape.never_null:
             msg = f"{kind.name}.{shape.name} leads to one row, which may not be there: make it nullable"
             raise TypeError(msg)
 

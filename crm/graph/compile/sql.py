@@ -115,6 +115,8 @@ class Compiler:
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
         shape, given = field.shape, self._given[field]
         assert shape is not None
+        if shape.kind == "any":  # the first that is there; the others are not looked for
+            return func.coalesce(*(self._edge(each, row, outer) for each in field.children))
         statement = self._found(field, row, outer)
         if shape.kind in ("one", "pulse"):
             return self._one(field, statement)

@@ -202,7 +202,8 @@ def edge(
     """A field that leads to other rows: the function gets the row's columns, and returns a statement.
 
     A field of `list[X]` has the arguments `limit` and `offset`, or those of the two that `takes` names (without a limit
-    all rows are returned, so something else must bound them); `X | None` is one row.
+    all rows are returned, so something else must bound them); `X | None` is one row. Where X is an interface or a
+    union, the function returns a statement for each type that may stand for it: `{Lead: select(...), Task: ...}`.
     """
     return _declared(function, skip=1, takes=takes, role=role, usual_rows=usual_rows)
 
