@@ -4,10 +4,9 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 from graphql import OperationType
@@ -15,35 +14,20 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.core.pacing import Pace
 from crm.graph.run import answers as answer
 from crm.graph.run.engine import Engine, Request
-from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Receive, Scope, Send, has_many_parts
-from crm.web.socket_user import Room, SocketUser
+from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
+from crm.web.session import FORBIDDEN, TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
 
 PROTOCOL: Final = "graphql-transport-ws"
 _BAD_MESSAGE: Final = 4400
-_UNAUTHORIZED: Final = 4401
-_FORBIDDEN: Final = 4403
 _NOT_THAT_PROTOCOL: Final = 4406
 _INIT_TIMEOUT: Final = 4408
 _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
-_TOO_LARGE: Final = 1009
-_MAX_REASON: Final = 120
 # Queries under way, until the client has taken their answers: else it could let as many wait as it may ask.
 _READS_AT_ONCE: Final = 4
-UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes, in parts: crm/web/protocol/websocket.py
 _MAX_ID: Final = 200  # it is repeated in every answer
-
-
-class Closed(Exception):
-    """Close the socket, with this code and reason."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason
-        super().__init__(reason)
 
 
 class GraphQLWebSocket:
@@ -55,82 +39,37 @@ class GraphQLWebSocket:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One socket, from its opening to its end."""
-        headers = dict(scope["headers"])
-        await receive()  # websocket.connect
-        try:
-            self._gate.check_origin(headers)
-        except errors.CrmError:
-            await send({"type": "websocket.close", "code": _FORBIDDEN})  # before accept: HTTP 403
+        socket = await Socket.accepted(scope, receive, send, self._gate, PROTOCOL)
+        if socket is None:
             return
-        offered = scope.get("subprotocols") or []
-        accepted = PROTOCOL if PROTOCOL in offered else None
-        await send({"type": "websocket.accept", "subprotocol": accepted})
-        if accepted is None:
-            await send(_close(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}")))
+        if socket.subprotocol is None:
+            await send(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}").message)
             return
-        await _Session(self._engine, self._gate, scope, receive, send).run()
+        await _Session(self._engine, self._gate, socket).run()
 
 
-class _Session:
+class _Session(Session[str]):
     """One connection."""
 
-    def __init__(self, engine: Engine, gate: Authenticator, scope: Scope, receive: Receive, send: Send) -> None:
+    refused_code: ClassVar[int] = FORBIDDEN
+    late: ClassVar[tuple[int, str]] = (_INIT_TIMEOUT, "Connection initialisation timeout")
+
+    def __init__(self, engine: Engine, gate: Authenticator, socket: Socket) -> None:
+        super().__init__(socket, gate, engine.settings)
         self._engine = engine
-        self._guest = SocketUser(
-            gate,
-            engine.settings.request_timeout_seconds,
-            lambda reason: self._close_with(Closed(_UNAUTHORIZED, reason)),
-            lambda: bool(self._operations),
-        )
-        self._scope = scope
-        self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self._takes_utf8 = UTF8 in scope.get("extensions", {})
-        self._receive = receive
-        self._raw_send = send
-        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._takes_utf8 = socket.takes_utf8
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
-        self._room = Room(self._guest)
-        self._closing: Closed | None = None
-        self._reading: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Read messages until either side closes."""
-        self._reading = asyncio.create_task(self._read())
-        loop = asyncio.get_running_loop()
-        seconds = self._engine.settings.websocket_init_seconds
-        timer = loop.call_later(seconds, self._close_unless_ready)
-        try:
-            await self._reading
-        except Closed as closed:
-            self._closing = closed
-        except asyncio.CancelledError:
-            if self._closing is None:
-                raise
-        finally:
-            timer.cancel()
-            tasks = list(self._operations.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, self._guest.leave(), return_exceptions=True)
-            if self._closing is not None:
-                with suppress(Exception):
-                    await self._raw_send(_close(self._closing))
-
-    async def _read(self) -> None:
-        pace = Pace()
-        while True:
-            await pace.keep()
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            size, viewer = _size_of(message), self._guest.viewer
-            if viewer is None and size > SMALL_BODY:
-                raise Closed(_TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
-            if viewer is None or size <= SMALL_BODY:
-                parsed = _parsed(message)
-            else:
-                parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
-            await self._handle(parsed, size)
+    async def hear(self, message: Message) -> None:
+        """Read a message; a large one beside the event loop, once it is known whose it is."""
+        size, viewer = _size_of(message), self.user.viewer
+        if viewer is None and size > SMALL_BODY:
+            raise Closed(TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
+        if viewer is None or size <= SMALL_BODY:
+            parsed = _parsed(message)
+        else:
+            parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
+        await self._handle(parsed, size)
 
     async def _handle(self, message: dict[str, Any], size: int) -> None:
         kind = message["type"]
@@ -143,47 +82,39 @@ class _Session:
         elif kind == "subscribe":
             await self._subscribe(message, size)
         elif kind == "complete":
-            task = self._operations.pop(_id_of(message), None)
-            if task is not None:
-                task.cancel()
+            self.cancel(_id_of(message))
         else:
             raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
 
     async def _init(self, message: dict[str, Any]) -> None:
-        if self._guest.viewer is not None:
+        if self.user.viewer is not None:
             raise Closed(_INIT_TWICE, "Too many initialisation requests")
         payload = message.get("payload")
         if payload is not None and not isinstance(payload, dict):
             raise Closed(_BAD_MESSAGE, "`payload` must be an object")
-        headers = dict(self._headers)
+        headers = dict(self.socket.headers)
         for name, value in (payload or {}).items():
             if name.lower() == "authorization" and isinstance(value, str):
                 headers[b"authorization"] = value.encode("utf-8", "replace")
-        try:
-            viewer = await self._guest.enter(headers)
-        except errors.Unauthenticated as error:
-            raise Closed(_FORBIDDEN, error.message) from None
-        except errors.CrmError as error:
-            raise Closed(1013, error.message) from None
-        self._scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
+        viewer = await self.enter(headers)
+        self.socket.scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
         await self._send({"type": "connection_ack"})
 
     async def _subscribe(self, message: dict[str, Any], size: int) -> None:
         key = _id_of(message)
-        if self._guest.viewer is None:
-            raise Closed(_UNAUTHORIZED, "Unauthorized: send connection_init first")
-        if key in self._operations:
+        if self.user.viewer is None:
+            raise Closed(UNAUTHORIZED, "Unauthorized: send connection_init first")
+        if key in self.operations:
             raise Closed(_SAME_ID, f"Subscriber for {key[:60]} already exists")
-        if len(self._operations) >= self._engine.settings.websocket_operations:
+        if len(self.operations) >= self.settings.websocket_operations:
             await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
             return
         request = _request_of(message)
-        task = asyncio.create_task(self._run(key, request, size))
-        self._operations[key] = task
+        self.begin(key, self._run_operation(key, request, size))
 
-    async def _run(self, key: str, request: Request, size: int) -> None:
+    async def _run_operation(self, key: str, request: Request, size: int) -> None:
         try:
-            viewer = await self._guest.current()
+            viewer = await self.user.current()
             await self._check_size(request, size, viewer)
             operation = await self._engine.opened(request, viewer)
             request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
@@ -197,12 +128,11 @@ class _Session:
         except Exception as error:  # noqa: BLE001
             await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
         finally:
-            if self._operations.get(key) is asyncio.current_task():
-                del self._operations[key]
+            self.ended(key)
 
     async def _check_size(self, request: Request, size: int, viewer: Viewer) -> None:
         """As large as a body may be over HTTP, where what takes many records may be larger too."""
-        settings = self._engine.settings
+        settings = self.settings
         if size <= settings.max_body_bytes:
             return
         fits = len(request.query) <= settings.max_body_bytes and (await self._engine.opened(request, viewer)).is_bulk
@@ -213,7 +143,7 @@ class _Session:
 
     async def _answer(self, key: str, request: Request, kind: OperationType, viewer: Viewer) -> None:
         if kind is OperationType.SUBSCRIPTION:
-            async with aclosing(self._engine.subscribe(request, viewer, room=self._room)) as answers:
+            async with aclosing(self._engine.subscribe(request, viewer, room=self.room)) as answers:
                 async for parts in answers:
                     await self._send_text(*_next(key, *parts))
                     del parts  # while the next ones are waited for
@@ -234,7 +164,7 @@ class _Session:
 
     async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
         """The answer; None when it was refused, which the client is told."""
-        async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
+        async with asyncio.timeout(self.settings.request_timeout_seconds):
             found = await self._engine.run(request, viewer)
         if not found.refused:
             return found.body
@@ -243,22 +173,13 @@ class _Session:
 
     async def _send_text(self, *parts: bytes) -> None:
         text = parts if self._takes_utf8 else b"".join(parts).decode()
-        await self._raw_send({"type": "websocket.send", "text": text})
+        await self.socket.send({"type": "websocket.send", "text": text})
 
     async def _send_errors(self, key: str, problems: list[dict[str, Any]]) -> None:
         await self._send({"id": key, "type": "error", "payload": problems})
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_text(orjson.dumps(message))
-
-    def _close_unless_ready(self) -> None:
-        if self._guest.viewer is None:
-            self._close_with(Closed(_INIT_TIMEOUT, "Connection initialisation timeout"))
-
-    def _close_with(self, closed: Closed) -> None:
-        if self._reading is not None and not self._reading.done():
-            self._closing = closed
-            self._reading.cancel()
 
 
 def _next(key: str, *payload: bytes) -> tuple[bytes, ...]:
@@ -271,7 +192,7 @@ def _parsed(message: Any) -> dict[str, Any]:
     if text is None:
         raise Closed(_BAD_MESSAGE, "Send text, not bytes")
     if has_many_parts(text):
-        raise Closed(_TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
+        raise Closed(TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -301,7 +222,3 @@ def _request_of(message: dict[str, Any]) -> Request:
     if not isinstance(variables, dict | None) or not isinstance(name, str | None):
         raise Closed(_BAD_MESSAGE, "Invalid message: `variables` must be an object, `operationName` text")
     return Request(payload["query"], name or None, variables or {})
-
-
-def _close(closed: Closed) -> dict[str, Any]:
-    return {"type": "websocket.close", "code": closed.code, "reason": closed.reason[:_MAX_REASON]}
