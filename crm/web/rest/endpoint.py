@@ -1,7 +1,7 @@
 """Endpoints: an address, and the named operation that is run there."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -137,31 +137,3 @@ class EndpointCall:
     def _next_page(self, part: bytes) -> str | None:
         limit, offset = (self.variables.get(name, self.bound.default(name)) for name in ("limit", "offset"))
         return next_page(self.query, limit, offset, part)
-
-
-class Router:
-    """Which endpoints are at a path. A path without places goes before one with them."""
-
-    def __init__(self, endpoints: Iterable[BoundCall]) -> None:
-        self._plain: dict[str, dict[str, BoundCall]] = {}
-        self._placed: dict[re.Pattern[str], dict[str, BoundCall]] = {}
-        for one in endpoints:
-            path = one.endpoint.path
-            if _PLACE.search(path):
-                here = self._placed.setdefault(re.compile(_PLACE.sub(r"(?P<\1>[^/]+)", path)), {})
-            else:
-                here = self._plain.setdefault(path, {})
-            assert one.endpoint.method not in here, f"{one.endpoint.method} {path} is there twice"
-            here[one.endpoint.method] = one
-
-    def find(self, path: str) -> tuple[Mapping[str, BoundCall], dict[str, str]]:
-        """What is at a path, by method, and the values of the path's places."""
-        plain = self._plain.get(path)
-        if plain is not None:
-            return plain, {}
-        for pattern, found in self._placed.items():
-            match = pattern.fullmatch(path)
-            if match:
-                return found, match.groupdict()
-        message = f"There is nothing at {path[:200]}."
-        raise errors.NotFound(message)

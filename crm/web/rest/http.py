@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from starlette.routing import Route, Router
+
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.run.engine import Engine
@@ -24,12 +26,13 @@ from crm.web.http_io import (
 )
 from crm.web.rest import problem, render
 from crm.web.rest.answers import RestAnswer
-from crm.web.rest.endpoint import BoundCall, Endpoint, EndpointCall, Router
+from crm.web.rest.endpoint import BoundCall, Endpoint, EndpointCall
 from crm.web.rest.public import Public
 
 _ACCEPTED: Final = {JSON: JSON, problem.MEDIA_TYPE: JSON, b"application/*": JSON, b"*/*": JSON}
 _NO_CONTENT: Final = 204
 _Headers = list[tuple[bytes, bytes]]
+_Calls = Mapping[str, BoundCall]
 
 
 class Rest:
@@ -39,14 +42,19 @@ class Rest:
         self._engine = engine
         self._gate = gate
         bound = [BoundCall.of(one, engine) for one in endpoints]
-        self._router = Router(bound)
         self._public = {one.endpoint: Public(engine, one) for one in bound if one.endpoint.is_public}
+        addresses = [Route(path, _Address(self, calls)) for path, calls in _by_path(bound).items()]
+        self._router = Router(addresses, redirect_slashes=False, default=_Address(self, {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        await self._router(scope, receive, send)
+
+    async def answer(self, calls: _Calls, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request to an address, where these calls are by their methods; no calls: there is nothing."""
         headers = dict(scope["headers"])
         out: _Headers = []
-        shown = await self._shown(scope, headers, receive, out)
+        shown = await self._shown(calls, scope, headers, receive, out)
         if shown.status != _NO_CONTENT:
             out += [
                 (b"content-type", shown.media_type + b"; charset=utf-8"),
@@ -56,13 +64,14 @@ class Rest:
         await send({"type": "http.response.start", "status": shown.status, "headers": out})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else shown.body})
 
-    async def _shown(self, scope: Scope, headers: Headers, receive: Receive, out: _Headers) -> RestAnswer:
+    async def _shown(
+        self, calls: _Calls, scope: Scope, headers: Headers, receive: Receive, out: _Headers
+    ) -> RestAnswer:
         """The answer, within the request's deadline; headers that are there even if it fails go to `out`."""
         try:
             with RequestDeadline(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
                 self._gate.check_origin(headers)
-                found, places = self._router.find(scope["path"])
-                bound = _chosen(found, scope["method"], out)
+                bound = _chosen(calls, scope, out)
                 if bound is None:
                     return RestAnswer(_NO_CONTENT)
                 _deprecate(bound.endpoint, scope["raw_path"], out)
@@ -71,7 +80,7 @@ class Rest:
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, scope, receive, viewer)
                 query = scope["query_string"]
-                call = EndpointCall(bound, bound.variables(places, query, body), query)
+                call = EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
                 patience.watch(receive)
                 return await self._answered(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
         except TimeoutError:
@@ -118,15 +127,41 @@ class Rest:
         return await read_json(self._engine.side, viewer, body)
 
 
-def _chosen(found: Mapping[str, BoundCall], method: str, out: _Headers) -> BoundCall | None:
-    """What answers this method; None for OPTIONS, which is answered by a header."""
-    allowed = {*found, "OPTIONS"}
-    if "GET" in found and found["GET"].endpoint.deprecated is None:
+class _Address:
+    """An address as Starlette's router knows it: it takes every method."""
+
+    def __init__(self, rest: Rest, calls: _Calls) -> None:
+        self._rest = rest
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._rest.answer(self._calls, scope, receive, send)
+
+
+def _by_path(bound: Iterable[BoundCall]) -> Mapping[str, _Calls]:
+    """The calls at each address by method. A path without places goes before one with them."""
+    paths: dict[str, dict[str, BoundCall]] = {}
+    for call in sorted(bound, key=lambda call: "{" in call.endpoint.path):
+        calls = paths.setdefault(call.endpoint.path, {})
+        assert call.endpoint.method not in calls, f"{call.endpoint.method} {call.endpoint.path} is there twice"
+        calls[call.endpoint.method] = call
+    return paths
+
+
+def _chosen(calls: _Calls, scope: Scope, out: _Headers) -> BoundCall | None:
+    """The call for the request's method; None for OPTIONS, which is answered by a header."""
+    if not calls:
+        message = f"There is nothing at {scope['path'][:200]}."
+        raise errors.NotFound(message)
+    method = scope["method"]
+    allowed = {*calls, "OPTIONS"}
+    if "GET" in calls and calls["GET"].endpoint.deprecated is None:
         allowed.add("HEAD")
     if method == "HEAD" and "HEAD" in allowed:
-        return found["GET"]
-    if method in found:
-        return found[method]
+        return calls["GET"]
+    if method in calls:
+        return calls[method]
     names = ", ".join(sorted(allowed))
     out.append((b"allow", names.encode()))
     if method == "OPTIONS":
