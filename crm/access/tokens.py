@@ -1,7 +1,6 @@
 """Makes tokens, and finds the viewer of a token."""
 
 import time
-from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -10,6 +9,7 @@ import jwt
 
 from crm.access.revocation import token_id
 from crm.core import errors
+from crm.core.bounded import BoundedDict
 from crm.core.identity import Role, Viewer
 from crm.db.connection import Statement, encode
 from crm.db.database import Database
@@ -33,7 +33,7 @@ class Tokens:
     def __init__(self, secret: str, database: Database) -> None:
         self._secret = secret
         self._database = database
-        self._known: OrderedDict[str, tuple[Viewer, float]] = OrderedDict()
+        self._known: BoundedDict[str, tuple[Viewer, float]] = BoundedDict(_REMEMBERED)
 
     async def viewer(self, token: str) -> Viewer:
         """The viewer of a token. The signature is checked once; the user again every few seconds."""
@@ -49,8 +49,6 @@ class Tokens:
                 return viewer
         viewer = await self._check(token)
         self._known[token] = (viewer, now)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
         return viewer
 
     async def _check(self, token: str) -> Viewer:

@@ -6,7 +6,6 @@ and a mutation that only adds one row is that one statement and nothing else.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from sqlalchemy import Select, Table, select
 
 from crm.core import errors
 from crm.core.api_json import DIALECT, camel, json_value, sql_text
+from crm.core.bounded import BoundedDict
 from crm.core.choice import EnumText
 from crm.core.identity import Viewer
 from crm.core.model import Model
@@ -357,7 +357,7 @@ def _cell(result: "pq.abc.PGresult") -> bytes | None:
 # The statements of changes: made once for each combination of columns, of the models' own names; values are bound.
 # ruff: noqa: S608
 
-_statements: OrderedDict[tuple[object, ...], Statement] = OrderedDict()
+_statements: BoundedDict[tuple[object, ...], Statement] = BoundedDict(_MAX_STATEMENTS)
 
 
 def _step(change: _Change, viewer: Viewer, row: str | None) -> Step:
@@ -367,8 +367,6 @@ def _step(change: _Change, viewer: Viewer, row: str | None) -> Step:
     statement = _statements.get(key)
     if statement is None:
         statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, row))
-        if len(_statements) > _MAX_STATEMENTS:
-            _statements.popitem(last=False)
     values: list[object] = [viewer.id, *change.values.values()]
     if change.kind != "insert":
         values.append(change.instance.__dict__["id"])
@@ -380,8 +378,6 @@ def _once(text: str) -> Statement:
     statement = _statements.get(key)
     if statement is None:
         statement = _statements[key] = Statement(text)
-        if len(_statements) > _MAX_STATEMENTS:
-            _statements.popitem(last=False)
     return statement
 
 

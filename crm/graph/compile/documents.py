@@ -2,7 +2,6 @@
 
 import re
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -36,6 +35,7 @@ from graphql import (
 from graphql.execution import get_variable_values
 
 from crm.core import errors
+from crm.core.bounded import BoundedDict
 from crm.core.settings import Settings
 from crm.graph.compile.limits import check_document, root_names
 from crm.graph.compile.variables import Counter
@@ -43,6 +43,7 @@ from crm.graph.declare.fields import most_of
 from crm.graph.run.error_fields import MAX_MESSAGE, place_of_variable, problems
 
 _MAX_FLAGS: Final = 8
+_MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
 # What the argument is called by which a mutation takes many records at once: it has a limit of its own for them.
 _BULK_ARGUMENT: Final = "inputs"
 # Values in all the variables of an operation; objects and values in those that hold many records.
@@ -102,6 +103,11 @@ class Definitions:
     limits: Settings
 
 
+def _drop_share(plan: Any) -> None:
+    """A plan that goes is no longer counted with its document."""
+    plan.weigh.drop()
+
+
 class Operation:
     """One operation of a document."""
 
@@ -112,7 +118,7 @@ class Operation:
         self.node = node
         self.kind = node.operation
         self.name = node.name.value if node.name else None
-        self.plans: OrderedDict[object, Any] = OrderedDict()
+        self.plans: BoundedDict[object, Any] = BoundedDict(_MAX_PLANS, _drop_share)
         self._simple = self._simple_variables()
         self._kinds = self._variables()
         self._bulk = self._bulk_variables()

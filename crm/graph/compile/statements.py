@@ -1,6 +1,5 @@
 """Statements of some fields of an operation, compiled once for each shape of the fields' arguments."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ from graphql import Undefined
 from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam
 
 from crm.core import errors
+from crm.core.bounded import BoundedDict
 from crm.core.identity import Role, Viewer
 from crm.core.policy import VIEWER, VIEWER_IS
 from crm.core.side_thread import SideThread
@@ -102,7 +102,7 @@ class StatementsByShape:
         self._extra = tuple(extra)
         self._weigh = weigh
         self._allotments = allotments
-        self._longer: OrderedDict[Hashable, int] = OrderedDict()
+        self._longer: BoundedDict[Hashable, int] = BoundedDict(_REMEMBERED_SHAPES)
         works = [_work(field) for field in self._fields]
         self._work = sum(works)
         self._counting_work = sum(work if work == _WORK_OF_REPORT else _COUNTING * work for work in works)
@@ -120,8 +120,6 @@ class StatementsByShape:
     def count(self, bound: BoundStatement) -> None:
         """Count from the start, for a while, where a list was longer than its share."""
         self._longer[bound.key] = _COUNTED_RUNS
-        if len(self._longer) > _REMEMBERED_SHAPES:
-            self._longer.popitem(last=False)
 
     def ready(self, variables: Mapping[str, Any], viewer: Viewer) -> BoundStatement | None:
         """The statement for these variables, if it has been compiled."""

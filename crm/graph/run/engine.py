@@ -55,7 +55,6 @@ _LONG_DOCUMENT: Final = 1000
 _LITTLE_WORK: Final = 200
 _MUCH_WORK: Final = 3000
 _MANY_RECORDS: Final = 50
-_MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
 # An operation of more reads fails as a whole, rather than being compiled and run once more, root by root.
 _MOST_RUN_SINGLY: Final = 10
 
@@ -259,9 +258,6 @@ class Engine:
         if plan is None:
             weigh = CacheShare(partial(self.documents.grow, operation.document.text))
             plan = operation.plans[key] = Plan.of(self.roots(operation, variables), viewer.role, weigh, self.budget)
-            if len(operation.plans) > _MAX_PLANS:
-                _, oldest = operation.plans.popitem(last=False)
-                oldest.weigh.drop()
         return plan
 
     async def _query(
