@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Text, cast, func, literal_column, select, tuple_, type_coerce
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal_column, select, type_coerce
 from sqlalchemy.types import Uuid
 
 from crm.ai_tasks.model import AiTask
-from crm.db.events import Event, Xid8
+from crm.db.events import Event
+from crm.db.stream_position import between
 
 
 def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead_id: Any = None) -> Select[Any]:
@@ -15,8 +16,7 @@ def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead
     Subscribers follow states, not their history: a task that changed five times since the last read is shown once.
     """
     where: list[ColumnElement[bool]] = [
-        tuple_(Event.xid, Event.id) > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
-        Event.xid < type_coerce(until_xid, Xid8),
+        between(after_xid, after_id, until_xid),
         Event.entity == literal_column("'ai_task'"),
     ]
     if key is not None:

@@ -7,7 +7,7 @@ delivered is decided by the cursor alone, (transaction, event), below the oldest
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -19,7 +19,8 @@ from crm.db.connection import Params, Statement, encode
 from crm.db.database import Database
 from crm.db.impatient import Connection, impatient
 from crm.db.lanes import PROGRAM
-from crm.db.stream_epoch import EPOCH, RENEW
+from crm.db.stream_epoch import RENEW
+from crm.db.stream_position import LAST_ID, MARK, Position, StreamMark
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -32,7 +33,6 @@ _DEBOUNCE_SECONDS: Final = 0.05  # the first goes at once
 _RECONNECT_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _PRUNE_BATCH: Final = 5000
-_LAST_ID: Final = 2**63 - 1
 _MOST_XID: Final = 2**64 - 1
 # Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
 # answers.
@@ -47,10 +47,9 @@ _LOST: Final = (
 _NOTIFY: Final = Statement(f"SELECT pg_notify('{CHANNEL}', '')")
 _STATE: Final = Statement(
     f"""
-    SELECT {EPOCH}, pg_snapshot_xmin(snapshot)::text, pg_snapshot_xmax(snapshot)::text, purged_xid::text,
-      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text,
+    SELECT {MARK}, purged_xid::text,
       (SELECT kept_xid FROM event_forks WHERE event_forks.epoch = $1::uuid AND successor = event_epoch.epoch)::text
-    FROM event_epoch, pg_current_snapshot() AS snapshot
+    FROM event_epoch
     """  # noqa: S608  (a constant of ours)
 )
 _PRUNE: Final = Statement(
@@ -69,43 +68,13 @@ _PRUNE: Final = Statement(
 )
 
 
-class StreamForked(Exception):
-    """The stream that was read is another one than the position's: see `Feed.carried`."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """A place in the stream: everything up to and including this event has been seen."""
-
-    xid: int
-    id: int
-    # It means nothing in another one. Those of one epoch are compared with each other only.
-    epoch: str = field(default="", compare=False)
-
-    @classmethod
-    def before(cls, safe: int, newest: int, epoch: str = "") -> "Position":
-        """The end of what is safe to read: before the oldest open transaction, and not beyond the newest event.
-
-        Beyond it there may be ids of transactions that wrote nothing, and after a crash PostgreSQL gives those out
-        again: to a server that lived through the crash, events of theirs would lie in the past.
-        """
-        return cls(min(safe - 1, newest), _LAST_ID, epoch)
-
-
 @dataclass(frozen=True, slots=True)
 class _State:
     """The stream as it is now."""
 
-    epoch: str
-    safe: int  # the oldest transaction still open
-    next: int  # the first transaction that has not begun
+    mark: StreamMark
     purged: int
-    newest: int
     kept: int  # up to which transaction the epoch that was asked about agrees with this one
-
-    @property
-    def end(self) -> Position:
-        return Position.before(self.safe, self.newest, self.epoch)
 
 
 class EventFeed:
@@ -161,13 +130,13 @@ class EventFeed:
 
     async def now(self) -> Position:
         """The end of what is safe to read."""
-        return (await self._state()).end
+        return (await self._state()).mark.end
 
     async def position(self, cursor: str) -> Position:
         """The place that a client's cursor stands for."""
         try:
             stream, xid, key = cursor.split(".")
-            found = Position(_number(xid, _MOST_XID), _number(key, _LAST_ID), str(UUID(stream)))
+            found = Position(_number(xid, _MOST_XID), _number(key, LAST_ID), str(UUID(stream)))
         except ValueError:
             message = "This is not a cursor; take `cursor` of a change."
             raise errors.BadUserInput(message, field="after") from None
@@ -177,15 +146,15 @@ class EventFeed:
             raise errors.CursorExpired(field="after")
         # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
         # so begin before it: rather a change twice than one never.
-        return replace(found, epoch=state.epoch) if found.xid < state.safe else state.end
+        return replace(found, epoch=state.mark.epoch) if found.xid < state.mark.safe else state.mark.end
 
     async def carried(self, position: Position) -> Position:
         """The same place in the stream as it is now, unless something was lost of what had been read up to it."""
         state = await self._state(position.epoch)
         if _is_kept(position, state):
-            return replace(position, epoch=state.epoch)
-        if position.epoch == state.epoch:  # a restore that renewed nothing
-            log.error("feed.ahead", seen=position.xid, next=state.next)
+            return replace(position, epoch=state.mark.epoch)
+        if position.epoch == state.mark.epoch:  # a restore that renewed nothing
+            log.error("feed.ahead", seen=position.xid, next=state.mark.next)
         raise errors.CursorExpired(_LOST)
 
     async def read(
@@ -229,7 +198,7 @@ class EventFeed:
         result, current = await self.renewed(_STATE, [epoch.encode() or None])
         if current is None:
             raise errors.Unavailable
-        return _State(current, *(int(result.get_value(0, column) or b"0") for column in range(1, 6)))
+        return _State(StreamMark.of(result, 0), *(int(result.get_value(0, column) or b"0") for column in (4, 5)))
 
     def _notify(self) -> None:
         self._notifying = None
@@ -290,9 +259,9 @@ class EventFeed:
 
 def _is_kept(position: Position, state: _State) -> bool:
     """Whether what was read up to a place is as it was: docs/decisions/0018-positions-and-timelines.md."""
-    if position.epoch != state.epoch and position.xid > state.kept:
+    if position.epoch != state.mark.epoch and position.xid > state.kept:
         return False
-    return position.xid < state.next
+    return position.xid < state.mark.next
 
 
 def _number(text: str, most: int) -> int:

@@ -13,8 +13,9 @@ import structlog
 
 from crm.core import errors
 from crm.db.connection import ConnectionLost, Statement, encode
-from crm.db.event_feed import LOOK_SECONDS, Position
+from crm.db.event_feed import LOOK_SECONDS
 from crm.db.stream_epoch import EPOCH
+from crm.db.stream_position import MARK, WATERMARK, Position, StreamMark, between_text
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs.worker_plan import ConsumedEvent, EventConsumer, WorkerContext
 
@@ -36,29 +37,27 @@ _WARN_SECONDS: Final = 60.0
 _START: Final = Position(0, -1)
 
 _JOIN: Final = Statement(
-    """
+    f"""
     INSERT INTO event_followers (name, xid, id)
-    SELECT $1::text, CASE WHEN $2::boolean THEN pg_snapshot_xmin(pg_current_snapshot()) ELSE '0'::xid8 END, -1
+    SELECT $1::text, CASE WHEN $2::boolean THEN {WATERMARK} ELSE '0'::xid8 END, -1
     ON CONFLICT DO NOTHING
     """
 )
 _STATE: Final = Statement(
     f"""
-    SELECT {EPOCH}, place.xid::text, place.id::text, coalesce(place.batch, $2::integer)::text,
-      coalesce(extract(epoch FROM place.retry_at - clock_timestamp()), 0)::text,
-      pg_snapshot_xmin(pg_current_snapshot())::text, pg_snapshot_xmax(pg_current_snapshot())::text,
-      (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text
+    SELECT {MARK}, place.xid::text, place.id::text, coalesce(place.batch, $2::integer)::text,
+      coalesce(extract(epoch FROM place.retry_at - clock_timestamp()), 0)::text
     FROM event_followers AS place WHERE place.name = $1::text
     """  # noqa: S608  (a constant of ours)
 )
 # Ordered by the table's columns: `xid` and `id` alone would be the texts that this selects.
 _EVENTS: Final = Statement(
-    """
+    f"""
     SELECT xid::text, id::text, type, entity, entity_id, lead_id::text, extract(epoch FROM occurred_at)::text
     FROM events
-    WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < $3::xid8 AND type = ANY($4::text[])
+    WHERE {between_text("$3::xid8")} AND type = ANY($4::text[])
     ORDER BY events.xid, events.id LIMIT $5::integer
-    """
+    """  # noqa: S608  (a constant of ours)
 )
 # The epoch: events read on one server must not be done on another that was promoted meanwhile and may lack some.
 _AT: Final = f"name = $1::text AND xid = $2::xid8 AND id = $3::bigint AND {EPOCH} = $4::text"
@@ -91,16 +90,10 @@ _FAIL: Final = Statement(
 
 @dataclass(frozen=True, slots=True)
 class _ConsumerState:
+    mark: StreamMark
     place: Position
     batch: int
     pause: float  # seconds until a failed batch may be tried again
-    safe: int
-    next: int
-    newest: int
-
-    @property
-    def end(self) -> Position:
-        return Position.before(self.safe, self.newest, self.place.epoch)
 
 
 class _BatchTaken(Exception):
@@ -146,11 +139,11 @@ class ConsumerRunner:
             return min(state.pause, LOOK_SECONDS)
         self._check_place(state)
         after = max(state.place, self._read_up_to)
-        events = await self._events(after, state) if state.end > after else []
+        events = await self._events(after, state) if state.mark.end > after else []
         if not events:
-            await self._skip_to(state, max(after, state.end))
-            return _STALLED_SECONDS if state.newest >= state.safe else LOOK_SECONDS
-        until = Position(events[-1].xid, events[-1].id) if len(events) == state.batch else state.end
+            await self._skip_to(state, max(after, state.mark.end))
+            return _STALLED_SECONDS if state.mark.stalled else LOOK_SECONDS
+        until = Position(events[-1].xid, events[-1].id) if len(events) == state.batch else state.mark.end
         try:
             await self._run_batch(state.place, events, until)
         except _BatchTaken:
@@ -166,13 +159,13 @@ class ConsumerRunner:
 
         The saved position is restored with the database, so it is never ahead of the events in it.
         """
-        ahead = self._read_up_to.xid >= state.next
+        ahead = self._read_up_to.xid >= state.mark.next
         now = asyncio.get_running_loop().time()
         if (
             ahead and now - self._warned_at > _WARN_SECONDS
         ):  # true of a dump of another cluster, until an operator mends it
             self._warned_at = now
-            about = {"seen": self._read_up_to.xid, "saved": state.place.xid, "next": state.next}
+            about = {"seen": self._read_up_to.xid, "saved": state.place.xid, "next": state.mark.next}
             log.error("follower.ahead", follower=self._consumer.name, **about)
         if ahead or self._read_up_to.epoch != state.place.epoch:
             self._read_up_to, self._saved_at = state.place, 0.0
@@ -217,12 +210,13 @@ class ConsumerRunner:
         if epoch is None:
             self._joined = False
             raise errors.Unavailable
-        xid, key, batch, pause, *marks = (result.get_value(0, column) or b"0" for column in range(1, 8))
-        return _ConsumerState(Position(int(xid), int(key), epoch), int(batch), float(pause), *map(int, marks))
+        xid, key, batch, pause = (result.get_value(0, column) or b"0" for column in range(4, 8))
+        place = Position(int(xid), int(key), epoch)
+        return _ConsumerState(StreamMark.of(result, 0), place, int(batch), float(pause))
 
     async def _events(self, after: Position, state: _ConsumerState) -> list[ConsumedEvent]:
         types = encode(list(self._consumer.types))
-        where = [encode(after.xid), encode(after.id), encode(state.safe), types, encode(state.batch)]
+        where = [encode(after.xid), encode(after.id), encode(state.mark.safe), types, encode(state.batch)]
         result = await self._context.feed.read(_EVENTS, where)
         return [_event_from(result, row) for row in range(result.ntuples)]
 

@@ -17,7 +17,8 @@ from crm.core import errors
 from crm.core.fair_slots import FairSlots
 from crm.core.identity import Viewer
 from crm.core.portions import News, Portions
-from crm.db.event_feed import EventFeed, Position
+from crm.db.event_feed import EventFeed
+from crm.db.stream_position import Position
 from crm.graph.compile.selection import Selected
 from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
 from crm.graph.live.event_projection import Ask, EventBatch, EventProjection, EventReader

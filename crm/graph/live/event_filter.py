@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crm.db.event_feed import Position
+from crm.db.stream_position import Position
 from crm.graph.compile.selection import Selected
 
 # An answer in parts: what comes before the projected event, the event, what follows. All who are shown it share them.

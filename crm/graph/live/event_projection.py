@@ -13,7 +13,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
-    func,
     literal_column,
     select,
 )
@@ -23,10 +22,11 @@ from crm.core.fair_slots import FairSlots, Taker
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
-from crm.db.event_feed import EventFeed, Position, StreamForked
-from crm.db.events import Event, StreamEpoch, Xid8
+from crm.db.event_feed import EventFeed
+from crm.db.events import Xid8
 from crm.db.lanes import PROGRAM
 from crm.db.sqlstates import translated
+from crm.db.stream_position import WATERMARK, Position, StreamForked, StreamMark, mark_columns
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.counting import batch_fits
 from crm.graph.compile.selection import Selected
@@ -35,7 +35,7 @@ from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.event_filter import ProjectedEvent
 
 if TYPE_CHECKING:
-    from psycopg import pq
+    pass
 
 BATCH: Final = 200
 # Where that many events are more than one read may bring, or takes longer than it may, so many times fewer are read.
@@ -52,37 +52,6 @@ class EventBatch:
     is_full: bool = False  # more may follow
 
 
-@dataclass(frozen=True, slots=True)
-class StreamMark:
-    """The stream as it was at a read."""
-
-    safe: int
-    newest: int
-    epoch: str
-
-    @classmethod
-    def of(cls, result: "pq.abc.PGresult", column: int, position: Position) -> "StreamMark":
-        """What stands in four columns; Forked if what was read does not go on from the position."""
-        safe, newest, epoch, following = (result.get_value(0, column + number) or b"" for number in range(4))
-        if epoch.decode() != position.epoch or position.xid >= int(following):
-            raise StreamForked
-        return cls(int(safe), int(newest or b"0"), position.epoch)
-
-    @property
-    def end(self) -> Position:
-        """How far the stream has been read with it."""
-        return Position.before(self.safe, self.newest, self.epoch)
-
-    @property
-    def stalled(self) -> bool:
-        """Whether more waits behind an open transaction."""
-        return self.newest >= self.safe
-
-    def place(self, result: "pq.abc.PGresult", row: int) -> Position:
-        """Where a row stands."""
-        return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"), self.epoch)
-
-
 class EventProjection:
     """One subscription field, compiled: reads projected events after a position."""
 
@@ -97,7 +66,8 @@ class EventProjection:
         bound = await self._of(size).bound(ask.variables, ask.viewer, self._side)
         statement, params = bound.step([position.xid, position.id])
         result = await ask.feed.read(statement, params, ask.owner, limited=True)
-        mark = StreamMark.of(result, 3, position)
+        mark = StreamMark.of(result, 3)
+        mark.check_goes_on(position)
         items = []
         for row in range(result.ntuples):
             shown = result.get_value(row, 2)
@@ -191,7 +161,7 @@ class FirstRow:
 
 def _batch(root: Selected, budget: AnswerBudget, size: int, compiler: Compiler) -> Select[Any]:
     """Always at least one row, so that the watermark comes along when nothing happened."""
-    safe = func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=Xid8())
+    safe: ColumnElement[Any] = literal_column(WATERMARK, Xid8)
     after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
     events = compiler.statement(root, *after, safe)
     rows = events.limit(literal_column(str(size))).subquery("q0")
@@ -202,14 +172,7 @@ def _batch(root: Selected, budget: AnswerBudget, size: int, compiler: Compiler) 
     shown = compiler.record(root.children, root.kind.name, rows).label("shown")
     length = compiler.length(root.children, rows)
     found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
-    newest = select(Event.xid).order_by(Event.xid.desc(), Event.id.desc()).limit(literal_column("1"))
-    epoch = select(cast(StreamEpoch.epoch, Text)).where(StreamEpoch.server_timeline == func.crm_timeline())
-    mark = select(
-        cast(safe, Text).label("safe"),
-        cast(newest.scalar_subquery(), Text).label("newest"),
-        epoch.scalar_subquery().label("epoch"),
-        cast(func.pg_snapshot_xmax(func.pg_current_snapshot(), type_=Xid8()), Text).label("next"),
-    ).subquery("mark")
+    mark = select(*mark_columns()).subquery("mark")
     joined = mark.outerjoin(found, batch_fits(found, budget, root.key))
     return (
         select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)

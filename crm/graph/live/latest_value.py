@@ -14,7 +14,7 @@ from crm.core.fair_slots import Taker
 from crm.core.identity import Viewer
 from crm.core.portions import News
 from crm.core.side_thread import SideThread
-from crm.db.event_feed import Position
+from crm.db.stream_position import Position
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.statements import StatementsByShape

@@ -16,13 +16,13 @@ from crm.core.identity import Role, Viewer
 from crm.core.pacing import Pace
 from crm.core.side_thread import SideThread
 from crm.db.connection import Statement, encode
-from crm.db.event_feed import LOOK_SECONDS, EventFeed, Position, StreamForked
-from crm.db.stream_epoch import EPOCH
+from crm.db.event_feed import LOOK_SECONDS, EventFeed
+from crm.db.stream_position import MARK, WATERMARK, Position, StreamForked, StreamMark, between_text
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.live.channel import Channel, Hall, Room
 from crm.graph.live.event_filter import EventFilter, EventHeader, Parts
-from crm.graph.live.event_projection import EventProjection, FirstRow, StreamMark
+from crm.graph.live.event_projection import EventProjection, FirstRow
 from crm.graph.live.latest_value import LatestValue
 from crm.graph.live.memory import SubscriptionMemory, estimate
 
@@ -37,16 +37,11 @@ _READS_AT_ONCE: Final = 2
 
 _HEADS: Final = Statement(
     f"""
-    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, mark.safe::text, mark.newest::text,
-      mark.epoch, mark.next::text, head.entity, head.entity_id
-    FROM (
-      SELECT {EPOCH} AS epoch, pg_snapshot_xmin(pg_current_snapshot()) AS safe,
-        pg_snapshot_xmax(pg_current_snapshot()) AS next,
-        (SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1) AS newest
-    ) AS mark
+    SELECT head.xid::text, head.id::text, head.lead_id::text, head.type, head.entity, head.entity_id, mark.*
+    FROM (SELECT {MARK}) AS mark
     LEFT JOIN LATERAL (
       SELECT xid, id, lead_id, type, entity, entity_id FROM events
-      WHERE (xid, id) > ($1::xid8, $2::bigint) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+      WHERE {between_text(WATERMARK)}
       ORDER BY xid, id LIMIT {_LOOKED_AT}
     ) AS head ON true
     ORDER BY head.xid, head.id
@@ -160,13 +155,14 @@ class Subscriptions:
     async def _heads(self, after: Position) -> tuple[list[EventHeader], Position, bool]:
         """The next events, up to where they reach, and whether more wait behind an open transaction."""
         result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
-        mark = StreamMark.of(result, 4, after)
+        mark = StreamMark.of(result, 6)
+        mark.check_goes_on(after)
         heads = []
         for row in range(result.ntuples):
             kind = result.get_value(row, 3)
             if kind is not None:
                 lead_id = result.get_value(row, 2)
-                entity, key = ((result.get_value(row, column) or b"").decode() for column in (8, 9))
+                entity, key = ((result.get_value(row, column) or b"").decode() for column in (4, 5))
                 lead = None if lead_id is None else int(lead_id)
                 heads.append(EventHeader(mark.place(result, row), lead, kind.decode(), entity, key))
         if len(heads) == _LOOKED_AT:

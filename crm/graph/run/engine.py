@@ -17,9 +17,10 @@ from crm.core.settings import Settings
 from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
 from crm.db.database import Database, ReadTime
-from crm.db.event_feed import EventFeed, Position
+from crm.db.event_feed import EventFeed
 from crm.db.service import Service
 from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
+from crm.db.stream_position import Position
 from crm.db.workflow import Workflow, WorkflowService, Write, Writer, time_to_save, write_of
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.arguments import plain

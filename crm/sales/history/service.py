@@ -17,7 +17,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    tuple_,
     type_coerce,
 )
 
@@ -25,6 +24,7 @@ from crm.core import errors
 from crm.core.api_json import camel
 from crm.db.events import Event, StreamEpoch, StreamFork, Xid8
 from crm.db.query import Operand
+from crm.db.stream_position import between
 from crm.sales.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")
@@ -103,16 +103,8 @@ class ChangeService:
     @staticmethod
     def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
         """The events after a position, of transactions below a watermark; in the stream's order."""
-        position = tuple_(Event.xid, Event.id)
-        statement = (
-            select(Event)
-            .where(
-                position > tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger)),
-                Event.xid < type_coerce(until_xid, Xid8),
-                _SHOWN,
-            )
-            .order_by(Event.xid, Event.id)
-        )
+        after = between(after_xid, after_id, until_xid)
+        statement = select(Event).where(after, _SHOWN).order_by(Event.xid, Event.id)
         if lead_id is not None:
             statement = statement.where(Event.lead_id == lead_id)
         if types is not None:

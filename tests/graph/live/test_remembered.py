@@ -1,6 +1,6 @@
 """What all channels remember, and what followers read for themselves, is bounded in sum."""
 
-from crm.db.event_feed import Position
+from crm.db.stream_position import Position
 from crm.graph.live.event_filter import ProjectedEvent
 from crm.graph.live.remembered import Private, Remembered
 
