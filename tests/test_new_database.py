@@ -9,7 +9,7 @@ import pytest
 
 from crm.core.identity import Role, Viewer
 from crm.core.policy import viewer_values
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.table_statistics import NEVER_ANALYZED, names
 from crm.db.visibility import compiled
 from crm.sales.leads.facts import facts_statement

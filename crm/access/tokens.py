@@ -11,8 +11,8 @@ from crm.access.revocation import token_id
 from crm.core import errors
 from crm.core.bounded import BoundedDict
 from crm.core.identity import Role, Viewer
-from crm.db.connection import Statement, encode
 from crm.db.database import Database
+from crm.db.statement import Statement, encode
 
 ISSUER: Final = "crm"
 AUDIENCE: Final = "crm-api"

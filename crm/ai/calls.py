@@ -20,9 +20,9 @@ import structlog
 
 from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
 from crm.core import errors
-from crm.db.connection import BEGIN, COMMIT, ROLLBACK, Statement, encode
 from crm.db.database import Database
 from crm.db.sqlstates import is_away
+from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Statement, encode
 
 if TYPE_CHECKING:
     from psycopg import pq

@@ -6,7 +6,7 @@ Of a backlog of old tasks, each worker puts one ahead for every three others, so
 from typing import Final
 
 from crm.ai_tasks.service import AGED
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext, prioritise
 

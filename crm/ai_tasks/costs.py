@@ -8,7 +8,7 @@ caller had gone): then `settle` corrects the costs.
 
 from typing import Final
 
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext
 

@@ -17,7 +17,7 @@ from crm.ai_tasks.model import WAITING, AiTaskOutcome, AiTaskPriority, AiTaskSta
 from crm.ai_tasks.service import job_for
 from crm.ai_tasks.task_types import Failure
 from crm.core.identity import Role, Viewer
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext, enqueue, forget
 

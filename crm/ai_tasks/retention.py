@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from crm.core import validate
-from crm.db.connection import Statement, encode
 from crm.db.service import Service
+from crm.db.statement import Statement, encode
 from crm.db.workflow import WorkflowService, Write, write_of
 from crm.jobs import WorkerContext
 

@@ -26,9 +26,9 @@ from crm.ai_tasks.task_types import TaskType, checked_input, task_type_of
 from crm.core import errors, validate
 from crm.core.pacing import paced
 from crm.core.validate import parse_uuid
-from crm.db.connection import Statement, encode
 from crm.db.query import Operand, Where, filtered, ordered, says_nothing
 from crm.db.service import Service
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import missing
 from crm.jobs import Job, cancel, enqueue, prioritise
 from crm.sales.leads.model import Lead

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from crm.ai_tasks.lease import TaskLease
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.jobs import WorkerContext
 
 ClaimTask = Callable[[UUID], Awaitable[TaskLease | None]]

@@ -8,24 +8,24 @@ docs/decisions/0003-libpq.md has the figures.
 import asyncio
 import select
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from enum import Enum, IntEnum
 from functools import partial
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import orjson
 import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
 from crm.db.address import PostgresAddress
 from crm.db.refusals import log_refusal
+from crm.db.statement import (
+    Lane,
+    Params,
+    Statement,
+    Work,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,60 +38,11 @@ _UNPREPARED: Final = frozenset({"26000", "42P05"})
 _CANCELLED: Final = "57014"
 # A standby, where a primary was: after a switch-over this connection is of no use for writes.
 _READ_ONLY: Final = "25006"
-# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 207 measured.
-_WEIGHT: Final = 200
 _LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
 _STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
 
 T = TypeVar("T")
-Params = Sequence["bytes | None"]
 Undo = Callable[[], object]
-
-
-NOBODY: Final = -1
-
-
-class Lane(IntEnum):
-    """Which limit a connection in use counts against while others wait."""
-
-    QUICK = 0
-    SLOW_READS = 1
-    SLOW_WRITES = 2
-
-
-class Statement:
-    """SQL text with $1-style parameters; prepared on a connection from its second use on.
-
-    Its name comes from its text: behind a pooler that mixes up sessions, another process's statement of the same name
-    is the same statement.
-    """
-
-    __slots__ = ("name", "slow_for", "text", "uses")
-    slow_lane: ClassVar = Lane.SLOW_READS
-
-    def __init__(self, text: str) -> None:
-        self.text = text.encode()
-        self.name = b"crm_" + blake2b(self.text, digest_size=12).hexdigest().encode()
-        self.uses = 0
-        self.slow_for = 0  # the viewer for whom it took long, the last time
-
-    @property
-    def weight(self) -> int:
-        """About how many bytes it takes in PostgreSQL while it is prepared."""
-        return len(self.text) * _WEIGHT
-
-
-class ViewerWrite:
-    """A write of a viewer's: it may be stopped before it commits, and is then run again from the start."""
-
-    __slots__ = ("slow_for",)
-    slow_lane: ClassVar = Lane.SLOW_WRITES
-
-    def __init__(self) -> None:
-        self.slow_for = NOBODY  # the viewer, once it has taken long
-
-
-Work = Statement | ViewerWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +54,6 @@ class Room:
 
 
 NO_ROOM: Final = Room(0, 0)
-
-
-BEGIN: Final = Statement("BEGIN")
-COMMIT: Final = Statement("COMMIT")
-ROLLBACK: Final = Statement("ROLLBACK")
 
 
 class ConnectionLost(psycopg.OperationalError):
@@ -410,46 +356,3 @@ def _finish(waiter: "asyncio.Future[None]") -> None:
 
 
 _abandoned: set[asyncio.Task[None]] = set()
-
-
-def encode(value: object) -> bytes | None:
-    """A Python value in PostgreSQL's text format."""
-    if value is None:
-        return None
-    encoder = _ENCODERS.get(type(value))
-    if encoder is not None:
-        return encoder(value)
-    for kind, fallback in _ENCODERS.items():
-        if isinstance(value, kind):
-            return fallback(value)
-    if isinstance(value, Enum):
-        return encode(value.value)
-    msg = f"no PostgreSQL text for {type(value).__name__}"
-    raise TypeError(msg)
-
-
-def _array(values: Sequence[object]) -> bytes:
-    return b"{" + b",".join(_array_item(value) for value in values) + b"}"
-
-
-def _array_item(value: object) -> bytes:
-    text = encode(value)
-    if text is None:
-        return b"NULL"
-    return b'"' + text.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
-
-
-_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
-    bool: lambda value: b"t" if value else b"f",
-    int: lambda value: b"%d" % value,
-    str: lambda value: value.encode(),
-    Decimal: lambda value: str(value).encode(),
-    float: lambda value: repr(value).encode(),
-    datetime: lambda value: value.isoformat().encode(),
-    date: lambda value: value.isoformat().encode(),
-    UUID: lambda value: str(value).encode(),
-    bytes: lambda value: value,
-    list: _array,
-    tuple: _array,
-    dict: orjson.dumps,
-}

@@ -7,7 +7,8 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crm.db.connection import Connection, Lane, Work
+    from crm.db.connection import Connection
+    from crm.db.statement import Lane, Work
 
 
 class Waiter:

@@ -12,13 +12,14 @@ import structlog
 from crm.core import errors
 from crm.core.settings import Settings
 from crm.db.address import conninfo
-from crm.db.connection import ConnectionLost, MadeRoom, Params, Room, Statement, StatementStale, TookTooLong
+from crm.db.connection import ConnectionLost, MadeRoom, Room, StatementStale, TookTooLong
 from crm.db.group_commit import GroupCommit
 from crm.db.lanes import PROGRAM, LaneLimits
 from crm.db.liveness import Liveness
 from crm.db.pool import Busy, Pool
 from crm.db.replica import Replica
 from crm.db.sqlstates import DEADLOCK, READ_ONLY, RUN_AGAIN, UNIQUE_VIOLATION, is_away
+from crm.db.statement import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg import pq

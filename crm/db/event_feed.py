@@ -15,10 +15,10 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.db.connection import Params, Statement, encode
 from crm.db.database import Database
 from crm.db.impatient import Connection, impatient
 from crm.db.lanes import PROGRAM
+from crm.db.statement import Params, Statement, encode
 from crm.db.stream_epoch import RENEW
 from crm.db.stream_position import LAST_ID, MARK, Position, StreamMark
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from crm.db.connection import ConnectionLost, Params, Statement
+from crm.db.connection import ConnectionLost
 from crm.db.lanes import PROGRAM
+from crm.db.statement import Params, Statement
 
 if TYPE_CHECKING:
     from psycopg import pq

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from crm.db.connection import NOBODY, Lane, MadeRoom, TookTooLong
+from crm.db.connection import MadeRoom, TookTooLong
 from crm.db.connection_queue import FairQueue, Waiter
+from crm.db.statement import NOBODY, Lane
 
 if TYPE_CHECKING:
-    from crm.db.connection import Connection, Work
+    from crm.db.connection import Connection
+    from crm.db.statement import Work
 
 SLOW_SECONDS: Final = 0.5
 _QUICK_SECONDS: Final = 0.1  # a statement that ends sooner is no longer taken for a slow one

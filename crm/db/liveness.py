@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from crm.core import errors
-from crm.db.connection import Statement
+from crm.db.statement import Statement
 
 if TYPE_CHECKING:
     from crm.db.pool import Pool

@@ -12,10 +12,11 @@ import structlog
 
 from crm.core import errors
 from crm.db.address import PostgresAddress
-from crm.db.connection import Connection, Lane, Room, Work
+from crm.db.connection import Connection, Room
 from crm.db.connection_queue import Waiter
 from crm.db.lanes import PROGRAM, STOP_AFTER_SECONDS, LaneLimits, Lanes
 from crm.db.refusals import log_seldom
+from crm.db.statement import Lane, Work
 
 log = structlog.get_logger()
 

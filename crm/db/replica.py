@@ -12,8 +12,8 @@ import psycopg
 import structlog
 
 from crm.core import errors
-from crm.db.connection import Statement
 from crm.db.liveness import Liveness
+from crm.db.statement import Statement
 
 if TYPE_CHECKING:
     from crm.db.pool import Pool

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from crm.core import errors
 from crm.core.model import Model
 from crm.core.policy import INTERNAL
-from crm.db.connection import Statement, encode
 from crm.db.database import Database
+from crm.db.statement import Statement, encode
 
 
 class Lease(Model):

@@ -6,7 +6,7 @@ the timeline that it was read from: docs/decisions/0018-positions-and-timelines.
 
 from typing import Final
 
-from crm.db.connection import Statement
+from crm.db.statement import Statement
 
 # Null while the server's timeline is not the epoch's: every read of the stream selects it.
 EPOCH: Final = "(SELECT epoch::text FROM event_epoch WHERE timeline = crm_timeline())"

@@ -25,20 +25,9 @@ from crm.core.identity import Viewer
 from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
-from crm.db.connection import (
-    BEGIN,
-    COMMIT,
-    ROLLBACK,
-    Connection,
-    LastedTooLong,
-    MadeRoom,
-    Params,
-    Statement,
-    TookTooLong,
-    ViewerWrite,
-    encode,
-)
+from crm.db.connection import Connection, LastedTooLong, MadeRoom, TookTooLong
 from crm.db.database import Database
+from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
 

@@ -14,10 +14,11 @@ import psycopg
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.db.connection import LastedTooLong, MadeRoom, ViewerWrite
+from crm.db.connection import LastedTooLong, MadeRoom
 from crm.db.database import Database, retried
 from crm.db.service import Service, owner_of, remember_owner
 from crm.db.sqlstates import is_away
+from crm.db.statement import ViewerWrite
 from crm.db.unit_of_work import Projection, UnitOfWork
 
 T = TypeVar("T")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from crm.core import errors
-from crm.db.connection import ConnectionLost, Statement, encode
+from crm.db.connection import ConnectionLost
 from crm.db.event_feed import LOOK_SECONDS
+from crm.db.statement import Statement, encode
 from crm.db.stream_epoch import EPOCH
 from crm.db.stream_position import MARK, WATERMARK, Position, StreamMark, between_text
 from crm.db.unit_of_work import UnitOfWork

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 
 DEFAULT_QUEUE: Final = "default"

@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from crm.db.connection import Statement
+from crm.db.statement import Statement
 from crm.db.table_statistics import NEVER_ANALYZED, analysis
 from crm.jobs.worker_plan import PeriodicTask, WorkerContext
 

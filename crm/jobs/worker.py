@@ -23,9 +23,10 @@ from procrastinate.worker import Worker as ProcrastinateWorker
 
 from crm.core import errors
 from crm.db.capacity import PERIODIC_TASKS, QUEUE
-from crm.db.connection import ConnectionLost, Statement, encode
+from crm.db.connection import ConnectionLost
 from crm.db.database import Database
 from crm.db.impatient import impatient
+from crm.db.statement import Statement, encode
 from crm.jobs.event_consumers import ConsumerRunner
 from crm.jobs.worker_plan import MOST_RETRIES, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan
 

@@ -12,8 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import text
 
 from crm.db.address import PostgresAddress, conninfo, sqlalchemy_engine
-from crm.db.connection import Statement
 from crm.db.database import Database
+from crm.db.statement import Statement
 from tests.support.proxy import Proxy
 from tests.support.servers import free_port
 

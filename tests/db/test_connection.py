@@ -13,20 +13,10 @@ from psycopg.types.json import Jsonb
 
 from crm.core import errors
 from crm.db.address import PostgresAddress
-from crm.db.connection import (
-    BEGIN,
-    COMMIT,
-    NO_ROOM,
-    ROLLBACK,
-    Connection,
-    ConnectionLost,
-    Room,
-    Statement,
-    StatementStale,
-    encode,
-)
+from crm.db.connection import NO_ROOM, Connection, ConnectionLost, Room, StatementStale
 from crm.db.database import Database
 from crm.db.pool import Busy, Pool
+from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Statement, encode
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 

@@ -9,10 +9,10 @@ from structlog.testing import capture_logs
 from crm.core import errors
 from crm.core.settings import Settings
 from crm.db.capacity import Capacity
-from crm.db.connection import Statement
 from crm.db.database import Database, retried
 from crm.db.lanes import LaneLimits
 from crm.db.sqlstates import translated
+from crm.db.statement import Statement
 from tests.support.proxy import Proxy
 
 

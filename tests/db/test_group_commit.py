@@ -6,8 +6,9 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.db.connection import ConnectionLost, Statement, encode
+from crm.db.connection import ConnectionLost
 from crm.db.database import Database
+from crm.db.statement import Statement, encode
 
 INSERT = Statement("INSERT INTO tasks (lead_id, title) VALUES ($1::integer, $2::text) RETURNING id, xmin::text")
 MANY = 30

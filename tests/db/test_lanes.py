@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.db.connection import Statement, TookTooLong
+from crm.db.connection import TookTooLong
 from crm.db.database import Database
 from crm.db.lanes import LaneLimits
+from crm.db.statement import Statement
 from tests.support.waiting import eventually
 
 ONE = Statement("SELECT 1")

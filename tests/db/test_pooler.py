@@ -7,8 +7,8 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from crm.db.connection import BEGIN, COMMIT, ROLLBACK, Statement
 from crm.db.database import Database
+from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Statement
 from tests.support.pooler import pooler
 from tests.support.waiting import eventually
 

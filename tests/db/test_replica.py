@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from crm.db.connection import Statement
 from crm.db.database import Database
+from crm.db.statement import Statement
 from tests.support.proxy import Proxy
 from tests.support.standby import replicated
 from tests.support.waiting import eventually

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from crm.core import errors
-from crm.db.connection import Statement
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
+from crm.db.statement import Statement
 from tests.support.clusters import create_migrated_database
 
 _FAULTS = Path(__file__).resolve().parents[2] / "docs" / "operations" / "faults.md"

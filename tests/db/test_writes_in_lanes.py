@@ -9,10 +9,11 @@ import pytest
 
 from crm.core import errors
 from crm.core.identity import Role, Viewer
-from crm.db.connection import LastedTooLong, Statement
+from crm.db.connection import LastedTooLong
 from crm.db.database import Database
 from crm.db.lanes import LaneLimits
 from crm.db.sqlstates import translated
+from crm.db.statement import Statement
 from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import Writer
 from crm.sales.leads.model import Lead

@@ -10,7 +10,7 @@ import sys
 
 from crm.background import work
 from crm.core.settings import Settings
-from crm.db.connection import Statement, encode
+from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs.statistics import ANALYZE
 from crm.jobs.worker_plan import EventConsumer, Handler, PeriodicTask, RunLater, WorkerContext, WorkerPlan

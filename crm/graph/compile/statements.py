@@ -13,7 +13,7 @@ from crm.core.bounded import BoundedDict
 from crm.core.identity import Role, Viewer
 from crm.core.policy import VIEWER, VIEWER_IS
 from crm.core.side_thread import SideThread
-from crm.db.connection import Params, Statement, encode
+from crm.db.statement import Params, Statement, encode
 from crm.db.visibility import compiled
 from crm.graph.compile.allotment import Allotment, Allotments
 from crm.graph.compile.arguments import SQL_TYPES, Argument, Binds, Values, placed, split

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Select,
     Text,
     bindparam,
@@ -33,9 +34,6 @@ from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import Compiler
 from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.event_filter import ProjectedEvent
-
-if TYPE_CHECKING:
-    pass
 
 BATCH: Final = 200
 # Where that many events are more than one read may bring, or takes longer than it may, so many times fewer are read.

@@ -15,8 +15,8 @@ from crm.core.fair_slots import FairSlots
 from crm.core.identity import Role, Viewer
 from crm.core.pacing import Pace
 from crm.core.side_thread import SideThread
-from crm.db.connection import Statement, encode
 from crm.db.event_feed import LOOK_SECONDS, EventFeed
+from crm.db.statement import Statement, encode
 from crm.db.stream_position import MARK, WATERMARK, Position, StreamForked, StreamMark, between_text
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.selection import Selected

@@ -16,10 +16,11 @@ import structlog
 
 from crm.core import errors
 from crm.core.identity import PROGRAM
-from crm.db.connection import ConnectionLost, Params, Statement, encode
+from crm.db.connection import ConnectionLost
 from crm.db.database import Database, retried
 from crm.db.row_lock import LockTaken, RowLock, lease
 from crm.db.sqlstates import translated
+from crm.db.statement import Params, Statement, encode
 from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import CommitGuard
 from crm.sales.scoring import statements

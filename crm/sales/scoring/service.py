@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from crm.db.connection import encode
 from crm.db.service import Service
+from crm.db.statement import encode
 from crm.sales.leads.model import Lead
 from crm.sales.scoring import statements
 

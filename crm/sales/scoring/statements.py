@@ -7,7 +7,7 @@ $1 is the instant, $2 the ids of the leads.
 
 from typing import Final
 
-from crm.db.connection import Statement
+from crm.db.statement import Statement
 from crm.sales.scoring.formula import scored
 
 _LOCK: Final = "FOR NO KEY UPDATE"

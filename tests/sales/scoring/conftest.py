@@ -3,8 +3,8 @@
 import psycopg
 import pytest
 
-from crm.db.connection import Statement
 from crm.db.database import Database
+from crm.db.statement import Statement
 from tests.sales.scoring.facts import Scorer
 
 _EMPTY = Statement("DELETE FROM leases")
