@@ -8,23 +8,28 @@ and a mutation that only adds one row is that one statement and nothing else.
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from psycopg import pq
 from psycopg.adapt import Transformer
-from sqlalchemy import Select, Table, select
+from sqlalchemy import Select, select
 
 from crm.core import errors
-from crm.core.api_json import DIALECT, camel, json_value, sql_text
-from crm.core.bounded import BoundedDict
 from crm.core.choice import EnumText
 from crm.core.identity import Viewer
 from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
+from crm.db.change_sql import (
+    Change,
+    Step,
+    reference_to,
+    statement_of,
+    step_of,
+    table_of,
+)
 from crm.db.connection import Connection, LastedTooLong, MadeRoom, TookTooLong
 from crm.db.database import Database
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Params, Statement, ViewerWrite, encode
@@ -32,11 +37,6 @@ from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
 
 M = TypeVar("M", bound=Model)
-
-Step = tuple[Statement, Params]
-_MAX_STATEMENTS: Final = 2000
-# Kept by the unit itself; never part of an event.
-_KEPT: Final = frozenset({"version", "updated_at"})
 
 
 class Projection(Protocol):
@@ -53,16 +53,6 @@ class Projection(Protocol):
         """The finished JSON, from what the steps returned."""
 
 
-@dataclass(slots=True)
-class _Change:
-    """A row to insert, update or delete."""
-
-    kind: str
-    instance: Model
-    values: dict[str, Any]
-    within: type[Model] | None = None
-
-
 class UnitOfWork:
     """One write in progress. Services add, get and change records; the edge commits."""
 
@@ -75,7 +65,7 @@ class UnitOfWork:
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
-        self._changes: list[_Change] = []
+        self._changes: list[Change] = []
         self._now: datetime | None = None
         self.wrote = False
 
@@ -83,12 +73,12 @@ class UnitOfWork:
 
     def add(self, instance: M, *, within: type[Model] | None = None) -> M:
         """Insert this record; `within` names the model of the living record that it must belong to."""
-        self._changes.append(_Change("insert", instance, _values(instance), within))
+        self._changes.append(Change("insert", instance, _values(instance), within))
         return instance
 
     def delete(self, instance: Model) -> None:
         """Delete this record for good."""
-        self._changes.append(_Change("delete", instance, {}))
+        self._changes.append(Change("delete", instance, {}))
 
     def now(self) -> datetime:
         """The moment of this write."""
@@ -122,7 +112,7 @@ class UnitOfWork:
         found = compiled(statement)
         given = {**found.params, **viewer_values(self.viewer)}
         params = [encode(given[name]) for name in found.positiontup or ()]
-        result = (await self._run([(_once(str(found)), params)]))[0]
+        result = (await self._run([(statement_of(str(found)), params)]))[0]
         return _rows(result, self._wire)
 
     async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
@@ -144,7 +134,7 @@ class UnitOfWork:
         changes = self._collected()
         if not changes:
             return
-        steps = [_step(change, self.viewer, None) async for change in paced(changes)]
+        steps = [step_of(change, self.viewer, None) async for change in paced(changes)]
         results = await self._run(steps)
         async for change, result in paced(zip(changes, results, strict=True)):
             self._take(change, result)
@@ -185,8 +175,8 @@ class UnitOfWork:
         finally:
             self._database.primary.release(wire)
 
-    async def _commit_one(self, change: _Change, row: str) -> bytes:
-        step = _step(change, self.viewer, row)
+    async def _commit_one(self, change: Change, row: str) -> bytes:
+        step = step_of(change, self.viewer, row)
         if may_wait(type(change.instance), change.values, is_new=change.kind == "insert"):
             # What commits is never stopped, and this may have to be.
             (found,) = await self._run([step])
@@ -261,7 +251,7 @@ class UnitOfWork:
         self._loaded[id(instance)] = (instance, loaded)
         return instance
 
-    def _collected(self) -> list[_Change]:
+    def _collected(self) -> list[Change]:
         """Every change not sent yet: updates of what was loaded, then inserts and deletes."""
         changes, self._changes = self._changes, []
         deleted = {id(change.instance) for change in changes if change.kind == "delete"}
@@ -270,11 +260,11 @@ class UnitOfWork:
             after = instance.__dict__
             values = {name: after[name] for name, value in before.items() if after[name] != value}
             if values and key not in deleted:
-                updates.append(_Change("update", instance, values))
+                updates.append(Change("update", instance, values))
                 self._loaded[key] = (instance, {**before, **values})
         return updates + changes
 
-    def _take(self, change: _Change, result: "pq.abc.PGresult") -> None:
+    def _take(self, change: Change, result: "pq.abc.PGresult") -> None:
         """What the database made of a change (ids, defaults) into the record."""
         rows = _rows(result, self._wire)
         if not rows:
@@ -308,9 +298,9 @@ def missing(model: type[Model], key: object, *, deleted: bool = False) -> errors
     )
 
 
-def _nothing_written(change: _Change) -> errors.CrmError:
+def _nothing_written(change: Change) -> errors.CrmError:
     if change.within is not None:
-        reference = _reference(type(change.instance), change.within)
+        reference = reference_to(type(change.instance), change.within)
         return missing(change.within, change.values[reference])
     return missing(type(change.instance), getattr(change.instance, "id", None))
 
@@ -322,7 +312,7 @@ def _values(instance: Model) -> dict[str, Any]:
 
 @cache
 def _column_names(model: type[Model]) -> frozenset[str]:
-    return frozenset(_table(model).c.keys())
+    return frozenset(table_of(model).c.keys())
 
 
 def _rows(result: "pq.abc.PGresult", wire: Connection | None) -> list[dict[str, Any]]:
@@ -335,141 +325,9 @@ def _rows(result: "pq.abc.PGresult", wire: Connection | None) -> list[dict[str, 
 
 def _with_enums(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
     """A row as a record has it: text of an enum's column as the enum, so that services can compare with `is`."""
-    kinds = ((name, _table(model).c[name].type) for name in row)
+    kinds = ((name, table_of(model).c[name].type) for name in row)
     return row | {name: kind.enum(row[name]) for name, kind in kinds if isinstance(kind, EnumText) and row[name]}
 
 
 def _cell(result: "pq.abc.PGresult") -> bytes | None:
     return result.get_value(0, 0) if result.ntuples else None
-
-
-# The statements of changes: made once for each combination of columns, of the models' own names; values are bound.
-# ruff: noqa: S608
-
-_statements: BoundedDict[tuple[object, ...], Statement] = BoundedDict(_MAX_STATEMENTS)
-
-
-def _step(change: _Change, viewer: Viewer, row: str | None) -> Step:
-    model = type(change.instance)
-    names = tuple(change.values)
-    key = (change.kind, model, names, change.within, row)
-    statement = _statements.get(key)
-    if statement is None:
-        statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, row))
-    values: list[object] = [viewer.id, *change.values.values()]
-    if change.kind != "insert":
-        values.append(change.instance.__dict__["id"])
-    return statement, [encode(value) for value in values]
-
-
-def _once(text: str) -> Statement:
-    key = ("select", text)
-    statement = _statements.get(key)
-    if statement is None:
-        statement = _statements[key] = Statement(text)
-    return statement
-
-
-def _insert(
-    model: type[Model],
-    names: tuple[str, ...],
-    within: type[Model] | None,
-    row: str | None,
-) -> str:
-    table = _table(model)
-    values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, 2))
-    source = f"VALUES ({values})"
-    if within is not None:
-        number = names.index(_reference(model, within)) + 2
-        living = compiled(select(_table(within).c.id))
-        key = f"{_table(within).name}.id = {_parameter(table, _reference(model, within), number)}"
-        source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
-    logged = [name for name in names if name not in _unlogged(model) and not table.c[name].identity]
-    fields = [_field(table, name, before=False, after=True) for name in logged]
-    return _written(
-        model,
-        f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
-        fields,
-        f"{model.entity}.created",
-        row,
-    )
-
-
-def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
-    table = _table(model)
-    sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
-    if "version" in table.c and not model.derived.issuperset(names):
-        sets += ["version = version + 1", "updated_at = now()"]
-    key = _parameter(table, "id", len(names) + 2)
-    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | _unlogged(model)]
-    update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
-    old = f"SELECT * FROM {table.name} WHERE id = {key}"
-    verb = "updated"
-    if "deleted_at" in names:
-        verb = "' || CASE WHEN written.deleted_at IS NULL THEN 'restored' ELSE 'deleted' END || '"
-    event = None if model.internal.issuperset(names) else f"{model.entity}.{verb}"
-    return _written(model, update, fields, event, row, old=old)
-
-
-def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
-    table = _table(model)
-    logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
-    fields = [_field(table, name, before=True, after=False) for name in logged]
-    delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
-    old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
-    return _written(model, delete, fields, f"{model.entity}.deleted", row, old=old)
-
-
-_TEXTS: Final = {"insert": _insert, "update": _update, "delete": _delete}
-
-
-def _written(  # noqa: PLR0913, PLR0917
-    model: type[Model],
-    change: str,
-    fields: list[str],
-    event: str | None,
-    row: str | None,
-    old: str | None = None,
-) -> str:
-    """A change together with its event, and the row as it is now."""
-    parts = [f"written AS ({change})"]
-    if old is not None:
-        parts.insert(0, f"old AS ({old})")
-    if model.entity is None or event is None:
-        parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
-    else:
-        lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
-        source = "written" if old is None else "written, old"
-        parts.append(
-            "logged AS (INSERT INTO events (type, entity, entity_id, lead_id, actor_id, fields) "
-            f"SELECT '{event}', '{model.entity}', written.id::text, {lead}, $1::uuid, "
-            f"jsonb_build_array({', '.join(fields)}) FROM {source})"
-        )
-    return f"WITH {', '.join(parts)} SELECT {row or '*'} FROM written"
-
-
-def _unlogged(model: type[Model]) -> frozenset[str]:
-    return model.unlogged | model.internal
-
-
-def _field(table: Table, name: str, *, before: bool, after: bool) -> str:
-    column = sql_text(json_value(table.c[name])).replace(f"{table.name}.", "{0}.")
-    old = column.format("old") if before else "NULL"
-    new = column.format("written") if after else "NULL"
-    return f"jsonb_build_object('name', '{camel(name)}', 'before', {old}, 'after', {new})"
-
-
-def _parameter(table: Table, name: str, number: int) -> str:
-    return f"${number}::{table.c[name].type.compile(dialect=DIALECT)}"
-
-
-def _reference(model: type[Model], owner: type[Model]) -> str:
-    """The column of `model` that points at `owner`."""
-    target = _table(owner)
-    return next(key.parent.name for key in _table(model).foreign_keys if key.column.table is target)
-
-
-def _table(model: type[Model]) -> Table:
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table

@@ -14,7 +14,7 @@ from crm.core.api_json import DIALECT
 from crm.core.identity import Viewer
 from crm.core.model import Model
 from crm.core.side_thread import SideThread
-from crm.db.unit_of_work import Step
+from crm.db.change_sql import Step
 from crm.db.visibility import with_deleted
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected

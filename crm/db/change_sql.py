@@ -1,0 +1,165 @@
+"""The SQL of changes: a row and its event in one statement, made once for each combination of columns.
+
+The names are the models' own; values are bound.
+"""
+
+# ruff: noqa: S608
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Table, select
+
+from crm.core.api_json import DIALECT, camel, json_value, sql_text
+from crm.core.bounded import BoundedDict
+from crm.core.identity import Viewer
+from crm.core.model import Model
+from crm.db.statement import Params, Statement, encode
+from crm.db.visibility import compiled
+
+Step = tuple[Statement, Params]
+_MAX_STATEMENTS: Final = 2000
+# Kept by the unit itself; never part of an event.
+_KEPT: Final = frozenset({"version", "updated_at"})
+
+
+@dataclass(slots=True)
+class Change:
+    """A row to insert, update or delete."""
+
+    kind: str
+    instance: Model
+    values: dict[str, Any]
+    within: type[Model] | None = None
+
+
+_statements: BoundedDict[tuple[object, ...], Statement] = BoundedDict(_MAX_STATEMENTS)
+
+
+def step_of(change: Change, viewer: Viewer, row: str | None) -> Step:
+    """The statement of a change and its parameters; `row` is SQL for what it shows, the columns otherwise."""
+    model = type(change.instance)
+    names = tuple(change.values)
+    key = (change.kind, model, names, change.within, row)
+    statement = _statements.get(key)
+    if statement is None:
+        statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, row))
+    values: list[object] = [viewer.id, *change.values.values()]
+    if change.kind != "insert":
+        values.append(change.instance.__dict__["id"])
+    return statement, [encode(value) for value in values]
+
+
+def statement_of(text: str) -> Statement:
+    """The statement of a text, the same one each time: so it is prepared on its second use."""
+    key = ("select", text)
+    statement = _statements.get(key)
+    if statement is None:
+        statement = _statements[key] = Statement(text)
+    return statement
+
+
+def _insert(
+    model: type[Model],
+    names: tuple[str, ...],
+    within: type[Model] | None,
+    row: str | None,
+) -> str:
+    table = table_of(model)
+    values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, 2))
+    source = f"VALUES ({values})"
+    if within is not None:
+        number = names.index(reference_to(model, within)) + 2
+        living = compiled(select(table_of(within).c.id))
+        key = f"{table_of(within).name}.id = {_parameter(table, reference_to(model, within), number)}"
+        source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
+    logged = [name for name in names if name not in _unlogged(model) and not table.c[name].identity]
+    fields = [_field(table, name, before=False, after=True) for name in logged]
+    return _written(
+        model,
+        f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
+        fields,
+        f"{model.entity}.created",
+        row,
+    )
+
+
+def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+    table = table_of(model)
+    sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
+    if "version" in table.c and not model.derived.issuperset(names):
+        sets += ["version = version + 1", "updated_at = now()"]
+    key = _parameter(table, "id", len(names) + 2)
+    fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | _unlogged(model)]
+    update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
+    old = f"SELECT * FROM {table.name} WHERE id = {key}"
+    verb = "updated"
+    if "deleted_at" in names:
+        verb = "' || CASE WHEN written.deleted_at IS NULL THEN 'restored' ELSE 'deleted' END || '"
+    event = None if model.internal.issuperset(names) else f"{model.entity}.{verb}"
+    return _written(model, update, fields, event, row, old=old)
+
+
+def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+    table = table_of(model)
+    logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
+    fields = [_field(table, name, before=True, after=False) for name in logged]
+    delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
+    old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
+    return _written(model, delete, fields, f"{model.entity}.deleted", row, old=old)
+
+
+_TEXTS: Final = {"insert": _insert, "update": _update, "delete": _delete}
+
+
+def _written(  # noqa: PLR0913, PLR0917
+    model: type[Model],
+    change: str,
+    fields: list[str],
+    event: str | None,
+    row: str | None,
+    old: str | None = None,
+) -> str:
+    """A change together with its event, and the row as it is now."""
+    parts = [f"written AS ({change})"]
+    if old is not None:
+        parts.insert(0, f"old AS ({old})")
+    if model.entity is None or event is None:
+        parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
+    else:
+        lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
+        source = "written" if old is None else "written, old"
+        parts.append(
+            "logged AS (INSERT INTO events (type, entity, entity_id, lead_id, actor_id, fields) "
+            f"SELECT '{event}', '{model.entity}', written.id::text, {lead}, $1::uuid, "
+            f"jsonb_build_array({', '.join(fields)}) FROM {source})"
+        )
+    return f"WITH {', '.join(parts)} SELECT {row or '*'} FROM written"
+
+
+def _unlogged(model: type[Model]) -> frozenset[str]:
+    return model.unlogged | model.internal
+
+
+def _field(table: Table, name: str, *, before: bool, after: bool) -> str:
+    column = sql_text(json_value(table.c[name])).replace(f"{table.name}.", "{0}.")
+    old = column.format("old") if before else "NULL"
+    new = column.format("written") if after else "NULL"
+    return f"jsonb_build_object('name', '{camel(name)}', 'before', {old}, 'after', {new})"
+
+
+def _parameter(table: Table, name: str, number: int) -> str:
+    return f"${number}::{table.c[name].type.compile(dialect=DIALECT)}"
+
+
+def reference_to(model: type[Model], owner: type[Model]) -> str:
+    """The column of `model` that points at `owner`."""
+    target = table_of(owner)
+    return next(key.parent.name for key in table_of(model).foreign_keys if key.column.table is target)
+
+
+def table_of(model: type[Model]) -> Table:
+    """A model's table."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
