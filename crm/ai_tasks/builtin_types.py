@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
+from typing import Annotated, Concatenate, Final
 
 from pydantic import Field, create_model
 
@@ -14,13 +14,9 @@ from crm.ai.provider import Outcome
 from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, Result, TaskInput, TaskRun, TaskType, register
 from crm.core import errors
 from crm.db.row_lock import LockTaken
-from crm.db.workflow import Workflow, WorkflowService, Write, run_workflow, time_to_save, write_of
+from crm.db.workflow import P, T, W, Workflow, Write, run_workflow, time_to_save, write_of
 from crm.sales.scoring.recalculation import Recalculation
 from crm.sales.scoring.service import ScoreService
-
-T = TypeVar("T")
-P = ParamSpec("P")
-W = TypeVar("W", bound=WorkflowService)
 
 _STEP_SECONDS: Final = 0.1
 _LONGEST_PAUSE: Final = 30

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from inspect import get_annotations
 from types import NoneType, UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from sqlalchemy import Column, Table, text
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column
 
 from crm.core.validate import Rule
+
+if TYPE_CHECKING:
+    from crm.core.model import Model
 
 _FIELD: Final = "field"
 _KIND: Final = "kind"
@@ -85,9 +88,9 @@ def kind_of(of: Column[Any]) -> Any:
     return of.info[_KIND]
 
 
-def fields_of(table: Table) -> Iterator[tuple[Column[Any], Field]]:
-    """The columns that the API shows, in the order in which they are declared."""
-    for each in table.columns:
+def fields_of(model: "type[Model]") -> Iterator[tuple[Column[Any], Field]]:
+    """A model's columns that the API shows, in the order in which they are declared."""
+    for each in model.__table__.columns:
         said = field_of(each)
         if said is not None:
             yield each, said

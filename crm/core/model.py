@@ -97,10 +97,9 @@ class Model(DeclarativeBase):
         kinds = declared_kinds(cls)
         _keep_enums(cls, kinds)
         super().__init_subclass__(**options)
-        assert isinstance(cls.__table__, Table)
         cls.__table__.info[POLICY] = cls.policy
         remember_kinds(cls.__table__, kinds)
-        cls.rules = {column.name: field.rule for column, field in fields_of(cls.__table__) if field.rule is not None}
+        cls.rules = {column.name: field.rule for column, field in fields_of(cls) if field.rule is not None}
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -117,6 +116,7 @@ class Model(DeclarativeBase):
                 raise TypeError(message)
         self.__dict__.update(values)
 
+    __table__: ClassVar[Table]
     # The rows that a viewer sees. Without a default: a model without a policy does not import.
     policy: ClassVar[Policy]
     # The rules by which values for its columns are cleaned, by the columns' names; made of the columns.

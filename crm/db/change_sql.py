@@ -65,13 +65,13 @@ def _insert(
     within: type[Model] | None,
     row: str | None,
 ) -> str:
-    table = table_of(model)
+    table = model.__table__
     values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, 2))
     source = f"VALUES ({values})"
     if within is not None:
         number = names.index(reference_to(model, within)) + 2
-        living = compiled(select(table_of(within).c.id))
-        key = f"{table_of(within).name}.id = {_parameter(table, reference_to(model, within), number)}"
+        living = compiled(select(within.__table__.c.id))
+        key = f"{within.__table__.name}.id = {_parameter(table, reference_to(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
     logged = [name for name in names if name not in _unlogged(model) and not table.c[name].identity]
     fields = [_field(table, name, before=False, after=True) for name in logged]
@@ -85,7 +85,7 @@ def _insert(
 
 
 def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
-    table = table_of(model)
+    table = model.__table__
     sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
     if "version" in table.c and not model.derived.issuperset(names):
         sets += ["version = version + 1", "updated_at = now()"]
@@ -101,7 +101,7 @@ def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | N
 
 
 def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
-    table = table_of(model)
+    table = model.__table__
     logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
     fields = [_field(table, name, before=True, after=False) for name in logged]
     delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
@@ -154,12 +154,5 @@ def _parameter(table: Table, name: str, number: int) -> str:
 
 def reference_to(model: type[Model], owner: type[Model]) -> str:
     """The column of `model` that points at `owner`."""
-    target = table_of(owner)
-    return next(key.parent.name for key in table_of(model).foreign_keys if key.column.table is target)
-
-
-def table_of(model: type[Model]) -> Table:
-    """A model's table."""
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table
+    target = owner.__table__
+    return next(key.parent.name for key in model.__table__.foreign_keys if key.column.table is target)

@@ -11,7 +11,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Table,
     and_,
     cast,
     collate,
@@ -211,7 +210,6 @@ def ordered(
 
 def _key(model: type[Model], name: str) -> ColumnElement[Any]:
     """The expression to order by a column: an enum in the order of its values, if the model says so."""
-    assert isinstance(model.__table__, Table)
     column = model.__table__.columns[name]
     field = field_of(column)
     return rank(column, kind_of(column)) if field is not None and field.ranked else column

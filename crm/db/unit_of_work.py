@@ -28,7 +28,6 @@ from crm.db.change_sql import (
     reference_to,
     statement_of,
     step_of,
-    table_of,
 )
 from crm.db.connection import Connection, LastedTooLong, MadeRoom, TookTooLong
 from crm.db.database import Database
@@ -312,7 +311,7 @@ def _values(instance: Model) -> dict[str, Any]:
 
 @cache
 def _column_names(model: type[Model]) -> frozenset[str]:
-    return frozenset(table_of(model).c.keys())
+    return frozenset(model.__table__.c.keys())
 
 
 def _rows(result: "pq.abc.PGresult", wire: Connection | None) -> list[dict[str, Any]]:
@@ -325,7 +324,7 @@ def _rows(result: "pq.abc.PGresult", wire: Connection | None) -> list[dict[str, 
 
 def _with_enums(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
     """A row as a record has it: text of an enum's column as the enum, so that services can compare with `is`."""
-    kinds = ((name, table_of(model).c[name].type) for name in row)
+    kinds = ((name, model.__table__.c[name].type) for name in row)
     return row | {name: kind.enum(row[name]) for name, kind in kinds if isinstance(kind, EnumText) and row[name]}
 
 

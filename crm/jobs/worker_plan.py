@@ -3,21 +3,17 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final
 
 from crm.ai.gateway import Ai
 from crm.core.identity import PROGRAM, Viewer
 from crm.core.settings import Settings
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
-from crm.db.service import Service
 from crm.db.unit_of_work import UnitOfWork
-from crm.db.workflow import CommitGuard, Writer, write_of
+from crm.db.workflow import CommitGuard, P, S, T, Writer, write_of
 from crm.jobs.queue import DEFAULT_QUEUE
 
-T = TypeVar("T")
-P = ParamSpec("P")
-S = TypeVar("S", bound=Service)
 MOST_RETRIES: Final = 10
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, ForwardRef, TypeVar, dataclass_transform, get_ori
 from uuid import UUID
 
 import strawberry
-from sqlalchemy import Column, Table
+from sqlalchemy import Column
 
 from crm.core.choice import Choice
 from crm.core.columns import Field, fields_of, kind_of
@@ -58,7 +58,7 @@ def type(
 
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
         if model is not None:
-            _add(cls, [(column.name, *_value(column, said)) for column, said in fields_of(_table(model))])
+            _add(cls, [(column.name, *_value(column, said)) for column, said in fields_of(model)])
         decorated = strawberry.type(cls, name=name, description=first_paragraph(cls))
         remember_model(decorated, model)
         return decorated
@@ -70,7 +70,7 @@ def create_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
     """An input for a new record: every column with a rule, required if nothing else can stand in it."""
 
     def made() -> Iterable[Made]:
-        for column, said in fields_of(_table(model)):
+        for column, said in fields_of(model):
             if said.rule is not None:
                 yield column.name, *_new_value(column, said)
 
@@ -81,11 +81,10 @@ def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
     """An input for a change: every column with a rule that is not fixed, and the version that the caller saw."""
 
     def made() -> Iterable[Made]:
-        table = _table(model)
-        for column, said in fields_of(table):
+        for column, said in fields_of(model):
             if said.rule is not None and not said.fixed:
                 yield column.name, *_optional(_shown(column), said.input_words)
-        if "version" in table.columns:
+        if "version" in model.__table__.columns:
             yield "expected_version", *_optional(int, _VERSION)
 
     return lambda cls: _input(cls, made())
@@ -157,7 +156,7 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
 
 def order_cost(model: builtins.type[Model]) -> Price:
     """The price of an order by a model's columns: nothing for those that an index serves."""
-    return price_of_order({column.name for column, said in fields_of(_table(model)) if said.served})
+    return price_of_order({column.name for column, said in fields_of(model) if said.served})
 
 
 def _value(column: Column[Any], said: Field) -> tuple[Any, Any]:
@@ -201,16 +200,11 @@ def _registered(kind: Any) -> Any:
 
 
 def _filtered(model: builtins.type[Model]) -> Iterable[tuple[Column[Any], Field]]:
-    return ((column, said) for column, said in fields_of(_table(model)) if said.by)
+    return ((column, said) for column, said in fields_of(model) if said.by)
 
 
 def _orders(model: builtins.type[Model]) -> Iterable[tuple[str, str]]:
-    return ((column.name, said.order) for column, said in fields_of(_table(model)) if said.order)
-
-
-def _table(model: builtins.type[Model]) -> Table:
-    assert isinstance(model.__table__, Table)
-    return model.__table__
+    return ((column.name, said.order) for column, said in fields_of(model) if said.order)
 
 
 def _input(cls: builtins.type[T], made: Iterable[Made], description: str | None = None) -> builtins.type[T]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final
 
 import psycopg
 import strawberry
@@ -18,10 +18,9 @@ from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
 from crm.db.database import Database, ReadTime
 from crm.db.event_feed import EventFeed
-from crm.db.service import Service
 from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
 from crm.db.stream_position import Position
-from crm.db.workflow import Workflow, WorkflowService, Write, Writer, time_to_save, write_of
+from crm.db.workflow import P, S, W, Workflow, Write, Writer, time_to_save, write_of
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.arguments import plain
 from crm.graph.compile.caches import CacheShare, SecondUseCache
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
 
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
 
-P = ParamSpec("P")
-S = TypeVar("S", bound=Service)
-W = TypeVar("W", bound=WorkflowService)
 
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
