@@ -11,7 +11,7 @@ from crm.ai.breaker import AiCircuit
 from crm.ai.gateway import Ai, AnswerSource
 from crm.ai.service import AiUsageGroup, AiUsageService
 from crm.core.identity import Role
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 
 # Every call in the period is read.
 _COST = 1000

@@ -23,7 +23,7 @@ from crm.core.validate import parse_uuid
 from crm.graph.declare.filters import UNSET, Where
 from crm.graph.declare.inputs import values_of
 from crm.graph.declare.scalars import JSON
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.jobs import WorkerContext
 from crm.sales.leads import model as leads
 from crm.sales.leads.graphql import Lead, LeadFilter, LeadId

@@ -13,7 +13,7 @@ from crm.core.identity import Role
 from crm.core.validate import parse_uuid
 from crm.graph.declare.filters import Where
 from crm.graph.declare.inputs import values_of
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 
 UserId = Annotated[strawberry.ID, strawberry.argument(description="The user's id.")]
 

@@ -9,7 +9,7 @@ from crm import graph
 from crm.advice.recommendations.analytics import TaskAnalyticsGroup, TaskAnalyticsService
 from crm.advice.recommendations.service import RecommendationService
 from crm.ai.graphql import QUESTION_COST
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.sales.tasks.graphql import Task
 from crm.sales.tasks.model import TaskGenerator
 

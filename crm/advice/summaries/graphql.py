@@ -8,7 +8,7 @@ from sqlalchemy import func
 from crm import graph
 from crm.advice.summaries.service import SummaryService
 from crm.ai.graphql import QUESTION_COST
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.sales.history.service import ChangeService
 from crm.sales.leads import model
 from crm.sales.leads.graphql import Lead, LeadId

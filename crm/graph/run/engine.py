@@ -1,15 +1,15 @@
 """The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Concatenate, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 import strawberry
-from graphql import OperationType, Undefined
+from graphql import OperationType
 
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -20,9 +20,8 @@ from crm.db.database import Database, ReadTime
 from crm.db.event_feed import EventFeed
 from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
 from crm.db.stream_position import Position
-from crm.db.workflow import P, S, W, Workflow, Write, Writer, time_to_save, write_of
+from crm.db.workflow import time_to_save
 from crm.graph.compile.allotment import AnswerBudget
-from crm.graph.compile.arguments import plain
 from crm.graph.compile.caches import CacheShare, SecondUseCache
 from crm.graph.compile.documents import Document, Operation, aware_of_one_of
 from crm.graph.compile.plan import Plan
@@ -35,23 +34,21 @@ from crm.graph.live.subscriptions import Subscriptions
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.introspection import Introspection
-from crm.graph.run.projection import MutationProjection
+from crm.graph.run.resolving import OperationRun, resolve
 
 if TYPE_CHECKING:
     from psycopg import pq
 
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
 
-
 # What a document takes in memory with its plans and statements, about: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
 # What the event loop may be held for: a new document of so many characters is read in 25 ms at most; to coerce so much
-# (`Counter.work`) takes 5 ms, and so does making so many records. The rest goes to the side thread.
+# (`Counter.work`) takes 5 ms. The rest goes to the side thread.
 _LONG_DOCUMENT: Final = 1000
 _LITTLE_WORK: Final = 200
 _MUCH_WORK: Final = 3000
-_MANY_RECORDS: Final = 50
 # An operation of more reads fails as a whole, rather than being compiled and run once more, root by root.
 _MOST_RUN_SINGLY: Final = 10
 
@@ -63,88 +60,6 @@ class Request:
     query: str
     operation_name: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class OperationRun:
-    """One run of an operation: what its root resolvers share, and what they warned of."""
-
-    variables: Mapping[str, Any]
-    viewer: Viewer
-    deadline: float
-    warnings: list[dict[str, Any]] = field(default_factory=list)
-    changed: bool = False
-
-
-@dataclass(slots=True)
-class Context:
-    """What a resolver works with: the viewer, and the ways to write."""
-
-    engine: "Engine"
-    viewer: Viewer
-    shown: MutationProjection
-    variables: Mapping[str, Any]
-    deadline: float
-    warnings: list[errors.CrmError] = field(default_factory=list)
-    changed: bool = False  # whether something was written
-
-    @property
-    def ai(self) -> "Ai":
-        """The model or the playbook. Ask before or after a write, never within."""
-        assert self.engine.ai is not None
-        return self.engine.ai
-
-    async def write(
-        self, method: Callable[Concatenate[S, P], Awaitable[object]], *arguments: P.args, **keywords: P.kwargs
-    ) -> Any:
-        """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
-        return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
-
-    async def run_workflow(
-        self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
-    ) -> Any:
-        """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
-        writer = self._writer()
-        saving = time_to_save(self.engine.settings.request_timeout_seconds)
-        workflow = Workflow(writer, self.engine.ai, self.deadline, self.warnings, saving)
-        return await workflow.run(partial(self._shown, writer), method, *arguments, **keywords)
-
-    def _writer(self) -> Writer:
-        return Writer(self.engine.database, self.viewer, self._announce)
-
-    def _announce(self) -> None:
-        self.changed = True
-        self.engine.feed.announce()
-
-    async def _shown(self, writer: Writer, write: Write[object]) -> "Projected":
-        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
-        try:
-            return Projected(await writer.shown(write, projection))
-        except TookTooLong as error:
-            message = (
-                f"What this mutation shows takes more than {self.engine.settings.mutation_read_timeout_seconds:g} s to "
-                "read, so nothing was changed. Select less of it (`id` will do), and read the rest by a query after it."
-            )
-            raise errors.Timeout(message) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Projected:
-    """Finished JSON that passes through untouched."""
-
-    json: bytes
-
-
-class Info(strawberry.Info[Context, None]):
-    """What a root resolver gets: `info.context`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    @property
-    def context(self) -> Context:
-        """The viewer, and the one way to write."""
-        return self._context
 
 
 class Engine:
@@ -387,7 +302,7 @@ class Engine:
                 problems.append(answer.rendered(rejected, [root.key], root.node))
             elif root.shape.kind == "python":
                 try:
-                    found[root.key] = await self._resolve(root, plan, run)
+                    found[root.key] = await resolve(self, root, plan, run)
                 except Exception as error:  # noqa: BLE001
                     problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
             if root.key not in found:
@@ -439,7 +354,7 @@ class Engine:
                 parts.append((root.key, b'"Mutation"'))
                 continue
             try:
-                parts.append((root.key, await self._resolve(root, plan, run)))
+                parts.append((root.key, await resolve(self, root, plan, run)))
             except Exception as found:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
                 if root.shape.never_null:
@@ -447,38 +362,10 @@ class Engine:
                 parts.append((root.key, b"null"))
         return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
 
-    async def _resolve(self, root: Selected, plan: Plan, run: "OperationRun") -> bytes:
-        """Call a root field's resolver."""
-        if root.key in plan.rejected:
-            plan.refuse(root.key)
-        shape = root.shape
-        assert shape is not None
-        if any(isinstance(value, list) and len(value) > _MANY_RECORDS for value in run.variables.values()):
-            keywords = await self.side.run(run.viewer.id, _keywords, root, run.variables)
-        else:
-            keywords = _keywords(root, run.variables)
-        shown = self._shown(root, plan)
-        context = Context(self, run.viewer, shown, run.variables, run.deadline)
-        try:
-            result = await shape.resolver(None, Info(context), **keywords)
-        finally:
-            run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
-            run.changed = run.changed or context.changed
-        if isinstance(result, Projected):
-            return result.json
-        return shown.answer(result, [])
-
     def _deadline(self) -> float:
         """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
         seconds = self.settings.request_timeout_seconds
         return self._loop.time() + seconds - time_to_save(seconds)
-
-    @staticmethod
-    def _shown(root: Selected, plan: Plan) -> MutationProjection:
-        if root.shown is None:
-            root.shown = MutationProjection(root, plan.weigh, plan.budget)
-        shown: MutationProjection = root.shown
-        return shown
 
     def check_cost(self, plan: Plan, variables: Mapping[str, Any]) -> None:
         """Refuse an operation that may touch too many records."""
@@ -492,15 +379,3 @@ def _may_be_null(root: Selected) -> bool:
 def _problem(root: Selected, error: Exception) -> dict[str, Any]:
     """An error of a root field, as GraphQL shows it."""
     return answer.rendered(answer.known_error(error), [root.key], root.node)
-
-
-def _keywords(root: Selected, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a root field as its resolver takes them, checked."""
-    assert root.shape is not None
-    keywords = {}
-    for argument in root.arguments:
-        value = argument.given(variables)
-        if value is not strawberry.UNSET and value is not Undefined:
-            keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
-            root.shape.check(argument.name, argument.label, value)
-    return keywords

@@ -10,7 +10,7 @@ from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, Where
 from crm.graph.declare.inputs import expected_version, values_of
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.sales.interactions import model
 from crm.sales.interactions.service import InteractionService
 from crm.sales.leads import model as leads

@@ -12,7 +12,7 @@ from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, Where
 from crm.graph.declare.inputs import expected_version, values_of
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.sales.history.graphql import Change
 from crm.sales.history.service import ChangeService, check_cursor
 from crm.sales.interactions import graphql as interactions

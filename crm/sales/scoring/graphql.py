@@ -5,7 +5,7 @@ from sqlalchemy import literal_column
 from sqlalchemy.dialects.postgresql import JSONB
 
 from crm import graph
-from crm.graph.run.engine import Info
+from crm.graph.run.context import Info
 from crm.sales.leads import model
 from crm.sales.leads.graphql import Lead
 from crm.sales.scoring import recalculation

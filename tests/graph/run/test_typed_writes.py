@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 from crm.ai_tasks.retention import AiTaskMaintenance
-from crm.graph.run.engine import Context
+from crm.graph.run.context import Context
 from crm.jobs.worker_plan import WorkerContext
 from crm.sales.tasks.model import TaskSource
 from crm.sales.tasks.service import TaskService

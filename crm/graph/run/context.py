@@ -1,0 +1,89 @@
+"""What a root resolver works with: the viewer, and the ways to write."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Concatenate
+
+import strawberry
+
+from crm.core import errors
+from crm.core.identity import Viewer
+from crm.db.connection import TookTooLong
+from crm.db.workflow import P, S, W, Workflow, Write, Writer, time_to_save, write_of
+from crm.graph.run.projection import MutationProjection
+
+if TYPE_CHECKING:
+    from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
+    from crm.graph.run.engine import Engine
+
+
+@dataclass(slots=True)
+class Context:
+    """What a resolver works with: the viewer, and the ways to write."""
+
+    engine: "Engine"
+    viewer: Viewer
+    shown: MutationProjection
+    variables: Mapping[str, Any]
+    deadline: float
+    warnings: list[errors.CrmError] = field(default_factory=list)
+    changed: bool = False  # whether something was written
+
+    @property
+    def ai(self) -> "Ai":
+        """The model or the playbook. Ask before or after a write, never within."""
+        assert self.engine.ai is not None
+        return self.engine.ai
+
+    async def write(
+        self, method: Callable[Concatenate[S, P], Awaitable[object]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
+        """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
+        return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
+
+    async def run_workflow(
+        self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
+    ) -> Any:
+        """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
+        writer = self._writer()
+        saving = time_to_save(self.engine.settings.request_timeout_seconds)
+        workflow = Workflow(writer, self.engine.ai, self.deadline, self.warnings, saving)
+        return await workflow.run(partial(self._shown, writer), method, *arguments, **keywords)
+
+    def _writer(self) -> Writer:
+        return Writer(self.engine.database, self.viewer, self._announce)
+
+    def _announce(self) -> None:
+        self.changed = True
+        self.engine.feed.announce()
+
+    async def _shown(self, writer: Writer, write: Write[object]) -> "Projected":
+        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
+        try:
+            return Projected(await writer.shown(write, projection))
+        except TookTooLong as error:
+            message = (
+                f"What this mutation shows takes more than {self.engine.settings.mutation_read_timeout_seconds:g} s to "
+                "read, so nothing was changed. Select less of it (`id` will do), and read the rest by a query after it."
+            )
+            raise errors.Timeout(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """Finished JSON that passes through untouched."""
+
+    json: bytes
+
+
+class Info(strawberry.Info[Context, None]):
+    """What a root resolver gets: `info.context`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def context(self) -> Context:
+        """The viewer, and the one way to write."""
+        return self._context
