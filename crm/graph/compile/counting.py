@@ -29,8 +29,9 @@ from sqlalchemy import (
 
 from crm.core import errors
 from crm.graph.compile.allotment import LONG_ROW, AnswerBudget, is_list, is_record, long_texts, longest
+from crm.graph.compile.json_sql import has_long_key, text_object
 from crm.graph.compile.selection import Selected
-from crm.graph.compile.sql import EMPTY, BoundArguments, Compiler, has_long_key, shows_rows, text_object, too_many
+from crm.graph.compile.sql import EMPTY, BoundArguments, Compiler, shows_rows, too_many
 
 _TRUE: Final[ColumnElement[Any]] = literal_column("true")
 _ZERO: Final[ColumnElement[int]] = literal_column("0", Integer)

@@ -27,16 +27,15 @@ from sqlalchemy.sql import visitors
 
 from crm.core.api_json import json_value
 from crm.graph.compile.allotment import ListShare, longest
+from crm.graph.compile.json_sql import MOST_PAIRS, flag, has_long_key, quoted, text_object, typename
 from crm.graph.compile.keyset import keys_of
 from crm.graph.compile.paging import Paging, page_of
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.shape import FieldShape
 
-_LONGEST_KEY: Final = 63
 EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
 # One more than a list may have, so that it shows.
 _ANY: Final = ListShare()
-_NULL: Final[ColumnElement[Any]] = literal_column("'null'")
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Compiler:
     def _value(self, field: Selected, type_name: str, rows: FromClause) -> ColumnElement[Any]:
         shape = field.shape
         if shape is None:
-            return _type_name(type_name)
+            return typename(type_name)
         if shape.kind == "column":
             return _shown(rows.c[shape.python_name], shape)
         assert shape.declaration is not None
@@ -187,9 +186,9 @@ class Compiler:
         for child in field.children:
             shape = child.shape
             if shape is None:
-                members.append((child.key, _type_name(_name(field))))
+                members.append((child.key, typename(_name(field))))
                 continue
-            name = _quoted(shape.python_name)
+            name = quoted(shape.python_name)
             if child.kind is not None:
                 members.append((child.key, self._document(child, value.op("->", return_type=JSONB())(name), rows)))
                 continue
@@ -237,7 +236,7 @@ class Compiler:
         values = []
         for child in part.children:
             if child.shape is None:
-                values.append((child.key, _type_name(_name(part))))
+                values.append((child.key, typename(_name(part))))
             elif child.kind is None:
                 values.append((child.key, rows.c["__cursor"]))
             else:
@@ -254,8 +253,8 @@ class Compiler:
         reverse = number.asc() if paging.backwards else number.desc()
         first, last = self._ends(shown.c["__cursor"], order, reverse, within)
         info = {
-            "has_next_page": _flag(ahead),
-            "has_previous_page": _flag(behind),
+            "has_next_page": flag(ahead),
+            "has_previous_page": flag(behind),
             "start_cursor": first,
             "end_cursor": last,
         }
@@ -263,7 +262,7 @@ class Compiler:
         column = 2
         for part in field.children:
             if part.shape is None:
-                value: Any = _type_name(_name(field))
+                value: Any = typename(_name(field))
             elif part.kind is None:
                 value = total.scalar_subquery()
             elif part.kind.part == "page_info":
@@ -271,7 +270,7 @@ class Compiler:
                     [
                         (
                             child.key,
-                            info[child.shape.python_name] if child.shape else _type_name("PageInfo"),
+                            info[child.shape.python_name] if child.shape else typename("PageInfo"),
                         )
                         for child in part.children
                     ],
@@ -312,10 +311,10 @@ class Compiler:
         self, fields: Sequence[tuple[str, Any]], rows: FromClause | None = None, *, aggregated: bool = False
     ) -> ColumnElement[Any]:
         """One JSON object from expressions over the row at hand (or over aggregates of many)."""
-        if not fields or has_long_key(fields) or (aggregated and len(fields) > _MOST_PAIRS):
+        if not fields or has_long_key(fields) or (aggregated and len(fields) > MOST_PAIRS):
             return text_object(fields)
         if aggregated:
-            return func.json_build_object(*(part for key, value in fields for part in (_quoted(key), value)))
+            return func.json_build_object(*(part for key, value in fields for part in (quoted(key), value)))
         labelled = select(*(value.label(key) for key, value in fields))
         labelled = labelled.correlate(*self._within(rows)) if rows is not None else labelled
         composite = labelled.subquery(self._name("r"))
@@ -328,9 +327,6 @@ class Compiler:
     def _name(self, letter: str) -> str:
         self._count += 1
         return f"{letter}{self._count}"
-
-
-_MOST_PAIRS: Final = 50  # a function takes 100 arguments
 
 
 def _correlated(expression: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
@@ -348,45 +344,9 @@ def shows_rows(connection: Selected) -> bool:
     return any(part.kind is not None and part.shape is not None for part in connection.children)
 
 
-def has_long_key(fields: Sequence[tuple[str, Any]]) -> bool:
-    """Whether a key is longer than an identifier may be."""
-    return any(len(key) > _LONGEST_KEY for key, _ in fields)
-
-
-def text_object(fields: Sequence[tuple[str, Any]]) -> ColumnElement[Any]:
-    """A JSON object put together as text."""
-    if not fields:  # @skip and @include left nothing
-        return literal_column("'{}'::json")
-    pairs = [
-        func.concat(
-            literal_column(f"'\"{key}\":'"),
-            func.coalesce(cast(func.to_json(value), Text), _NULL),
-        )
-        for key, value in fields
-    ]
-    comma: ColumnElement[Any] = literal_column("','")
-    chunks = [pairs[start : start + _MOST_PAIRS] for start in range(0, len(pairs), _MOST_PAIRS)]
-    joined = func.concat_ws(comma, *(func.concat_ws(comma, *chunk) for chunk in chunks))
-    return func.concat(literal_column("'{'"), joined, literal_column("'}'")).op("::")(literal_column("json"))
-
-
-def _quoted(text: str) -> ColumnElement[str]:
-    """A name of GraphQL's alphabet as an SQL literal."""
-    return literal_column(f"'{text}'")
-
-
 def _shown(column: ColumnElement[Any], shape: FieldShape) -> ColumnElement[Any]:
     value = json_value(column)
     return cast(value, Text) if shape.is_id else value
-
-
-def _type_name(name: str) -> ColumnElement[Any]:
-    """Typed, since to_json() takes no literal of an unknown type."""
-    return literal_column(f"'{name}'::text")
-
-
-def _flag(value: Any) -> ColumnElement[Any]:
-    return literal_column("true" if value else "false") if isinstance(value, bool) else value
 
 
 def _name(field: Selected) -> str:
