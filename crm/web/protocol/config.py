@@ -18,7 +18,7 @@ _FEWEST = 100
 
 @dataclass(frozen=True)
 class ClientLimits:
-    """The bounds of connections; `crm/core/settings.py` describes each."""
+    """The bounds of connections; `crm/core/settings/` describes each."""
 
     head_bytes: int = 64 * 1024
     head_seconds: float = 10
