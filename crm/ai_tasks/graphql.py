@@ -267,12 +267,12 @@ class AiTaskMutation:
         """Cancel a task that has not ended. One that runs is stopped; what it cost stays on its bill."""
         return await info.context.write(AiTaskService.cancel, id)
 
-    @graph.mutation(usual_rows=MOST_AT_ONCE, extra_cost=lambda given: len(given["inputs"]) * _CREATE_COST)
+    @graph.mutation(usual_rows=MOST_AT_ONCE, extra_cost=lambda arguments: len(arguments["inputs"]) * _CREATE_COST)
     async def create_ai_tasks(
         self, info: Info, inputs: Annotated[list[CreateAiTaskInput], graph.at_most(MOST_AT_ONCE, "1 to 100 tasks.")]
     ) -> list[AiTask]:
         """Have several things done in the background: all are created, in order, or none."""
-        return await info.context.write(AiTaskService.create_many, [values_of(one) for one in inputs])
+        return await info.context.write(AiTaskService.create_many, [values_of(task) for task in inputs])
 
     @graph.mutation(usual_rows=MOST_CANCELLED)
     async def cancel_ai_tasks(
@@ -330,8 +330,8 @@ class AiTaskMutation:
     async def timeout_stale_ai_tasks(self, info: Info) -> AiTaskStaleResult:
         """End attempts whose worker is dead, now. A worker does it every second; this is for when none runs."""
         engine = info.context.engine
-        shop = WorkerContext(engine.database, engine.feed, engine.settings, info.context.ai)
-        return AiTaskStaleResult(count=await end_lost(shop))
+        worker_context = WorkerContext(engine.database, engine.feed, engine.settings, info.context.ai)
+        return AiTaskStaleResult(count=await end_lost(worker_context))
 
     @graph.mutation(extra_cost=lambda _: _CREATE_COST)
     async def request_task_recommendations(self, info: Info, lead_id: LeadId) -> AiTask:
