@@ -14,7 +14,7 @@ from crm.sales.tasks.model import TaskSource
 from crm.sales.tasks.service import TaskService
 
 
-async def resolve(context: Context, shop: WorkerContext) -> None:
+async def resolve(context: Context, worker_context: WorkerContext) -> None:
     await context.write(TaskService.delete, 1)
     await context.write(TaskService.set_source, 1, TaskSource.MANUAL, {})
     await context.write(TaskService.delete, "one")  # WRONG arg-type
@@ -24,8 +24,8 @@ async def resolve(context: Context, shop: WorkerContext) -> None:
     await context.write(AiTaskMaintenance.clean, 30)  # WRONG type-var
     await context.run_workflow(AiTaskMaintenance.clean, 30)
     await context.run_workflow(AiTaskMaintenance.clean, "a month")  # WRONG arg-type
-    (await shop.write(TaskService.restore, 1)).title.upper()
-    (await shop.write(TaskService.restore, 1)).tittle  # WRONG attr-defined
+    (await worker_context.write(TaskService.restore, 1)).title.upper()
+    (await worker_context.write(TaskService.restore, 1)).tittle  # WRONG attr-defined
 """
 
 
