@@ -1,12 +1,14 @@
 """A PostgreSQL of these tests' own, with the tables in place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support.clusters import migrated_postgres
+from crm.demo.load import load
+from tests.support.clusters import create_migrated_database, migrated_postgres
 from tests.support.postgres import remove
 
 
@@ -17,6 +19,25 @@ def demo_database() -> Iterator[str]:
     yield postgres.url
     postgres.stop()
     remove(folder)
+
+
+@pytest.fixture(scope="module")
+def filled(demo_database: str) -> Iterator[Callable[[int, datetime], psycopg.Connection[Any]]]:
+    """Give a connection that only reads, to so many demo leads as of a moment: loaded once for all who ask for them."""
+    found: dict[tuple[int, datetime], psycopg.Connection[Any]] = {}
+
+    def give(leads: int, now: datetime) -> psycopg.Connection[Any]:
+        if (leads, now) not in found:
+            url = create_migrated_database(demo_database, f"demo{len(found)}")
+            with psycopg.connect(url, autocommit=True) as connection:
+                load(connection, leads, now=now)
+            read_only = "-c default_transaction_read_only=on"
+            found[leads, now] = psycopg.connect(url, autocommit=True, options=read_only)
+        return found[leads, now]
+
+    yield give
+    for connection in found.values():
+        connection.close()
 
 
 @pytest.fixture

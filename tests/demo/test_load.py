@@ -1,5 +1,6 @@
 """Loading demo data into a real PostgreSQL."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
@@ -20,6 +21,7 @@ NIGHTS_AND_WEEKENDS = [
 ]
 
 Connection = psycopg.Connection[Any]
+Filled = Callable[[int, datetime], Connection]
 
 
 def count(connection: Connection, query: LiteralString, **values: object) -> int:
@@ -185,8 +187,8 @@ class TestTeam:
 class TestLeads:
     """What a lead looks like."""
 
-    def test_has_a_score_with_its_reasons_unless_deleted(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_has_a_score_with_its_reasons_unless_deleted(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
 
         assert (
             count(connection, "SELECT count(*) FROM leads WHERE (score_factors IS NULL) <> (deleted_at IS NOT NULL)")
@@ -195,22 +197,22 @@ class TestLeads:
         assert count(connection, "SELECT count(DISTINCT activity_score) FROM leads") > 30
         assert count(connection, "SELECT count(*) FROM events") == 0
 
-    def test_has_swedish_letters(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_has_swedish_letters(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
         text = "".join(row[0] for row in connection.execute("SELECT first_name || last_name || company FROM leads"))
 
         assert set("åäöÅÄÖ") <= set(text)
 
-    def test_the_address_fits_the_person_and_reaches_nobody(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_the_address_fits_the_person_and_reaches_nobody(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
 
         assert count(connection, r"SELECT count(*) FROM leads WHERE email !~ '^[a-z.-]+@[a-z-]+\.example$'") == 0
         assert (
             count(connection, "SELECT count(*) FROM leads WHERE first_name = 'Anna' AND email NOT LIKE 'anna.%'") == 0
         )
 
-    def test_the_currency_fits_the_country(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_the_currency_fits_the_country(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
         pairs = connection.execute(
             "SELECT DISTINCT currency, left(phone, 4) FROM leads WHERE budget IS NOT NULL AND phone IS NOT NULL"
         ).fetchall()
@@ -218,8 +220,8 @@ class TestLeads:
         assert set(pairs) == {("SEK", "+46 "), ("GBP", "+44 "), ("EUR", "+353")}
         assert count(connection, "SELECT count(*) FROM leads WHERE (budget IS NULL) <> (currency IS NULL)") == 0
 
-    def test_has_every_status_and_source_and_some_deleted(self, connection: Connection) -> None:
-        load(connection, 3_000, now=NOW)
+    def test_has_every_status_and_source_and_some_deleted(self, filled: Filled) -> None:
+        connection = filled(3_000, NOW)
 
         assert count(connection, "SELECT count(DISTINCT status) FROM leads") == 6
         assert count(connection, "SELECT count(DISTINCT source) FROM leads") == 6
@@ -227,8 +229,8 @@ class TestLeads:
         assert count(connection, "SELECT count(*) FROM leads WHERE deleted_at < created_at") == 0
 
     @pytest.mark.parametrize("now", [NOW, *NIGHTS_AND_WEEKENDS], ids=str)
-    def test_came_in_during_the_last_year_and_a_half(self, connection: Connection, now: datetime) -> None:
-        load(connection, 500, now=now)
+    def test_came_in_during_the_last_year_and_a_half(self, filled: Filled, now: datetime) -> None:
+        connection = filled(500, now)
         row = connection.execute("SELECT min(created_at), max(created_at), max(updated_at) FROM leads").fetchone()
         assert row is not None
         first, last, updated = row
@@ -242,8 +244,8 @@ class TestHistories:
     """What happened to the leads."""
 
     @pytest.mark.parametrize("now", [NOW, *NIGHTS_AND_WEEKENDS], ids=str)
-    def test_nothing_happens_before_the_lead_or_in_the_future(self, connection: Connection, now: datetime) -> None:
-        load(connection, 500, now=now)
+    def test_nothing_happens_before_the_lead_or_in_the_future(self, filled: Filled, now: datetime) -> None:
+        connection = filled(500, now)
         interactions = """
             SELECT count(*) FROM interactions i JOIN leads l ON l.id = lead_id
             WHERE occurred_at NOT BETWEEN l.created_at AND %(now)s OR i.created_at NOT BETWEEN occurred_at AND %(now)s
@@ -257,8 +259,8 @@ class TestHistories:
         assert count(connection, interactions, now=now) == 0
         assert count(connection, tasks, now=now) == 0
 
-    def test_nobody_works_at_night_or_on_sundays(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_nobody_works_at_night_or_on_sundays(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         query = """
             WITH local AS (SELECT occurred_at AT TIME ZONE 'Europe/Stockholm' AS at FROM interactions)
             SELECT count(*) FROM local WHERE extract(isodow FROM at) > 5 OR extract(hour FROM at) NOT BETWEEN 8 AND 17
@@ -266,8 +268,8 @@ class TestHistories:
 
         assert count(connection, query) == 0
 
-    def test_contacts_fit_the_status(self, connection: Connection) -> None:
-        load(connection, 2_000, now=NOW)
+    def test_contacts_fit_the_status(self, filled: Filled) -> None:
+        connection = filled(2_000, NOW)
         query = """
             WITH contacts AS (
               SELECT status, count(i.id) AS number, count(*) FILTER (WHERE type = 'meeting') AS meetings,
@@ -287,8 +289,8 @@ class TestHistories:
             assert meetings >= 1
             assert proposals >= 1
 
-    def test_are_told_in_the_leads_language(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_are_told_in_the_leads_language(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         query = """
             SELECT DISTINCT left(phone, 3) FROM leads JOIN interactions ON lead_id = leads.id
             WHERE subject LIKE 'Inget %' AND phone IS NOT NULL
@@ -296,8 +298,8 @@ class TestHistories:
 
         assert connection.execute(query).fetchall() == [("+46",)]
 
-    def test_name_the_leads_own_facts(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_name_the_leads_own_facts(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
         strangers = r"""
             SELECT count(*) FROM interactions JOIN leads ON leads.id = lead_id
             WHERE notes LIKE 'Hej %' AND notes NOT LIKE 'Hej ' || first_name || E',\n\n%'
@@ -310,8 +312,8 @@ class TestHistories:
         assert count(connection, strangers) == 0
         assert count(connection, strangers.replace("NOT LIKE 'Hej ' ||", "LIKE 'Hej ' ||")) > 0
 
-    def test_calls_and_meetings_take_time(self, connection: Connection) -> None:
-        load(connection, 300, now=NOW)
+    def test_calls_and_meetings_take_time(self, filled: Filled) -> None:
+        connection = filled(300, NOW)
         timed = connection.execute("SELECT type, bool_and(duration_minutes IS NOT NULL) FROM interactions GROUP BY 1")
 
         assert dict(timed.fetchall()) == {
@@ -322,8 +324,8 @@ class TestHistories:
             "note": False,
         }
 
-    def test_mostly_the_owner_is_in_touch(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_mostly_the_owner_is_in_touch(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         share = count(
             connection,
             "SELECT 100 * count(*) FILTER (WHERE created_by = owner_id) / count(*) "
@@ -336,15 +338,15 @@ class TestHistories:
 class TestTasks:
     """What was and is to be done."""
 
-    def test_completed_ones_say_when(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_completed_ones_say_when(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
 
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed") > 0
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed <> (completed_at IS NOT NULL)") == 0
         assert count(connection, "SELECT count(*) FROM tasks WHERE completed_at < created_at") == 0
 
-    def test_suggestions_say_where_they_came_from_and_who_decided(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_suggestions_say_where_they_came_from_and_who_decided(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
 
         assert set(RULES.values()) <= {rule.name for rule in playbook().rule}
         assert count(connection, "SELECT count(DISTINCT rule) FROM tasks") > 5
@@ -353,8 +355,8 @@ class TestTasks:
         decided = "source <> 'ai_suggested' AND generated_by IS NOT NULL"
         assert count(connection, f"SELECT count(*) FROM tasks WHERE ({decided}) <> (decided_at IS NOT NULL)") == 0
 
-    def test_suggestions_give_their_reasons(self, connection: Connection) -> None:
-        load(connection, 2_000, now=NOW)
+    def test_suggestions_give_their_reasons(self, filled: Filled) -> None:
+        connection = filled(2_000, NOW)
 
         assert count(connection, "SELECT count(*) FROM tasks WHERE source = 'ai_suggested'") > 100
         assert count(connection, "SELECT count(*) FROM tasks WHERE source = 'dismissed'") > 50
@@ -373,8 +375,8 @@ class TestTasks:
             count(connection, "SELECT count(*) FROM tasks WHERE source = 'manual' AND generated_by = 'playbook'") > 20
         )
 
-    def test_open_ones_are_due_around_now(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_open_ones_are_due_around_now(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
         query = """
             SELECT count(*) FILTER (WHERE due_date < %(now)s), count(*) FILTER (WHERE due_date >= %(now)s),
                    max(due_date), min(due_date)
@@ -390,8 +392,8 @@ class TestTasks:
         assert last < NOW + timedelta(days=30)
         assert count(connection, "SELECT count(*) FROM tasks WHERE due_date < created_at") == 0
 
-    def test_at_most_six_for_a_lead(self, connection: Connection) -> None:
-        load(connection, 1_000, now=NOW)
+    def test_at_most_six_for_a_lead(self, filled: Filled) -> None:
+        connection = filled(1_000, NOW)
 
         assert count(connection, "SELECT max(n) FROM (SELECT count(*) n FROM tasks GROUP BY lead_id) AS tasks") <= 6
 
@@ -400,10 +402,8 @@ class TestAiTasks:
     """What a model did of late."""
 
     @pytest.mark.parametrize("now", [NOW, *NIGHTS_AND_WEEKENDS], ids=str)
-    def test_ended_within_the_days_that_they_are_kept_and_not_today(
-        self, connection: Connection, now: datetime
-    ) -> None:
-        load(connection, 500, now=now)
+    def test_ended_within_the_days_that_they_are_kept_and_not_today(self, filled: Filled, now: datetime) -> None:
+        connection = filled(500, now)
         midnight = now.replace(hour=0, minute=0)
 
         assert count(connection, "SELECT count(*) FROM ai_tasks") == 10
@@ -414,8 +414,8 @@ class TestAiTasks:
         assert count(connection, late.format("ai_tasks", "finished_at"), midnight=midnight) == 0
         assert count(connection, late.format("ai_calls", "created_at"), midnight=midnight) == 0
 
-    def test_show_how_it_may_go(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_show_how_it_may_go(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         ends = connection.execute("SELECT status, attempt > 1, count(*) FROM ai_tasks GROUP BY 1, 2 ORDER BY 1, 2")
 
         assert ends.fetchall() == [
@@ -427,8 +427,8 @@ class TestAiTasks:
         assert count(connection, "SELECT count(*) FROM ai_tasks WHERE quality_score < 1") == 2
         assert count(connection, "SELECT count(*) FROM ai_tasks WHERE (error IS NULL) = (status = 'failed')") == 0
 
-    def test_their_bills_add_up(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_their_bills_add_up(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         bills = """
             SELECT count(*) FROM ai_tasks LEFT JOIN LATERAL (
               SELECT count(*) AS attempts, sum(a.cost_usd) AS cost, sum(a.tokens) AS tokens,
@@ -447,8 +447,8 @@ class TestAiTasks:
         assert count(connection, "SELECT count(*) FROM ai_tasks WHERE cost_source = 'estimated' AND cost_usd > 0") > 4
         assert count(connection, "SELECT count(*) FROM ai_task_attempts WHERE error IS NOT NULL AND cost_usd > 0") == 1
 
-    def test_attempts_follow_each_other(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_attempts_follow_each_other(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         overlaps = """
             SELECT count(*) FROM (
               SELECT started_at > a.finished_at OR a.finished_at > t.finished_at AS late,
@@ -462,8 +462,8 @@ class TestAiTasks:
         assert count(connection, "SELECT count(*) FROM ai_tasks WHERE started_at < due_at OR due_at < created_at") == 0
         assert count(connection, "SELECT count(*) FROM ai_tasks WHERE stopped_at <> finished_at") == 0
 
-    def test_what_came_of_them_is_there(self, connection: Connection) -> None:
-        load(connection, 500, now=NOW)
+    def test_what_came_of_them_is_there(self, filled: Filled) -> None:
+        connection = filled(500, NOW)
         suggestions = """
             SELECT count(*) FROM ai_tasks JOIN tasks ON tasks.id = (result->'taskIds'->>0)::integer
             WHERE tasks.lead_id = ai_tasks.lead_id AND tasks.created_at = finished_at AND source = 'ai_suggested'
