@@ -34,6 +34,10 @@ def order(dice: random.Random, field: str) -> str:
     return f"orderBy: {literal(keys)}"
 
 
+# So many pages of a walk have their cursor in the text, each a new operation; those after them have it in a variable.
+WRITTEN_PAGES = 4
+
+
 class Walk:
     """Goes through a connection page by page."""
 
@@ -42,16 +46,21 @@ class Walk:
         self._query = f"{field}Connection({arguments}, %s) {PAGE}"
         self._name = f"{field}Connection"
 
-    async def page(self, size: int, cursor: str | None = None, *, backwards: bool = False):
+    async def page(self, size: int, cursor: str | None = None, *, backwards: bool = False, written: bool = True):
         count, end = ("last", "before") if backwards else ("first", "after")
-        given = f"{count}: {size}" + (f', {end}: "{cursor}"' if cursor else "")
-        return (await data(self._engine, self._viewer, f"{{ {self._query % given} }}"))[self._name]
+        if written:
+            given = f"{count}: {size}" + (f', {end}: "{cursor}"' if cursor else "")
+            query, variables = f"{{ {self._query % given} }}", {}
+        else:
+            query = f"query($size: Int, $cursor: String) {{ {self._query % f'{count}: $size, {end}: $cursor'} }}"
+            variables = {"size": size, "cursor": cursor}
+        return (await data(self._engine, self._viewer, query, variables))[self._name]
 
     async def all(self, size: int, *, backwards: bool = False):
         more, other = ("hasPreviousPage", "hasNextPage") if backwards else ("hasNextPage", "hasPreviousPage")
         cursor, found, going = None, [], True
         while going:
-            page = await self.page(size, cursor, backwards=backwards)
+            page = await self.page(size, cursor, backwards=backwards, written=len(found) < WRITTEN_PAGES * size)
             ids = [one["id"] for one in page["nodes"]]
             found = [*ids, *found] if backwards else [*found, *ids]
             info = page["pageInfo"]
