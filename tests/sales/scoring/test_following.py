@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,6 +11,7 @@ from crm.db.unit_of_work import UnitOfWork
 from crm.sales.leads.model import Lead
 from crm.sales.scoring.service import ScoreService
 from crm.sales.scoring.weights import WEIGHTS
+from tests.support.children import start_module
 
 LOG = "mutation ($id: Int!, $type: InteractionType!) { logInteraction(input: {leadId: $id, type: $type}) { id } }"
 
@@ -20,13 +19,8 @@ LOG = "mutation ($id: Int!, $type: InteractionType!) { logInteraction(input: {le
 @pytest.fixture
 def worker(database_url, tmp_path, db):  # noqa: ARG001
     log = tmp_path / "worker.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "crm", "worker"],
-            env={**os.environ, "DATABASE_URL": database_url, "CRM_WORKER_GRACE_SECONDS": "2"},
-            stdout=out,
-            stderr=out,
-        )
+    environment = {**os.environ, "DATABASE_URL": database_url, "CRM_WORKER_GRACE_SECONDS": "2"}
+    process = start_module("crm", ["worker"], log, environment)
     deadline = time.monotonic() + 60
     while "worker.started" not in log.read_text():
         assert process.poll() is None, log.read_text()
