@@ -5,6 +5,7 @@ any: it has an environment, a log, signals and an exit code of its own, and ends
 reads its process id from the socket that came with the request, and in the end its exit code.
 """
 
+import atexit
 import ctypes
 import gc
 import json
@@ -17,7 +18,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Final, NoReturn
 
 # What a server or a worker imports sooner or later.
 PRELOADED: Final = (
@@ -48,12 +49,36 @@ class Request:
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
 
-    def run(self) -> None:
-        """Become the program."""
+    def run(self) -> NoReturn:
+        """Become the program, and end as it ends."""
         os.environ.clear()
         os.environ.update(self.environment)
         sys.argv = [self.module, *self.arguments]
-        runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+        code = 0
+        try:
+            runpy.run_module(self.module, run_name="__main__", alter_sys=True)
+        except SystemExit as ending:
+            code = _exit_code(ending)
+        except BaseException:  # noqa: BLE001  (what the interpreter does with it)
+            sys.excepthook(*sys.exc_info())
+            code = 1
+        _end(code)
+
+
+def _exit_code(ending: SystemExit) -> int:
+    if ending.code is None or isinstance(ending.code, int):
+        return ending.code or 0
+    sys.stderr.write(f"{ending.code}\n")
+    return 1
+
+
+def _end(code: int) -> NoReturn:
+    """End as the interpreter does, but for freeing memory: what is shared with others would be copied first."""
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class ForkServer:

@@ -20,5 +20,7 @@ if __name__ == "__main__":
             time.sleep(60)
         case ["exit"]:
             sys.exit(3)
+        case ["refuse"]:
+            sys.exit("not so")
         case ["raise"]:
             1 / 0  # noqa: B018
