@@ -15,6 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.http_client import AsyncClient
 from tests.support.servers import SECRET, Server
 
+pytestmark = pytest.mark.waits(25)
+
 ME = {"query": "{ me { id } }"}
 FOLLOW = "subscription { changes { id } }"
 # A token is looked at again every 5 seconds, and a socket's user as often.

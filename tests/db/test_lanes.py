@@ -15,6 +15,8 @@ from crm.db.lanes import LaneLimits
 from crm.db.statement import Statement
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.waits(15)
+
 ONE = Statement("SELECT 1")
 FLOODER, OTHER, THIRD = 1, 2, 3
 LIMITS = LaneLimits(each=3, slow=3, read_seconds=20)

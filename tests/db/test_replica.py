@@ -13,6 +13,8 @@ from tests.support.proxy import Proxy
 from tests.support.standby import replicated
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.waits(12)
+
 WHO = Statement("SELECT current_database()")
 OWNER = 1
 

@@ -20,6 +20,8 @@ from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.waits(20)
+
 ONE = Statement("SELECT 1")
 SLEEP = Statement("SELECT 1 FROM pg_sleep($1::float)")
 FLOODER, OTHER = 1, 2

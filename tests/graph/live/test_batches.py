@@ -16,6 +16,8 @@ from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
 from tests.support.clusters import create_migrated_database
 
+pytestmark = pytest.mark.waits(12)
+
 EVENT = (
     "INSERT INTO events (type, entity, entity_id, lead_id) SELECT %s, 'lead', %s::text, %s FROM generate_series(1, %s)"
 )

@@ -9,6 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+pytestmark = pytest.mark.waits(25)
+
 CHANGES = """
 subscription Changes($after: String, $leadId: Int, $types: [String!]) {
   changes(after: $after, leadId: $leadId, types: $types) {

@@ -13,6 +13,8 @@ from crm.sales.scoring.service import ScoreService
 from crm.sales.scoring.weights import WEIGHTS
 from tests.support.children import start_module
 
+pytestmark = pytest.mark.waits(15)
+
 LOG = "mutation ($id: Int!, $type: InteractionType!) { logInteraction(input: {leadId: $id, type: $type}) { id } }"
 
 

@@ -9,6 +9,8 @@ import pytest
 from crm.web.protocol import ClientLimits
 from tests.web.protocol.echo import Echo, answer
 
+pytestmark = pytest.mark.waits(12)
+
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 10\r\n\r\n"
 QUICK = ClientLimits(head_seconds=0.3, body_seconds=0.6, stalled_seconds=0.5, drain_seconds=0)
 A_LOT = 32 * 1024 * 1024

@@ -10,6 +10,8 @@ import pytest
 from crm.web.protocol import ClientLimits
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.waits(12)
+
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
 

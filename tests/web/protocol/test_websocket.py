@@ -11,6 +11,8 @@ from crm.web.protocol import ClientLimits
 from tests.web.protocol.echo import Echo
 from tests.web.protocol.rude_socket import PING, TEXT, close_code, frame, opened
 
+pytestmark = pytest.mark.waits(12)
+
 
 @pytest.fixture
 async def plain(serve, echo):

@@ -10,6 +10,8 @@ from websockets.exceptions import InvalidStatus
 
 from tests.support.rest_client import ECHO, NOBODY, TASKS, Live
 
+pytestmark = pytest.mark.waits(35)
+
 # What a worker does to tell how far it is, and to wake those who follow.
 _PROGRESS = """
     WITH told AS (UPDATE ai_tasks SET progress = %s, version = version + 1 WHERE id = %s RETURNING id), woken AS (
