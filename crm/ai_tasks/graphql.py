@@ -20,7 +20,7 @@ from crm.ai_tasks.service import MOST_AT_ONCE, MOST_CANCELLED, AiTaskService
 from crm.ai_tasks.stream import updates
 from crm.core.identity import Role
 from crm.core.validate import parse_uuid
-from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.filters import UNSET, WhereInput
 from crm.graph.declare.inputs import values_of
 from crm.graph.declare.scalars import JSON
 from crm.graph.run.context import Info
@@ -41,7 +41,7 @@ AiTaskId = Annotated[strawberry.ID, graph.checked(parse_uuid, "The AI task's id.
 
 
 @graph.filter(model.AiTask)
-class AiTaskFilter(Where):
+class AiTaskFilter(WhereInput):
     """Which AI tasks."""
 
     lead: LeadFilter | None = graph.across("By the lead.", leads.Lead, lambda task, lead: lead.id == task.lead_id)

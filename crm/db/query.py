@@ -55,7 +55,7 @@ class Where:
 
     relations: ClassVar[Mapping[str, "Relation"]] = {}
 
-    def given(self) -> Mapping[str, Any]:
+    def present_fields(self) -> Mapping[str, Any]:
         """The filter's members that have a value, by their Python names."""
         raise NotImplementedError
 
@@ -81,13 +81,13 @@ def filtered(statement: Select[Any], model: type[Model], where: Where | None) ->
 
 def says_nothing(where: Where) -> bool:
     """Whether a filter is empty, so that it matches all rows."""
-    return not where.given()
+    return not where.present_fields()
 
 
 def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
     """A filter as a condition on a row's columns; `depth` counts the edges that lead to the row."""
     conditions: list[ColumnElement[bool]] = []
-    for name, value in where.given().items():
+    for name, value in where.present_fields().items():
         if name == "and_":
             conditions.append(and_(true(), *(condition(row, operand, depth) for operand in value)))
         elif name == "or_":
@@ -119,7 +119,7 @@ def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnEleme
 
     if isinstance(value, Where):
         return some(value)
-    quantified = value.given()
+    quantified = value.present_fields()
     conditions = []
     if "some" in quantified:
         conditions.append(some(quantified["some"]))
@@ -131,7 +131,7 @@ def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnEleme
 
 
 def _compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
-    return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.given().items()))
+    return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.present_fields().items()))
 
 
 def _like(column: Any, operand: Any, before: str, after: str) -> ColumnElement[bool]:

@@ -142,4 +142,4 @@ class TestTheReader:
 
 
 def _shaped_of(stream):
-    return stream._of(1) if hasattr(stream, "_of") else stream._shaped  # noqa: SLF001
+    return stream._of(1) if hasattr(stream, "_of") else stream._statements  # noqa: SLF001

@@ -11,7 +11,7 @@ from crm.access.users import model
 from crm.access.users.service import UserService
 from crm.core.identity import Role
 from crm.core.validate import parse_uuid
-from crm.graph.declare.filters import Where
+from crm.graph.declare.filters import WhereInput
 from crm.graph.declare.inputs import values_of
 from crm.graph.run.context import Info
 
@@ -19,7 +19,7 @@ UserId = Annotated[strawberry.ID, strawberry.argument(description="The user's id
 
 
 @graph.filter(model.User)
-class UserFilter(Where):
+class UserFilter(WhereInput):
     """Which users."""
 
 

@@ -28,7 +28,7 @@ _KEY_BYTES: Final = 6  # quotes, colon, comma and the like
 
 @dataclass(frozen=True, slots=True)
 class AnswerBudget:
-    """What one operation may return."""
+    """The most rows and bytes that one operation may return."""
 
     rows: int
     bytes: int

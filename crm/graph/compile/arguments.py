@@ -99,7 +99,7 @@ class Argument:
     name: str  # the function's parameter
     label: str  # the name in the API
     kind: Any  # the GraphQL input type
-    given: Callable[[Mapping[str, Any]], Any]  # the value, from the operation's variables; Undefined if absent
+    value: Callable[[Mapping[str, Any]], Any]  # the value for the operation's variables; Undefined if absent
     names: frozenset[str] = frozenset()  # the variables in the value
 
     @classmethod
@@ -173,7 +173,7 @@ def _from_variable(node: VariableNode, kind: Any, default: Any, label: str) -> C
     if not isinstance(kind, GraphQLNonNull):
         return lambda variables: variables.get(variable, default)
 
-    def given(variables: Mapping[str, Any]) -> Any:
+    def required(variables: Mapping[str, Any]) -> Any:
         # A nullable variable with a default is valid here, and may be null all the same.
         value = variables.get(variable, default)
         if value is None:
@@ -181,7 +181,7 @@ def _from_variable(node: VariableNode, kind: Any, default: Any, label: str) -> C
             raise errors.BadUserInput(message, field=label)
         return value
 
-    return given
+    return required
 
 
 def _field_evaluator(name: str, node: ValueNode | None, field: GraphQLInputField) -> Callable[[Mapping[str, Any]], Any]:

@@ -60,8 +60,8 @@ class Totals:
 class CountingCompiler(Compiler):
     """Compiles root fields into a statement that counts; one instance per statement."""
 
-    def __init__(self, given: Mapping[Selected, BoundArguments], budget: AnswerBudget) -> None:
-        super().__init__(given)
+    def __init__(self, arguments: Mapping[Selected, BoundArguments], budget: AnswerBudget) -> None:
+        super().__init__(arguments)
         self._budget = budget
         # The LATERAL subqueries beside each row (None: the roots), and whether each is optional.
         self._beside: dict[FromClause | None, list[tuple[Any, bool]]] = {}
@@ -106,7 +106,7 @@ class CountingCompiler(Compiler):
             return super()._edge(field, row, outer)
         start = self._totals.get(outer, Totals())
         self._depth += is_list(field)
-        counted = self._MADE[field.shape.kind](self, field, self._found(field, row, outer), start)
+        counted = self._MADE[field.shape.kind](self, field, self._statement_of(field, row, outer), start)
         self._depth -= is_list(field)
         lateral = (counted.correlate(*start.beside) if start.beside else counted).lateral(self._name("l"))
         optional = is_record(field)
@@ -125,15 +125,17 @@ class CountingCompiler(Compiler):
         return select(value.label("j"), *_labelled(totals)).select_from(source)
 
     def _list_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
-        given = self._given[field]
-        limited = self._limited(statement, given, longest(field) + 1 if given.limit is None else given.limit)
+        arguments = self._arguments[field]
+        limited = self._limited(
+            statement, arguments, longest(field) + 1 if arguments.limit is None else arguments.limit
+        )
         texts = long_texts(field, self._budget)
         if texts is not None:
             return self._list_measured(field, limited, start, texts)
-        rows = self._rows(field.children, _type(field), limited)
-        totals = self._added(rows.c.n, [rows.c.j], start, field.key)
-        value = self._list_value(field, func.json_agg(rows.c.j))
-        return select(_counted(value, totals).label("j"), *_labelled(totals)).select_from(rows)
+        lines = self._rows(field.children, _type(field), limited)
+        totals = self._added(lines.c.n, [lines.c.j], start, field.key)
+        value = self._list_value(field, func.json_agg(lines.c.j))
+        return select(_counted(value, totals).label("j"), *_labelled(totals)).select_from(lines)
 
     def _list_measured(self, field: Selected, rows: FromClause, start: Totals, texts: Sequence[Selected]) -> Any:
         """A list whose rows are known to be short, but for their lists and these texts: only these are added up."""
@@ -166,19 +168,19 @@ class CountingCompiler(Compiler):
 
     def _list_value(self, field: Selected, listed: ColumnElement[Any]) -> ColumnElement[Any]:
         value: ColumnElement[Any] = func.coalesce(listed, EMPTY)
-        if self._given[field].limit is not None:
+        if self._arguments[field].limit is not None:
             return value
         return case((func.count() > _number(longest(field)), too_many(field)), else_=value)
 
     def _page_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
-        page: Any = self._connection(field, statement, self._given[field])
+        page: Any = self._connection(field, statement, self._arguments[field])
         value, page_rows = page.selected_columns[0], self._pages[field]
         if not shows_rows(field):
             return page.with_only_columns(value.label("j"), *_labelled((start.rows, start.bytes)))
         parts = [column for column in page_rows.c if column.key not in (_NUMBER, "__cursor", "n")]
         # An aggregate's argument must be of these rows, or PostgreSQL takes it for an aggregate of the outer query. The
         # extra row that tells whether more follow is not part of the answer.
-        number, paging = page_rows.c[_NUMBER], self._given[field].paging
+        number, paging = page_rows.c[_NUMBER], self._arguments[field].paging
         assert paging is not None
         size = case((number <= paging.size, _sum(list(map(func.pg_column_size, parts)))), else_=_ZERO)
         sizes = [number * _ZERO, size]
@@ -190,7 +192,7 @@ class CountingCompiler(Compiler):
 
     def _page(self, field: Selected, rows: FromClause) -> FromClause:
         """The rows of a page, in the order of the answer: aggregates that sort would first read all of them."""
-        paging = self._given[field].paging
+        paging = self._arguments[field].paging
         assert paging is not None
         numbered = select(*rows.c, func.row_number().over().label(_NUMBER)).select_from(rows)
         placed = numbered.subquery(self._name("q"))

@@ -1,4 +1,4 @@
-"""Documents: text to something that can be planned, once."""
+"""Documents: GraphQL text parsed, measured and validated once, and its operations."""
 
 import re
 from bisect import bisect_right
@@ -44,7 +44,7 @@ from crm.graph.run.error_fields import MAX_MESSAGE, place_of_variable, problems
 
 _MAX_FLAGS: Final = 8
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
-# What the argument is called by which a mutation takes many records at once: it has a limit of its own for them.
+# The name of the argument by which a mutation takes many records at once; it has a limit of its own.
 _BULK_ARGUMENT: Final = "inputs"
 # Values in all the variables of an operation; objects and values in those that hold many records.
 _MAX_VALUES: Final = 10_000
@@ -59,33 +59,33 @@ _INT_RANGE: Final = range(-(2**31), 2**31)
 class InvalidDocument(errors.BadUserInput):
     """The document, or its variables, are not valid GraphQL for this schema."""
 
-    def __init__(self, found: list[GraphQLError], document: DocumentNode | None = None) -> None:
-        super().__init__(found[0].message[:MAX_MESSAGE])
-        # At once, since it takes a walk of the document: where that was read there is time for it.
-        self.problems = problems(found, document, self.code)
+    def __init__(self, graphql_errors: list[GraphQLError], document: DocumentNode | None = None) -> None:
+        super().__init__(graphql_errors[0].message[:MAX_MESSAGE])
+        # Computed here, since it walks the document: where documents are read there is time for that.
+        self.problems = problems(graphql_errors, document, self.code)
 
 
 class _Text(Source):
     """A document's text, which finds lines by bisection.
 
-    Each error of an execution asks for its place: sixty of them after 250,000 line breaks took graphql-core 0.4 s.
+    Each error of an execution needs its location: sixty of them after 250,000 line breaks took graphql-core 0.4 s.
     """
 
     def __init__(self, body: str) -> None:
         super().__init__(body)
-        self._starts = [0, *(found.end() for found in _LINE_BREAK.finditer(body))]
+        self._starts = [0, *(line_break.end() for line_break in _LINE_BREAK.finditer(body))]
 
     def get_location(self, position: int) -> SourceLocation:
-        """The line and column of a place."""
+        """The line and column of a position."""
         line = bisect_right(self._starts, position)
         return SourceLocation(line, position + 1 - self._starts[line - 1])
 
 
 def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
-    """Strawberry checks @oneOf by itself and does not tell graphql-core, which knows the field at fault."""
-    for kind in schema.type_map.values():
-        if isinstance(kind, GraphQLInputObjectType):
-            kind.is_one_of = kind.extensions["strawberry-definition"].is_one_of
+    """Mark @oneOf inputs for graphql-core too, whose errors name the field at fault: Strawberry does not."""
+    for graphql_type in schema.type_map.values():
+        if isinstance(graphql_type, GraphQLInputObjectType):
+            graphql_type.is_one_of = graphql_type.extensions["strawberry-definition"].is_one_of
     return schema
 
 
@@ -93,7 +93,7 @@ def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
 class Definitions:
     """The text and the definitions of a document, which its operations share.
 
-    They do not know the operations: a circle would stay in memory until the garbage collector comes to what is old.
+    They do not refer to the operations: a reference cycle would stay in memory until a full garbage collection.
     """
 
     text: str
@@ -125,45 +125,45 @@ class Operation:
         self.flag_names = flag_names
         self.introspects = introspects
 
-    def coerce(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The variables as the schema understands them; counted first."""
-        found = self.coerce_simply(given)
-        if found is None:
-            self.count(given)
-            found = self.coerce_counted(given)
-        return found
+    def coerce(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variables coerced by the schema, after counting them."""
+        variables = self.coerce_simply(raw)
+        if variables is None:
+            self.count(raw)
+            variables = self.coerce_counted(raw)
+        return variables
 
-    def declared(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Of these values, those of the variables that the operation declares."""
+    def declared(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values of the variables that the operation declares; others are left out."""
         names = {name for name, _ in self._kinds}
-        return given if given.keys() <= names else {name: given[name] for name in names & given.keys()}
+        return raw if raw.keys() <= names else {name: raw[name] for name in names & raw.keys()}
 
-    def coerce_simply(self, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The variables, if they are a few plain values; None if it takes more to find out."""
-        return None if self._simple is None else _coerce_simply(self._simple, given)
+    def coerce_simply(self, raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The variables, if they are a few plain values; None if they need the full coercion."""
+        return None if self._simple is None else _coerce_simply(self._simple, raw)
 
-    def count(self, given: Mapping[str, Any]) -> int:
-        """About how much work it is to coerce these, or an error if that is too much.
+    def count(self, raw: Mapping[str, Any]) -> int:
+        """The estimated work of coercing these values, or an error if that is too much.
 
-        A filter is as much work as the selection that it filters, so objects are limited as fields are. Of records to
-        be saved there may be more; no deeper ones, though.
+        A filter is as much work as the selection that it filters, so objects are limited as fields are. Records to be
+        saved may be more, but not deeper.
         """
         limits = self.document.limits
         few = Counter(limits.max_fields, limits.max_depth, _MAX_VALUES)
         many = Counter(_MAX_BULK_OBJECTS, limits.max_depth, _MAX_BULK_VALUES)
-        for name, kind in self._kinds:
-            if isinstance(given.get(name), dict | list):
+        for name, graphql_type in self._kinds:
+            if isinstance(raw.get(name), dict | list):
                 most = self._bulk.get(name)
                 counter = few if most is None else many
-                counter.add(kind, given[name], partial(place_of_variable, name, self.document.node), most)
+                counter.add(graphql_type, raw[name], partial(place_of_variable, name, self.document.node), most)
         return few.work + many.work
 
-    def coerce_counted(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The same for what has been counted."""
+    def coerce_counted(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The variables coerced by the schema, for values that have been counted."""
         values = get_variable_values(
             self.document.schema,
             self.node.variable_definitions or (),
-            dict(given),
+            dict(raw),
             max_errors=self.document.limits.max_validation_errors,
             hide_suggestions=True,
         )
@@ -181,7 +181,7 @@ class Operation:
 
     @cached_property
     def is_bulk(self) -> bool:
-        """Whether it adds many records at once, which takes a larger request than anything else."""
+        """Whether the operation adds many records at once: such requests may be larger than others."""
         if self.kind is not OperationType.MUTATION:
             return False
         roots = root_names(self.node, self.document.fragments)
@@ -202,15 +202,15 @@ class Operation:
 
     def _simple_variables(self) -> "tuple[tuple[str, str, bool], ...] | None":
         """Names, scalars and nullability, if all variables are plain scalars without defaults."""
-        found = []
+        variables = []
         for definition in self.node.variable_definitions or ():
-            kind = type_from_ast(self.document.schema, definition.type)
-            never_null = isinstance(kind, GraphQLNonNull)
-            bare = kind.of_type if isinstance(kind, GraphQLNonNull) else kind
+            graphql_type = type_from_ast(self.document.schema, definition.type)
+            never_null = isinstance(graphql_type, GraphQLNonNull)
+            bare = graphql_type.of_type if isinstance(graphql_type, GraphQLNonNull) else graphql_type
             if definition.default_value or not isinstance(bare, GraphQLScalarType) or bare.name not in _SIMPLE:
                 return None
-            found.append((definition.variable.name.value, bare.name, never_null))
-        return tuple(found)
+            variables.append((definition.variable.name.value, bare.name, never_null))
+        return tuple(variables)
 
 
 class Document:
@@ -223,7 +223,11 @@ class Document:
             message = f"More than {_MAX_FLAGS} variables decide @skip and @include."
             raise errors.TooComplex(message, limit=_MAX_FLAGS, what="flags")
         introspects = "__" in text and _introspects(node)
-        fragments = {one.name.value: one for one in node.definitions if isinstance(one, FragmentDefinitionNode)}
+        fragments = {
+            fragment.name.value: fragment
+            for fragment in node.definitions
+            if isinstance(fragment, FragmentDefinitionNode)
+        }
         definitions = Definitions(text, node, fragments, schema, limits)
         self.operations = [
             Operation(definitions, definition, flag_names, introspects=introspects)
@@ -233,12 +237,12 @@ class Document:
 
     @classmethod
     def read(cls, text: str, schema: GraphQLSchema, limits: Settings, *, introspection: bool) -> "Document":
-        """Parse, measure and validate, or say what is wrong."""
+        """Parse, measure and validate a document, or raise its errors."""
         try:
             node = _parsed(text, limits)
             check_document(node, limits)
             rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
-            found = validate(
+            graphql_errors = validate(
                 schema,
                 node,
                 rules,
@@ -248,16 +252,16 @@ class Document:
         except RecursionError:
             message = "The document nests too deeply."
             raise errors.TooComplex(message, limit=limits.max_depth, what="levels") from None
-        if found:
-            raise InvalidDocument(found[: limits.max_validation_errors], node)
+        if graphql_errors:
+            raise InvalidDocument(graphql_errors[: limits.max_validation_errors], node)
         return cls(text, node, schema, limits)
 
     def operation(self, name: str | None) -> Operation:
-        """The operation to run."""
+        """The operation of this name, or the only one."""
         if name is not None:
-            for one in self.operations:
-                if one.name == name:
-                    return one
+            for operation in self.operations:
+                if operation.name == name:
+                    return operation
             message = f"The document has no operation named {name[:100]!r}."
             raise errors.BadUserInput(message, field="operationName")
         if len(self.operations) != 1:
@@ -295,18 +299,18 @@ def _unchain(node: DocumentNode) -> None:
 
 @lru_cache(maxsize=8)
 def _bulk_inputs(schema: GraphQLSchema) -> Mapping[str, tuple[str, int]]:
-    """The mutations that take many records at once: the type of these, and how many."""
+    """The mutations that take many records at once, by name: the records' type, and the most of them."""
     roots = schema.mutation_type.fields if schema.mutation_type else {}
     arguments = {name: field.args.get(_BULK_ARGUMENT) for name, field in roots.items()}
-    found = {name: (_record_of(argument.type), most_of(argument)) for name, argument in arguments.items() if argument}
-    return {name: (record, most) for name, (record, most) in found.items() if record is not None}
+    inputs = {name: (_record_of(argument.type), most_of(argument)) for name, argument in arguments.items() if argument}
+    return {name: (record, most) for name, (record, most) in inputs.items() if record is not None}
 
 
 def _record_of(kind: GraphQLType | None) -> str | None:
-    """What a list of input objects is a list of."""
-    many = _bare(kind)
-    one = _bare(many.of_type) if isinstance(many, GraphQLList) else None
-    return one.name if isinstance(one, GraphQLInputObjectType) else None
+    """The name of the type of a list's input objects; None for other types."""
+    list_type = _bare(kind)
+    record_type = _bare(list_type.of_type) if isinstance(list_type, GraphQLList) else None
+    return record_type.name if isinstance(record_type, GraphQLInputObjectType) else None
 
 
 def _bare(kind: GraphQLType | None) -> GraphQLType | None:
@@ -319,7 +323,7 @@ def _flag_names(node: DocumentNode) -> tuple[str, ...]:
     class Flags(Visitor):
         def enter_directive(self, directive: Any, *_: object) -> None:
             if directive.name.value in ("skip", "include"):
-                values = [one.value for one in directive.arguments or ()]
+                values = [argument.value for argument in directive.arguments or ()]
                 names.update(value.name.value for value in values if isinstance(value, VariableNode))
 
     visit(node, Flags())
@@ -327,21 +331,21 @@ def _flag_names(node: DocumentNode) -> tuple[str, ...]:
 
 
 def _introspects(node: DocumentNode) -> bool:
-    found = False
+    is_found = False
 
     class Introspects(Visitor):
         def enter_field(self, field: Any, *_: object) -> Any:
-            nonlocal found
+            nonlocal is_found
             if field.name.value in ("__schema", "__type"):
-                found = True
+                is_found = True
                 return BREAK
             return None
 
     visit(node, Introspects())
-    return found
+    return is_found
 
 
-# Most operations have a few plain scalars for variables; these need no machinery.
+# Most operations have a few plain scalars for variables, which need no full coercion.
 
 _SIMPLE: Final[dict[str, Any]] = {
     "Int": lambda value: value if type(value) is int and value in _INT_RANGE else None,
@@ -351,22 +355,22 @@ _SIMPLE: Final[dict[str, Any]] = {
 }
 
 
-def _coerce_simply(simple: "tuple[tuple[str, str, bool], ...]", given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The values, or None when anything is out of the ordinary: then the full coercion finds the words for it."""
-    found: dict[str, Any] = {}
-    for name, kind, never_null in simple:
-        if name not in given:
+def _coerce_simply(simple: "tuple[tuple[str, str, bool], ...]", raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values, or None if any is out of the ordinary: then the full coercion raises the right error."""
+    coerced_values: dict[str, Any] = {}
+    for name, scalar, never_null in simple:
+        if name not in raw:
             if never_null:
                 return None
             continue
-        value = given[name]
+        value = raw[name]
         if value is None:
             if never_null:
                 return None
-            found[name] = None
+            coerced_values[name] = None
             continue
-        coerced = _SIMPLE[kind](value)
+        coerced = _SIMPLE[scalar](value)
         if coerced is None:
             return None
-        found[name] = coerced
-    return found
+        coerced_values[name] = coerced
+    return coerced_values

@@ -232,9 +232,9 @@ def _arguments(arguments: tuple[ArgumentNode, ...]) -> tuple[int, int]:
 
 def _objects(value: ValueNode) -> tuple[int, int]:
     if isinstance(value, ObjectValueNode):
-        below = [_objects(one.value) for one in value.fields]
+        below = [_objects(member.value) for member in value.fields]
         return 1 + max((depth for depth, _ in below), default=0), 1 + sum(count for _, count in below)
     if isinstance(value, ListValueNode):
-        below = [_objects(one) for one in value.values]
+        below = [_objects(member) for member in value.values]
         return max((depth for depth, _ in below), default=0), sum(count for _, count in below)
     return 0, 0

@@ -15,7 +15,7 @@ from crm.core import errors
 from crm.graph.compile.arguments import MAX_OFFSET, Argument, python_name
 from crm.graph.compile.selection import Selected
 from crm.graph.declare.fields import DEFAULT_PAGE
-from crm.graph.declare.filters import Condition, Where
+from crm.graph.declare.filters import Condition, WhereInput
 
 # The points of a condition are multiplied by these: a list at the root searches a table, a list of a record its rows.
 OF_A_TABLE: Final = 25
@@ -82,7 +82,7 @@ class Price:
     def _advice(self, variables: Mapping[str, Any], most: int) -> str:
         """Advice for the error: the limit that would fit, if the most expensive root is a list with a limit."""
         root = max(self._roots, key=lambda candidate: self._parts(variables, [candidate]).total)
-        limit = _limit({candidate.name: candidate.given(variables) for candidate in root.arguments})
+        limit = _limit({candidate.name: candidate.value(variables) for candidate in root.arguments})
         if limit and root.shape is not None and root.shape.kind in _LISTS:
             fixed = self._parts(variables, limits={id(root): 0}).total
             each = self._parts(variables, limits={id(root): 1}).total - fixed
@@ -118,7 +118,7 @@ class _Parts:
     def largest(self) -> str:
         """The most expensive parts, in words."""
         largest = sorted(self._found.items(), key=lambda item: -item[1])[:_SHOWN_PARTS]
-        return ", ".join(f"{what} {points:,}" for what, points in largest)
+        return ", ".join(f"{noun} {points:,}" for noun, points in largest)
 
     def add(self, points: int, noun: str, path: tuple[str, ...]) -> None:
         """Add the points of a part of the operation: `noun` and `path` name it."""
@@ -136,7 +136,7 @@ class _Parts:
             return
         declaration = shape.declaration
         arguments = (
-            {argument.name: argument.given(self._variables) for argument in field.arguments} if field.arguments else {}
+            {argument.name: argument.value(self._variables) for argument in field.arguments} if field.arguments else {}
         )
         rows, inner = times, scanned
         if declaration is not None:
@@ -167,7 +167,7 @@ class _Parts:
             self.add(times * (min(offset, MAX_OFFSET) // _OFFSET), "offset of", path)
         for argument in field.arguments:
             input_type = _input_of(argument.kind)
-            if input_type is not None and issubclass(_origin(input_type), Where):
+            if input_type is not None and issubclass(_origin(input_type), WhereInput):
                 points = self._condition(input_type, arguments[argument.name], path)
                 self.add(times * passes * scanned * points, "conditions of", path)
 
@@ -179,7 +179,7 @@ class _Parts:
         if self._inputs > MAX_INPUTS:
             self._refuse(path)
         origin, points = _origin(input_type), 0
-        relations = origin.relations if issubclass(origin, Where) else {}
+        relations = origin.relations if issubclass(origin, WhereInput) else {}
         is_condition = issubclass(origin, Condition)
         for label, operand in value.items():
             name = python_name(input_type, label)
@@ -188,8 +188,8 @@ class _Parts:
                 continue
             inner = _input_of(input_type.fields[label].type)
             assert inner is not None
-            across = name in relations and issubclass(_origin(inner), Where)
-            if across or not issubclass(origin, Where):  # a relation to one record; or some, none, every of many
+            across = name in relations and issubclass(_origin(inner), WhereInput)
+            if across or not issubclass(origin, WhereInput):  # a relation to one record; or some, none, every of many
                 points += self._counted(RELATION, path)
             for element in operand if isinstance(operand, list) else (operand,):
                 points += self._condition(inner, element, path)
@@ -220,7 +220,7 @@ class _Parts:
 
 def limit_of(field: Selected, variables: Mapping[str, Any]) -> int | None:
     """The limit passed to a list, or a connection's default; None for a list without one."""
-    arguments = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _LIMITS}
+    arguments = {argument.name: argument.value(variables) for argument in field.arguments if argument.name in _LIMITS}
     limit = _limit(arguments)
     return DEFAULT_PAGE if limit is None and field.shape is not None and field.shape.kind == "connection" else limit
 

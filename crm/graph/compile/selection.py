@@ -30,7 +30,7 @@ class Selected:
     nodes: list[FieldNode]
     arguments: list[Argument] = field(default_factory=list)
     children: list["Selected"] = field(default_factory=list)
-    shown: Any = None  # a mutation's result, compiled (crm.graph.run.projection)
+    projection: Any = None  # a mutation's result, compiled (crm.graph.run.projection)
 
     @property
     def node(self) -> FieldNode:
@@ -107,9 +107,9 @@ class Collector:
         return Selected(key, shape, None, nodes, children=children)
 
     def _leading_to(self, key: str, shape: FieldShape, kind: TypeShape | None, nodes: list[FieldNode]) -> Selected:
-        given = {argument.name.value: argument.value for argument in nodes[0].arguments or ()}
+        values = {argument.name.value: argument.value for argument in nodes[0].arguments or ()}
         arguments = [
-            Argument.make(python_name, label, argument, given.get(label))
+            Argument.make(python_name, label, argument, values.get(label))
             for label, (python_name, argument) in shape.arguments.items()
         ]
         sets = [duplicate.selection_set for duplicate in nodes if duplicate.selection_set is not None]

@@ -1,4 +1,4 @@
-"""From a selection to SQL that returns the finished JSON.
+"""Compiles a selection to SQL that returns the finished JSON.
 
 Rows become composites (`json_agg(r.*)`), which PostgreSQL turns into JSON a quarter faster than `json_build_object`
 does, and without its limit of 50 fields. A composite's keys are identifiers, cut at 63 bytes: an object with a longer
@@ -34,13 +34,12 @@ from crm.graph.compile.selection import Selected
 from crm.graph.compile.shape import FieldShape
 
 EMPTY: Final[ColumnElement[Any]] = literal_column("'[]'::json")
-# One more than a list may have, so that it shows.
 _ANY: Final = ListShare()
 
 
 @dataclass(frozen=True)
 class BoundArguments:
-    """A field's arguments, as placeholders."""
+    """A field's arguments as placeholders."""
 
     keywords: Mapping[str, Any]
     limit: Any = None
@@ -49,12 +48,12 @@ class BoundArguments:
 
 
 class Compiler:
-    """Compiles root fields; one instance a statement."""
+    """Compiles root fields; one instance per statement."""
 
     def __init__(
-        self, given: Mapping[Selected, BoundArguments], shares: Mapping[Selected, ListShare] | None = None
+        self, arguments: Mapping[Selected, BoundArguments], shares: Mapping[Selected, ListShare] | None = None
     ) -> None:
-        self._given = given
+        self._arguments = arguments
         self._shares = shares or {}
         self._count = 0
 
@@ -63,28 +62,28 @@ class Compiler:
         return select(*(column.label(f"k{number}") for number, column in enumerate(columns)))
 
     def source(self, rows: FromClause) -> FromClause:
-        """Where to select from what `record` made of these rows."""
+        """The FROM clause for the expressions that `record` makes of these rows."""
         return rows
 
     def length(self, children: Sequence[Selected], rows: FromClause) -> ColumnElement[int]:  # noqa: ARG002
-        """How many rows each row comes to with what is below it, where that may be too many; or else 0."""
+        """The number of rows of each row with all rows below it, where that is counted; here 0."""
         return literal_column("0", Integer)
 
     def listed(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
         """All rows as one JSON array."""
-        shown = self.record(children, type_name, rows)
-        return select(func.json_agg(shown)).select_from(rows).scalar_subquery()
+        row_json = self.record(children, type_name, rows)
+        return select(func.json_agg(row_json)).select_from(rows).scalar_subquery()
 
     def roots(self, fields: Sequence[Selected]) -> list[ColumnElement[Any]]:
         """Each root field as one JSON value."""
         return [self._edge(field, None, None) for field in fields]
 
     def first(self, field: Selected) -> ColumnElement[Any] | None:
-        """The row that a stream begins with, if its arguments name one."""
+        """The row that is sent before a stream's events; None if its arguments name none."""
         assert field.shape is not None
         assert field.shape.declaration is not None
-        found = field.shape.declaration.first
-        statement = found(**self._given[field].keywords) if found is not None else None
+        first_row = field.shape.declaration.first
+        statement = first_row(**self._arguments[field].keywords) if first_row is not None else None
         return None if statement is None else self._one(field, statement)
 
     def record(self, children: Sequence[Selected], type_name: str, rows: FromClause) -> ColumnElement[Any]:
@@ -92,10 +91,10 @@ class Compiler:
         return self._object([(child.key, self._value(child, type_name, rows)) for child in children], rows)
 
     def statement(self, field: Selected, *leading: Any) -> Any:
-        """What a field's function returns, called with these and the arguments that were given."""
+        """The statement of a field's function, called with `leading` and the arguments that were passed."""
         assert field.shape is not None
         assert field.shape.declaration is not None
-        return field.shape.declaration.function(*leading, **self._given[field].keywords)
+        return field.shape.declaration.function(*leading, **self._arguments[field].keywords)
 
     # One field
 
@@ -104,27 +103,27 @@ class Compiler:
         if shape is None:
             return typename(type_name)
         if shape.kind == "column":
-            return _shown(rows.c[shape.python_name], shape)
+            return _api_value(rows.c[shape.python_name], shape)
         assert shape.declaration is not None
         if shape.kind == "computed":
             value = _correlated(shape.declaration.function(rows.c), rows)
-            return _shown(value, shape) if field.kind is None else self._document(field, value, rows)
+            return _api_value(value, shape) if field.kind is None else self._document(field, value, rows)
         return self._edge(field, rows.c, rows)
 
     def _edge(self, field: Selected, row: Any, outer: FromClause | None) -> ColumnElement[Any]:
-        shape, given = field.shape, self._given[field]
+        shape, arguments = field.shape, self._arguments[field]
         assert shape is not None
-        if shape.kind == "any":  # the first that is there; the others are not looked for
-            return func.coalesce(*(self._edge(each, row, outer) for each in field.children))
-        statement = self._found(field, row, outer)
+        if shape.kind == "any":  # the first that exists; COALESCE does not look for the others
+            return func.coalesce(*(self._edge(child, row, outer) for child in field.children))
+        statement = self._statement_of(field, row, outer)
         if shape.kind in ("one", "pulse"):
             return self._one(field, statement)
         if shape.kind == "many":
-            return self._many(field, statement, given)
-        return self._connection(field, statement, given).scalar_subquery()
+            return self._many(field, statement, arguments)
+        return self._connection(field, statement, arguments).scalar_subquery()
 
-    def _found(self, field: Selected, row: Any, outer: FromClause | None) -> Any:
-        """The rows that a field leads to."""
+    def _statement_of(self, field: Selected, row: Any, outer: FromClause | None) -> Any:
+        """The statement of the rows that a field leads to."""
         statement = self.statement(field) if row is None else self.statement(field, row)
         return statement if outer is None else statement.correlate(outer)
 
@@ -133,30 +132,30 @@ class Compiler:
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
         return self._records(fields, rows, many=False).scalar_subquery()
 
-    def _many(self, field: Selected, statement: Any, given: BoundArguments) -> ColumnElement[Any]:
+    def _many(self, field: Selected, statement: Any, arguments: BoundArguments) -> ColumnElement[Any]:
         share = self._shares.get(field, _ANY)
         most: Any = (longest(field) if share.rows is None else share.rows) + 1
-        if given.limit is not None:
-            most = given.limit if share.rows is None else func.least(given.limit, literal_column(str(most)))
-        rows = self._limited(statement, given, most)
+        if arguments.limit is not None:
+            most = arguments.limit if share.rows is None else func.least(arguments.limit, literal_column(str(most)))
+        rows = self._limited(statement, arguments, most)
         fields = [(child.key, self._value(child, _name(field), rows)) for child in field.children]
-        found = self._records(fields, rows, many=True)
-        listed = found.selected_columns[0]
+        record_rows = self._records(fields, rows, many=True)
+        listed = record_rows.selected_columns[0]
         problems: list[tuple[Any, Any]] = []
         if share.rows is not None:
             problems.append((func.count() > literal_column(str(share.rows)), func.crm_beyond_allotment()))
-        elif given.limit is None:
+        elif arguments.limit is None:
             problems.append((func.count() > literal_column(str(longest(field))), too_many(field)))
         if share.bytes is not None:
             size = func.pg_column_size(listed)
             problems.append((size > literal_column(str(share.bytes)), func.crm_beyond_allotment()))
         value: ColumnElement[Any] = func.coalesce(listed, EMPTY)
         value = case(*problems, else_=value) if problems else value
-        return found.with_only_columns(value).scalar_subquery()
+        return record_rows.with_only_columns(value).scalar_subquery()
 
-    def _limited(self, statement: Any, given: BoundArguments, most: Any) -> FromClause:
-        if given.offset is not None:
-            statement = statement.offset(given.offset)
+    def _limited(self, statement: Any, arguments: BoundArguments, most: Any) -> FromClause:
+        if arguments.offset is not None:
+            statement = statement.offset(arguments.offset)
         most = literal_column(str(most)) if isinstance(most, int) else most
         rows: FromClause = statement.limit(most).subquery(self._name("q"))
         return rows
@@ -164,20 +163,20 @@ class Compiler:
     # Documents
 
     def _document(self, field: Selected, value: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
-        """A jsonb value as objects of a declared type; a list keeps its order, and what is not there is null."""
+        """A jsonb value as objects of a declared type; a list keeps its order, and missing members are null."""
         assert field.shape is not None
-        kind: ColumnElement[str] = literal_column("'array'" if field.shape.many else "'object'")
+        json_type: ColumnElement[str] = literal_column("'array'" if field.shape.many else "'object'")
         if field.shape.many:
-            each = func.jsonb_array_elements(value).table_valued(
+            elements = func.jsonb_array_elements(value).table_valued(
                 column("item", JSONB), with_ordinality="place", name=self._name("d")
             )
-            numbered = each.render_derived()
+            numbered = elements.render_derived()
             items = select(numbered.c.item).order_by(numbered.c.place).correlate(rows).subquery(self._name("q"))
-            found = self._records(self._members(field, items.c.item, items), items, many=True)
-            shown: Any = func.coalesce(found.scalar_subquery(), EMPTY)
+            records = self._records(self._members(field, items.c.item, items), items, many=True)
+            rendered: Any = func.coalesce(records.scalar_subquery(), EMPTY)
         else:
-            shown = self._object(self._members(field, value, rows), rows)
-        return case((func.jsonb_typeof(value) == kind, shown))
+            rendered = self._object(self._members(field, value, rows), rows)
+        return case((func.jsonb_typeof(value) == json_type, rendered))
 
     def _members(
         self, field: Selected, value: ColumnElement[Any], rows: FromClause
@@ -194,8 +193,8 @@ class Compiler:
                 continue
             assert shape.member is not None
             is_json = isinstance(shape.member, JSONB)
-            found = value.op("->")(name) if is_json else cast(value.op("->>")(name), shape.member)
-            members.append((child.key, _shown(found, shape)))
+            member = value.op("->")(name) if is_json else cast(value.op("->>")(name), shape.member)
+            members.append((child.key, _api_value(member, shape)))
         return members
 
     # Connections
@@ -204,18 +203,18 @@ class Compiler:
         self,
         field: Selected,
         statement: Select[Any],
-        given: BoundArguments,
+        arguments: BoundArguments,
     ) -> Select[Any]:
-        paging = given.paging
+        paging = arguments.paging
         assert paging is not None
         keys = keys_of(statement)
         rows = page_of(statement, keys, paging, self._name)
-        shown = self._page(field, rows)
+        page = self._page(field, rows)
         total = select(func.count()).select_from(statement.order_by(None).subquery(self._name("q")))
-        return self._page_object(field, shown, paging, total)
+        return self._page_object(field, page, paging, total)
 
     def _page(self, field: Selected, rows: FromClause) -> FromClause:
-        """The rows of a page, numbered, each node selected once for edges and once for nodes as they ask."""
+        """The rows of a page, numbered; each node once for `edges` and once for `nodes`, by their selections."""
         return select(*self._page_columns(field, rows)).select_from(rows).subquery(self._name("p"))
 
     def _page_columns(self, field: Selected, rows: FromClause) -> list[ColumnElement[Any]]:
@@ -243,15 +242,15 @@ class Compiler:
                 values.append((child.key, self.record(child.children, child.kind.name, rows)))
         return self._object(values, rows)
 
-    def _page_object(self, field: Selected, shown: FromClause, paging: Paging, total: Select[Any]) -> Select[Any]:
-        number = shown.c["__n"]
+    def _page_object(self, field: Selected, page: FromClause, paging: Paging, total: Select[Any]) -> Select[Any]:
+        number = page.c["__n"]
         order = number.desc() if paging.backwards else number.asc()
         within = number <= paging.size
         more: ColumnElement[Any] = func.count() > paging.size
         ahead = paging.before is not None or (not paging.backwards and more)
         behind = paging.after is not None or (paging.backwards and more)
         reverse = number.asc() if paging.backwards else number.desc()
-        first, last = self._ends(shown.c["__cursor"], order, reverse, within)
+        first, last = self._ends(page.c["__cursor"], order, reverse, within)
         info = {
             "has_next_page": flag(ahead),
             "has_previous_page": flag(behind),
@@ -277,22 +276,24 @@ class Compiler:
                     aggregated=True,
                 )
             else:
-                listed = func.json_agg(self._in_order(shown.c[f"__{column}"], order)).filter(within)
+                listed = func.json_agg(self._in_order(page.c[f"__{column}"], order)).filter(within)
                 value = func.coalesce(listed, EMPTY)
                 column += 1
             values.append((part.key, value))
-        page = select(self._object(values, aggregated=True))
+        page_object = select(self._object(values, aggregated=True))
         if not shows_rows(field):
-            return page
+            return page_object
         # HAVING makes it one group, so one row, even where nothing selected is an aggregate.
-        return page.select_from(shown).having(literal_column("true"))
+        return page_object.select_from(page).having(literal_column("true"))
 
     def _ends(self, cursor: Any, order: Any, reverse: Any, within: Any) -> Sequence[ColumnElement[Any]]:
         """The first and the last cursor of a page."""
-        return [func.array_agg(aggregate_order_by(cursor, one)).filter(within)[1] for one in (order, reverse)]
+        return [
+            func.array_agg(aggregate_order_by(cursor, direction)).filter(within)[1] for direction in (order, reverse)
+        ]
 
     def _in_order(self, value: ColumnElement[Any], order: ColumnElement[Any]) -> ColumnElement[Any]:
-        """A value that an aggregate is to take in this order."""
+        """A value for an aggregate, in this order."""
         return aggregate_order_by(value, order)
 
     # Objects
@@ -300,8 +301,8 @@ class Compiler:
     def _records(self, fields: Sequence[tuple[str, Any]], rows: FromClause, *, many: bool) -> Select[Any]:
         """One JSON object for each row; `many` makes them one list."""
         if not fields or has_long_key(fields):
-            shown = text_object(fields)
-            return select(func.json_agg(shown) if many else shown).select_from(self.source(rows))
+            row_json = text_object(fields)
+            return select(func.json_agg(row_json) if many else row_json).select_from(self.source(rows))
         labelled = select(*(value.label(key) for key, value in fields)).select_from(self.source(rows))
         composite = labelled.subquery(self._name("r"))
         whole: ColumnElement[Any] = literal_column(f"{composite.name}.*")
@@ -321,7 +322,7 @@ class Compiler:
         return select(func.row_to_json(literal_column(f"{composite.name}.*"))).select_from(composite).scalar_subquery()
 
     def _within(self, rows: FromClause) -> tuple[FromClause, ...]:
-        """What an expression over a row may refer to."""
+        """The FROM elements that an expression over a row may refer to."""
         return (rows,)
 
     def _name(self, letter: str) -> str:
@@ -330,21 +331,21 @@ class Compiler:
 
 
 def _correlated(expression: ColumnElement[Any], rows: FromClause) -> ColumnElement[Any]:
-    """The expression with its subqueries tied to `rows`, however many levels of SELECT lie between."""
+    """The expression with its subqueries correlated to `rows`, through any number of levels of SELECT."""
 
     def tie(element: Any, **_: object) -> Any:
         return element.correlate(rows) if isinstance(element, Select) else None
 
-    found: ColumnElement[Any] = visitors.replacement_traverse(expression, {}, tie)
-    return found
+    correlated: ColumnElement[Any] = visitors.replacement_traverse(expression, {}, tie)
+    return correlated
 
 
 def shows_rows(connection: Selected) -> bool:
-    """Whether anything of its rows is selected, rather than `totalCount` alone."""
+    """Whether a connection's rows are selected, rather than `totalCount` alone."""
     return any(part.kind is not None and part.shape is not None for part in connection.children)
 
 
-def _shown(column: ColumnElement[Any], shape: FieldShape) -> ColumnElement[Any]:
+def _api_value(column: ColumnElement[Any], shape: FieldShape) -> ColumnElement[Any]:
     value = json_value(column)
     return cast(value, Text) if shape.is_id else value
 
@@ -355,7 +356,7 @@ def _name(field: Selected) -> str:
 
 
 def too_many(field: Selected) -> ColumnElement[Any]:
-    """Raises the error of a list without a limit that has too many rows."""
+    """SQL that raises the error for a list without a limit that has too many rows."""
     assert field.shape is not None
     name = field.shape.name
     hint = f" or page with `{name}Connection`" if name in ("leads", "tasks", "interactions") else ""

@@ -186,10 +186,10 @@ class StatementsByShape:
         order = tuple(_FROM_VIEWER[name] if name in _FROM_VIEWER else int(name[1:]) for name in sql.positiontup or ())
         return Prepared(Statement(str(sql)), order)
 
-    def _compiler(self, arguments: Mapping[Selected, BoundArguments], allotment: Allotment | None) -> Compiler:
+    def _compiler(self, by_field: Mapping[Selected, BoundArguments], allotment: Allotment | None) -> Compiler:
         if allotment is not None:
-            return Compiler(arguments, allotment.shares)
-        return Compiler(arguments) if self._allotments is None else CountingCompiler(arguments, self._allotments.budget)
+            return Compiler(by_field, allotment.shares)
+        return Compiler(by_field) if self._allotments is None else CountingCompiler(by_field, self._allotments.budget)
 
 
 def _work(field: Selected) -> int:
@@ -231,7 +231,7 @@ def _parts_of(field: Selected) -> Iterator[tuple[bool, _Part]]:
 
 def _is_fixed(argument: Argument) -> bool:
     """Whether an argument has no variables; `includeDeleted` is never fixed, since the viewer's role is checked."""
-    return not argument.names and (argument.name != _INCLUDE_DELETED or argument.given({}) is not True)
+    return not argument.names and (argument.name != _INCLUDE_DELETED or argument.value({}) is not True)
 
 
 def _repeat(fixed: Values, _variables: Mapping[str, Any], values: Values, _viewer: Viewer) -> Hashable:
@@ -253,7 +253,7 @@ def _argument_shape(
     field: Selected, argument: Argument, variables: Mapping[str, Any], values: Values, viewer: Viewer
 ) -> Hashable:
     """The shape of an argument; its bound values are added to `values`."""
-    value = argument.given(variables)
+    value = argument.value(variables)
     shape = split(argument.kind, value, argument.name, argument.label, values)
     if field.shape is not None:
         field.shape.check(argument.name, argument.label, value)
@@ -274,7 +274,7 @@ def _page_shape(
 
 
 def _paging_shape(field: Selected, variables: Mapping[str, Any], values: Values, bound_to: str) -> Hashable:
-    paging = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _PAGING}
+    paging = {argument.name: argument.value(variables) for argument in field.arguments if argument.name in _PAGING}
     paging = {name: None if value is Undefined else value for name, value in paging.items()}
     if paging["first"] is not None and paging["last"] is not None:
         message = "Pass `first` or `last`, not both."
@@ -306,7 +306,7 @@ def _bound_arguments(field: Selected, variables: Mapping[str, Any], binds: Binds
     """A field's arguments as placeholders, in the same order in which `_shape` collected the values."""
     keywords = {}
     for argument in _arguments(field):
-        value = placed(argument.kind, argument.given(variables), argument.name, binds.leaf)
+        value = placed(argument.kind, argument.value(variables), argument.name, binds.leaf)
         if value is not None:
             keywords[argument.name] = value
     limit, offset = keywords.pop("limit", None), keywords.pop("offset", None)
@@ -318,7 +318,7 @@ def _bound_arguments(field: Selected, variables: Mapping[str, Any], binds: Binds
 
 
 def _paging(field: Selected, variables: Mapping[str, Any], binds: Binds) -> Paging:
-    paging = {argument.name: argument.given(variables) for argument in field.arguments if argument.name in _PAGING}
+    paging = {argument.name: argument.value(variables) for argument in field.arguments if argument.name in _PAGING}
     backwards = paging["last"] is not Undefined and paging["last"] is not None
     size = binds.leaf(None, SQL_TYPES["Int"])
     bound_to = binds.leaf(None, Text())

@@ -1,6 +1,6 @@
-"""Types, inputs, filters and orders made of a model's columns: what the model says of a field is not said again.
+"""Types, inputs, filters and orders made of a model's columns, whose words and rules are stated only in the model.
 
-What a class's own body says stands beside what is made of the columns, and goes before it.
+Fields that a class declares itself are kept, and take precedence over those made of the columns.
 """
 
 import builtins
@@ -20,12 +20,12 @@ from crm.core.model import Model
 from crm.db.query import Direction, Nulls, Relation
 from crm.graph.declare import filters
 from crm.graph.declare.fields import Price, enum, first_paragraph, is_registered, price_of_order, remember_model
-from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.filters import UNSET, WhereInput
 from crm.graph.declare.scalars import JSON
 
 T = TypeVar("T")
 L = TypeVar("L", bound=filters.InputObject)
-W = TypeVar("W", bound=Where)
+W = TypeVar("W", bound=WhereInput)
 
 _RELATION: Final = "crm_relation"
 _CONDITIONS: Final[dict[Any, Any]] = {
@@ -43,22 +43,22 @@ _KEY_OF_ORDER: Final = "One key of an order; `id` always breaks ties."
 for _choice in (Direction, Nulls):
     enum(_choice, structural=True)
 
-# What is made for a field: its type, and Strawberry's declaration.
-Made = tuple[str, Any, Any]
+# A field to add to a class: its name, its type, and Strawberry's declaration.
+NewField = tuple[str, Any, Any]
 
 
 @dataclass_transform(field_specifiers=(strawberry.field,))
 def type(
     model: builtins.type[Model] | None = None, *, name: str | None = None
 ) -> Callable[[builtins.type[T]], builtins.type[T]]:
-    """A GraphQL type with every column that the model shows, or with the columns of the statement behind it."""
+    """A GraphQL type with every public column of the model; without a model, with the class's own fields."""
     if model is not None and not model.policy.public:
         msg = f"{model.__name__} is for the program alone (`policy = INTERNAL`): no type of the API is made of it"
         raise TypeError(msg)
 
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
         if model is not None:
-            _add(cls, [(column.name, *_value(column, said)) for column, said in fields_of(model)])
+            _add(cls, [(column.name, *_value(column, field)) for column, field in fields_of(model)])
         decorated = strawberry.type(cls, name=name, description=first_paragraph(cls))
         remember_model(decorated, model)
         return decorated
@@ -67,12 +67,12 @@ def type(
 
 
 def create_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], builtins.type[T]]:
-    """An input for a new record: every column with a rule, required if nothing else can stand in it."""
+    """An input for a new record: every column with a rule, required if it has no default and cannot be null."""
 
-    def made() -> Iterable[Made]:
-        for column, said in fields_of(model):
-            if said.rule is not None:
-                yield column.name, *_new_value(column, said)
+    def made() -> Iterable[NewField]:
+        for column, field in fields_of(model):
+            if field.rule is not None:
+                yield column.name, *_new_value(column, field)
 
     return lambda cls: _input(cls, made())
 
@@ -80,10 +80,10 @@ def create_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
 def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], builtins.type[T]]:
     """An input for a change: every column with a rule that is not fixed, and the version that the caller saw."""
 
-    def made() -> Iterable[Made]:
-        for column, said in fields_of(model):
-            if said.rule is not None and not said.fixed:
-                yield column.name, *_optional(_shown(column), said.input_words)
+    def made() -> Iterable[NewField]:
+        for column, field in fields_of(model):
+            if field.rule is not None and not field.fixed:
+                yield column.name, *_optional(_api_type(column), field.input_words)
         if "version" in model.__table__.columns:
             yield "expected_version", *_optional(int, _VERSION)
 
@@ -95,12 +95,16 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
 
     def decorate(cls: builtins.type[W]) -> builtins.type[W]:
         metadata = {name: getattr(member, "metadata", {}) for name, member in vars(cls).items()}
-        cls.relations = {name: found[_RELATION] for name, found in metadata.items() if _RELATION in found}
+        cls.relations = {
+            name: member_metadata[_RELATION]
+            for name, member_metadata in metadata.items()
+            if _RELATION in member_metadata
+        }
         name = cls.__name__
         return _input(
             cls,
             [
-                *((column.name, *_optional(_condition(column), said.by)) for column, said in _filtered(model)),
+                *((column.name, *_optional(_condition(column), field.by)) for column, field in _filtered(model)),
                 ("and_", *_optional(list[name], "All of these.", name="and")),  # type: ignore[valid-type]
                 ("or_", *_optional(list[name], "At least one of these.", name="or")),  # type: ignore[valid-type]
                 ("not_", *_optional(ForwardRef(name), "Not this.", name="not")),
@@ -111,13 +115,13 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
 
 
 def across(description: str, model: builtins.type[Model], on: Callable[[Any, Any], Any]) -> Any:
-    """An edge in a filter: the model at its other end, and what ties a row of it to a row of ours."""
+    """An edge in a filter: the model at its other end, and the condition that joins its rows with ours."""
     metadata = {_RELATION: Relation(lambda: model, on)}
     return strawberry.field(description=description, default=UNSET, metadata=metadata)
 
 
-def list_filter(of: builtins.type[Where]) -> Callable[[builtins.type[L]], builtins.type[L]]:
-    """What may be said of the rows at the other end of an edge, all together."""
+def list_filter(of: builtins.type[WhereInput]) -> Callable[[builtins.type[L]], builtins.type[L]]:
+    """A filter by the rows at the other end of an edge: by some, none or every of them."""
     return lambda cls: _input(
         cls,
         [
@@ -131,7 +135,7 @@ def list_filter(of: builtins.type[Where]) -> Callable[[builtins.type[L]], builti
 def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[[builtins.type[T]], builtins.type[T]]:
     """One key of an order, by any column that says `order`; the class's docstring describes the enum of the fields.
 
-    `computed` keys are none of the columns: each has its words, and the column that it stands behind.
+    `computed` keys are not columns: each has its description, and the name of the column that it follows.
     """
 
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
@@ -140,7 +144,9 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
             place = list(words).index(after) + 1
             words = dict([*list(words.items())[:place], (name, described), *list(words.items())[place:]])
         make_enum: Any = Choice  # mypy knows no enums that are made of a mapping
-        fields = make_enum(f"{cls.__name__}Field", {name.upper(): (name, said) for name, said in words.items()})
+        fields = make_enum(
+            f"{cls.__name__}Field", {name.upper(): (name, words_of_field) for name, words_of_field in words.items()}
+        )
         fields.__doc__ = first_paragraph(cls)
         enum(fields, structural=True)
         nulls = "Where rows without a value stand; last unless said otherwise."
@@ -155,28 +161,28 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
 
 
 def order_cost(model: builtins.type[Model]) -> Price:
-    """The price of an order by a model's columns: nothing for those that an index serves."""
-    return price_of_order({column.name for column, said in fields_of(model) if said.served})
+    """The price of an order by a model's columns: nothing for columns that an index serves."""
+    return price_of_order({column.name for column, field in fields_of(model) if field.served})
 
 
-def _value(column: Column[Any], said: Field) -> tuple[Any, Any]:
-    shown = _shown(column)
-    return shown | None if column.nullable else shown, strawberry.field(description=said.words)
+def _value(column: Column[Any], field: Field) -> tuple[Any, Any]:
+    api_type = _api_type(column)
+    return api_type | None if column.nullable else api_type, strawberry.field(description=field.words)
 
 
-def _new_value(column: Column[Any], said: Field) -> tuple[Any, Any]:
-    if said.default is not None:
-        return _shown(column), strawberry.field(description=said.input_words, default=said.default)
+def _new_value(column: Column[Any], field: Field) -> tuple[Any, Any]:
+    if field.default is not None:
+        return _api_type(column), strawberry.field(description=field.input_words, default=field.default)
     if column.nullable or column.server_default is not None:
-        return _optional(_shown(column), said.input_words)
-    return _shown(column), strawberry.field(description=said.input_words)
+        return _optional(_api_type(column), field.input_words)
+    return _api_type(column), strawberry.field(description=field.input_words)
 
 
 def _optional(kind: Any, description: str, name: str | None = None) -> tuple[Any, Any]:
     return kind | None, strawberry.field(name=name, description=description, default=UNSET)
 
 
-def _shown(column: Column[Any]) -> Any:
+def _api_type(column: Column[Any]) -> Any:
     """The type of a column's values in the API."""
     kind = kind_of(column)
     if column.primary_key or kind is UUID:
@@ -193,27 +199,27 @@ def _condition(column: Column[Any]) -> Any:
 
 
 def _registered(kind: Any) -> Any:
-    """A type that Strawberry knows: an enum is made known by its first column."""
+    """A type that Strawberry knows: an enum is registered with its first column."""
     if isinstance(kind, builtins.type) and issubclass(kind, Choice) and not is_registered(kind):
         enum(kind)
     return kind
 
 
 def _filtered(model: builtins.type[Model]) -> Iterable[tuple[Column[Any], Field]]:
-    return ((column, said) for column, said in fields_of(model) if said.by)
+    return ((column, field) for column, field in fields_of(model) if field.by)
 
 
 def _orders(model: builtins.type[Model]) -> Iterable[tuple[str, str]]:
-    return ((column.name, said.order) for column, said in fields_of(model) if said.order)
+    return ((column.name, field.order) for column, field in fields_of(model) if field.order)
 
 
-def _input(cls: builtins.type[T], made: Iterable[Made], description: str | None = None) -> builtins.type[T]:
+def _input(cls: builtins.type[T], made: Iterable[NewField], description: str | None = None) -> builtins.type[T]:
     _add(cls, made)
     return strawberry.input(cls, description=description or first_paragraph(cls))
 
 
-def _add(cls: builtins.type[Any], made: Iterable[Made]) -> None:
-    """Declare fields that the class does not declare itself, before those that it does."""
+def _add(cls: builtins.type[Any], made: Iterable[NewField]) -> None:
+    """Add fields to a class, before its own; fields that the class declares itself are skipped."""
     own, annotations = get_annotations(cls), {}
     for name, kind, field in made:
         if name not in own and name not in vars(cls):

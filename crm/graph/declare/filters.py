@@ -23,7 +23,7 @@ def _operator(description: str, name: str | None = None) -> Any:
 class InputObject:
     """The base of the API's input objects."""
 
-    def given(self) -> Mapping[str, Any]:
+    def present_fields(self) -> Mapping[str, Any]:
         """The fields that the caller set to a value, by their Python names."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if value is not UNSET and value is not None}
@@ -153,5 +153,5 @@ class StringListFilter(Condition):
     has_all: list[str] | None = _operator("Has all of these.")
 
 
-class Where(InputObject, query.Where):
+class WhereInput(InputObject, query.Where):
     """The base of every filter of the API."""

@@ -1,4 +1,4 @@
-"""What a subscription is told of: heads of events, and which of them it asks for."""
+"""Headers of events, and the filter of a subscription's arguments over them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from crm.db.stream_position import Position
 from crm.graph.compile.selection import Selected
 
-# An answer in parts: what comes before the projected event, the event, what follows. All who are shown it share them.
+# An answer in parts: the bytes before the projected event, the event, and those after it; subscribers share the event.
 Parts = tuple[bytes, bytes, bytes]
 
 
@@ -21,7 +21,7 @@ class ProjectedEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventHeader:
-    """As much of an event as tells who waits for it."""
+    """The columns of an event by which subscriptions are filtered."""
 
     position: Position
     lead_id: int | None
@@ -32,7 +32,7 @@ class EventHeader:
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events a stream's arguments ask for; None is any."""
+    """The events that a stream's arguments ask for; None is any."""
 
     lead_id: int | None
     types: frozenset[str] | None
@@ -41,14 +41,14 @@ class EventFilter:
 
     @classmethod
     def of(cls, root: Selected, variables: Mapping[str, Any]) -> "EventFilter":
-        """What these arguments ask for. More than they do costs a read; less would lose events."""
-        given = {argument.name: argument.given(variables) for argument in root.arguments}
-        lead_id, types, key = given.get("lead_id"), given.get("types"), given.get("id")
-        declared = root.shape.declaration if root.shape is not None else None
+        """The filter of these arguments. A filter that is too wide costs a read; a narrower one would lose events."""
+        values = {argument.name: argument.value(variables) for argument in root.arguments}
+        lead_id, types, key = values.get("lead_id"), values.get("types"), values.get("id")
+        declaration = root.shape.declaration if root.shape is not None else None
         return cls(
             lead_id if isinstance(lead_id, int) else None,
             frozenset(types) if isinstance(types, list | tuple) else None,
-            declared.entities if declared is not None else None,
+            declaration.entities if declaration is not None else None,
             key.lower() if isinstance(key, str) else None,
         )
 

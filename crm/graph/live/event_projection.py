@@ -36,13 +36,13 @@ from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.event_filter import ProjectedEvent
 
 BATCH: Final = 200
-# Where that many events are more than one read may bring, or takes longer than it may, so many times fewer are read.
+# If a batch exceeds the limits of one read, or its time, so many times fewer events are read.
 _SHRINK: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """What a look at the stream found, how far it has read, and whether more wait behind an open transaction."""
+    """The events that a read returned, how far it has read, and whether more wait behind an open transaction."""
 
     items: Sequence[ProjectedEvent]
     seen: Position
@@ -57,35 +57,35 @@ class EventProjection:
         self.root = root
         self._side = side
         self._budget = budget
-        self._shaped: dict[int, StatementsByShape] = {}
+        self._statements: dict[int, StatementsByShape] = {}
 
-    async def read(self, ask: "Ask", position: Position, size: int = BATCH) -> EventBatch:
-        """The next events, so many at most, and how far the stream has been read with them; or Forked."""
-        bound = await self._of(size).bound(ask.variables, ask.viewer, self._side)
+    async def read(self, query: "StreamQuery", position: Position, size: int = BATCH) -> EventBatch:
+        """The next events, at most `size`, and the position after them; StreamForked if the stream has forked."""
+        bound = await self._of(size).bound(query.variables, query.viewer, self._side)
         statement, params = bound.step([position.xid, position.id])
-        result = await ask.feed.read(statement, params, ask.owner, limited=True)
+        result = await query.feed.read(statement, params, query.owner, limited=True)
         mark = StreamMark.of(result, 3)
         mark.check_goes_on(position)
         items = []
         for row in range(result.ntuples):
-            shown = result.get_value(row, 2)
-            if shown is not None:
-                items.append(ProjectedEvent(mark.place(result, row), shown))
+            json = result.get_value(row, 2)
+            if json is not None:
+                items.append(ProjectedEvent(mark.place(result, row), json))
         if len(items) == size:
             return EventBatch(items, items[-1].position, stalled=False, is_full=True)
         return EventBatch(items, max(position, mark.end), mark.stalled)
 
     def _of(self, size: int) -> StatementsByShape:
-        if size not in self._shaped:
+        if size not in self._statements:
             allotments = Allotments([self.root], self._budget, times=size, guess=False)
             build = partial(_batch, self.root, self._budget, size)
-            self._shaped[size] = StatementsByShape([self.root], build, extra=("xid", "id"), allotments=allotments)
-        return self._shaped[size]
+            self._statements[size] = StatementsByShape([self.root], build, extra=("xid", "id"), allotments=allotments)
+        return self._statements[size]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What is asked of a stream, and on whose account it is read."""
+class StreamQuery:
+    """A subscription's query of a stream, and the owner of the connections that read it."""
 
     feed: EventFeed
     variables: Mapping[str, Any]
@@ -98,22 +98,22 @@ class EventReader:
     """Reads a stream in batches: fewer events at once as long as so many are more than one read may bring."""
 
     stream: EventProjection
-    ask: Ask
+    query: StreamQuery
     turns: FairSlots | None = None
     size: int = BATCH
     taker: Taker = field(default_factory=Taker)
 
     async def read(self, position: Position) -> EventBatch:
-        """What comes after a place; in the stream as it is now if that has forked and lost nothing before the place.
+        """The events after a position; if the stream has forked and lost nothing before it, in the new stream.
 
-        Where one event alone is too much, that error is raised: it would be too much the next time as well.
+        If a single event is too much, the error is raised: it would be too much the next time as well.
         """
         while True:
             try:
                 async with self.turns.turn(self.taker) if self.turns is not None else nullcontext():
-                    batch = await self.stream.read(self.ask, position, self.size)
+                    batch = await self.stream.read(self.query, position, self.size)
             except StreamForked:
-                position = await self.ask.feed.carried(position)
+                position = await self.query.feed.carried(position)
             except psycopg.Error as error:
                 problem = problem_of(error)
                 if problem is None:
@@ -128,37 +128,37 @@ class EventReader:
 
 
 def problem_of(error: psycopg.Error) -> errors.CrmError | None:
-    """What is wrong with a read that would fail again; None if it may work in a moment."""
+    """The error of a read that would fail again; None if it may work in a moment."""
     if isinstance(error, TookTooLong):
         message = "To read one change of this subscription takes longer than a read may. Select less of it."
         return errors.Timeout(message)
-    found = translated(error)
-    return None if isinstance(found, errors.Unavailable | errors.Conflict) else found
+    known_error = translated(error)
+    return None if isinstance(known_error, errors.Unavailable | errors.Conflict) else known_error
 
 
 class FirstRow:
-    """The row that a stream begins with."""
+    """The row that is sent before a stream's events."""
 
     def __init__(self, root: Selected, side: SideThread, budget: AnswerBudget) -> None:
         self._root = root
         self._side = side
         build = partial(_first_row, root)
-        self._shaped = StatementsByShape([root], build, allotments=Allotments([root], budget, guess=False))
+        self._statements = StatementsByShape([root], build, allotments=Allotments([root], budget, guess=False))
 
     async def read(self, feed: EventFeed, variables: Mapping[str, Any], viewer: Viewer) -> bytes | None:
-        """The row as it is now; None if the arguments name none."""
-        bound = await self._shaped.bound(variables, viewer, self._side)
+        """The row as it is now; None if the arguments name no row."""
+        bound = await self._statements.bound(variables, viewer, self._side)
         result = await feed.read(*bound.step(), viewer.owner)
         if not result.ntuples:
             return None
-        found = result.get_value(0, 0)
-        if found is None:
+        json = result.get_value(0, 0)
+        if json is None:
             raise errors.NotFound
-        return found
+        return json
 
 
 def _batch(root: Selected, budget: AnswerBudget, size: int, compiler: Compiler) -> Select[Any]:
-    """Always at least one row, so that the watermark comes along when nothing happened."""
+    """The statement of a batch; it always returns a row, so that the watermark comes along without events too."""
     safe: ColumnElement[Any] = literal_column(WATERMARK, Xid8)
     after = (bindparam("v0", type_=Xid8(), required=True), bindparam("v1", type_=BigInteger(), required=True))
     events = compiler.statement(root, *after, safe)
@@ -167,15 +167,15 @@ def _batch(root: Selected, budget: AnswerBudget, size: int, compiler: Compiler) 
     place = (rows.c.stream_xid, rows.c.stream_id) if other else (rows.c.xid, rows.c.id)
     xid, key = place[0].label("xid"), place[1].label("id")
     assert root.kind is not None
-    shown = compiler.record(root.children, root.kind.name, rows).label("shown")
+    json = compiler.record(root.children, root.kind.name, rows).label("shown")
     length = compiler.length(root.children, rows)
-    found = select(xid, key, shown, length.label("n")).select_from(compiler.source(rows)).cte("found")
+    projected = select(xid, key, json, length.label("n")).select_from(compiler.source(rows)).cte("found")
     mark = select(*mark_columns()).subquery("mark")
-    joined = mark.outerjoin(found, batch_fits(found, budget, root.key))
+    joined = mark.outerjoin(projected, batch_fits(projected, budget, root.key))
     return (
-        select(cast(found.c.xid, Text), cast(found.c.id, Text), found.c.shown, *mark.c)
+        select(cast(projected.c.xid, Text), cast(projected.c.id, Text), projected.c.shown, *mark.c)
         .select_from(joined)
-        .order_by(found.c.xid, found.c.id)
+        .order_by(projected.c.xid, projected.c.id)
     )
 
 

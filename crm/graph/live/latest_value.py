@@ -18,7 +18,7 @@ from crm.db.stream_position import Position
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.statements import StatementsByShape
-from crm.graph.live.channel import Hall, Room
+from crm.graph.live.channel import Room, SharedState
 from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
 from crm.graph.live.event_projection import problem_of
 
@@ -33,12 +33,12 @@ class LatestValue:
     """One row that several sockets follow: read again when it may have changed, and every so many seconds."""
 
     root: Selected
-    hall: Hall
+    shared: SharedState
     side: SideThread
     budget: AnswerBudget
     variables: Mapping[str, Any]
     viewer: Viewer
-    interest: EventFilter
+    event_filter: EventFilter
     followers: int = 0
     size: int = 0  # the memory that it takes, on the account of its viewer
     latest: ProjectedEvent | None = None
@@ -47,15 +47,15 @@ class LatestValue:
     ended: errors.CrmError | None = None
 
     def __post_init__(self) -> None:
-        self._news = News(self.hall.portions)
+        self._news = News(self.shared.portions)
         roots = [self.root]
         allotments = Allotments(roots, self.budget, guess=False)
-        self._shaped = StatementsByShape(roots, lambda compiler: compiler.roots(roots), allotments=allotments)
+        self._statements = StatementsByShape(roots, lambda compiler: compiler.roots(roots), allotments=allotments)
 
     async def follow(self, _: Position, __: Viewer, room: Room) -> AsyncGenerator[ProjectedEvent, None]:
         """The row as it is now, then each time it has changed, for ever. A slow reader gets only the latest value."""
         sent, news_round = None, None
-        portions = self.hall.portions
+        portions = self.shared.portions
         if self.task is None:
             self.task = asyncio.create_task(self._pump())
         self.due.set()
@@ -77,7 +77,7 @@ class LatestValue:
 
     def hear(self, heads: Sequence[EventHeader], _since: Position, _until: Position) -> None:
         """Read the row again if one of these events may have changed it."""
-        if any(self.interest.includes(head) for head in heads):
+        if any(self.event_filter.includes(head) for head in heads):
             self.due.set()
 
     async def _pump(self) -> None:
@@ -89,9 +89,9 @@ class LatestValue:
         while True:
             self.due.clear()
             try:
-                async with self.hall.reads.turn(taker):
-                    bound = await self._shaped.bound(self.variables, self.viewer, self.side)
-                    result = await self.hall.feed.read(*bound.step(), limited=True)
+                async with self.shared.reads.turn(taker):
+                    bound = await self._statements.bound(self.variables, self.viewer, self.side)
+                    result = await self.shared.feed.read(*bound.step(), limited=True)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
                 self.ended = problem_of(error) if isinstance(error, psycopg.Error) else None

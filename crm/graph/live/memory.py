@@ -1,4 +1,4 @@
-"""How much memory the subscriptions of a process take, and who may take how much of it."""
+"""The memory of a process's subscriptions, with a limit for all of them and for each user."""
 
 from collections import Counter
 from typing import Final
@@ -6,27 +6,27 @@ from typing import Final
 from crm.core import errors
 from crm.core.identity import Viewer
 
-# What a subscription that shares nothing takes (syntax tree, plan, statement): measured with documents of 110 and of
-# 14,400 characters, and rounded up.
+# The memory of a subscription that shares nothing (syntax tree, plan, statement): measured with documents of 110 and
+# of 14,400 characters, and rounded up.
 _BASE: Final = 15_000
 _PER_CHARACTER: Final = 120
 _PER_CHARACTER_OF_VARIABLES: Final = 15
 
 
 def estimate(text: str, variables: bytes) -> int:
-    """About the bytes that a subscription takes, from its document and its variables as JSON."""
+    """About the bytes that a subscription takes, by its document and its variables as JSON."""
     return _BASE + _PER_CHARACTER * len(text) + _PER_CHARACTER_OF_VARIABLES * len(variables)
 
 
 class SubscriptionMemory:
-    """The account of what subscriptions take. One user may have half of the whole."""
+    """Counts the bytes of subscriptions, by user. One user may have half of all bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._by_user: Counter[object] = Counter()
 
     def take(self, viewer: Viewer, size: int) -> None:
-        """Count a subscription's bytes, or refuse it."""
+        """Count a subscription's bytes; an error if they are too many."""
         if self._by_user[viewer.id] + size > self._most // 2:
             message = (
                 "Your subscriptions take as much memory as one user may have. Follow fewer different ones, or shorten "

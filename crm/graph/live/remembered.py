@@ -15,7 +15,7 @@ _PORTION_BYTES: Final = 256 * 1024
 _EACH: Final = 256
 
 
-class Remembered:
+class EventMemory:
     """Counts the events that channels keep: beyond the limit the oldest are dropped."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Remembered:
         self._held -= len(item.json) + _EACH
 
 
-class Private:
+class PrivateMemory:
     """Counts the events that followers behind their channel have read for themselves."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Subscriptions: the changes of the event stream, projected once for everybody who asked the same."""
+"""Subscriptions: the changes of the event stream, projected once for all viewers with the same subscription."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -20,7 +20,7 @@ from crm.db.statement import Statement, encode
 from crm.db.stream_position import MARK, WATERMARK, Position, StreamForked, StreamMark, between_text
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.compile.selection import Selected
-from crm.graph.live.channel import Channel, Hall, Room
+from crm.graph.live.channel import Channel, Room, SharedState
 from crm.graph.live.event_filter import EventFilter, EventHeader, Parts
 from crm.graph.live.event_projection import EventProjection, FirstRow
 from crm.graph.live.latest_value import LatestValue
@@ -32,7 +32,7 @@ _STALLED_SECONDS: Final = 0.02
 _AFTER: Final = "after"
 _SUFFIX: Final = b"}}"
 _LOOKED_AT: Final = 1000
-# Reads of channels at once: a write that many of them wait for must not take every connection from the writers.
+# Reads of channels at once: after a write that many channels wait for, writers need connections too.
 _READS_AT_ONCE: Final = 2
 
 _HEADS: Final = Statement(
@@ -58,7 +58,7 @@ class Subscriptions:
         self._budget = budget
         self._memory = SubscriptionMemory(max_bytes)
         self._channels: dict[_ChannelKey, Channel | LatestValue] = {}
-        self._hall = Hall(feed, FairSlots(_READS_AT_ONCE))
+        self._shared = SharedState(feed, FairSlots(_READS_AT_ONCE))
         self._looking: asyncio.Task[None] | None = None
 
     async def follow(  # noqa: PLR0913, PLR0917
@@ -73,7 +73,7 @@ class Subscriptions:
     ) -> AsyncGenerator[Parts, None]:
         """The answers of a subscription, one for each change."""
         room = room or nullcontext()
-        after = next((argument.given(variables) for argument in root.arguments if argument.name == _AFTER), None)
+        after = next((argument.value(variables) for argument in root.arguments if argument.name == _AFTER), None)
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
@@ -118,15 +118,15 @@ class Subscriptions:
         return await FirstRow(root, self._side, self._budget).read(self._feed, variables, viewer)
 
     def _channel(self, root: Selected, variables: Mapping[str, Any], viewer: Viewer) -> "Channel | LatestValue":
-        interest = EventFilter.of(root, variables)
+        event_filter = EventFilter.of(root, variables)
         assert root.shape is not None
         if root.shape.kind == "pulse":
-            return LatestValue(root, self._hall, self._side, self._budget, variables, viewer, interest)
+            return LatestValue(root, self._shared, self._side, self._budget, variables, viewer, event_filter)
         stream = EventProjection(root, self._side, self._budget)
-        return Channel(stream, self._hall, variables, viewer, interest)
+        return Channel(stream, self._shared, variables, viewer, event_filter)
 
     async def _look(self) -> None:
-        """Look at what is new once for all channels, and have those read it who asked for it."""
+        """Read the headers of new events once for all channels, and let those read whose filter includes one."""
         seen: Position | None = None
         pace = Pace()
         while True:
@@ -153,7 +153,7 @@ class Subscriptions:
             await self._feed.wait(woken, pause)
 
     async def _heads(self, after: Position) -> tuple[list[EventHeader], Position, bool]:
-        """The next events, up to where they reach, and whether more wait behind an open transaction."""
+        """The headers of the next events, the position after them, and whether more wait behind an open transaction."""
         result = await self._feed.read(_HEADS, [encode(after.xid), encode(after.id)])
         mark = StreamMark.of(result, 6)
         mark.check_goes_on(after)
@@ -188,19 +188,19 @@ class _ChannelKey(NamedTuple):
     name: str | None
     variables: bytes
     role: Role
-    viewer: object  # whose it is, where not all viewers of a role see the same
+    viewer: object  # the viewer's id, where not all viewers of a role see the same rows
 
 
 def _channel_key(
     text: str, name: str | None, root: Selected, variables: Mapping[str, Any], viewer: Viewer
 ) -> _ChannelKey:
-    """Who may share a projection: the same operation, role and variables, but for where each starts."""
+    """The key of a projection: subscriptions share it with the same operation, role and variables but the start."""
     starts = {
-        one.value.name.value
-        for one in root.node.arguments or ()
-        if one.name.value == _AFTER and isinstance(one.value, VariableNode)
+        field.value.name.value
+        for field in root.node.arguments or ()
+        if field.name.value == _AFTER and isinstance(field.value, VariableNode)
     }
     rest = {key: value for key, value in variables.items() if key not in starts}
-    models = (one.kind.model for one in root.walk() if one.kind is not None and one.kind.model is not None)
+    models = (field.kind.model for field in root.walk() if field.kind is not None and field.kind.model is not None)
     whose = viewer.id if any(model.policy.is_personal(viewer.role) for model in models) else None
     return _ChannelKey(text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose)

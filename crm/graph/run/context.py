@@ -1,4 +1,4 @@
-"""What a root resolver works with: the viewer, and the ways to write."""
+"""The context of root resolvers: the viewer, and the ways to write."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Context:
-    """What a resolver works with: the viewer, and the ways to write."""
+    """Passed to root resolvers: the viewer, and the ways to write."""
 
     engine: "Engine"
     viewer: Viewer
-    shown: MutationProjection
+    projection: MutationProjection
     variables: Mapping[str, Any]
     deadline: float
     warnings: list[errors.CrmError] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Context:
 
     @property
     def ai(self) -> "Ai":
-        """The model or the playbook. Ask before or after a write, never within."""
+        """The model or the playbook. Call it before or after a write, never within."""
         assert self.engine.ai is not None
         return self.engine.ai
 
@@ -40,16 +40,16 @@ class Context:
         self, method: Callable[Concatenate[S, P], Awaitable[object]], *arguments: P.args, **keywords: P.kwargs
     ) -> Any:
         """One transaction: call the service's method, project what it returns, commit. Re-run on 40001 and 40P01."""
-        return await self._shown(self._writer(), write_of(method, *arguments, **keywords))
+        return await self._projected(self._writer(), write_of(method, *arguments, **keywords))
 
     async def run_workflow(
         self, method: Callable[Concatenate[W, P], Awaitable[Write[object]]], *arguments: P.args, **keywords: P.kwargs
     ) -> Any:
-        """Several transactions with something slow between them; the last one is shown as `write` shows its one."""
+        """Run several transactions with something slow between them; the last one is projected as by `write`."""
         writer = self._writer()
         saving = time_to_save(self.engine.settings.request_timeout_seconds)
         workflow = Workflow(writer, self.engine.ai, self.deadline, self.warnings, saving)
-        return await workflow.run(partial(self._shown, writer), method, *arguments, **keywords)
+        return await workflow.run(partial(self._projected, writer), method, *arguments, **keywords)
 
     def _writer(self) -> Writer:
         return Writer(self.engine.database, self.viewer, self._announce)
@@ -58,8 +58,8 @@ class Context:
         self.changed = True
         self.engine.feed.announce()
 
-    async def _shown(self, writer: Writer, write: Write[object]) -> "Projected":
-        projection = await self.shown.bound(self.variables, self.viewer, self.engine.side)
+    async def _projected(self, writer: Writer, write: Write[object]) -> "Projected":
+        projection = await self.projection.bound(self.variables, self.viewer, self.engine.side)
         try:
             return Projected(await writer.shown(write, projection))
         except TookTooLong as error:
@@ -78,7 +78,7 @@ class Projected:
 
 
 class Info(strawberry.Info[Context, None]):
-    """What a root resolver gets: `info.context`."""
+    """The `info` of a root resolver, with its `context`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

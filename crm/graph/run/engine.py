@@ -1,4 +1,4 @@
-"""The engine: runs an operation. HTTP, WebSocket and (later) REST are thin coats over this."""
+"""The engine: runs operations. GraphQL over HTTP and WebSockets and REST are thin layers over it."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
 
-# What a document takes in memory with its plans and statements, about: measured, and rounded up.
+# About the memory of a document with its plans and statements: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
-# What the event loop may be held for: a new document of so many characters is read in 25 ms at most; to coerce so much
-# (`Counter.work`) takes 5 ms. The rest goes to the side thread.
+# Work that may block the event loop: a new document of so many characters is read in 25 ms at most; coercion of so much
+# work (`Counter.work`) takes 5 ms. The rest runs in the side thread.
 _LONG_DOCUMENT: Final = 1000
 _LITTLE_WORK: Final = 200
 _MUCH_WORK: Final = 3000
@@ -95,12 +95,12 @@ class Engine:
         return document.operation(request.operation_name)
 
     def known(self, request: Request) -> Operation | None:
-        """The same, if the document has been read before."""
+        """The operation of a request, if its document has been read before."""
         document = self.documents.get(request.query)
         return document.operation(request.operation_name) if document is not None else None
 
     async def opened(self, request: Request, viewer: Viewer) -> Operation:
-        """The same, without holding the event loop for long: what is new and long is read in the side thread."""
+        """The operation of a request; a new, long document is read in the side thread, not on the event loop."""
         document = self.documents.get(request.query)
         if document is None:
             run = self.side.run if len(request.query) > _LONG_DOCUMENT else self.side.run_short
@@ -115,22 +115,20 @@ class Engine:
         self.documents.offer(text, document, _DOCUMENT_WEIGHT + _CHARACTER_WEIGHT * len(text))
         return document
 
-    async def coerced(self, operation: Operation, given: Mapping[str, Any], viewer: Viewer) -> Mapping[str, Any]:
-        """The variables as the schema understands them; many values are coerced in the side thread."""
-        found = operation.coerce_simply(given)
-        return found if found is not None else await self._coerced_in_full(operation, given, viewer)
+    async def coerced(self, operation: Operation, raw: Mapping[str, Any], viewer: Viewer) -> Mapping[str, Any]:
+        """The variables coerced by the schema; many values are coerced in the side thread."""
+        variables = operation.coerce_simply(raw)
+        return variables if variables is not None else await self._coerced_in_full(operation, raw, viewer)
 
-    async def _coerced_in_full(
-        self, operation: Operation, given: Mapping[str, Any], viewer: Viewer
-    ) -> Mapping[str, Any]:
-        work = operation.count(given)
+    async def _coerced_in_full(self, operation: Operation, raw: Mapping[str, Any], viewer: Viewer) -> Mapping[str, Any]:
+        work = operation.count(raw)
         if work <= _LITTLE_WORK:
-            return operation.coerce_counted(given)
+            return operation.coerce_counted(raw)
         run = self.side.run if work > _MUCH_WORK else self.side.run_short
-        return await run(viewer.id, operation.coerce_counted, given)
+        return await run(viewer.id, operation.coerce_counted, raw)
 
     def roots(self, operation: Operation, variables: Mapping[str, Any]) -> list[Selected]:
-        """What the operation selects."""
+        """The root fields that the operation selects."""
         collector = Collector(self.shape, operation.document.fragments, operation.flags(variables))
         return collector.collect([operation.node.selection_set], self.shape.root(operation.kind.value))
 
@@ -146,7 +144,7 @@ class Engine:
     ) -> Answer:
         """Answer a query or a mutation."""
         try:
-            # What most requests need has no coroutine of its own: each costs a microsecond.
+            # Steps that most requests take have no coroutine of their own: each would cost a microsecond.
             operation = self.known(request) or await self.opened(request, viewer)
             variables = operation.coerce_simply(request.variables)
             if variables is None:
@@ -163,7 +161,7 @@ class Engine:
             return answer.refused(error)
 
     def plan(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Plan:
-        """The operation's plan for what its flags and the viewer's role make of it."""
+        """The operation's plan for the values of its flags and for the viewer's role."""
         names = operation.flag_names
         key = (viewer.role, *[bool(variables.get(name)) for name in names]) if names else (viewer.role,)
         plan: Plan | None = operation.plans.get(key)
@@ -182,12 +180,12 @@ class Engine:
     ) -> Answer:
         plan = self.plan(operation, variables, viewer)
         plan.price.check(variables, self.settings.max_cost)
-        shaped = plan.shaped
-        if shaped is None:
+        statements = plan.shaped
+        if statements is None:
             return await self._mixed(operation, plan, {}, [], variables, viewer)
         time = ReadTime()
         try:
-            cells = await self._cells(plan, shaped, variables, viewer, time, stale=stale)
+            cells = await self._cells(plan, statements, variables, viewer, time, stale=stale)
         except TookTooLong as error:
             message = (
                 f"A read takes {self.settings.read_timeout_seconds:g} s at most, and this one was cancelled. "
@@ -200,13 +198,13 @@ class Engine:
             return await self._one_by_one(operation, plan, variables, viewer, error, time)
         if len(plan.reads) == len(plan.roots):
             return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
-        found = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
-        return await self._mixed(operation, plan, found, [], variables, viewer)
+        cells_by_key = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
+        return await self._mixed(operation, plan, cells_by_key, [], variables, viewer)
 
     async def _cells(  # noqa: PLR0913
         self,
         plan: Plan,
-        shaped: StatementsByShape,
+        statements: StatementsByShape,
         variables: Mapping[str, Any],
         viewer: Viewer,
         time: ReadTime,
@@ -216,7 +214,9 @@ class Engine:
     ) -> list[bytes]:
         """The JSON of each root that a statement reads."""
         while True:
-            bound = shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, self.side, aside=aside)
+            bound = statements.ready(variables, viewer) or await statements.bound(
+                variables, viewer, self.side, aside=aside
+            )
             statement, params = bound.step()
             try:
                 if plan.large:
@@ -227,7 +227,7 @@ class Engine:
             except psycopg.Error as error:
                 if error.sqlstate != BEYOND_ALLOTMENT:
                     raise
-                shaped.count(bound)
+                statements.count(bound)
             else:
                 return self._checked(plan, result)
 
@@ -252,38 +252,38 @@ class Engine:
         error: psycopg.Error,
         time: ReadTime,
     ) -> Answer:
-        """The statement failed: run each root by itself, so that the error has its path and the others their data.
+        """Run each root by itself after their statement failed, so that the error has a path and the others have data.
 
-        Lists come first: without one of them there is no data at all.
+        Lists come first: if one of them fails there is no data at all.
         """
         if len(plan.reads) > _MOST_RUN_SINGLY:
             raise error
-        found: dict[str, bytes] = {}
+        cells: dict[str, bytes] = {}
         problems: list[tuple[Selected, Exception]] = []
         for root in sorted(plan.reads, key=_may_be_null):
             failure: Exception = error
             if len(plan.reads) > 1:
                 try:
                     single = plan.single(root)
-                    found[root.key] = (await self._cells(plan, single, variables, viewer, time, aside=True))[0]
+                    cells[root.key] = (await self._cells(plan, single, variables, viewer, time, aside=True))[0]
                     continue
-                except (psycopg.Error, errors.CrmError) as one:
-                    failure = one
+                except (psycopg.Error, errors.CrmError) as root_error:
+                    failure = root_error
             problems.append((root, failure))
             if not _may_be_null(root):
                 return answer.nothing([_problem(root, failure)])
-        return await self._mixed(operation, plan, found, problems, variables, viewer)
+        return await self._mixed(operation, plan, cells, problems, variables, viewer)
 
     async def _mixed(  # noqa: PLR0913, PLR0917
         self,
         operation: Operation,
         plan: Plan,
-        found: dict[str, bytes],
+        cells: dict[str, bytes],
         failures: Sequence[tuple[Selected, Exception]],
         variables: Mapping[str, Any],
         viewer: Viewer,
     ) -> Answer:
-        """Put together what SQL found, introspection, `__typename`, and what failed."""
+        """Put the answer together: SQL's results, introspection, `__typename`, results of resolvers, and errors."""
         problems = [_problem(root, error) for root, error in failures]
         run = OperationRun(variables, viewer, self._deadline())
         introspected: Mapping[str, bytes] = {}
@@ -291,25 +291,25 @@ class Engine:
             nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
             introspected = await self._introspection.answers(operation, nodes, variables, viewer)
         for root in plan.roots:
-            if root.key in found:
+            if root.key in cells:
                 continue
             if root.shape is None:
                 name = root.node.name.value
-                found[root.key] = b'"Query"' if name == "__typename" else introspected.get(root.key, b"null")
+                cells[root.key] = b'"Query"' if name == "__typename" else introspected.get(root.key, b"null")
                 continue
             rejected = plan.rejected.get(root.key)
             if rejected is not None:
                 problems.append(answer.rendered(rejected, [root.key], root.node))
             elif root.shape.kind == "python":
                 try:
-                    found[root.key] = await resolve(self, root, plan, run)
+                    cells[root.key] = await resolve(self, root, plan, run)
                 except Exception as error:  # noqa: BLE001
                     problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
-            if root.key not in found:
+            if root.key not in cells:
                 if root.shape.never_null:
                     return answer.nothing(problems, run.warnings)
-                found[root.key] = b"null"
-        return answer.succeeded([(root.key, found[root.key]) for root in plan.roots], problems, run.warnings)
+                cells[root.key] = b"null"
+        return answer.succeeded([(root.key, cells[root.key]) for root in plan.roots], problems, run.warnings)
 
     # Subscriptions
 
@@ -318,7 +318,7 @@ class Engine:
     ) -> AsyncGenerator[Parts, None]:
         """The answers of a subscription, for ever, from now or from `since`; a refusal is raised before the first.
 
-        Each is taken when there is `room` for it.
+        Each answer is produced within the context `room`, which waits until the client can take it.
         """
         operation = await self.opened(request, viewer)
         if operation.kind is not OperationType.SUBSCRIPTION:
@@ -333,17 +333,17 @@ class Engine:
             raise errors.BadUserInput(message)
         for key in plan.rejected:
             plan.refuse(key)
-        shown = self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since, room)
+        answers = self.subscriptions.follow(request.query, operation.name, root, variables, viewer, since, room)
         del operation, plan, root  # the subscription may have others' by now
-        async with aclosing(shown):
-            async for one in shown:
-                yield one
-                del one
+        async with aclosing(answers):
+            async for parts in answers:
+                yield parts
+                del parts
 
     # Mutations
 
     async def _mutation(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Answer:
-        """Root fields one after another, each its own transaction; an earlier one stands when a later one fails."""
+        """Run root fields one after another, each in its own transaction; earlier ones stay if a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
         run = OperationRun(variables, viewer, self._deadline())
@@ -355,15 +355,15 @@ class Engine:
                 continue
             try:
                 parts.append((root.key, await resolve(self, root, plan, run)))
-            except Exception as found:  # noqa: BLE001
-                problems.append(answer.rendered(answer.known_error(found), [root.key], root.node))
+            except Exception as error:  # noqa: BLE001
+                problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
                 if root.shape.never_null:
                     return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
         return answer.succeeded(parts, problems, run.warnings, changed=run.changed)
 
     def _deadline(self) -> float:
-        """Until when a resolver may wait for somebody else: some time is left to save what came of it."""
+        """The time until which a resolver may wait, for a model say: some time is left to save the result."""
         seconds = self.settings.request_timeout_seconds
         return self._loop.time() + seconds - time_to_save(seconds)
 
@@ -377,5 +377,5 @@ def _may_be_null(root: Selected) -> bool:
 
 
 def _problem(root: Selected, error: Exception) -> dict[str, Any]:
-    """An error of a root field, as GraphQL shows it."""
+    """An error of a root field, rendered for the response."""
     return answer.rendered(answer.known_error(error), [root.key], root.node)

@@ -1,4 +1,4 @@
-"""Root fields that Python answers: the call of a resolver, and what came of it."""
+"""Root fields that Python answers: the call of a resolver, and the rendering of its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from crm.graph.run.projection import MutationProjection
 if TYPE_CHECKING:
     from crm.graph.run.engine import Engine
 
-# To make so many records takes 5 ms: what the event loop may be held for. More are made in the side thread.
+# Making so many records takes 5 ms, which may block the event loop. More are made in the side thread.
 _MANY_RECORDS: Final = 50
 
 
 @dataclass(slots=True)
 class OperationRun:
-    """One run of an operation: what its root resolvers share, and what they warned of."""
+    """One run of an operation: the values that its root resolvers share, and their warnings."""
 
     variables: Mapping[str, Any]
     viewer: Viewer
@@ -34,7 +34,7 @@ class OperationRun:
 
 
 async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRun) -> bytes:
-    """Call a root field's resolver; its finished JSON."""
+    """Call a root field's resolver, and return its result as finished JSON."""
     if root.key in plan.rejected:
         plan.refuse(root.key)
     shape = root.shape
@@ -43,31 +43,31 @@ async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRu
         keywords = await engine.side.run(run.viewer.id, _keywords, root, run.variables)
     else:
         keywords = _keywords(root, run.variables)
-    shown = _shown(root, plan)
-    context = Context(engine, run.viewer, shown, run.variables, run.deadline)
+    projection = _projection(root, plan)
+    context = Context(engine, run.viewer, projection, run.variables, run.deadline)
     try:
         result = await shape.resolver(None, Info(context), **keywords)
     finally:
-        run.warnings += [answer.rendered_warning(one, [root.key]) for one in context.warnings]
+        run.warnings += [answer.rendered_warning(warning, [root.key]) for warning in context.warnings]
         run.changed = run.changed or context.changed
     if isinstance(result, Projected):
         return result.json
-    return shown.answer(result, [])
+    return projection.answer(result, [])
 
 
-def _shown(root: Selected, plan: Plan) -> MutationProjection:
-    if root.shown is None:
-        root.shown = MutationProjection(root, plan.weigh, plan.budget)
-    shown: MutationProjection = root.shown
-    return shown
+def _projection(root: Selected, plan: Plan) -> MutationProjection:
+    if root.projection is None:
+        root.projection = MutationProjection(root, plan.weigh, plan.budget)
+    projection: MutationProjection = root.projection
+    return projection
 
 
 def _keywords(root: Selected, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a root field as its resolver takes them, checked."""
+    """The arguments of a root field for its resolver, checked."""
     assert root.shape is not None
     keywords = {}
     for argument in root.arguments:
-        value = argument.given(variables)
+        value = argument.value(variables)
         if value is not strawberry.UNSET and value is not Undefined:
             keywords[argument.name] = plain(argument.kind, value, argument.name, argument.label)
             root.shape.check(argument.name, argument.label, value)

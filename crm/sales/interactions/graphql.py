@@ -8,7 +8,7 @@ import strawberry
 from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import UNSET, InputObject, Where
+from crm.graph.declare.filters import UNSET, InputObject, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
 from crm.sales.interactions import model
@@ -25,7 +25,7 @@ _ORDER_COST = graph.order_cost(model.Interaction)
 
 
 @graph.filter(model.Interaction)
-class InteractionFilter(Where):
+class InteractionFilter(WhereInput):
     """Which interactions."""
 
     lead: Annotated["LeadFilter", strawberry.lazy("crm.sales.leads.graphql")] | None = graph.across(

@@ -10,7 +10,7 @@ from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import UNSET, Where
+from crm.graph.declare.filters import UNSET, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
 from crm.sales.history.graphql import Change
@@ -42,7 +42,7 @@ graph.enum(CreateLeadStatus)
 
 
 @graph.filter(model.Lead)
-class LeadFilter(Where):
+class LeadFilter(WhereInput):
     """Which leads."""
 
     owner: UserFilter | None = graph.across("By the owner.", people.User, lambda lead, user: user.id == lead.owner_id)

@@ -8,7 +8,7 @@ from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import UNSET, InputObject, Where
+from crm.graph.declare.filters import UNSET, InputObject, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
 from crm.sales.leads import model as leads
@@ -26,7 +26,7 @@ _ORDER_COST = graph.order_cost(model.Task)
 
 
 @graph.filter(model.Task)
-class TaskFilter(Where):
+class TaskFilter(WhereInput):
     """Which tasks."""
 
     lead: Annotated["LeadFilter", strawberry.lazy("crm.sales.leads.graphql")] | None = graph.across(

@@ -18,7 +18,7 @@ from crm.core.columns import column
 from crm.core.model import Model
 from crm.core.policy import EVERYBODY
 from crm.db.query import condition
-from crm.graph.declare.filters import IntFilter, Where
+from crm.graph.declare.filters import IntFilter, WhereInput
 from crm.graph.declare.scalars import CONFIG
 
 _NUMBERS = count()
@@ -67,7 +67,7 @@ def sdl(parcel):
     """The SDL of a type of the API that is made of the model."""
 
     @graph.filter(parcel)
-    class ParcelFilter(Where):
+    class ParcelFilter(WhereInput):
         """Which parcels."""
 
     @graph.order(parcel, age=("By age.", "size"))
@@ -155,7 +155,7 @@ class TestFilter:
 
     def test_may_have_written_fields_beside_edges(self, parcel):
         @graph.filter(parcel)
-        class HeavyParcelFilter(Where):
+        class HeavyParcelFilter(WhereInput):
             """Which heavy parcels."""
 
             weight: IntFilter | None = strawberry.field(description="By weight.", default=strawberry.UNSET)

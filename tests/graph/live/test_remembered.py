@@ -2,7 +2,7 @@
 
 from crm.db.stream_position import Position
 from crm.graph.live.event_filter import ProjectedEvent
-from crm.graph.live.remembered import Private, Remembered
+from crm.graph.live.remembered import EventMemory, PrivateMemory
 
 MIB = 1024 * 1024
 
@@ -12,7 +12,7 @@ def item(size):
 
 
 def test_the_oldest_is_forgotten_wherever_it_is():
-    remembered, channels = Remembered(), {name: [] for name in "ab"}
+    remembered, channels = EventMemory(), {name: [] for name in "ab"}
 
     def add(name):
         one = item(10 * MIB)
@@ -30,13 +30,13 @@ def test_the_oldest_is_forgotten_wherever_it_is():
 
 
 def test_one_alone_is_remembered_however_large():
-    remembered, kept = Remembered(), [item(100 * MIB)]
+    remembered, kept = EventMemory(), [item(100 * MIB)]
     remembered.add(kept[0], lambda: remembered.remove(kept.pop()))
     assert len(kept) == 1
 
 
 def test_who_is_behind_holds_all_that_was_read_or_the_first_of_it():
-    private = Private()
+    private = PrivateMemory()
     items = [item(MIB) for _ in range(20)]
     with private.held(items) as first, private.held(items) as second:
         assert list(first) == items
