@@ -32,10 +32,10 @@ class PostgresAddress:
         self.hosts = _hosts(self._options)
         self._timeout = timeout
         several = len(self.hosts) > 1
-        each = max(_SHORTEST, round(timeout / (len(self.hosts) + 1) if several else timeout))
+        seconds_each = max(_SHORTEST, round(timeout / (len(self.hosts) + 1) if several else timeout))
         # Of several hosts, writes need the primary, unless the URL says otherwise.
         wanted = {"target_session_attrs": "read-write"} if several and writes else {}
-        self._options = {**_NOTICE, "connect_timeout": each, **wanted, **self._options}
+        self._options = {**_NOTICE, "connect_timeout": seconds_each, **wanted, **self._options}
 
     @property
     def seconds(self) -> float:

@@ -19,12 +19,12 @@ from crm.db.visibility import compiled
 
 Step = tuple[Statement, Params]
 _MAX_STATEMENTS: Final = 2000
-# Kept by the unit itself; never part of an event.
+# Set by the unit of work; never part of an event.
 _KEPT: Final = frozenset({"version", "updated_at"})
 
 
 @dataclass(slots=True)
-class Change:
+class RowChange:
     """A row to insert, update or delete."""
 
     kind: str
@@ -36,8 +36,8 @@ class Change:
 _statements: BoundedDict[tuple[object, ...], Statement] = BoundedDict(_MAX_STATEMENTS)
 
 
-def step_of(change: Change, viewer: Viewer, row: str | None) -> Step:
-    """The statement of a change and its parameters; `row` is SQL for what it shows, the columns otherwise."""
+def step_of(change: RowChange, viewer: Viewer, row: str | None) -> Step:
+    """The statement of a change and its parameters; it returns `row` if that SQL is given, else all columns."""
     model = type(change.instance)
     names = tuple(change.values)
     key = (change.kind, model, names, change.within, row)
@@ -51,7 +51,7 @@ def step_of(change: Change, viewer: Viewer, row: str | None) -> Step:
 
 
 def statement_of(text: str) -> Statement:
-    """The statement of a text, the same one each time: so it is prepared on its second use."""
+    """The statement of a text, the same object each time, so that it is prepared on its second use."""
     key = ("select", text)
     statement = _statements.get(key)
     if statement is None:
@@ -120,12 +120,12 @@ def _written(  # noqa: PLR0913, PLR0917
     row: str | None,
     old: str | None = None,
 ) -> str:
-    """A change together with its event, and the row as it is now."""
+    """SQL of a change together with its event, which returns the row as it is after the change."""
     parts = [f"written AS ({change})"]
     if old is not None:
         parts.insert(0, f"old AS ({old})")
     if model.entity is None or event is None:
-        parts.append("actor AS (SELECT $1::uuid)")  # no event says who: the parameter needs a type all the same
+        parts.append("actor AS (SELECT $1::uuid)")  # no event has the actor, but the parameter needs a type
     else:
         lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
         source = "written" if old is None else "written, old"

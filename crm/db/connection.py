@@ -1,7 +1,7 @@
-"""One connection, spoken to through libpq directly: prepared statements in, bytes out.
+"""A connection that uses libpq directly: prepared statements in, bytes out.
 
-psycopg's cursors cost about 90 us of Python a statement, which is more than PostgreSQL needs to answer most of ours.
-This keeps psycopg for connecting, errors and types, and sends and receives by its public libpq wrapper (`psycopg.pq`).
+psycopg's cursors cost about 90 us of Python a statement, more than PostgreSQL needs to answer most of the statements.
+psycopg still connects, makes errors and loads types; its public libpq wrapper (`psycopg.pq`) sends and receives.
 docs/decisions/0003-libpq.md has the figures.
 """
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _FAILED: Final = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
-# The server is closing this connection: shutdown, crash, somebody terminated it.
+# The server is closing this connection: shutdown, crash, or an administrator's command.
 _CLOSING: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
-# The statement is not prepared (any more): a pooler gave us another server's session.
+# The statement is not prepared, or no longer: a pooler switched to another of the server's sessions.
 _UNPREPARED: Final = frozenset({"26000", "42P05"})
 _CANCELLED: Final = "57014"
-# A standby, where a primary was: after a switch-over this connection is of no use for writes.
+# The primary has become a standby: after a switch-over this connection is of no use for writes.
 _READ_ONLY: Final = "25006"
-_LARGEST_SHARE: Final = 4  # one statement may take a quarter of the room
+_LARGEST_SHARE: Final = 4  # one statement may take a quarter of the bytes
 _STOP_SECONDS: Final = 2.0  # a server that is alive cancels in milliseconds
 
 T = TypeVar("T")
@@ -46,14 +46,14 @@ Undo = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """How many statements a connection may keep prepared, and about how many bytes they may take in PostgreSQL."""
+class PreparedLimits:
+    """The statements that a connection may keep prepared, and about the bytes that they may take in PostgreSQL."""
 
     statements: int = 500
     size: int = 64 * 1024 * 1024
 
 
-NO_ROOM: Final = Room(0, 0)
+NOTHING_PREPARED: Final = PreparedLimits(0, 0)
 
 
 class ConnectionLost(psycopg.OperationalError):
@@ -76,44 +76,48 @@ class MadeRoom(psycopg.errors.QueryCanceled):
     """The statement was stopped for others who wait; it may run again."""
 
 
-class Connection:
+class PostgresConnection:
     """A connection that runs one batch of statements at a time."""
 
-    def __init__(self, connection: "psycopg.AsyncConnection[tuple[object, ...]]", room: Room) -> None:
+    def __init__(
+        self, connection: "psycopg.AsyncConnection[tuple[object, ...]]", prepared_limits: PreparedLimits
+    ) -> None:
         self.connection = connection
         self.broken = False
-        self.closing = False  # it still answers, but must not be used again
-        self.stale = False  # nor must any other of its generation
-        self.demoted = False  # the server takes no writes, where it did: nor may any other, unless it stays so
-        self.mixed_up = False  # a pooler gives us one server's session after another
+        self.closing = False  # the server still answers, but the connection must not be reused
+        self.stale = False  # do not reuse; the pool drops every connection of this generation
+        self.demoted = False  # the server has become read-only; the pool drops this generation, once a while
+        self.mixed_up = False  # a pooler switches between the server's sessions
         self.stopped: type[TookTooLong | LastedTooLong | MadeRoom] | None = None
-        # Who has it, since when, and what may be stopped: the pool's own notes.
+        # Set by the pool: the owner, the time since which it has the connection, and the work that may be stopped.
         self.generation = 0
         self.owner = 0
         self.since = 0.0
         self.work: Work | None = None
         self.lane = Lane.QUICK
-        self.undoable = False  # a write is under way, and not its commit
+        self.undoable = False  # a write is under way, but not its commit
         self._pg = connection.pgconn
         self._prepared: OrderedDict[bytes, int] = OrderedDict()
         self._prepared_size = 0
-        self._room = room
+        self._prepared_limits = prepared_limits
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._socket = self._pg.socket
         self._ended = select.poll()
-        self._ended.register(self._socket, 0)  # errors and hang-ups are always told
+        self._ended.register(self._socket, 0)  # errors and hang-ups are always reported
         self._reading = True
         self._leaving = False
         self._loop.add_reader(self._socket, self._on_readable)
 
     @classmethod
-    async def connect(cls, address: PostgresAddress, room: Room = NO_ROOM) -> "Connection":
+    async def connect(
+        cls, address: PostgresAddress, prepared_limits: PreparedLimits = NOTHING_PREPARED
+    ) -> "PostgresConnection":
         """Open a connection, or raise psycopg.OperationalError."""
         connection = await psycopg.AsyncConnection.connect(address.conninfo, autocommit=True)
         address.answered(connection.info.host, connection.info.port)
-        return cls(connection, room)
+        return cls(connection, prepared_limits)
 
     async def execute(self, statement: Statement, params: Params = ()) -> "pq.abc.PGresult":
         """Run one statement."""
@@ -158,17 +162,17 @@ class Connection:
             raise failure
         return results
 
-    def _sending(self, send: Callable[..., T], *what: Any) -> T:
-        """Send something; a connection that breaks meanwhile is lost."""
+    def _sending(self, send: Callable[..., T], *arguments: Any) -> T:
+        """Call a function that sends; a connection that breaks meanwhile raises ConnectionLost."""
         if self.broken:
             raise ConnectionLost
         try:
-            return send(*what)
+            return send(*arguments)
         except psycopg.OperationalError as error:
             raise self._lost(error) from error
 
     def _send_batch(self, batch: "list[tuple[Statement, Params]]") -> "list[Undo | None]":
-        """Send everything; returns, for each result to come, None, or (not the caller's) what to do if it fails."""
+        """Send a batch. For each result to come: None, or for a PREPARE or DEALLOCATE the undo if it fails."""
         pg = self._pg
         steps: list[Undo | None] = []
         pg.enter_pipeline_mode()
@@ -189,13 +193,16 @@ class Connection:
             self._pg.send_query_params(statement.text, params)
 
     def _fits(self, statement: Statement) -> bool:
-        """Whether the statement is to be prepared: it would not push out nearly all others."""
-        return bool(self._room.statements) and statement.weight * _LARGEST_SHARE <= self._room.size
+        """Whether a statement may be prepared: one that would displace most others is not."""
+        return (
+            bool(self._prepared_limits.statements) and statement.weight * _LARGEST_SHARE <= self._prepared_limits.size
+        )
 
     def _prepare(self, statement: Statement) -> "list[Undo]":
         steps: list[Undo] = []
         while self._prepared and (
-            len(self._prepared) >= self._room.statements or self._prepared_size + statement.weight > self._room.size
+            len(self._prepared) >= self._prepared_limits.statements
+            or self._prepared_size + statement.weight > self._prepared_limits.size
         ):
             oldest, weight = next(iter(self._prepared.items()))
             self._forget(oldest)
@@ -218,7 +225,7 @@ class Connection:
         error = error_from_result(result)
         # The tables changed under a prepared statement; the message is translated, the function's name is not.
         replanned = error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
-        unprepared = error.sqlstate in _UNPREPARED and self._room.statements > 0
+        unprepared = error.sqlstate in _UNPREPARED and self._prepared_limits.statements > 0
         if replanned or unprepared:
             self.stale = self.closing = True
             self.mixed_up = unprepared
@@ -255,8 +262,8 @@ class Connection:
     def _on_readable(self) -> None:
         try:
             self._pg.consume_input()
-            # Told of data and an error at once (the server died with a request unread), uvloop calls this only once:
-            # read on to the end, or the wait for it never ends.
+            # If data and an error come at once (the server died with a request unread), uvloop calls this only once:
+            # read on to the end, or the wait for the end never ends.
             while self._ended.poll(0):
                 self._pg.consume_input()
         except psycopg.OperationalError:
@@ -286,14 +293,14 @@ class Connection:
             self._waiter = None
             self._loop.remove_writer(self._socket)
 
-    def stop(self, why: "type[TookTooLong | LastedTooLong | MadeRoom]") -> None:
-        """Cancel the statement under way: it ends with this error, and the connection may be used again."""
+    def stop(self, error: "type[TookTooLong | LastedTooLong | MadeRoom]") -> None:
+        """Cancel the statement under way: it fails with this error, and the connection may be used again."""
         if self._stopping is None and not self.broken:
-            self.stopped = why
+            self.stopped = error
             self._stopping = self._loop.create_task(self._cancel())
 
     async def _cancel(self) -> None:
-        """Ask the server to cancel. One that does not is frozen, or gone: the connection is lost."""
+        """Ask the server to cancel; if it does not, it is frozen or gone, and the connection is lost."""
         try:
             await self.connection.cancel_safe(timeout=_STOP_SECONDS)
         except psycopg.Error:
@@ -306,7 +313,7 @@ class Connection:
             self.lose()
 
     async def _settle(self) -> None:
-        """The statement has ended: a cancellation still on its way must not meet the next one."""
+        """Wait, after the statement has ended, for its cancellation, which must not hit the next statement."""
         assert self._stopping is not None
         try:
             await asyncio.shield(self._stopping)
@@ -316,14 +323,14 @@ class Connection:
         self._stopping = None
 
     def lose(self) -> None:
-        """The server says nothing: whoever waits for this connection is told that it broke."""
+        """Break the connection of a server that does not answer: waiting coroutines get ConnectionLost."""
         self.broken = True
         self._stop_reading()
         if self._waiter is not None:
             _finish(self._waiter)
 
     def abandon(self) -> None:
-        """Stop caring about the statement under way: cancel it at the server, and close."""
+        """Cancel the statement under way at the server, and close, without waiting for either."""
         self.broken = True
         self._leaving = True
         self._stop_reading()
@@ -337,14 +344,14 @@ class Connection:
         self._pg.finish()
 
     def close(self) -> None:
-        """Close at once (unless a cancellation is about to)."""
+        """Close at once, unless a cancellation is under way that closes later."""
         self.broken = True
         self._stop_reading()
         if not self._leaving:
             self._pg.finish()
 
     def _stop_reading(self) -> None:
-        """Once: after closing, the socket's number may be another connection's."""
+        """Remove the reader, only once: after closing, the socket's number may be another connection's."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._socket)

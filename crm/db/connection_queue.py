@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crm.db.connection import Connection
+    from crm.db.connection import PostgresConnection
     from crm.db.statement import Lane, Work
 
 
@@ -18,7 +18,7 @@ class Waiter:
 
     def __init__(
         self,
-        future: "asyncio.Future[Connection | None]",
+        future: "asyncio.Future[PostgresConnection | None]",
         owner: int,
         work: "Work | None",
         until: float,

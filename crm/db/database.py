@@ -12,7 +12,7 @@ import structlog
 from crm.core import errors
 from crm.core.settings import Settings
 from crm.db.address import conninfo
-from crm.db.connection import ConnectionLost, MadeRoom, Room, StatementStale, TookTooLong
+from crm.db.connection import ConnectionLost, MadeRoom, PreparedLimits, StatementStale, TookTooLong
 from crm.db.group_commit import GroupCommit
 from crm.db.lanes import PROGRAM, LaneLimits
 from crm.db.liveness import Liveness
@@ -58,9 +58,9 @@ class Database:
         limits: LaneLimits | None = None,
         most_lag: float | None = None,
     ) -> None:
-        room = Room(prepared_max, prepared_bytes)
+        prepared_limits = PreparedLimits(prepared_max, prepared_bytes)
         self.url = url
-        self.primary = Pool(url, size=size, room=room, timeout=timeout, limits=limits)
+        self.primary = Pool(url, size=size, prepared_limits=prepared_limits, timeout=timeout, limits=limits)
         self.group_commit = GroupCommit(self.primary)
         self.replica: Replica | None = None
         self._liveness: Liveness | None = None
@@ -70,7 +70,7 @@ class Database:
             replica = Pool(
                 read_url,
                 size=size,
-                room=room,
+                prepared_limits=prepared_limits,
                 timeout=timeout,
                 connect_timeout=min(timeout, _REPLICA_SECONDS),
                 limits=limits,

@@ -1,7 +1,7 @@
-"""Following the event stream: waking up when something was written, and knowing how far it is safe to read.
+"""The event feed: wakes readers when events were written, and reads the stream as far as that is safe.
 
-NOTIFY only wakes readers, and a lost one costs a second at most: everybody looks by themselves now and then. What is
-delivered is decided by the cursor alone, (transaction, event), below the oldest transaction still open.
+NOTIFY only wakes readers, and a lost notification costs a second at most, since readers also look once a second. Only
+the cursor (transaction, event) decides which events are delivered, below the oldest transaction still open.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ _RECONNECT_SECONDS: Final = 1.0
 _PRUNE_SECONDS: Final = 3600.0
 _PRUNE_BATCH: Final = 5000
 _MOST_XID: Final = 2**64 - 1
-# Nobody's deadline watches over what runs on its own, and a frozen server or a network that swallows packets never
-# answers.
-_PATIENCE_SECONDS: Final = 20.0
-# Between a look and the renewal that it asks for, the server may be another one once more.
+# A limit of its own for statements without a request's deadline: a frozen server, or a network that drops packets,
+# never answers.
+_ANSWER_SECONDS: Final = 20.0
+# Attempts to renew the epoch: between a read and the renewal the server may have changed once more.
 _RENEWALS: Final = 3
 _LOST: Final = (
     "The database went back to an earlier state (a failover, a restore), and what you saw may be gone: "
@@ -69,12 +69,12 @@ _PRUNE: Final = Statement(
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """The stream as it is now."""
+class _StreamState:
+    """The present state of the stream."""
 
     mark: StreamMark
     purged: int
-    kept: int  # up to which transaction the epoch that was asked about agrees with this one
+    kept: int  # the last transaction up to which the requested epoch agrees with this one
 
 
 class EventFeed:
@@ -103,14 +103,14 @@ class EventFeed:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def announce(self) -> None:
-        """Something was written here: wake readers in this process now, and the other processes' in a moment."""
+        """Wake readers in this process now, and those of other processes in a moment: this process wrote events."""
         self.wake()
         if self._notifying is None:
             pause = self._notified + _DEBOUNCE_SECONDS - time.monotonic()
             self._notifying = asyncio.get_running_loop().call_later(max(pause, 0), self._notify)
 
     def wake(self) -> None:
-        """Wake everybody who waits."""
+        """Wake all readers that wait."""
         if self._woken is not None:
             self._woken.set()
             self._woken = None
@@ -123,7 +123,7 @@ class EventFeed:
         return self._woken
 
     async def wait(self, woken: asyncio.Event, seconds: float = LOOK_SECONDS) -> None:
-        """Until something may have been written, or for so long."""
+        """Wait until events may have been written, or for so many seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await woken.wait()
@@ -133,23 +133,23 @@ class EventFeed:
         return (await self._state()).mark.end
 
     async def position(self, cursor: str) -> Position:
-        """The place that a client's cursor stands for."""
+        """The position of a client's cursor."""
         try:
             stream, xid, key = cursor.split(".")
-            found = Position(_number(xid, _MOST_XID), _number(key, LAST_ID), str(UUID(stream)))
+            position = Position(_number(xid, _MOST_XID), _number(key, LAST_ID), str(UUID(stream)))
         except ValueError:
             message = "This is not a cursor; take `cursor` of a change."
             raise errors.BadUserInput(message, field="after") from None
-        state = await self._state(found.epoch)
-        # Of the newest transaction that lost events, some may be left: whoever stopped in its middle would miss others.
-        if found.xid <= state.purged or not _is_kept(found, state):
+        state = await self._state(position.epoch)
+        # Of the newest purged transaction some events may be left: a reader in its middle would miss the purged ones.
+        if position.xid <= state.purged or not _is_kept(position, state):
             raise errors.CursorExpired(field="after")
-        # A timeline shows changes that are ahead of a transaction still open. What commits there comes after them,
-        # so begin before it: rather a change twice than one never.
-        return replace(found, epoch=state.mark.epoch) if found.xid < state.mark.safe else state.mark.end
+        # A timeline shows changes that are ahead of a transaction still open. Events that it commits come after them,
+        # so begin before it: a change may be sent twice, but none is lost.
+        return replace(position, epoch=state.mark.epoch) if position.xid < state.mark.safe else state.mark.end
 
     async def carried(self, position: Position) -> Position:
-        """The same place in the stream as it is now, unless something was lost of what had been read up to it."""
+        """The same position in the present epoch; CursorExpired if events read before it were lost."""
         state = await self._state(position.epoch)
         if _is_kept(position, state):
             return replace(position, epoch=state.mark.epoch)
@@ -160,12 +160,12 @@ class EventFeed:
     async def read(
         self, statement: Statement, params: Params, owner: int = PROGRAM, *, limited: bool = False
     ) -> "pq.abc.PGresult":
-        """Read, within some time; what a viewer has chosen to be shown counts as that viewer's (`owner`).
+        """Read, with a time limit; a read of one viewer's selection counts as that viewer's (`owner`).
 
-        What several viewers share is the program's, but has a viewer's time (`limited`).
+        A read that several viewers share is the program's, but has the time limit of a viewer's (`limited`).
         """
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_ANSWER_SECONDS):
                 return await self.database.read(statement, params, owner=owner, limited=limited)
         except TimeoutError:
             raise errors.Unavailable from None
@@ -173,9 +173,9 @@ class EventFeed:
     async def renew(self) -> None:
         """Begin a new epoch if the server is on another timeline than the one that it recorded."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_ANSWER_SECONDS):
                 result = await self.database.write(RENEW)
-        except (psycopg.Error, TimeoutError) as error:  # a standby that was not promoted yet, for one
+        except (psycopg.Error, TimeoutError) as error:  # for one, a standby that was not promoted yet
             raise errors.Unavailable from error
         if result.ntuples:
             epoch, timeline, kept = ((result.get_value(0, column) or b"").decode() for column in range(3))
@@ -193,12 +193,12 @@ class EventFeed:
             await self.renew()
         raise errors.Unavailable
 
-    async def _state(self, epoch: str = "") -> _State:
-        """The stream as it is now; and how far another epoch agrees with it."""
+    async def _state(self, epoch: str = "") -> _StreamState:
+        """The present state of the stream, and how far another epoch agrees with it."""
         result, current = await self.renewed(_STATE, [epoch.encode() or None])
         if current is None:
             raise errors.Unavailable
-        return _State(StreamMark.of(result, 0), *(int(result.get_value(0, column) or b"0") for column in (4, 5)))
+        return _StreamState(StreamMark.of(result, 0), *(int(result.get_value(0, column) or b"0") for column in (4, 5)))
 
     def _notify(self) -> None:
         self._notifying = None
@@ -207,7 +207,7 @@ class EventFeed:
 
     async def _send_notification(self) -> None:
         with suppress(errors.CrmError, psycopg.Error, TimeoutError):
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_ANSWER_SECONDS):
                 await self.database.write(_NOTIFY)
 
     async def _listen(self) -> None:
@@ -223,20 +223,20 @@ class EventFeed:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _wake_on(self, connection: Connection) -> None:
-        """Wake everybody at each notification; now and then see whether the server is still there."""
+        """Wake all readers at each notification; every now and then check that the server still answers."""
         while True:
-            async for _ in connection.notifies(timeout=_PATIENCE_SECONDS):
+            async for _ in connection.notifies(timeout=_ANSWER_SECONDS):
                 self.wake()
             await connection.execute("SELECT 1")
 
     async def _settle(self) -> None:
-        """Notice a new timeline at once, though nobody reads: cursors given out before that are of no use."""
+        """Notice a new timeline at once, even without readers: cursors given out before would be of no use."""
         with suppress(errors.CrmError, psycopg.Error):
             await self._state()
 
     async def _connected(self) -> Connection:
-        return await impatient(_PATIENCE_SECONDS).connect(
-            self.database.conninfo(self._listen_url, timeout=_PATIENCE_SECONDS), autocommit=True
+        return await impatient(_ANSWER_SECONDS).connect(
+            self.database.conninfo(self._listen_url, timeout=_ANSWER_SECONDS), autocommit=True
         )
 
     async def _prune(self) -> None:
@@ -247,8 +247,8 @@ class EventFeed:
             await asyncio.sleep(_PRUNE_SECONDS)
 
     async def prune_once(self) -> int:
-        """Remove a batch of events that are past their time; returns how many."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        """Remove a batch of events that are older than the retention, and return their number."""
+        async with asyncio.timeout(_ANSWER_SECONDS):
             result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
         return int(result.get_value(0, 0) or b"0")
 
@@ -257,8 +257,8 @@ class EventFeed:
         task.add_done_callback(self._tasks.discard)
 
 
-def _is_kept(position: Position, state: _State) -> bool:
-    """Whether what was read up to a place is as it was: docs/decisions/0018-positions-and-timelines.md."""
+def _is_kept(position: Position, state: _StreamState) -> bool:
+    """Whether all events read up to a position still exist: docs/decisions/0018-positions-and-timelines.md."""
     if position.epoch != state.mark.epoch and position.xid > state.kept:
         return False
     return position.xid < state.mark.next

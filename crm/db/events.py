@@ -28,7 +28,7 @@ class Xid8(UserDefinedType[int]):
 
 
 class Event(Model):
-    """One change to one record: who, what, which fields, before and after."""
+    """One change to one record: the actor, the record, and its fields before and after."""
 
     __tablename__ = "events"
     policy = EVERYBODY

@@ -17,7 +17,7 @@ from crm.db.connection_queue import FairQueue, Waiter
 from crm.db.statement import NOBODY, Lane
 
 if TYPE_CHECKING:
-    from crm.db.connection import Connection
+    from crm.db.connection import PostgresConnection
     from crm.db.statement import Work
 
 SLOW_SECONDS: Final = 0.5
@@ -46,7 +46,7 @@ class Lanes:
 
     def __init__(self, size: int, limits: LaneLimits) -> None:
         self.limits = limits
-        self.busy: set[Connection] = set()
+        self.busy: set[PostgresConnection] = set()
         self.waiting = 0
         self.strict = False  # whether the limits hold although connections may be left
         self._size = size
@@ -77,14 +77,16 @@ class Lanes:
             del self._granted[owner]
         self._used[lane] -= 1
 
-    def begin(self, connection: "Connection", owner: int, work: "Work | None", now: float, *, lane: Lane) -> None:
+    def begin(
+        self, connection: "PostgresConnection", owner: int, work: "Work | None", now: float, *, lane: Lane
+    ) -> None:
         """Count a connection as in use. Reads may be stopped, and writes before their commit."""
         connection.owner, connection.work, connection.lane, connection.since = owner, work, lane, now
         self.busy.add(connection)
         if lane:
             self._used[lane] += 1
 
-    def end(self, connection: "Connection", loop: asyncio.AbstractEventLoop) -> None:
+    def end(self, connection: "PostgresConnection", loop: asyncio.AbstractEventLoop) -> None:
         """Count a connection as no longer in use."""
         self.busy.discard(connection)
         if connection.lane:
@@ -173,7 +175,7 @@ class Lanes:
                 connection.stop(MadeRoom)
                 ending += 1
 
-    def _beyond(self, now: float) -> "list[Connection]":
+    def _beyond(self, now: float) -> "list[PostgresConnection]":
         """The connections beyond their owner's limit, or beyond the slots of their lane."""
         held, used, excess = self._held(), self._used.copy(), []
         for connection in sorted(self.busy, key=lambda connection: connection.since, reverse=True):
@@ -221,7 +223,7 @@ class Lanes:
         return is_free
 
 
-def _may_be_stopped(connection: "Connection") -> bool:
+def _may_be_stopped(connection: "PostgresConnection") -> bool:
     if connection.work is None:
         return False
     return connection.work.slow_lane is _SLOW_READS or (connection.undoable and connection.lane is Lane.SLOW_WRITES)

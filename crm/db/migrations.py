@@ -4,6 +4,7 @@ import io
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -75,7 +76,7 @@ def upgrade(
     behind = pending(url)
     for revision in behind:
         title = (ScriptDirectory.from_config(config).get_revision(revision).doc or revision).strip(" .")
-        _patiently(url, lambda one=revision: command.upgrade(config, one), on_wait, patience)  # type: ignore[misc]
+        _patiently(url, partial(command.upgrade, config, revision), on_wait, patience)
         on_revision(title)
     _set_role_defaults(url)
     if behind:

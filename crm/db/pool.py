@@ -12,7 +12,7 @@ import structlog
 
 from crm.core import errors
 from crm.db.address import PostgresAddress
-from crm.db.connection import Connection, Room
+from crm.db.connection import PostgresConnection, PreparedLimits
 from crm.db.connection_queue import Waiter
 from crm.db.lanes import PROGRAM, STOP_AFTER_SECONDS, LaneLimits, Lanes
 from crm.db.refusals import log_seldom
@@ -46,7 +46,7 @@ class Pool:
         url: str,
         *,
         size: int = 10,
-        room: Room | None = None,
+        prepared_limits: PreparedLimits | None = None,
         timeout: float = 5,
         connect_timeout: float | None = None,
         limits: LaneLimits | None = None,
@@ -57,9 +57,9 @@ class Pool:
         # Called every now and then while the server does not answer a statement.
         self.on_doubt: Callable[[], None] | None = None
         self._size = size
-        self._room = Room() if room is None else room
+        self._prepared_limits = PreparedLimits() if prepared_limits is None else prepared_limits
         self._timeout = timeout
-        self._idle: list[Connection] = []
+        self._idle: list[PostgresConnection] = []
         self.open = 0
         self._generation = 0
         self._renewable_at = 0.0
@@ -75,7 +75,7 @@ class Pool:
         return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
     @asynccontextmanager
-    async def connection(self, owner: int = PROGRAM) -> AsyncIterator[Connection]:
+    async def connection(self, owner: int = PROGRAM) -> AsyncIterator[PostgresConnection]:
         """A connection within the context."""
         connection = await self.acquire(owner)
         try:
@@ -83,7 +83,7 @@ class Pool:
         finally:
             self.release(connection)
 
-    def take(self, owner: int = PROGRAM, work: Work | None = None) -> Connection | None:
+    def take(self, owner: int = PROGRAM, work: Work | None = None) -> PostgresConnection | None:
         """An idle connection, until `release`, if there is one and the owner may have it.
 
         With `work`, the viewer's read or write may be stopped, and a read has a time limit.
@@ -99,11 +99,11 @@ class Pool:
                 return connection
         return None
 
-    async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
+    async def acquire(self, owner: int = PROGRAM, work: Work | None = None) -> PostgresConnection:
         """A connection, until `release`: an idle one, a new one, or one that another task releases."""
         return self.take(owner, work) or await self.wait(owner, work)
 
-    async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> Connection:
+    async def wait(self, owner: int = PROGRAM, work: Work | None = None) -> PostgresConnection:
         """A connection, until `release`, after `take` found none idle: a new one, or one that is released."""
         if self._closed:
             raise errors.Unavailable
@@ -113,16 +113,16 @@ class Pool:
             return await self._connect(owner, work, lane=lane)
         return await self._handed_over(owner, work, lane=lane)
 
-    def _begin(self, connection: Connection, owner: int, work: Work | None, *, lane: Lane) -> None:
+    def _begin(self, connection: PostgresConnection, owner: int, work: Work | None, *, lane: Lane) -> None:
         self.lanes.begin(connection, owner, work, self._loop.time(), lane=lane)
         if not self._looking:
             self._keep_looking()
 
     @asynccontextmanager
-    async def spare(self) -> AsyncIterator[Connection]:
+    async def spare(self) -> AsyncIterator[PostgresConnection]:
         """A connection without waiting: an idle one, or one beyond the pool's size."""
         idle = self.take()
-        connection = idle or await Connection.connect(self.address)
+        connection = idle or await PostgresConnection.connect(self.address)
         try:
             yield connection
         finally:
@@ -131,7 +131,7 @@ class Pool:
             else:
                 self.release(connection)
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: PostgresConnection) -> None:
         """Give a connection back."""
         self.lanes.end(connection, self._loop)
         if connection.broken or connection.closing or connection.generation != self._generation:
@@ -142,7 +142,7 @@ class Pool:
             if not self._trimming:
                 self._trim_later()
 
-    def seconds_of(self, connection: Connection) -> float:
+    def seconds_of(self, connection: PostgresConnection) -> float:
         """The seconds for which a connection has been in use."""
         return self._loop.time() - connection.since
 
@@ -163,7 +163,7 @@ class Pool:
 
     # Getting a connection
 
-    async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> Connection:
+    async def _handed_over(self, owner: int, work: Work | None, *, lane: Lane) -> PostgresConnection:
         """Wait for a connection that is released, or for the right to open one."""
         now = self._loop.time()
         seconds = max(self._timeout, self._limits.read_seconds) if lane else self._timeout
@@ -185,12 +185,12 @@ class Pool:
         self.open += 1
         self.lanes.grant(owner, lane=lane)
 
-    async def _connect(self, owner: int, work: Work | None, *, lane: Lane) -> Connection:
+    async def _connect(self, owner: int, work: Work | None, *, lane: Lane) -> PostgresConnection:
         """Open a connection; it is counted already."""
         generation = self._generation
         try:
             async with asyncio.timeout(self.address.seconds):
-                connection = await Connection.connect(self.address, self._room)
+                connection = await PostgresConnection.connect(self.address, self._prepared_limits)
         except (psycopg.OperationalError, TimeoutError, OSError) as error:
             self.lanes.revoke(owner, lane=lane)
             reason = " ".join(str(error).split()) or "no answer in time"
@@ -213,7 +213,7 @@ class Pool:
 
     # Handing connections on
 
-    def _hand_over(self, connection: Connection) -> bool:
+    def _hand_over(self, connection: PostgresConnection) -> bool:
         """Give a connection to the next waiter; False if no waiter may have it."""
         waiter = self.lanes.next()
         if waiter is None:
@@ -255,7 +255,7 @@ class Pool:
         while self._idle:
             self._forget(self._idle.pop())
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: PostgresConnection) -> None:
         """Close a connection that is no longer of use, and the others of its generation if they have the same fault."""
         if connection.mixed_up:
             self._prepare_no_more()
@@ -269,7 +269,7 @@ class Pool:
             self._end_generation()
         self._forget(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: PostgresConnection) -> None:
         connection.close()
         self.open -= 1
 
@@ -315,8 +315,8 @@ class Pool:
 
     def _prepare_no_more(self) -> None:
         """Stop preparing statements: a pooler connects each transaction to another of the server's sessions."""
-        if self._room.statements:
-            self._room = replace(self._room, statements=0)
+        if self._prepared_limits.statements:
+            self._prepared_limits = replace(self._prepared_limits, statements=0)
             log.warning(
                 "database.pooler",
                 message="The pooler between here and PostgreSQL does not keep prepared statements; reads go on without "

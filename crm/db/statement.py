@@ -1,4 +1,4 @@
-"""SQL text and its parameters, as a connection takes them."""
+"""SQL statements and their parameters, in libpq's format."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import orjson
 
-# What a prepared statement with its plan takes in PostgreSQL's memory for each byte of its text: 66 to 207 measured.
+# PostgreSQL's memory for a prepared statement with its plan, per byte of its text: 66 to 207 measured.
 _WEIGHT: Final = 200
 NOBODY: Final = -1
 
@@ -18,7 +18,7 @@ Params = Sequence["bytes | None"]
 
 
 class Lane(IntEnum):
-    """Which limit a connection in use counts against while others wait."""
+    """The limit that a connection in use counts against while others wait."""
 
     QUICK = 0
     SLOW_READS = 1
@@ -28,7 +28,7 @@ class Lane(IntEnum):
 class Statement:
     """SQL text with $1-style parameters; prepared on a connection from its second use on.
 
-    Its name comes from its text: behind a pooler that mixes up sessions, another process's statement of the same name
+    Its name is a hash of its text: behind a pooler that mixes up sessions, another process's statement of the same name
     is the same statement.
     """
 
@@ -39,22 +39,22 @@ class Statement:
         self.text = text.encode()
         self.name = b"crm_" + blake2b(self.text, digest_size=12).hexdigest().encode()
         self.uses = 0
-        self.slow_for = 0  # the viewer for whom it took long, the last time
+        self.slow_for = 0  # the viewer whose last run of it took long
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes in PostgreSQL while it is prepared."""
+        """About the bytes that the prepared statement takes in PostgreSQL."""
         return len(self.text) * _WEIGHT
 
 
 class ViewerWrite:
-    """A write of a viewer's: it may be stopped before it commits, and is then run again from the start."""
+    """A viewer's write, which may be stopped before its commit, and is then run again from the start."""
 
     __slots__ = ("slow_for",)
     slow_lane: ClassVar = Lane.SLOW_WRITES
 
     def __init__(self) -> None:
-        self.slow_for = NOBODY  # the viewer, once it has taken long
+        self.slow_for = NOBODY  # the viewer, once the write has taken long
 
 
 Work = Statement | ViewerWrite
@@ -71,9 +71,9 @@ def encode(value: object) -> bytes | None:
     encoder = _ENCODERS.get(type(value))
     if encoder is not None:
         return encoder(value)
-    for kind, fallback in _ENCODERS.items():
-        if isinstance(value, kind):
-            return fallback(value)
+    for python_type, base_encoder in _ENCODERS.items():
+        if isinstance(value, python_type):
+            return base_encoder(value)
     if isinstance(value, Enum):
         return encode(value.value)
     msg = f"no PostgreSQL text for {type(value).__name__}"

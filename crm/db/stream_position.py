@@ -1,7 +1,7 @@
-"""Places in the event stream: the order of its events, and how far it is safe to read.
+"""Positions in the event stream: the order of its events, and how far it is safe to read.
 
-A place is the transaction and the event that were seen last. Reads stop at a watermark, the oldest transaction still
-open: whatever commits later comes after it.
+A position is the transaction and the event that were read last. Reads stop at a watermark, the oldest transaction still
+open: events that are committed later come after it.
 """
 
 from dataclasses import dataclass, field
@@ -29,22 +29,22 @@ MARK: Final = ", ".join(f"{text} AS {name}" for name, text in _MARK.items())
 
 
 class StreamForked(Exception):
-    """The stream that was read is another one than the position's: see `EventFeed.carried`."""
+    """The stream has another epoch than the position: see `EventFeed.carried`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in the stream: everything up to and including this event has been seen."""
+    """A position in the stream: all events up to and including this one have been read."""
 
     xid: int
     id: int
-    # It means nothing in another one. Those of one epoch are compared with each other only.
+    # A position is valid only in its epoch, and compared only with others of the same epoch.
     epoch: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamMark:
-    """The stream as it was at a read."""
+    """The state of the stream at a read."""
 
     epoch: str
     safe: int  # the oldest transaction still open
@@ -53,7 +53,7 @@ class StreamMark:
 
     @classmethod
     def of(cls, result: "pq.abc.PGresult", column: int) -> "StreamMark":
-        """What stands in the columns of `MARK`, from this one on."""
+        """The mark in a result's columns of `MARK`, from `column` on."""
         epoch, *numbers = (result.get_value(0, column + number) for number in range(len(_MARK)))
         return cls((epoch or b"").decode(), *(int(number or b"0") for number in numbers))
 
@@ -61,8 +61,8 @@ class StreamMark:
     def end(self) -> Position:
         """The end of what is safe to read: before the oldest open transaction, and not beyond the newest event.
 
-        Beyond it there may be ids of transactions that wrote nothing, and after a crash PostgreSQL gives those out
-        again: to a server that lived through the crash, events of theirs would lie in the past.
+        Beyond it there may be ids of transactions that wrote nothing, which PostgreSQL assigns again after a crash: for
+        a process that survived the crash, events of those transactions would lie in the past.
         """
         return Position(min(self.safe - 1, self.newest), LAST_ID, self.epoch)
 
@@ -72,27 +72,27 @@ class StreamMark:
         return self.newest >= self.safe
 
     def check_goes_on(self, position: Position) -> None:
-        """StreamForked if what was read does not go on from the position."""
+        """Raise StreamForked if the stream does not continue from the position."""
         if self.epoch != position.epoch or position.xid >= self.next:
             raise StreamForked
 
     def place(self, result: "pq.abc.PGresult", row: int) -> Position:
-        """Where a row stands that begins with a transaction and an event."""
+        """The position of a row whose first columns are a transaction and an event."""
         return Position(int(result.get_value(row, 0) or b"0"), int(result.get_value(row, 1) or b"0"), self.epoch)
 
 
 def mark_columns() -> list[ColumnElement[Any]]:
-    """`MARK` for a statement of SQLAlchemy's."""
+    """The columns of `MARK` for a statement of SQLAlchemy."""
     return [literal_column(text, Text).label(name) for name, text in _MARK.items()]
 
 
 def between(after_xid: Any, after_id: Any, until_xid: Any) -> ColumnElement[bool]:
-    """The events after a place, of transactions before a watermark."""
+    """The condition on events after a position, of transactions before a watermark."""
     after = tuple_(type_coerce(after_xid, Xid8), type_coerce(after_id, BigInteger))
     return and_(tuple_(Event.xid, Event.id) > after, Event.xid < type_coerce(until_xid, Xid8))
 
 
 def between_text(until_xid: str) -> str:
-    """The same for a statement whose first two parameters are the place."""
+    """The condition of `between` as text, for a statement whose first two parameters are the position."""
     after: tuple[ColumnElement[Any], ColumnElement[Any]] = (literal_column("$1::xid8"), literal_column("$2::bigint"))
     return sql_text(between(*after, literal_column(until_xid)))

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from crm.core import errors
 from crm.db.address import PostgresAddress
-from crm.db.connection import NO_ROOM, Connection, ConnectionLost, Room, StatementStale
+from crm.db.connection import NOTHING_PREPARED, ConnectionLost, PostgresConnection, PreparedLimits, StatementStale
 from crm.db.database import Database
 from crm.db.pool import Busy, Pool
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Statement, encode
@@ -34,7 +34,7 @@ async def connect(database_url):
     opened = []
 
     async def one(prepared_max=500, url=database_url):
-        wire = await Connection.connect(PostgresAddress(url), Room(prepared_max))
+        wire = await PostgresConnection.connect(PostgresAddress(url), PreparedLimits(prepared_max))
         opened.append(wire)
         return wire
 
@@ -134,7 +134,7 @@ class TestStatements:
 
     async def test_take_no_more_memory_than_they_may(self, database_url):
         """Long ones push out many short ones, and one that is longer than all may be is not prepared at all."""
-        wire = await Connection.connect(PostgresAddress(database_url), Room(500, 1_000_000))
+        wire = await PostgresConnection.connect(PostgresAddress(database_url), PreparedLimits(500, 1_000_000))
         short = [Statement(f"SELECT {number}") for number in range(100)]
         long = [Statement(f"SELECT {number}, {'1+' * 450} 1") for number in range(20)]
         longest = Statement(f"SELECT {'1+' * 3000} 1")
@@ -313,7 +313,7 @@ class TestPool:
         database.close()
 
     async def test_says_unavailable_in_time_when_all_are_busy(self, database_url):
-        pool = Pool(database_url, size=2, room=NO_ROOM, timeout=0.5)
+        pool = Pool(database_url, size=2, prepared_limits=NOTHING_PREPARED, timeout=0.5)
         held = [await pool.acquire(), await pool.acquire()]
         started = time.monotonic()
         outcomes = await asyncio.gather(*(pool.acquire() for _ in range(20)), return_exceptions=True)
@@ -325,7 +325,7 @@ class TestPool:
         pool.close()
 
     async def test_serves_those_who_wait_in_their_order(self, database_url):
-        pool = Pool(database_url, size=1, room=NO_ROOM, timeout=5)
+        pool = Pool(database_url, size=1, prepared_limits=NOTHING_PREPARED, timeout=5)
         wire = await pool.acquire()
         served = []
 
@@ -342,7 +342,7 @@ class TestPool:
         pool.close()
 
     async def test_hands_on_what_somebody_was_given_in_the_moment_of_giving_up(self, database_url):
-        pool = Pool(database_url, size=1, room=NO_ROOM, timeout=3)
+        pool = Pool(database_url, size=1, prepared_limits=NOTHING_PREPARED, timeout=3)
         wire = await pool.acquire()
         first, second = asyncio.create_task(pool.acquire()), asyncio.create_task(pool.acquire())
         await asyncio.sleep(0)
@@ -353,7 +353,7 @@ class TestPool:
 
     async def test_leaks_nothing_whatever_is_cancelled_or_killed_when(self, database_url, db):
         before = connections(db)
-        pool = Pool(database_url, size=5, room=Room(5), timeout=5)
+        pool = Pool(database_url, size=5, prepared_limits=PreparedLimits(5), timeout=5)
         dice = random.Random(7)
         statements = [Statement(f"SELECT {n}, pg_sleep(0.00{n % 3})") for n in range(12)]
         wrong = Statement("SELECT 1 / $1::int")
