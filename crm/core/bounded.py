@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class BoundedDict(OrderedDict[K, V]):
-    """So many entries at most: the one that was added first makes room. To read costs what it costs of any dict."""
+    """A dictionary of `most` entries: beyond them the oldest entry is dropped. Reading costs as much as in any dict."""
 
     __slots__ = ("_most", "_on_drop")
 

@@ -1,7 +1,7 @@
-"""Columns with words: all that the API shows, takes, filters and orders of a model's field is said in its column.
+"""Columns with words: a model's column states all that the API shows, takes, filters and orders of its field.
 
 `graph.type`, `graph.create_input`, `graph.update_input`, `graph.filter` and `graph.order` are made from it. A column
-without words is nobody's business: it is in the database alone.
+without words is not in the API, only in the database.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _KIND: Final = "kind"
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What the API says of a column, and how it may be used."""
+    """The API's description of a column, and the ways in which it may be used."""
 
     words: str
     input_words: str
@@ -38,7 +38,7 @@ class Field:
     default: Any
 
 
-def column(  # noqa: PLR0913  (each is one thing that may be said of a field)
+def column(  # noqa: PLR0913  (each is one property of a field)
     words: str,
     *items: Any,
     by: str = "",
@@ -54,14 +54,14 @@ def column(  # noqa: PLR0913  (each is one thing that may be said of a field)
 ) -> MappedColumn[Any]:
     """A column that the API shows. `items` and `options` are those of SQLAlchemy's `mapped_column`.
 
-    `by` describes it in the filter, `order` in the order: without them there is none. An order that is `served` by an
-    index costs nothing more (a text says when: "when descending"); one that is `ranked` follows an enum's values as
-    they are declared. What has a `rule` can be given in inputs, described by `input_words` if those differ; what is
-    `fixed` can be given once, when the record is created.
+    `by` describes the column in the filter, `order` in the order: without them it is in neither. An order `served` by
+    an index costs nothing more (a text tells when: "when descending"); a `ranked` one follows an enum's values as they
+    are declared. A column with a `rule` is in inputs, described by `input_words` if those differ; one that is `fixed`
+    is only in the input that creates a record.
     """
     if served:
         order += f" Served by an index{'' if served is True else f' {served}'}."
-    said = Field(
+    field = Field(
         words=words,
         input_words=input_words or words,
         by=by,
@@ -74,26 +74,26 @@ def column(  # noqa: PLR0913  (each is one thing that may be said of a field)
     )
     if default is not None:
         options["server_default"] = default.value if isinstance(default, StrEnum) else text(str(default).lower())
-    return mapped_column(*items, primary_key=key, info={_FIELD: said}, **options)
+    return mapped_column(*items, primary_key=key, info={_FIELD: field}, **options)
 
 
-def field_of(of: Column[Any]) -> Field | None:
-    """What the API says of a column; None if it is not in the API."""
-    found: Field | None = of.info.get(_FIELD)
-    return found
+def field_of(column: Column[Any]) -> Field | None:
+    """The API's description of a column; None if it is not in the API."""
+    field: Field | None = column.info.get(_FIELD)
+    return field
 
 
-def kind_of(of: Column[Any]) -> Any:
+def kind_of(column: Column[Any]) -> Any:
     """The Python type of a column's values."""
-    return of.info[_KIND]
+    return column.info[_KIND]
 
 
 def fields_of(model: "type[Model]") -> Iterator[tuple[Column[Any], Field]]:
-    """A model's columns that the API shows, in the order in which they are declared."""
-    for each in model.__table__.columns:
-        said = field_of(each)
-        if said is not None:
-            yield each, said
+    """A model's columns that are in the API, in the order in which they are declared."""
+    for column in model.__table__.columns:
+        field = field_of(column)
+        if field is not None:
+            yield column, field
 
 
 def declared_kinds(cls: type[Any]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def declared_kinds(cls: type[Any]) -> dict[str, Any]:
 
 
 def remember_kinds(table: Table, kinds: dict[str, Any]) -> None:
-    """Keep the Python types of a table's columns with them."""
+    """Store the Python types of a table's columns in their `info`."""
     for name in kinds.keys() & table.columns.keys():
         table.columns[name].info[_KIND] = kinds[name]
 
@@ -116,5 +116,5 @@ def _is_column(annotation: Any) -> bool:
 def _bare(kind: Any) -> Any:
     """A type without `| None`."""
     if get_origin(kind) in {UnionType, Union}:
-        [kind] = [one for one in get_args(kind) if one is not NoneType]
+        [kind] = [member for member in get_args(kind) if member is not NoneType]
     return kind

@@ -98,12 +98,12 @@ def tags(field: str, value: list[str] | None) -> list[str]:
     return distinct
 
 
-def between(least: int, most: int, unit: str = "") -> Rule:
+def between(least: int, most: int, unit_text: str = "") -> Rule:
     """A whole number in a range."""
 
     def rule(field: str, value: int | None) -> int | None:
         if value is not None and not least <= value <= most:
-            raise _wrong(field, f"must be {least:,} to {most:,}{unit}")
+            raise _wrong(field, f"must be {least:,} to {most:,}{unit_text}")
         return value
 
     return rule
@@ -150,8 +150,8 @@ def _check_characters(field: str, value: str, *, lines: bool) -> None:
         return
     unfit = _UNFIT.search(value)
     if unfit:
-        what = "half of a surrogate pair" if unfit[0] >= "\ud800" else "a control character"
-        raise _wrong(field, f"holds {what} (U+{ord(unfit[0]):04X})")
+        description = "half of a surrogate pair" if unfit[0] >= "\ud800" else "a control character"
+        raise _wrong(field, f"holds {description} (U+{ord(unfit[0]):04X})")
     if lines:
         return
     if _LINE_BREAK.search(value):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator, model_validat
 
 
 class AiProvider(StrEnum):
-    """Who answers the CRM's questions."""
+    """The provider of answers to the CRM's questions."""
 
     AUTO = "auto"
     OPENROUTER = "openrouter"
@@ -18,7 +18,7 @@ class AiProvider(StrEnum):
 
 
 class AiFallback(StrEnum):
-    """Who answers when the provider cannot."""
+    """The provider of answers when the first one fails."""
 
     NONE = "none"
     PLAYBOOK = "playbook"
@@ -68,31 +68,31 @@ class AiSettings(BaseModel):
 
     @field_validator("openrouter_api_key", "openai_api_key", "ai_model", "ai_daily_budget_usd", mode="before")
     @classmethod
-    def _empty_is_unset(cls, given: object) -> object:
-        """`OPENAI_API_KEY=` in an environment file means none."""
-        return (given.strip() or None) if isinstance(given, str) else given
+    def _empty_is_unset(cls, value: object) -> object:
+        """Treat an empty value, like `OPENAI_API_KEY=` in an environment file, as none."""
+        return (value.strip() or None) if isinstance(value, str) else value
 
     @field_validator("openrouter_api_key", "openai_api_key")
     @classmethod
-    def _fits_a_header(cls, given: SecretStr | None) -> SecretStr | None:
-        """A key that was pasted with something else would fail at every question, and be quoted in the error."""
-        if given is not None and not (given.get_secret_value().isascii() and given.get_secret_value().isprintable()):
+    def _fits_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        """Refuse a key with other characters: it would fail at every question, and be quoted in the error."""
+        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
             msg = "holds characters that no key has"
             raise ValueError(msg)
-        return given
+        return key
 
     @field_validator("openai_base_url")
     @classmethod
-    def _is_address(cls, given: str) -> str:
-        parts = urlsplit(given)
+    def _is_address(cls, url: str) -> str:
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = "must be an address like https://api.openai.com/v1"
             raise ValueError(msg)
-        return given
+        return url
 
     @model_validator(mode="after")
     def _has_key(self) -> Self:
-        """A provider that is named must have its key, or nobody finds out before the first question."""
+        """Refuse a chosen provider without its key, which would otherwise fail only at the first question."""
         keys = {AiProvider.OPENROUTER: self.openrouter_api_key, AiProvider.OPENAI: self.openai_api_key}
         if self.ai_provider in keys and keys[self.ai_provider] is None:
             name = self.ai_provider.value
@@ -102,7 +102,7 @@ class AiSettings(BaseModel):
 
     @property
     def ai_chosen(self) -> AiProvider:
-        """The provider, once `auto` is settled."""
+        """The provider, with `auto` resolved."""
         if self.ai_provider is not AiProvider.AUTO:
             return self.ai_provider
         if self.openrouter_api_key is not None:
@@ -111,7 +111,7 @@ class AiSettings(BaseModel):
 
     @property
     def ai_model_chosen(self) -> str:
-        """The model's id, as its provider spells it."""
+        """The model's id, in its provider's spelling."""
         if self.ai_model is not None:
             return self.ai_model
         return f"openai/{_DEFAULT_MODEL}" if self.ai_chosen is AiProvider.OPENROUTER else _DEFAULT_MODEL

@@ -7,36 +7,36 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, Field
 
-# What is left of a password with an unescaped `@` or `/` is not printed either: see `PostgresUrl.parsed`.
+# The hosts that are not the rest of a password with an unescaped `@` or `/`: see `PostgresUrl.parsed`.
 _HOSTS: Final = re.compile(r"[\w./:%,\-\[\]]*")
 _PORTS: Final = re.compile(r"[0-9,]*")
 _ESCAPED: Final = "in user and password, write `@` as %40, `/` as %2F, `%` as %25 and a blank as %20"
 
 
 class PostgresUrl(str):
-    """Where a database is. It holds a password, so it does not show in tracebacks, logs and other settings' errors."""
+    """The URL of a database. It holds a password, so its repr, in tracebacks and logs and errors, does not show it."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Nothing of it."""
+        """A constant, without any part of the URL."""
         return "Address('**********')"
 
     @classmethod
-    def parsed(cls, given: str) -> "PostgresUrl":
-        """The address; what libpq cannot read, or would read amiss, is refused without being quoted."""
-        if given and not given.startswith(("postgresql://", "postgres://")):
+    def parsed(cls, url: str) -> "PostgresUrl":
+        """The URL; one that libpq cannot read, or would misread, is refused without being quoted."""
+        if url and not url.startswith(("postgresql://", "postgres://")):
             msg = "must start with postgresql://; this runs on PostgreSQL only"
             raise ValueError(msg)
         try:
-            parts = conninfo_to_dict(given)
+            parts = conninfo_to_dict(url)
         except psycopg.Error:
             msg = f"is not an address like postgresql://user:password@host:5432/crm ({_ESCAPED})"
             raise ValueError(msg) from None
         if not (_HOSTS.fullmatch(str(parts.get("host", ""))) and _PORTS.fullmatch(str(parts.get("port", "")))):
             msg = f"has a host or a port that is none ({_ESCAPED})"
             raise ValueError(msg)
-        return cls(given)
+        return cls(url)
 
 
 DatabaseUrl = Annotated[str, AfterValidator(PostgresUrl.parsed)]
