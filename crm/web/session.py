@@ -1,4 +1,4 @@
-"""A WebSocket from its opening to its end: all that does not depend on which messages it carries."""
+"""The base of WebSocket sessions: all that does not depend on the protocol of the messages."""
 
 import asyncio
 from collections.abc import Coroutine, Hashable, Iterable
@@ -45,22 +45,22 @@ class Socket:
     headers: dict[bytes, bytes]
     receive: Receive
     send: Send
-    # The one that was asked for; None if the client did not offer it.
+    # The application's subprotocol; None if the client did not offer it.
     subprotocol: str | None
 
     @classmethod
     async def accepted(
-        cls, scope: Scope, receive: Receive, send: Send, gate: Authenticator, subprotocol: str
+        cls, scope: Scope, receive: Receive, send: Send, authenticator: Authenticator, subprotocol: str
     ) -> "Socket | None":
-        """The socket; None for a page of another origin, which is refused before the socket is accepted: HTTP 403."""
+        """Accept the socket; None for a page of another origin, which is refused before: HTTP 403."""
         headers = dict(scope["headers"])
         await receive()  # websocket.connect
         try:
-            gate.check_origin(headers)
+            authenticator.check_origin(headers)
         except errors.CrmError:
             await send({"type": "websocket.close", "code": FORBIDDEN})
             return None
-        # Never another one that was offered: it may be a token, and would stand in the answer's headers.
+        # Never another offered subprotocol: it may be a token, and would appear in the answer's headers.
         spoken = subprotocol if subprotocol in (scope.get("subprotocols") or []) else None
         await send({"type": "websocket.accept", "subprotocol": spoken})
         return cls(scope, headers, receive, send, spoken)
@@ -72,21 +72,21 @@ class Socket:
 
 
 class Session(Generic[Key]):
-    """One connection: its user, and what it runs for them by the keys that the client gave."""
+    """One client's session: its user, and the operations that it runs, by the client's keys."""
 
     # The code for a token that is not valid.
     refused_code: ClassVar[int] = UNAUTHORIZED
-    # What a client is told that says too late who it is.
+    # The code and reason for a client that signs in too late.
     late: ClassVar[tuple[int, str]] = (UNAUTHORIZED, "No token came in time")
-    # How long a client that does not read may take to read why it was closed.
+    # The seconds that a client which does not read has to take the message with the reason of the close.
     farewell_seconds: ClassVar[float | None] = None
 
-    def __init__(self, socket: Socket, gate: Authenticator, settings: Settings) -> None:
+    def __init__(self, socket: Socket, authenticator: Authenticator, settings: Settings) -> None:
         self.socket = socket
         self.settings = settings
         self.operations: dict[Key, asyncio.Task[None]] = {}
         self.user = SocketUser(
-            gate,
+            authenticator,
             settings.request_timeout_seconds,
             lambda reason: self.close_with(Closed(UNAUTHORIZED, reason)),
             lambda: bool(self.operations),
@@ -96,21 +96,23 @@ class Session(Generic[Key]):
         self._closing: Closed | None = None
 
     async def opened(self) -> None:
-        """Do what comes before the first message."""
+        """Act before the first message; a hook for subclasses."""
 
     async def hear(self, message: Message) -> None:
-        """Act on a message of the client's."""
+        """Act on a client's message."""
         raise NotImplementedError
 
     def helpers(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """What runs beside the reading for as long as the session does."""
+        """Coroutines that run beside the reading for as long as the session."""
         return ()
 
     async def run(self) -> None:
         """Read messages until either side closes."""
         self._reading = asyncio.create_task(self._read())
         helpers = [asyncio.create_task(helper) for helper in self.helpers()]
-        timer = asyncio.get_running_loop().call_later(self.settings.websocket_init_seconds, self._close_unless_in)
+        timer = asyncio.get_running_loop().call_later(
+            self.settings.websocket_init_seconds, self._close_unless_signed_in
+        )
         try:
             await self._reading
         except Closed as closed:
@@ -125,10 +127,10 @@ class Session(Generic[Key]):
                 task.cancel()
             await asyncio.gather(*tasks, self.user.leave(), return_exceptions=True)
             if self._closing is not None:
-                await self._say_why(self._closing)
+                await self._send_close(self._closing)
 
     async def enter(self, headers: Headers) -> Viewer:
-        """Let the user in by these headers, or close."""
+        """Sign the user in by these headers, or close."""
         try:
             return await self.user.enter(headers)
         except errors.Unauthenticated as error:
@@ -137,22 +139,22 @@ class Session(Generic[Key]):
             raise Closed(TRY_AGAIN, error.message) from None
 
     def begin(self, key: Key, operation: Coroutine[Any, Any, None]) -> None:
-        """Run it beside the others. It calls `ended` when it has ended."""
+        """Run an operation beside the others; it calls `ended` at its end."""
         self.operations[key] = asyncio.create_task(operation)
 
     def cancel(self, key: Key) -> None:
-        """End what runs by this key, if anything does."""
+        """Cancel the operation of this key, if there is one."""
         task = self.operations.pop(key, None)
         if task is not None:
             task.cancel()
 
     def ended(self, key: Key) -> None:
-        """Forget the operation that calls this; another one may have taken its key since."""
+        """Forget the calling operation; its key may belong to another one since."""
         if self.operations.get(key) is asyncio.current_task():
             del self.operations[key]
 
     def close_with(self, closed: Closed) -> None:
-        """Close the socket; of several reasons the first is told."""
+        """Close the socket; the first of several reasons is sent."""
         if self._reading is not None and not self._reading.done():
             self._closing = self._closing or closed
             self._reading.cancel()
@@ -167,11 +169,11 @@ class Session(Generic[Key]):
                 return
             await self.hear(message)
 
-    async def _say_why(self, closed: Closed) -> None:
+    async def _send_close(self, closed: Closed) -> None:
         with suppress(Exception):
             async with asyncio.timeout(self.farewell_seconds):
                 await self.socket.send(closed.message)
 
-    def _close_unless_in(self) -> None:
+    def _close_unless_signed_in(self) -> None:
         if self.user.viewer is None:
             self.close_with(Closed(*self.late))

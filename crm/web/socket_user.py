@@ -1,4 +1,4 @@
-"""Whoever is at the other end of a socket: let in once, and looked at again for as long as they stay."""
+"""The user of a WebSocket: signed in once, and checked again for as long as the socket is open."""
 
 import asyncio
 import time
@@ -15,19 +15,23 @@ from crm.web.http_io import Authenticator, Headers
 _RECHECK_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 0.5
 _LONGEST_TIMER: Final = 10**7
-# Subscriptions that have something for the client: the others hold nothing but their places.
+# Subscriptions of a client that hold an event for it at a time: the others keep only their positions.
 _SHOWN_AT_ONCE: Final = 4
 
 
 class SocketUser:
-    """A socket's user. `turn_out` is called with the reason when they may stay no longer."""
+    """A socket's user. `on_expelled` is called with the reason when the user may no longer use the socket."""
 
     def __init__(
-        self, gate: Authenticator, patience: float, turn_out: Callable[[str], None], is_busy: Callable[[], bool]
+        self,
+        authenticator: Authenticator,
+        seconds: float,
+        on_expelled: Callable[[str], None],
+        is_busy: Callable[[], bool],
     ) -> None:
-        self._gate = gate
-        self._patience = patience
-        self._turn_out = turn_out
+        self._authenticator = authenticator
+        self._seconds = seconds
+        self._on_expelled = on_expelled
         self._is_busy = is_busy
         self._headers: Headers = {}
         self._expiry: asyncio.TimerHandle | None = None
@@ -35,34 +39,36 @@ class SocketUser:
         self.viewer: Viewer | None = None
 
     async def enter(self, headers: Headers) -> Viewer:
-        """Let them in, or say why not."""
-        viewer = await self._gate.viewer(headers)
+        """Sign the user in, or raise the reason against it."""
+        viewer = await self._authenticator.viewer(headers)
         self._headers, self.viewer = headers, viewer
         self._rechecking = asyncio.create_task(self._recheck())
         if viewer.expires_at is not None:
-            seconds = min(max(viewer.expires_at - time.time(), 0), _LONGEST_TIMER)
-            self._expiry = asyncio.get_running_loop().call_later(seconds, self._turn_out, "The token has expired")
+            seconds_left = min(max(viewer.expires_at - time.time(), 0), _LONGEST_TIMER)
+            self._expiry = asyncio.get_running_loop().call_later(
+                seconds_left, self._on_expelled, "The token has expired"
+            )
         return viewer
 
     async def current(self) -> Viewer:
-        """The viewer as of now. One who may do less than before is turned out: a client may open another socket."""
+        """The viewer as of now. A user whose role was reduced is expelled, and may open another socket."""
         assert self.viewer is not None
         try:
-            async with asyncio.timeout(self._patience):
-                found = await self._gate.viewer(self._headers)
+            async with asyncio.timeout(self._seconds):
+                viewer = await self._authenticator.viewer(self._headers)
         except errors.Unauthenticated as error:
-            self._turn_out(error.message)
+            self._on_expelled(error.message)
             raise
-        if not found.role.includes(self.viewer.role):
-            self._turn_out("Your role has changed")
+        if not viewer.role.includes(self.viewer.role):
+            self._on_expelled("Your role has changed")
             raise errors.Forbidden
-        self.viewer = found
-        return found
+        self.viewer = viewer
+        return viewer
 
     async def confirm(self) -> None:
-        """Before something is shown of what runs for long: raises if the viewer may see it no more.
+        """Check, before an event of a long subscription is sent, that the viewer may still see it.
 
-        Mostly it is known from within the last seconds. While the database cannot tell, nothing is shown.
+        Mostly this is known from a check within the last seconds. While the database is away, nothing is sent.
         """
         while True:
             try:
@@ -75,7 +81,7 @@ class SocketUser:
                 return
 
     async def leave(self) -> None:
-        """They are gone."""
+        """Stop checking: the socket is closed."""
         if self._expiry is not None:
             self._expiry.cancel()
         if self._rechecking is not None:
@@ -83,7 +89,7 @@ class SocketUser:
             await asyncio.gather(self._rechecking, return_exceptions=True)
 
     async def _recheck(self) -> None:
-        """What runs for long ends when its user is disabled, or may do less than when it began."""
+        """End long subscriptions when their user is disabled, or has a lesser role than when they began."""
         while True:
             await asyncio.sleep(_RECHECK_SECONDS)
             if self._is_busy():
@@ -92,19 +98,19 @@ class SocketUser:
 
 
 class Room:
-    """What a subscription enters before it takes something for the client, who must still be allowed to see it."""
+    """The context in which a subscription takes an event and sends it, if the user may still see it."""
 
-    def __init__(self, guest: SocketUser) -> None:
-        self._guest = guest
-        self._places = asyncio.Semaphore(_SHOWN_AT_ONCE)
+    def __init__(self, user: SocketUser) -> None:
+        self._user = user
+        self._slots = asyncio.Semaphore(_SHOWN_AT_ONCE)
 
     async def __aenter__(self) -> None:
-        await self._places.acquire()
+        await self._slots.acquire()
         try:
-            await self._guest.confirm()
+            await self._user.confirm()
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._places.release()
+        self._slots.release()

@@ -25,43 +25,43 @@ _NOT_THAT_PROTOCOL: Final = 4406
 _INIT_TIMEOUT: Final = 4408
 _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
-# Queries under way, until the client has taken their answers: else it could let as many wait as it may ask.
+# Queries under way, until the client has read their answers, so that not more answers wait for a slow client.
 _READS_AT_ONCE: Final = 4
-_MAX_ID: Final = 200  # it is repeated in every answer
+_MAX_ID: Final = 200  # the id is repeated in every answer
 
 
 class GraphQLWebSocket:
     """Answers WebSockets at one address."""
 
-    def __init__(self, engine: Engine, gate: Authenticator) -> None:
+    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
         self._engine = engine
-        self._gate = gate
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One socket, from its opening to its end."""
-        socket = await Socket.accepted(scope, receive, send, self._gate, PROTOCOL)
+        """Serve one socket, from its opening to its end."""
+        socket = await Socket.accepted(scope, receive, send, self._authenticator, PROTOCOL)
         if socket is None:
             return
         if socket.subprotocol is None:
             await send(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}").message)
             return
-        await _Session(self._engine, self._gate, socket).run()
+        await _GraphQLSession(self._engine, self._authenticator, socket).run()
 
 
-class _Session(Session[str]):
-    """One connection."""
+class _GraphQLSession(Session[str]):
+    """One client's session."""
 
     refused_code: ClassVar[int] = FORBIDDEN
     late: ClassVar[tuple[int, str]] = (_INIT_TIMEOUT, "Connection initialisation timeout")
 
-    def __init__(self, engine: Engine, gate: Authenticator, socket: Socket) -> None:
-        super().__init__(socket, gate, engine.settings)
+    def __init__(self, engine: Engine, authenticator: Authenticator, socket: Socket) -> None:
+        super().__init__(socket, authenticator, engine.settings)
         self._engine = engine
         self._takes_utf8 = socket.takes_utf8
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
 
     async def hear(self, message: Message) -> None:
-        """Read a message; a large one beside the event loop, once it is known whose it is."""
+        """Act on a message; a large one is parsed in turns with those of other users, once its user is known."""
         size, viewer = _size_of(message), self.user.viewer
         if viewer is None and size > SMALL_BODY:
             raise Closed(TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
@@ -124,14 +124,14 @@ class _Session(Session[str]):
         except asyncio.CancelledError:
             raise
         except ClientDisconnected:
-            return  # the client is gone; whoever reads will notice
+            return  # the client is gone; the reading task will notice
         except Exception as error:  # noqa: BLE001
             await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
         finally:
             self.ended(key)
 
     async def _check_size(self, request: Request, size: int, viewer: Viewer) -> None:
-        """As large as a body may be over HTTP, where what takes many records may be larger too."""
+        """Refuse a message larger than a body over HTTP may be, where mutations of many records may be larger too."""
         settings = self.settings
         if size <= settings.max_body_bytes:
             return
@@ -155,7 +155,7 @@ class _Session(Session[str]):
             await self._answer_once(key, request, viewer)
 
     async def _answer_once(self, key: str, request: Request, viewer: Viewer) -> None:
-        """Returns when the client has taken most of the answer: not before can it be told that this was all."""
+        """Answer a query or mutation; `complete` can only be sent once the client has read most of the answer."""
         body = await self._answer_to(key, request, viewer)
         if body is not None:
             await self._send_text(*_next(key, body))
@@ -163,12 +163,12 @@ class _Session(Session[str]):
             await self._send({"id": key, "type": "complete"})
 
     async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
-        """The answer; None when it was refused, which the client is told."""
+        """The answer; None if the request was refused, after sending the errors."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
-            found = await self._engine.run(request, viewer)
-        if not found.refused:
-            return found.body
-        await self._send_errors(key, orjson.loads(found.body)["errors"])
+            reply = await self._engine.run(request, viewer)
+        if not reply.refused:
+            return reply.body
+        await self._send_errors(key, orjson.loads(reply.body)["errors"])
         return None
 
     async def _send_text(self, *parts: bytes) -> None:
@@ -183,7 +183,7 @@ class _Session(Session[str]):
 
 
 def _next(key: str, *payload: bytes) -> tuple[bytes, ...]:
-    """A message in parts: what is large is shared with others, and not copied."""
+    """A message in parts: large parts are shared with other clients, and not copied."""
     return b'{"id":%s,"type":"next","payload":' % orjson.dumps(key), *payload, b"}"
 
 
@@ -194,12 +194,12 @@ def _parsed(message: Any) -> dict[str, Any]:
     if has_many_parts(text):
         raise Closed(TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
     try:
-        found = orjson.loads(text)
+        parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise Closed(_BAD_MESSAGE, "Invalid message: not JSON") from None
-    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("type"), str):
         raise Closed(_BAD_MESSAGE, "Invalid message: an object with a `type` is expected")
-    return found
+    return parsed
 
 
 def _size_of(message: Any) -> int:

@@ -1,7 +1,7 @@
-"""HTTP/1.1: uvicorn's protocol, with bounds on a request's head, on waiting, and on what follows a request.
+"""HTTP/1.1: uvicorn's protocol, with limits on a request's head, on waiting, and on bytes after a request.
 
-The parser (llhttp) says how a request is framed. Its one trap is `Upgrade:`: it ends the request at its head, whatever
-Content-Length says, and would take the body for the next request.
+The parser (llhttp) decides how a request is framed. Its one trap is `Upgrade:`: the request then ends at its head,
+whatever Content-Length says, and the body would be parsed as the next request.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from crm.web.protocol.stopwatch import Stall, Stopwatch
 from crm.web.protocol.unread import limit_unsent
 
 _MOST_HEADERS: Final = 128
-# What is parsed at once: any usual request, or a thousand of the smallest pieces of a body.
+# The bytes parsed at once: any usual request, or a thousand of the smallest pieces of a body.
 _AT_ONCE: Final = 8 * 1024
-# Of a body whose request was answered before it came; of small pieces each counts as if it were larger.
+# The bytes of a body whose request was answered before; a small piece counts as if it had `_SMALLEST_PIECE` bytes.
 _MOST_UNWANTED: Final = 32 * 1024 * 1024
 _SMALLEST_PIECE: Final = 4096
 # Requests that wait for the answer to one before them, on one connection.
 _MOST_IN_LINE: Final = 32
-# After the last answer: what is read and thrown away, so that the client reads that answer before the reset.
+# The bytes read and dropped after the last answer, so that the client reads that answer before the reset.
 _MOST_DROPPED: Final = 8 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
-# How long an answer may take to a client that sends nothing more.
+# The time for an answer to a client that has closed its sending side.
 _HALF_CLOSED_SECONDS: Final = 1.0
 _FULL_ANSWERS: Final = 200
 _CLOSING: Final = frozenset({b"connection", b"proxy-connection"})
 
 
 class RequestStage(Enum):
-    """What a connection waits for."""
+    """The stage of a connection: the event that it waits for."""
 
     HEAD = auto()
     BODY = auto()
@@ -66,21 +66,21 @@ class Http(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._limits = config.limits
         self._requests = 0
-        self._in_head = True  # of the next request, begun or not
+        self._in_head = True  # in the head of the next request, begun or not
         self._head_begun = False
-        # How often a head was completed or a piece of a body came; and the bytes that came since.
+        # The number of heads and pieces of bodies received, and the bytes received since the last of them.
         self._progress = 0
         self._fruitless = 0
         self._feeding = 0
         self._active: RequestResponseCycle | None = None
-        # Of the body that is coming; and those that are large enough to be counted.
+        # The received bytes of the present body, and the bodies that are large enough to be counted.
         self._body_bytes = 0
         self._bodies: dict[RequestResponseCycle, Body] = {}
-        self._deaf = False  # what comes is thrown away
-        self._unfed = bytearray()  # what came and waits to be parsed
+        self._ignores_input = False  # received bytes are dropped
+        self._unparsed = bytearray()  # received bytes that wait to be parsed
         self._unwanted = 0
         self._dropped = 0
-        self._last_words: Refusal | None = None
+        self._last_refusal: Refusal | None = None
         self._ending = False
         self._half_closed = False
         self._stopwatch = Stopwatch()
@@ -88,7 +88,7 @@ class Http(HttpToolsProtocol):
         self._stall = Stall()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody connected."""
+        """Set a new connection up, or refuse it if there are too many."""
         limit_unsent(transport)
         super().connection_made(transport)
         self.flow = self._intake = Intake(self.transport)
@@ -99,47 +99,47 @@ class Http(HttpToolsProtocol):
             self._refuse(refusals.FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone: whoever works on an answer may stop."""
+        """Free everything that belongs to the connection, and let the application stop."""
         active = self._active
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-        self._unfed.clear()
+        self._unparsed.clear()
         self.server_state.unread.over(self)
         for cycle in list(self._bodies):
             self._uncount(cycle)
         super().connection_lost(exc)
 
-    # What comes in
+    # Receiving
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came, as many as the system had."""
-        if self._deaf:
+        """Parse received bytes: at once if they are few, else in turns with other connections."""
+        if self._ignores_input:
             self._drop(len(data))
-        elif len(data) <= _AT_ONCE and not self._unfed:
+        elif len(data) <= _AT_ONCE and not self._unparsed:
             self._feed(data, b"")
         else:
-            if not self._unfed:
+            if not self._unparsed:
                 self._intake.hold()
                 self.server_state.turns.take(self)
-            self._unfed += data
+            self._unparsed += data
 
     def feed_on(self) -> int:
-        """Parse some of what waits, and say how much work that was."""
-        piece, before = bytes(self._unfed[:_AT_ONCE]), self._progress
-        del self._unfed[:_AT_ONCE]
-        if not self._deaf and not self.transport.is_closing():
-            self._feed(piece, bytes(self._unfed[:1]))
-        if self._deaf or self.transport.is_closing():
-            self._drop(len(self._unfed))
-            self._unfed.clear()
-        if not self._unfed and not self.transport.is_closing():
+        """Parse some of the waiting bytes, and return the cost."""
+        piece, before = bytes(self._unparsed[:_AT_ONCE]), self._progress
+        del self._unparsed[:_AT_ONCE]
+        if not self._ignores_input and not self.transport.is_closing():
+            self._feed(piece, bytes(self._unparsed[:1]))
+        if self._ignores_input or self.transport.is_closing():
+            self._drop(len(self._unparsed))
+            self._unparsed.clear()
+        if not self._unparsed and not self.transport.is_closing():
             self._intake.release()
         return work(self._progress - before, len(piece))
 
     def waits(self) -> bool:
-        """Whether something waits to be parsed."""
-        return bool(self._unfed)
+        """Whether bytes wait to be parsed."""
+        return bool(self._unparsed)
 
     def _feed(self, data: bytes, after: bytes) -> None:
         before, self._feeding = self._progress, len(data)
@@ -163,8 +163,8 @@ class Http(HttpToolsProtocol):
             self.transport.abort()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends nothing more. Whether to keep the connection: for the answer to what came as a whole."""
-        if self._half_closed or self._deaf or not self._in_head or not self._is_busy():
+        """After the client closed its sending side: whether to keep the connection, to answer a complete request."""
+        if self._half_closed or self._ignores_input or not self._in_head or not self._is_busy():
             return False
         self._half_closed = True
         self.cycle.keep_alive = False
@@ -173,12 +173,12 @@ class Http(HttpToolsProtocol):
     # The parser's callbacks
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         self._head_begun = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; after the head it is a trailer, and nobody asked for one."""
+        """Add a header; after the head it is a trailer, which is ignored."""
         if not self._in_head:
             self._see_trailer(name.lower())
             return
@@ -190,14 +190,14 @@ class Http(HttpToolsProtocol):
             raise Refused(refusals.HEAD_TOO_LARGE)
 
     def _see_trailer(self, name: bytes) -> None:
-        """The parser obeys these, and hears nothing that comes after: so the answer must be the last."""
+        """Make the answer the last if a trailer ends the connection, since the parser then parses nothing more."""
         if name in _CLOSING:
             if self.cycle.response_complete:
                 raise Refused(refusals.NOT_HTTP)
             self.cycle.keep_alive = False
 
     def on_headers_complete(self) -> None:
-        """The head is there: unless it is refused, the application is called."""
+        """Check a complete head, and call the application unless it is refused."""
         upgrade = self.parser.should_upgrade()
         self._check_head()
         if upgrade:
@@ -209,12 +209,12 @@ class Http(HttpToolsProtocol):
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
             return
-        self._deaf = upgrade
+        self._ignores_input = upgrade
         if upgrade or self.server_state.draining:
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Give a piece of the body to the application, or drop it if the request was answered."""
         self._progress += 1
         self._fruitless = 0
         if self.cycle.response_complete:
@@ -226,7 +226,7 @@ class Http(HttpToolsProtocol):
         super().on_body(body)
 
     def _count(self, cycle: RequestResponseCycle) -> None:
-        """A body is large enough to take room that others may need."""
+        """Count a body that is large enough to take memory that others may need."""
         body = self._bodies.get(cycle)
         if body is None:
             body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
@@ -234,30 +234,30 @@ class Http(HttpToolsProtocol):
             raise Refused(refusals.NO_ROOM)
 
     def _uncount(self, cycle: RequestResponseCycle) -> None:
-        """A request is answered, or will never be."""
+        """Count a request's body no longer: the request is answered, or never will be."""
         if body := self._bodies.pop(cycle, None):
             self.server_state.bodies.over(body)
 
     def _refuse_body(self, cycle: RequestResponseCycle) -> None:
-        """Others need the room of this body, which is still coming."""
-        if self.cycle is cycle and not self._in_head and not self._deaf:
+        """Refuse a request whose body is still being received: others need the memory."""
+        if self.cycle is cycle and not self._in_head and not self._ignores_input:
             self._refuse(refusals.NO_ROOM)
 
     def _throw_away(self, body: bytes) -> None:
-        """Nobody waits for this: the request was answered. Many clients read only when they have sent everything."""
+        """Drop a piece of an answered request's body: many clients read only after they have sent everything."""
         self._unwanted += max(len(body), _SMALLEST_PIECE)
         if self._unwanted > _MOST_UNWANTED:
             raise Refused(refusals.UNWANTED)
 
     def on_message_complete(self) -> None:
-        """The request is there as a whole."""
+        """Mark the request as complete."""
         self._in_head = True
         if body := self._bodies and self._bodies.get(self.cycle):
             self.server_state.bodies.whole(body)
         super().on_message_complete()
 
     def _check_head(self) -> None:
-        """Refuse what two programs could read in two ways."""
+        """Refuse a head that two programs could read in two ways, or that is too large."""
         most = self._limits.head_bytes
         if self._fruitless + self._feeding > most and heads.size(self.url, self.headers) > most:
             raise Refused(refusals.HEAD_TOO_LARGE)
@@ -266,7 +266,7 @@ class Http(HttpToolsProtocol):
         heads.check(self.headers, self.parser.get_http_version())
 
     def _check_upgrade(self) -> None:
-        """The parser ends such a request at its head, so it must end there."""
+        """Refuse an upgrade with a body: the parser ends such a request at its head."""
         method = self.parser.get_method()
         if method == b"CONNECT":
             raise Refused(refusals.CONNECT)
@@ -278,11 +278,11 @@ class Http(HttpToolsProtocol):
             raise Refused(refusals.HANDSHAKE_IN_LINE)
 
     def _should_upgrade(self) -> bool:
-        """Whether this is the opening of a WebSocket, and nothing else besides."""
+        """Whether the request is the opening of a WebSocket, and of no other protocol besides."""
         return heads.is_opening(self.headers, self.parser.get_http_version())
 
     def _upgrade(self, early: bytes) -> None:
-        """A request that asks for another protocol is there as a whole: it is a WebSocket's, or like any other."""
+        """Hand a complete upgrade request over to the WebSocket protocol; other protocols are ignored."""
         if not self._should_upgrade():
             return
         if early:
@@ -291,14 +291,14 @@ class Http(HttpToolsProtocol):
             self.handle_websocket_upgrade()
 
     def handle_websocket_upgrade(self) -> None:
-        """From here on it is no HTTP."""
+        """Hand the connection over to the WebSocket protocol."""
         self._intake.release()
         super().handle_websocket_upgrade()
 
-    # What goes out
+    # Sending
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Call the application; while much of the answer before is unread, that waits."""
+        """Call the application, or queue the request while much of the answer before is unread."""
         if self.flow.write_paused:
             self.pipeline.append((cycle, app))
         else:
@@ -310,7 +310,7 @@ class Http(HttpToolsProtocol):
         return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
 
     def on_response_complete(self) -> None:
-        """An answer is written: on with the next request that came already, or with the end."""
+        """Go on, after an answer, with the next request that was received already, or end the connection."""
         self.server_state.total_requests += 1
         if self._bodies and self._active is not None:
             self._uncount(self._active)
@@ -319,32 +319,32 @@ class Http(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self._last_words is not None:
-            self._end(self._last_words)
+        elif self._last_refusal is not None:
+            self._end(self._last_refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Hear nothing more; answer what was asked before, and this last."""
+        """Ignore further input; answer the earlier requests, and then send this refusal."""
         log_refusal(refusal, self.client)
-        self._deaf = True
-        broken = None if self._in_head else self.cycle  # the request whose body will never be complete
+        self._ignores_input = True
+        incomplete = None if self._in_head else self.cycle  # the request whose body will never be complete
         self._in_head = True
-        if broken is not None:
-            self._uncount(broken)
+        if incomplete is not None:
+            self._uncount(incomplete)
         active = self._active
-        if broken is not None and broken.response_complete:
+        if incomplete is not None and incomplete.response_complete:
             self._hang_up()
-        elif active is not None and broken is active:
+        elif active is not None and incomplete is active:
             self._give_up(active, refusal)
         else:
-            if broken is not None:
+            if incomplete is not None:
                 self.pipeline.popleft()
             if self._is_busy():
-                self._last_words = refusal
+                self._last_refusal = refusal
             else:
                 self._end(refusal)
 
     def _give_up(self, cycle: RequestResponseCycle, refusal: Refusal) -> None:
-        """The application is told that the client is gone; the client is told why, if it was told nothing yet."""
+        """Tell the application that the client is gone, and send the refusal unless the answer has begun."""
         cycle.disconnected = True
         cycle.message_event.set()
         if cycle.response_started:
@@ -353,7 +353,7 @@ class Http(HttpToolsProtocol):
             self._end(refusal)
 
     def _end(self, refusal: Refusal) -> None:
-        """Write the last answer. What comes is read for a moment: a reset would take that answer from the client."""
+        """Write the last answer, then read on for a moment: after a reset the client could not read that answer."""
         self.transport.write(refusal.written(self.server_state.default_headers))
         self._hang_up()
 
@@ -362,15 +362,15 @@ class Http(HttpToolsProtocol):
         self.transport.write_eof()
         self.flow.resume_reading()
 
-    # Time
+    # Time limits
 
     def pause_writing(self) -> None:
-        """The client does not keep up with what is written."""
+        """Count unread bytes, since the client does not keep up."""
         super().pause_writing()
         self.server_state.unread.grew(self)
 
     def resume_writing(self) -> None:
-        """The client has taken most of what was written: on with what it asked meanwhile."""
+        """Go on with the next request: the client has read most of the answer before."""
         self._stall.over()
         self.server_state.unread.over(self)
         super().resume_writing()
@@ -379,23 +379,23 @@ class Http(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def unread(self) -> int:
-        """Bytes that wait for the client."""
+        """The number of bytes that wait for the client."""
         return self.transport.get_write_buffer_size()
 
     def stands(self, now: float) -> float:
-        """Seconds that the client has taken nothing."""
+        """The seconds for which the client has read nothing."""
         return self._stall.lasts(now, self.unread())
 
     def drop(self) -> None:
-        """Close at once: others need the memory."""
+        """Close the connection at once: others need the memory."""
         self.transport.abort()
 
     def check(self, now: float) -> None:
-        """Close, when the client has taken longer than it may. The server calls this a few times a second."""
+        """Close the connection if its client exceeds a time limit; the server calls this a few times a second."""
         if self.stands(now) > self._limits.stalled_seconds:
             self.transport.abort()
             return
-        if self.transport.is_closing() or self._unfed:
+        if self.transport.is_closing() or self._unparsed:
             return
         stage = self._stage()
         seconds = self._stopwatch.lasts(now, (stage, self._requests, self._half_closed, len(self.pipeline)))
@@ -408,7 +408,7 @@ class Http(HttpToolsProtocol):
         elif stage is RequestStage.END and seconds > _LINGER_SECONDS:
             self.transport.abort()
         elif self._half_closed and not self.flow.write_paused and seconds > _HALF_CLOSED_SECONDS:
-            self.transport.abort()  # whoever closed altogether looks the same, and waits for nothing
+            self.transport.abort()  # a client that has closed both sides looks the same, and needs no answer
 
     def _stage(self) -> RequestStage:
         if self._ending:
@@ -429,11 +429,11 @@ class Http(HttpToolsProtocol):
         if seconds > self._limits.body_seconds:
             self._refuse(refusals.BODY_TOO_LATE)
         elif self.cycle.response_complete and self._silence.lasts(now, self._progress) > self.timeout_keep_alive:
-            self.transport.close()  # an answer was all it wanted
+            self.transport.close()  # the client has its answer, and sends no more of the body
 
     def shutdown(self) -> None:
-        """The server stops: this request's answer is the last; an idle client may still send one while it drains."""
+        """Make the present answer the last, when the server stops; idle connections may send one more request."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = self.cycle.response_started  # a head that is gone has promised it
+            self.cycle.keep_alive = self.cycle.response_started  # a head that was sent has promised it
         elif self.server_state.drained(self.loop.time()):
             self.transport.close()

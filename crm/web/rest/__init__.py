@@ -1,1 +1,1 @@
-"""REST: named operations at addresses."""
+"""REST: stored operations at addresses."""

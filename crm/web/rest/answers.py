@@ -1,4 +1,4 @@
-"""Answers as they go out."""
+"""Answers of REST."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

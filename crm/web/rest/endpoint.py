@@ -1,4 +1,4 @@
-"""Endpoints: an address, and the named operation that is run there."""
+"""Endpoints: each an address, and the stored operation that is run there."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,83 +21,83 @@ _ID: Final = re.compile(rb'\{\s*"id"\s*:\s*"([^"\\]+)"')
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A line of the table. Variables come from the path; else, for a GET, from the query string; else from the body."""
+    """A line of the table. Variables come from the path, and for a GET from the query string, else from the body."""
 
     method: str
     path: str
     operation: StoredOperation
     status: int = 200
-    # The one variable that the whole body is; otherwise the body's members are the variables.
+    # The variable whose value is the whole body; without it, the body's members are the variables.
     body: str | None = None
-    # Where the answer will be found, `{id}` being the record's.
+    # The address of the created record, with `{id}` for its id.
     location: str | None = None
-    # Whether `limit` and `offset` lead through a list, so that a full page can say where the next one is.
+    # Whether `limit` and `offset` page through a list, so that a full page has a link to the next.
     paged: bool = False
-    # When it was deprecated, in seconds since 1970. A mutation by GET is: it needs a token even where others do not.
+    # The time of its deprecation, in seconds since 1970. (A mutation by GET is; it needs a token even in `crm dev`.)
     deprecated: int | None = None
-    # Makes something else of the answer, which is one for everybody. The set names the roots that whoever asks would
-    # get by GraphQL; None is somebody without a token.
+    # Renders a public answer. The set has the root fields that the viewer would get by GraphQL; None is a request
+    # without a token.
     shown: Callable[[Answer, frozenset[str] | None], RestAnswer] | None = None
 
     @property
     def is_public(self) -> bool:
-        """Whether those without a token get an answer too: one that is made for them."""
+        """Whether requests without a token get an answer too."""
         return self.shown is not None
 
 
 @dataclass(frozen=True)
 class BoundCall:
-    """An endpoint whose operation fits the schema."""
+    """An endpoint whose operation is valid for the schema."""
 
     endpoint: Endpoint
     checked: BoundOperation
 
     @classmethod
     def of(cls, endpoint: Endpoint, engine: Engine) -> "BoundCall":
-        """Checked: whatever is wrong with a line is found when the program starts."""
-        found = cls(endpoint, endpoint.operation.checked(engine))
+        """Check an endpoint and its operation: an error in a line is found when the program starts."""
+        call = cls(endpoint, endpoint.operation.checked(engine))
         where = f"{endpoint.method} {endpoint.path}"
         for name in _PLACE.findall(endpoint.path):
-            if name not in found.checked.variables:
+            if name not in call.checked.variables:
                 msg = f"{where}: {endpoint.operation.name} takes no ${name}."
                 raise ValueError(msg)
-        for variable in found.from_address.values():
+        for variable in call.from_address.values():
             if not fits_address(variable.kind):
                 msg = f"{where}: ${variable.name} cannot be given in an address."
                 raise ValueError(msg)
-        if endpoint.body is not None and list(found.from_body) != [endpoint.body]:
+        if endpoint.body is not None and list(call.from_body) != [endpoint.body]:
             msg = f"{where}: the body is to be ${endpoint.body}, and there is more, or less."
             raise ValueError(msg)
-        if endpoint.paged and not all(type(found.default(name)) is int for name in ("limit", "offset")):
+        if endpoint.paged and not all(type(call.default(name)) is int for name in ("limit", "offset")):
             msg = f"{where}: pages need $limit and $offset, with defaults."
             raise ValueError(msg)
-        if endpoint.is_public and found.checked.variables:
+        if endpoint.is_public and call.checked.variables:
             msg = f"{where}: an answer for everybody takes no variables."
             raise ValueError(msg)
-        return found
+        return call
 
     @cached_property
     def from_address(self) -> Mapping[str, Variable]:
-        """The variables that a query string may give."""
+        """The variables that come from the query string."""
         return self._others if self.endpoint.method == "GET" else {}
 
     @cached_property
     def from_body(self) -> Mapping[str, Variable]:
-        """The variables that a body may give."""
+        """The variables that come from the body."""
         return {} if self.endpoint.method == "GET" else self._others
 
     @cached_property
     def _others(self) -> Mapping[str, Variable]:
         placed = _PLACE.findall(self.endpoint.path)
-        return {name: one for name, one in self.checked.variables.items() if name not in placed}
+        return {name: variable for name, variable in self.checked.variables.items() if name not in placed}
 
     @cached_property
     def wants_body(self) -> bool:
-        """Whether it cannot do without a body."""
-        return any(one.required for one in self.from_body.values())
+        """Whether a body is required."""
+        return any(variable.required for variable in self.from_body.values())
 
     def variables(self, path: Mapping[str, str], query: bytes, body: Any) -> dict[str, Any]:
-        """The operation's variables, from wherever they come."""
+        """The operation's variables, from the body, the query string and the path."""
         return {**self._of_body(body), **parameters(query, self.from_address), **path}
 
     def _of_body(self, body: Any) -> dict[str, Any]:
@@ -106,31 +106,31 @@ class BoundCall:
         if not isinstance(body, dict):
             message = "Send a JSON object as the body."
             raise errors.BadUserInput(message)
-        kinds = {name: one.kind for name, one in self.from_body.items()}
+        kinds = {name: variable.kind for name, variable in self.from_body.items()}
         name = self.endpoint.body
         self.checked.operation.count(body if name is None else {name: body})
         return members(body, kinds) if name is None else {name: from_json(kinds[name], body, "")}
 
     def default(self, name: str) -> Any:
-        """What a variable is if it is not given."""
+        """A variable's default."""
         variable = self.checked.variables.get(name)
         return variable and variable.default
 
 
 @dataclass(frozen=True)
 class EndpointCall:
-    """A call of an endpoint, and what came with it."""
+    """A call of an endpoint, with its variables and query string."""
 
     bound: BoundCall
     variables: Mapping[str, Any]
     query: bytes
 
-    def leads(self, part: bytes) -> Sequence[tuple[bytes, bytes]]:
-        """The headers that lead on from an answer: to the record that was made, to the next page of a list."""
+    def follow_up_headers(self, part: bytes) -> Sequence[tuple[bytes, bytes]]:
+        """The headers with links from an answer: to the created record, or to the next page of a list."""
         endpoint = self.bound.endpoint
-        made = _ID.match(part) if endpoint.location else None
-        if made and endpoint.location:
-            return [(b"location", endpoint.location.encode().replace(b"{id}", made[1]))]
+        record_id = _ID.match(part) if endpoint.location else None
+        if record_id and endpoint.location:
+            return [(b"location", endpoint.location.encode().replace(b"{id}", record_id[1]))]
         following = self._next_page(part) if endpoint.paged else None
         return [(b"link", f'<{endpoint.path}?{following}>; rel="next"'.encode())] if following else []
 

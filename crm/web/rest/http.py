@@ -1,4 +1,4 @@
-"""REST over HTTP: finds the endpoint, runs its operation by the engine, shows the answer."""
+"""REST over HTTP: finds the endpoint, runs its operation by the engine, and sends the answer."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -38,57 +38,57 @@ _Calls = Mapping[str, BoundCall]
 class Rest:
     """Everything under /api."""
 
-    def __init__(self, engine: Engine, gate: Authenticator, endpoints: Iterable[Endpoint]) -> None:
+    def __init__(self, engine: Engine, authenticator: Authenticator, endpoints: Iterable[Endpoint]) -> None:
         self._engine = engine
-        self._gate = gate
-        bound = [BoundCall.of(one, engine) for one in endpoints]
-        self._public = {one.endpoint: Public(engine, one) for one in bound if one.endpoint.is_public}
-        addresses = [Route(path, _Address(self, calls)) for path, calls in _by_path(bound).items()]
-        self._router = Router(addresses, redirect_slashes=False, default=_Address(self, {}))
+        self._authenticator = authenticator
+        bound = [BoundCall.of(endpoint, engine) for endpoint in endpoints]
+        self._public = {call.endpoint: Public(engine, call) for call in bound if call.endpoint.is_public}
+        addresses = [Route(path, _AddressEndpoint(self, calls)) for path, calls in _by_path(bound).items()]
+        self._router = Router(addresses, redirect_slashes=False, default=_AddressEndpoint(self, {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
         await self._router(scope, receive, send)
 
     async def answer(self, calls: _Calls, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request to an address, where these calls are by their methods; no calls: there is nothing."""
+        """Answer a request to an address with these calls, by their methods; without calls it is a 404."""
         headers = dict(scope["headers"])
-        out: _Headers = []
-        shown = await self._shown(calls, scope, headers, receive, out)
-        if shown.status != _NO_CONTENT:
-            out += [
-                (b"content-type", shown.media_type + b"; charset=utf-8"),
-                (b"content-length", b"%d" % len(shown.body)),
+        response_headers: _Headers = []
+        answer = await self._answer(calls, scope, headers, receive, response_headers)
+        if answer.status != _NO_CONTENT:
+            response_headers += [
+                (b"content-type", answer.media_type + b"; charset=utf-8"),
+                (b"content-length", b"%d" % len(answer.body)),
             ]
-        out += [*shown.headers, *SAFE_HEADERS]
-        await send({"type": "http.response.start", "status": shown.status, "headers": out})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else shown.body})
+        response_headers += [*answer.headers, *SAFE_HEADERS]
+        await send({"type": "http.response.start", "status": answer.status, "headers": response_headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
-    async def _shown(
-        self, calls: _Calls, scope: Scope, headers: Headers, receive: Receive, out: _Headers
+    async def _answer(
+        self, calls: _Calls, scope: Scope, headers: Headers, receive: Receive, response_headers: _Headers
     ) -> RestAnswer:
-        """The answer, within the request's deadline; headers that are there even if it fails go to `out`."""
+        """The answer, within the request's deadline; headers that failures have too go to `response_headers`."""
         try:
-            with RequestDeadline(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as patience:
-                self._gate.check_origin(headers)
-                bound = _chosen(calls, scope, out)
+            with RequestDeadline(asyncio.get_running_loop(), self._engine.settings.request_timeout_seconds) as deadline:
+                self._authenticator.check_origin(headers)
+                bound = _chosen(calls, scope, response_headers)
                 if bound is None:
                     return RestAnswer(_NO_CONTENT)
-                _deprecate(bound.endpoint, scope["raw_path"], out)
+                _deprecate(bound.endpoint, scope["raw_path"], response_headers)
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, scope, receive, viewer)
                 query = scope["query_string"]
                 call = EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
-                patience.watch(receive)
-                return await self._answered(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
+                deadline.watch(receive)
+                return await self._run_call(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
-    async def _answered(self, call: EndpointCall, viewer: Viewer | None, *, stale: bool) -> RestAnswer:
+    async def _run_call(self, call: EndpointCall, viewer: Viewer | None, *, stale: bool) -> RestAnswer:
         public = self._public.get(call.bound.endpoint)
         if public is not None:
             return await public.shown(viewer)
@@ -97,23 +97,23 @@ class Rest:
         return render.shown(await self._engine.run(request, viewer, stale=stale), call)
 
     async def _viewer(self, endpoint: Endpoint, headers: Headers) -> Viewer | None:
-        """Who asks; None for somebody without a token where those get an answer too."""
+        """The request's viewer; None without a token, at endpoints that answer without one too."""
         if endpoint.deprecated is not None and b"authorization" not in headers:
             message = "This address needs a token, always: `Authorization: Bearer ...`."
             raise errors.Unauthenticated(message)
         try:
-            return await self._gate.viewer(headers)
+            return await self._authenticator.viewer(headers)
         except errors.Unauthenticated:
             if endpoint.is_public and b"authorization" not in headers:
                 return None
             raise
         except errors.Unavailable:
-            if endpoint.is_public:  # the answer will say so in its own words
+            if endpoint.is_public:  # the endpoint's answer reports it
                 return None
             raise
 
     async def _body(self, bound: BoundCall, scope: Scope, receive: Receive, viewer: Viewer | None) -> Any:
-        """What the body holds; None without one."""
+        """The value of the JSON body; None without a body."""
         if bound.endpoint.method == "GET":
             return None
         headers = dict(scope["headers"])
@@ -127,20 +127,20 @@ class Rest:
         return await read_json(self._engine.side, viewer, body)
 
 
-class _Address:
-    """An address as Starlette's router knows it: it takes every method."""
+class _AddressEndpoint:
+    """An endpoint of Starlette's router for one address and all methods."""
 
     def __init__(self, rest: Rest, calls: _Calls) -> None:
         self._rest = rest
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request."""
         await self._rest.answer(self._calls, scope, receive, send)
 
 
 def _by_path(bound: Iterable[BoundCall]) -> Mapping[str, _Calls]:
-    """The calls at each address by method. A path without places goes before one with them."""
+    """The calls at each address by method. A path without parameters goes before one with them."""
     paths: dict[str, dict[str, BoundCall]] = {}
     for call in sorted(bound, key=lambda call: "{" in call.endpoint.path):
         calls = paths.setdefault(call.endpoint.path, {})
@@ -149,7 +149,7 @@ def _by_path(bound: Iterable[BoundCall]) -> Mapping[str, _Calls]:
     return paths
 
 
-def _chosen(calls: _Calls, scope: Scope, out: _Headers) -> BoundCall | None:
+def _chosen(calls: _Calls, scope: Scope, response_headers: _Headers) -> BoundCall | None:
     """The call for the request's method; None for OPTIONS, which is answered by a header."""
     if not calls:
         message = f"There is nothing at {scope['path'][:200]}."
@@ -163,18 +163,18 @@ def _chosen(calls: _Calls, scope: Scope, out: _Headers) -> BoundCall | None:
     if method in calls:
         return calls[method]
     names = ", ".join(sorted(allowed))
-    out.append((b"allow", names.encode()))
+    response_headers.append((b"allow", names.encode()))
     if method == "OPTIONS":
         return None
     message = f"There is no {method[:20]} at this address; there is: {names}."
     raise errors.MethodNotAllowed(message)
 
 
-def _deprecate(endpoint: Endpoint, path: bytes, out: _Headers) -> None:
-    """Say that an address is on its way out, and what to use instead (RFC 9745)."""
+def _deprecate(endpoint: Endpoint, path: bytes, response_headers: _Headers) -> None:
+    """Add headers to a deprecated address's answer, with the address to use instead (RFC 9745)."""
     if endpoint.deprecated is not None:
-        out.append((b"deprecation", b"@%d" % endpoint.deprecated))
-        out.append((b"link", b'<%s>; rel="successor-version"' % path))
+        response_headers.append((b"deprecation", b"@%d" % endpoint.deprecated))
+        response_headers.append((b"link", b'<%s>; rel="successor-version"' % path))
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Parameters of an address: text on the way in, values of the operation's variables on the way out."""
+"""Parameters of an address: texts converted to values of the operation's variables."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,20 @@ _FLAGS: Final = {"true": True, "false": False}
 
 
 def parameters(query: bytes, known: Mapping[str, Variable]) -> dict[str, Any]:
-    """The values of a query string. A list is given by commas, or by the same name again."""
-    given: dict[str, list[str]] = {}
+    """The values of a query string. A list is separated by commas, or its name is repeated."""
+    texts_by_name: dict[str, list[str]] = {}
     for name, text in _pairs(query):
-        given.setdefault(name, []).append(text)
-    refuse_unknown(given, known, "parameter")
-    return {name: _value(known[name].kind, texts, name) for name, texts in given.items()}
+        texts_by_name.setdefault(name, []).append(text)
+    refuse_unknown(texts_by_name, known, "parameter")
+    return {name: _value(known[name].kind, texts, name) for name, texts in texts_by_name.items()}
 
 
-def fits_address(kind: GraphQLInputType) -> bool:
-    """Whether text can stand for values of this type."""
-    one = bare(kind)
-    if isinstance(one, GraphQLList):
-        one = bare(one.of_type)
-    return not isinstance(one, GraphQLInputObjectType | GraphQLList)
+def fits_address(graphql_type: GraphQLInputType) -> bool:
+    """Whether values of this type can be written as text."""
+    bare_type = bare(graphql_type)
+    if isinstance(bare_type, GraphQLList):
+        bare_type = bare(bare_type.of_type)
+    return not isinstance(bare_type, GraphQLInputObjectType | GraphQLList)
 
 
 def _pairs(query: bytes) -> Sequence[tuple[str, str]]:
@@ -42,22 +42,22 @@ def _pairs(query: bytes) -> Sequence[tuple[str, str]]:
         raise errors.BadUserInput(message) from None
 
 
-def _value(kind: GraphQLInputType, texts: Sequence[str], name: str) -> Any:
-    one = bare(kind)
-    if isinstance(one, GraphQLList):
-        return [_scalar(bare(one.of_type), part.strip()) for text in texts for part in text.split(",")]
+def _value(graphql_type: GraphQLInputType, texts: Sequence[str], name: str) -> Any:
+    bare_type = bare(graphql_type)
+    if isinstance(bare_type, GraphQLList):
+        return [_scalar(bare(bare_type.of_type), part.strip()) for text in texts for part in text.split(",")]
     if len(texts) > 1:
         message = f"`{name}` is given {len(texts)} times; once is enough."
         raise errors.BadUserInput(message, field=name)
-    return _scalar(one, texts[0])
+    return _scalar(bare_type, texts[0])
 
 
-def _scalar(kind: Any, text: str) -> Any:
-    """What the text says, if it says something of this type; else itself, about which the engine will complain."""
-    if isinstance(kind, GraphQLEnumType):
-        return enum_value(kind, text)
-    if kind.name == "Int" and _WHOLE.fullmatch(text):
+def _scalar(scalar_type: Any, text: str) -> Any:
+    """The value of a text, if it is one of this type; else the text itself, which the engine will refuse."""
+    if isinstance(scalar_type, GraphQLEnumType):
+        return enum_value(scalar_type, text)
+    if scalar_type.name == "Int" and _WHOLE.fullmatch(text):
         return int(text)
-    if kind.name == "Float" and _NUMBER.fullmatch(text):
+    if scalar_type.name == "Float" and _NUMBER.fullmatch(text):
         return float(text)
-    return _FLAGS.get(text, text) if kind.name == "Boolean" else text
+    return _FLAGS.get(text, text) if scalar_type.name == "Boolean" else text

@@ -1,4 +1,4 @@
-"""Errors as REST shows them: problem documents, whose `code` is the one that GraphQL has.
+"""Errors rendered for REST: problem documents, with the same `code` as in GraphQL.
 
 https://www.rfc-editor.org/rfc/rfc9457
 """
@@ -11,7 +11,7 @@ from crm.graph.run.answers import dumped, known_error, rendered
 from crm.web.rest.answers import RestAnswer
 
 MEDIA_TYPE: Final = b"application/problem+json"
-# A name to compare with, the same wherever the server stands; there is nothing to fetch.
+# A name to compare with, the same on every server; it is no address of a document.
 _TYPE: Final = "urn:crm:problem:"
 TITLES: Final = {
     "BAD_USER_INPUT": "The input is not valid",
@@ -31,22 +31,22 @@ TITLES: Final = {
     "AI_UNAVAILABLE": "The AI is not available right now",
     "INTERNAL": "An error of ours",
 }
-# What an error calls by a name that the RFC gives to something else.
+# Details whose names the RFC uses for other members.
 _RENAMED: Final = {"status": "currentStatus"}
 
 
 def refused(error: BaseException) -> RestAnswer:
-    """Whatever went wrong before anything was run."""
+    """The answer to a request that was not run."""
     known = known_error(error)
     return document(known.status, [rendered(known)])
 
 
 def document(status: int, problems: Sequence[Mapping[str, Any]]) -> RestAnswer:
-    """The first error, and beside it the others; as GraphQL renders them on the way in."""
-    first, *others = [_flat(one) for one in problems]
+    """The problem document of the first error, with the others in it; `problems` are rendered as for GraphQL."""
+    first, *others = [_flat(problem) for problem in problems]
     code = first["code"]
-    shown = {"type": _TYPE + code, "title": TITLES[code], "status": status, **first}
-    body = dumped({**shown, "others": others} if others else shown)
+    body_members = {"type": _TYPE + code, "title": TITLES[code], "status": status, **first}
+    body = dumped({**body_members, "others": others} if others else body_members)
     return RestAnswer(status, body, MEDIA_TYPE, tuple(_headers(status, first)))
 
 
@@ -56,8 +56,8 @@ def _flat(problem: Mapping[str, Any]) -> dict[str, Any]:
     return {"detail": problem["message"], "code": extensions["code"], **details}
 
 
-def _headers(status: int, shown: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+def _headers(status: int, problem: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     if status == errors.Unauthenticated.status:
         return [(b"www-authenticate", b"Bearer")]
-    pause = shown.get("retryAfterSeconds")
+    pause = problem.get("retryAfterSeconds")
     return [] if pause is None else [(b"retry-after", b"%d" % pause)]

@@ -1,4 +1,4 @@
-"""Answers for everybody, with or without a token: read as the program, and cut to what each may see."""
+"""Public answers, with or without a token: read as the program, and reduced to the fields that the viewer may see."""
 
 import asyncio
 from typing import Final
@@ -10,12 +10,12 @@ from crm.web.rest.answers import RestAnswer
 from crm.web.rest.endpoint import BoundCall
 from crm.web.rest.recent import Recent
 
-# Whoever asks whether things work waits no longer than this for the answer that they do not.
-_PATIENCE_SECONDS: Final = 5.0
+# The longest read: a health check needs an answer soon, even if it is that nothing works.
+_READ_SECONDS: Final = 5.0
 
 
 class Public:
-    """One endpoint whose answer is for everybody."""
+    """An endpoint that answers requests without a token too."""
 
     def __init__(self, engine: Engine, bound: BoundCall) -> None:
         assert bound.endpoint.shown is not None
@@ -25,18 +25,18 @@ class Public:
         self._recent = Recent(self._read)
 
     async def shown(self, viewer: Viewer | None) -> RestAnswer:
-        """The answer for this viewer; None has no token."""
-        return self._shown(await self._recent.get(), self._seen_by(viewer))
+        """The answer for this viewer, or without a token for None."""
+        return self._shown(await self._recent.get(), self._visible_roots(viewer))
 
     async def _read(self) -> Answer:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_READ_SECONDS):
                 return await self._engine.run(self._checked.named.request(), PROGRAM)
         except TimeoutError as error:
             return refused(error)
 
-    def _seen_by(self, viewer: Viewer | None) -> frozenset[str] | None:
-        """What of it this viewer would get by GraphQL."""
+    def _visible_roots(self, viewer: Viewer | None) -> frozenset[str] | None:
+        """The root fields that this viewer would get by GraphQL; None without a token."""
         if viewer is None:
             return None
         plan = self._engine.plan(self._checked.operation, {}, viewer)

@@ -1,4 +1,4 @@
-"""An answer that everybody who asks within a second shares: a flood of questions is one read a second."""
+"""An answer shared by all requests within a second: a flood of requests is one read a second."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ _SECONDS: Final = 1.0
 
 
 class Recent(Generic[T]):
-    """The latest result of something that is read again when it is asked for and a second old."""
+    """The latest result of a read, which is repeated on request once it is a second old."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
         self._read = read
@@ -18,7 +18,7 @@ class Recent(Generic[T]):
         self._expires = 0.0
 
     async def get(self) -> T:
-        """What was read lately, or is being read. The read goes on if whoever asked first goes away."""
+        """The latest result, or that of the read under way, which goes on if its first caller is cancelled."""
         if self._reading is None or (self._reading.done() and asyncio.get_running_loop().time() >= self._expires):
             self._reading = asyncio.create_task(self._again())
         return await asyncio.shield(self._reading)

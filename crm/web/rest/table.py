@@ -1,4 +1,4 @@
-"""Everything that is REST, a line each: the address, and the named operation that is run there."""
+"""The table of all REST endpoints, a line each: an address, and the stored operation that is run there."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a client of the AI tasks' WebSocket may follow: a task, a lead's tasks, all of its own, the queue."""
+"""Topics of the AI tasks' WebSocket: a task, a lead's tasks, all tasks of the user, the queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _LONGEST_ID: Final = 100
 
 @dataclass(frozen=True)
 class Topic:
-    """One of them."""
+    """A topic that a client may follow."""
 
     channel: str
     id: str | int | None = None
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
-        """What a `subscribe` or `unsubscribe` names."""
+        """The topic in a message `subscribe` or `unsubscribe`."""
         channel, key = message.get("channel"), message.get("id")
         if channel not in CHANNELS:
             text = f"`channel` must be one of {', '.join(CHANNELS)}."
@@ -40,24 +40,24 @@ class Topic:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the subscription takes."""
+        """The variables of the topic's subscription."""
         if self.channel == "task":
             return {"id": self.id}
         return {"leadId": self.id} if self.channel == "lead" else {}
 
     @property
     def named(self) -> dict[str, Any]:
-        """As messages name it."""
+        """The topic's members in messages."""
         return {"channel": self.channel} if self.id is None else {"channel": self.channel, "id": self.id}
 
-    def message(self, kind: str, what: str, json: bytes) -> tuple[bytes, ...]:
-        """A message about it with finished JSON within, in parts."""
+    def message(self, kind: str, member: str, json: bytes) -> tuple[bytes, ...]:
+        """A message about the topic, with finished JSON as a member, in parts."""
         start = orjson.dumps({"type": kind, **self.named})
-        return b'%s,"%s":' % (start[:-1], what.encode()), json, b"}"
+        return b'%s,"%s":' % (start[:-1], member.encode()), json, b"}"
 
 
 def echoed(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `subscribe` or `unsubscribe` names, right or wrong: an error about it repeats what can be repeated."""
+    """The topic's members in a message, valid or not, as far as an error about the message can repeat them."""
     if message.get("type") not in {"subscribe", "unsubscribe"}:
         return {}
     return {name: message[name] for name in ("channel", "id") if _is_repeatable(message.get(name))}

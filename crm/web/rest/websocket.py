@@ -1,6 +1,6 @@
 """The WebSocket of AI tasks: `aiTaskUpdated` and `aiTaskQueueUpdated` for clients that speak no GraphQL.
 
-The messages are written down in docs/guides/ai-tasks.md.
+docs/guides/ai-tasks.md describes the messages.
 """
 
 import re
@@ -33,17 +33,17 @@ _VERSION: Final = re.compile(rb'\{\s*"id"\s*:\s*"[^"]*"\s*,\s*"version"\s*:\s*([
 class AiTaskWebSocket:
     """Answers WebSockets at one address."""
 
-    def __init__(self, engine: Engine, gate: Authenticator) -> None:
+    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
         self._engine = engine
-        self._gate = gate
+        self._authenticator = authenticator
         self._feeds = Feeds(engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One socket, from its opening to its end."""
-        socket = await Socket.accepted(scope, receive, send, self._gate, PROTOCOL)
+        """Serve one socket, from its opening to its end."""
+        socket = await Socket.accepted(scope, receive, send, self._authenticator, PROTOCOL)
         if socket is not None:
             _take_offered_token(socket)
-            await _Session(self._feeds, self._gate, socket).run()
+            await _AiTaskSession(self._feeds, self._authenticator, socket).run()
 
 
 class Feeds:
@@ -55,14 +55,14 @@ class Feeds:
         self.queue = AI_TASKS["AiTaskQueueFeed"].checked(engine)
 
 
-class _Session(Session[Topic]):
-    """One connection."""
+class _AiTaskSession(Session[Topic]):
+    """One client's session."""
 
-    # A client that does not read gets the code when it reads again, if that is soon.
+    # A client that does not read gets the code if it reads again within this time.
     farewell_seconds: ClassVar[float | None] = 10.0
 
-    def __init__(self, feeds: Feeds, gate: Authenticator, socket: Socket) -> None:
-        super().__init__(socket, gate, feeds.engine.settings)
+    def __init__(self, feeds: Feeds, authenticator: Authenticator, socket: Socket) -> None:
+        super().__init__(socket, authenticator, feeds.engine.settings)
         self._feeds = feeds
         self._outbox = Outbox(
             socket.send,
@@ -73,16 +73,16 @@ class _Session(Session[Topic]):
         self._mistakes = 0
 
     def helpers(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """Messages go out while others come in."""
+        """Send messages while others are received."""
         return (self._outbox.run(),)
 
     async def opened(self) -> None:
-        """Let in whose token came with the opening."""
+        """Sign the user in, if the token came with the opening."""
         if b"authorization" in self.socket.headers:
             await self._sign_in(self.socket.headers)
 
     async def hear(self, message: Message) -> None:
-        """Act on a message; what is wrong with it is told."""
+        """Act on a message; an error in it is sent to the client."""
         text = message.get("text") or ""
         if len(text) > _LARGEST_MESSAGE:
             raise Closed(TOO_LARGE, f"A message has {_LARGEST_MESSAGE:,} characters at most")
@@ -153,8 +153,8 @@ class _Session(Session[Topic]):
     async def _follow_tasks(self, topic: Topic, viewer: Viewer) -> None:
         engine, feed = self._feeds.engine, self._feeds.tasks
         since = await engine.feed.now()
-        shown = engine.subscribe(feed.named.request(topic.variables), viewer, since=since, room=self.room)
-        async with aclosing(shown) as answers:
+        events = engine.subscribe(feed.named.request(topic.variables), viewer, since=since, room=self.room)
+        async with aclosing(events) as answers:
             if topic.channel == "task":
                 await self._follow_one(topic, answers)
                 return
@@ -163,13 +163,13 @@ class _Session(Session[Topic]):
                 self._outbox.put(*topic.message("task.updated", "task", task))
 
     async def _follow_one(self, topic: Topic, answers: AsyncIterator[Parts]) -> None:
-        """It is shown at once, as it is now: so it is there, and may be followed. No state is shown twice."""
-        seen = -1
+        """Send the task's present state first, which shows that it exists and is visible. No state is sent twice."""
+        sent_version = -1
         async for _, task, _ in answers:
-            if seen < 0:
+            if sent_version < 0:
                 self._put({"type": "subscribed", **topic.named})
-            if _version(task) > seen:
-                seen = _version(task)
+            if _version(task) > sent_version:
+                sent_version = _version(task)
                 self._outbox.put(*topic.message("task.updated", "task", task))
 
     def _refuse(self, error: errors.CrmError, named: Mapping[str, Any]) -> None:
@@ -186,7 +186,7 @@ class _Session(Session[Topic]):
 
 
 def _take_offered_token(socket: Socket) -> None:
-    """Pages cannot send a header with a WebSocket's opening: they offer the token as a subprotocol."""
+    """Take a token offered as a subprotocol: pages cannot send a header with a WebSocket's opening."""
     offered = socket.scope.get("subprotocols") or []
     token = next((name.removeprefix(_BEARER) for name in offered if name.startswith(_BEARER)), None)
     if token is not None and b"authorization" not in socket.headers:
@@ -204,16 +204,16 @@ def _with_token(headers: Headers, message: Mapping[str, Any]) -> Headers:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        found = orjson.loads(text)
+        parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("type"), str):
+        parsed = None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("type"), str):
         message = 'Send JSON objects with a `type`, like {"type": "subscribe", "channel": "all"}.'
         raise errors.BadUserInput(message)
-    return found
+    return parsed
 
 
 def _version(task: bytes) -> int:
-    found = _VERSION.match(task)
-    assert found is not None
-    return int(found[1])
+    match = _VERSION.match(task)
+    assert match is not None
+    return int(match[1])
