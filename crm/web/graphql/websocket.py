@@ -69,21 +69,16 @@ class _GraphQLSession(Session[str]):
             parsed = _parsed(message)
         else:
             parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
-        await self._handle(parsed, size)
-
-    async def _handle(self, message: dict[str, Any], size: int) -> None:
-        kind = message["type"]
+        kind = parsed["type"]
         if kind == "connection_init":
-            await self._init(message)
+            await self._init(parsed)
         elif kind == "ping":
             await self._send({"type": "pong"})
-        elif kind == "pong":
-            return
         elif kind == "subscribe":
-            await self._subscribe(message, size)
+            await self._subscribe(parsed, size)
         elif kind == "complete":
-            self.cancel(_id_of(message))
-        else:
+            self.cancel(_id_of(parsed))
+        elif kind != "pong":
             raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
 
     async def _init(self, message: dict[str, Any]) -> None:
