@@ -9,7 +9,7 @@ from crm.core.identity import Viewer
 # The memory of a subscription that shares nothing (syntax tree, plan, statement): measured with documents of 110 and
 # of 14,400 characters, and rounded up.
 _BASE: Final = 15_000
-_PER_CHARACTER: Final = 120
+_PER_CHARACTER: Final = 200
 _PER_CHARACTER_OF_VARIABLES: Final = 15
 
 

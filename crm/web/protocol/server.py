@@ -4,14 +4,16 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import structlog
 import uvicorn
 
 from crm.web.protocol.config import Config
+from crm.web.protocol.intake import limit_window
 from crm.web.protocol.state import State
+from crm.web.protocol.unread import limit_unsent
 
 log = structlog.get_logger()
 _log = logging.getLogger(__name__)
@@ -43,6 +45,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then announce the address."""
         await super().startup(sockets)
+        for listener in self._listeners():
+            with listener:
+                limit_window(listener)
+                limit_unsent(listener)
         if self.started and self._on_started is not None:
             self._on_started(*self.servers[0].sockets[0].getsockname()[:2])
 
@@ -73,16 +79,21 @@ class Server(uvicorn.Server):
     def accepted(self) -> list[socket.socket]:
         """Connections that the system has made and the server has not accepted: closing the listener resets them."""
         connections: list[socket.socket] = []
+        for listener in self._listeners():
+            with listener:
+                listener.setblocking(False)
+                while len(connections) < _MOST_WAITING:
+                    try:
+                        connections.append(listener.accept()[0])
+                    except OSError:
+                        break
+        return connections
+
+    def _listeners(self) -> Iterator[socket.socket]:
+        """Sockets of ours for what the server listens at."""
         for server in self.servers:
             for listening in server.sockets:
-                with socket.socket(fileno=os.dup(listening.fileno())) as listener:
-                    listener.setblocking(False)
-                    while len(connections) < _MOST_WAITING:
-                        try:
-                            connections.append(listener.accept()[0])
-                        except OSError:
-                            break
-        return connections
+                yield socket.socket(fileno=os.dup(listening.fileno()))
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         connection.setblocking(False)

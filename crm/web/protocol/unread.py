@@ -16,11 +16,10 @@ _UNSENT: Final = 128 * 1024
 _LITTLE: Final = 64 * 1024
 
 
-def limit_unsent(transport: asyncio.BaseTransport) -> None:
-    """Let the system buffer only a few bytes that the client has not read."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+def limit_unsent(listener: socket.socket) -> None:
+    """Limit what the system buffers of the answers on the connections that will be accepted."""
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
 
 class ReadingClient(Protocol):

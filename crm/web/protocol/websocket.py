@@ -19,7 +19,7 @@ from websockets.protocol import State as ConnectionState
 
 from crm.web.protocol.bodies import OWNER, SMALL, Body
 from crm.web.protocol.config import Config
-from crm.web.protocol.intake import work
+from crm.web.protocol.intake import ReceivedBytes, work
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
 
@@ -62,7 +62,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._turns = server_state.turns
         self._waiting_bytes = 0  # bytes to be sent after the client has read the earlier ones
         self._written_parts: list[bytes] = []  # large parts that the transport has not sent yet
-        self._unparsed = bytearray()
+        self._unparsed = ReceivedBytes()
         self._bodies = server_state.bodies
         self._body: Body | None = None  # a message being received, if it is large enough to be counted
         self._has_turn = False  # whether it is queued to parse more
@@ -78,8 +78,10 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes: at once if they are few, else in turns with other connections."""
-        self._unparsed += data
-        if self._has_turn or self.read_paused:
+        self._unparsed.add(data)
+        if self._has_turn:
+            return
+        if self.read_paused:
             self._count()
         elif len(self._unparsed) <= _PIECE:
             self.feed_on()
@@ -96,8 +98,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         """Parse some of the waiting bytes, and return the cost."""
         before = self._frames_seen
         self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
-        piece = bytes(self._unparsed[:_PIECE])
-        del self._unparsed[:_PIECE]
+        piece = self._unparsed.take(_PIECE)
         super().data_received(piece)
         goes_on = not self.read_paused and not self.transport.is_closing()
         if goes_on and not self._unparsed:
@@ -132,7 +133,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def _make_room(self) -> None:
         """Refuse the message that is being received: others need the memory."""
-        if self.close_sent:
+        if self.close_sent or not self._is_user_known():  # to say why to a thousand of them takes 0.1 s
             self._forget()
             self.transport.abort()
         else:
