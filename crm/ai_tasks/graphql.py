@@ -29,8 +29,10 @@ from crm.sales.leads import model as leads
 from crm.sales.leads.graphql import Lead, LeadFilter, LeadId
 from crm.sales.leads.service import LeadService
 
-# As `leadStats`: all AI tasks that wait, or all that are finished, are counted and added up.
-_REPORT_COST = 1000
+# All AI tasks that wait are counted.
+_QUEUE_COST = 500
+# As `leadStats`: all finished AI tasks are counted and added up.
+_STATISTICS_COST = 1000
 # The whole queue is read for it, if only once a statement.
 _PLACE_COST = 4
 # A new task is work to be done.
@@ -235,12 +237,12 @@ class AiTaskQuery:
         """Your AI tasks, an admin's view of all; newest first unless asked otherwise."""
         return AiTaskService.matching(filter, order_by)
 
-    @graph.rows(extra_cost=lambda _: _REPORT_COST)
+    @graph.rows(extra_cost=lambda _: _QUEUE_COST)
     def ai_task_queue_status() -> AiTaskQueueStatus | None:
         """The queue as it is."""
         return AiTaskReport.queue()
 
-    @graph.rows(extra_cost=lambda _: _REPORT_COST)
+    @graph.rows(extra_cost=lambda _: _STATISTICS_COST)
     def ai_task_statistics(
         from_: Annotated[
             datetime | None, strawberry.argument(name="from", description="Ended at or after this moment.")

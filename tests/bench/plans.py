@@ -159,7 +159,7 @@ def cold(case: Case) -> Times:
         operation = document.operation(None)
         marks.append(time.thread_time())
         variables = operation.coerce(case.variables)
-        collector = Collector(SHAPE, document.fragments, operation.flags(variables))
+        collector = Collector(SHAPE, operation.document.fragments, operation.flags(variables))
         roots = collector.collect([operation.node.selection_set], SHAPE.root(operation.kind.value))
         plan = Plan.of(roots, VIEWER.role)
         refused = priced(plan, variables)

@@ -415,7 +415,9 @@ SHAPE = SchemaShape(SCHEMA)
 def estimate(query: str) -> int:
     document = Document.read(query, SCHEMA, Settings(), introspection=True)
     operation = document.operation(None)
-    roots = Collector(SHAPE, document.fragments, {}).collect([operation.node.selection_set], SHAPE.root("query"))
+    roots = Collector(SHAPE, operation.document.fragments, {}).collect(
+        [operation.node.selection_set], SHAPE.root("query")
+    )
     return Plan.of(roots, Role.ADMIN).cost({})
 
 
