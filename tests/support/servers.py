@@ -1,6 +1,8 @@
 """A real server on a real socket: `crm serve` in a process of its own."""
 
+import itertools
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -8,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -31,10 +33,19 @@ _FOR_TESTS = {
 }
 
 
+# Below those that the system gives to clients and to whoever asks for any: a server takes its own some seconds later.
+_PORTS = range(10_000, 32_000)
+_next_port = itertools.count(random.randrange(len(_PORTS)))
+
+
 def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody has, and that no other process of the tests is likely to be given."""
+    for number in _next_port:
+        port = _PORTS[number % len(_PORTS)]
+        with closing(socket.socket()) as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 class Server:
