@@ -98,6 +98,9 @@ class Lead(Model):
     company: Mapped[str | None] = column(
         "Where they work.", by="By company.", order="By company.", rule=validate.text(_LONG)
     )
+    industry: Mapped[str | None] = column(
+        "What they make or sell.", by="By industry.", order="By industry.", rule=validate.text(100)
+    )
     job_title: Mapped[str | None] = column("As what they work.", by="By job title.", rule=validate.text(_NAME))
     status: Mapped[LeadStatus] = column(
         "Where they stand in the sales process.",

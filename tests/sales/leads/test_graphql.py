@@ -35,6 +35,37 @@ def named(first="Åsa", last="Öberg", **values):
     return {"firstName": first, "lastName": last, **values}
 
 
+class TestIndustry:
+    """A column of one line in the model: it is in the type, the inputs, the filter and the order."""
+
+    CREATE = "mutation($input: CreateLeadInput!) { createLead(input: $input) { id version industry } }"
+    UPDATE = "mutation($id: Int!, $input: UpdateLeadInput!) { updateLead(id: $id, input: $input) { industry } }"
+    LIST = "query($filter: LeadFilter) { leads(filter: $filter, orderBy: [{field: INDUSTRY}]) { industry } }"
+
+    async def test_is_written_read_filtered_by_and_ordered_by(self, graphql):
+        for industry in ("Verkstad", "Bageri", None, "Bageri och café"):
+            await graphql(self.CREATE, input=named(industry=industry))
+        assert (await graphql(self.LIST, filter={"industry": {"startsWith": "Bageri"}}))["leads"] == [
+            {"industry": "Bageri"},
+            {"industry": "Bageri och café"},
+        ]
+        assert (await graphql(self.LIST, filter={"industry": {"isNull": True}}))["leads"] == [{"industry": None}]
+        assert [lead["industry"] for lead in (await graphql(self.LIST))["leads"]][:2] == ["Bageri", "Bageri och café"]
+
+    async def test_is_changed_and_taken_away(self, graphql):
+        lead = (await graphql(self.CREATE, input=named(industry="Bageri")))["createLead"]
+        changed = {"expectedVersion": lead["version"], "industry": "Konditori"}
+        assert (await graphql(self.UPDATE, id=int(lead["id"]), input=changed))["updateLead"] == {
+            "industry": "Konditori"
+        }
+        gone = {"expectedVersion": lead["version"] + 1, "industry": None}
+        assert (await graphql(self.UPDATE, id=int(lead["id"]), input=gone))["updateLead"] == {"industry": None}
+
+    async def test_has_a_hundred_characters_at_most(self, refused):
+        error = await refused(self.CREATE, input=named(industry="x" * 101))
+        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_USER_INPUT", "industry")
+
+
 class TestCreateLead:
     async def test_shows_every_field_it_was_given(self, graphql, make_user):
         owner = make_user()
