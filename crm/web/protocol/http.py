@@ -15,9 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from crm.web.protocol import heads
 from crm.web.protocol import refusal as refusals
-from crm.web.protocol.bodies import OWNER, SMALL, Body
+from crm.web.protocol.bodies import SMALL, Body
 from crm.web.protocol.config import Config
-from crm.web.protocol.intake import Intake, lift_window, work
+from crm.web.protocol.intake import Intake, work
 from crm.web.protocol.refusal import Refusal, Refused, log_refusal
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
@@ -75,7 +75,6 @@ class Http(HttpToolsProtocol):
         # The received bytes of the present body, and the bodies that are large enough to be counted.
         self._body_bytes = 0
         self._bodies: dict[RequestResponseCycle, Body] = {}
-        self._is_narrow = True  # until the user of a large body is known
         self._ignores_input = False  # received bytes are dropped
         self._unparsed = bytearray()  # received bytes that wait to be parsed
         self._unwanted = 0
@@ -229,9 +228,6 @@ class Http(HttpToolsProtocol):
         body = self._bodies.get(cycle)
         if body is None:
             body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
-        if self._is_narrow and cycle.scope["state"].get(OWNER) is not None:
-            self._is_narrow = False
-            lift_window(self.transport)
         if not self.server_state.bodies.grew(body, self._body_bytes):
             raise Refused(refusals.NO_ROOM)
 

@@ -1,7 +1,6 @@
 """Turns of connections at parsing: in each turn of the event loop only some of the received bytes are parsed."""
 
 import asyncio
-import socket
 from collections import deque
 from typing import Final, Protocol
 
@@ -10,27 +9,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 # A piece of a body costs the parser about a microsecond, and 64 bytes far less.
 _WORK_A_TURN: Final = 4096
 _BYTES_FOR_ONE: Final = 64
-# How much the system receives on a connection that nothing is read from. A turn of the event loop reads all of that on
-# all connections: 1,500 clients that send 255 KB each held it for 0.7 s.
-_WINDOW: Final = 32 * 1024
-_ANY_WINDOW: Final = 1 << 30
-
-
-def limit_window(listener: socket.socket) -> None:
-    """Limit what the system receives on the connections that will be accepted."""
-    _set_window(listener, _WINDOW)
-
-
-def lift_window(transport: asyncio.BaseTransport) -> None:
-    """Lift that limit for a client whose user is known."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        _set_window(connection, _ANY_WINDOW)
-
-
-def _set_window(connection: socket.socket, size: int) -> None:
-    if hasattr(socket, "TCP_WINDOW_CLAMP"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, size)
 
 
 class Fed(Protocol):

@@ -11,7 +11,6 @@ import structlog
 import uvicorn
 
 from crm.web.protocol.config import Config
-from crm.web.protocol.intake import limit_window
 from crm.web.protocol.state import State
 from crm.web.protocol.unread import limit_unsent
 
@@ -47,7 +46,6 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in self._listeners():
             with listener:
-                limit_window(listener)
                 limit_unsent(listener)
         if self.started and self._on_started is not None:
             self._on_started(*self.servers[0].sockets[0].getsockname()[:2])
