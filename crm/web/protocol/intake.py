@@ -1,10 +1,13 @@
 """Turns of connections at parsing: in each turn of the event loop only some of the received bytes are parsed."""
 
 import asyncio
+import logging
 from collections import deque
 from typing import Final, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+_log = logging.getLogger(__name__)
 
 # A piece of a body costs the parser about a microsecond, and 64 bytes far less.
 _WORK_A_TURN: Final = 4096
@@ -19,6 +22,9 @@ class Fed(Protocol):
 
     def waits(self) -> bool:
         """Whether more bytes wait."""
+
+    def drop(self) -> None:
+        """Close at once."""
 
 
 class IntakeTurns:
@@ -37,9 +43,14 @@ class IntakeTurns:
         left = _WORK_A_TURN
         while self._waiting and left > 0:
             connection = self._waiting.popleft()
-            left -= connection.feed_on()
-            if connection.waits():
-                self._waiting.append(connection)
+            try:
+                left -= connection.feed_on()
+            except Exception:  # noqa: BLE001  (a fault of ours must not keep the others from their turns)
+                _log.exception("connection dropped: its bytes could not be parsed")
+                connection.drop()
+            else:
+                if connection.waits():
+                    self._waiting.append(connection)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._turn)
 

@@ -62,6 +62,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         self._turns = server_state.turns
         self._waiting_bytes = 0  # bytes to be sent after the client has read the earlier ones
         self._written_parts: list[bytes] = []  # large parts that the transport has not sent yet
+        self._is_opening = True
         self._unparsed = ReceivedBytes()
         self._bodies = server_state.bodies
         self._body: Body | None = None  # a message being received, if it is large enough to be counted
@@ -78,6 +79,9 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes: at once if they are few, else in turns with other connections."""
+        if self._is_opening:  # a head whose size HTTP has checked, handed over as a whole
+            super().data_received(data)
+            return
         self._unparsed.add(data)
         if self._has_turn:
             return
@@ -158,6 +162,7 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Request) -> None:
         """Handle the opening, and offer the application the extension for texts in UTF-8."""
+        self._is_opening = False
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast("dict[str, Any]", self.scope["extensions"])[UTF8] = {}

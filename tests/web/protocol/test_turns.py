@@ -7,6 +7,7 @@ import pytest
 
 from crm.web.protocol import ClientLimits
 from crm.web.protocol.bodies import OWNER
+from crm.web.protocol.intake import IntakeTurns
 from tests.web.protocol.echo import answer
 from tests.web.protocol.rude_socket import OPENING, TEXT, frame
 
@@ -145,3 +146,36 @@ async def test_messages_that_come_at_once_are_parsed_bit_by_bit(serve):
             assert await asyncio.wait_for(reader.readexactly(8), 20) == b"\x81\x06256000"
             writer.close()
         assert 0 < turns.end() <= MOST_BYTES
+
+
+class Fed:
+    """A connection with bytes for some turns."""
+
+    def __init__(self, turns, error=None):
+        self.turns = turns
+        self.dropped = False
+        self._error = error
+
+    def feed_on(self):
+        if self._error is not None:
+            raise self._error
+        self.turns -= 1
+        return 1
+
+    def waits(self):
+        return self.turns > 0
+
+    def drop(self):
+        self.dropped = True
+
+
+async def test_one_that_fails_keeps_nobody_from_their_turns():
+    turns = IntakeTurns()
+    broken, whole = Fed(3, ValueError("broken")), Fed(3)
+    turns.take(broken)
+    turns.take(whole)
+    await asyncio.sleep(0.01)
+    late = Fed(2)
+    turns.take(late)
+    await asyncio.sleep(0.01)
+    assert (broken.dropped, whole.turns, late.turns) == (True, 0, 0)

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 
 from crm.web.protocol import ClientLimits
 from tests.web.protocol.echo import Echo
-from tests.web.protocol.rude_socket import PING, TEXT, close_code, frame, opened
+from tests.web.protocol.rude_socket import OPENING, PING, TEXT, close_code, frame, opened
 
 pytestmark = pytest.mark.waits(12)
 
@@ -22,6 +22,19 @@ async def plain(serve, echo):
 
 def uri(server):
     return "ws://{}:{}/".format(*server.address)
+
+
+class TestOpenings:
+    @pytest.mark.parametrize("size", [1, 5, 17, 33, 62])
+    async def test_with_a_large_head_are_answered(self, plain, size):
+        lines = b"".join(b"x-a: %s\r\n" % (b"b" * 1000) for _ in range(size))
+        for _ in range(5):
+            reader, writer = await asyncio.open_connection(*plain.address)
+            writer.write(OPENING.replace(b"\r\n\r\n", b"\r\n" + lines + b"\r\n"))
+            async with asyncio.timeout(10):
+                assert (await reader.readline()).startswith((b"HTTP/1.1 101 ", b"HTTP/1.1 4"))
+            writer.close()
+        await _until(lambda: not plain.server_state.connections)
 
 
 class TestFloods:
