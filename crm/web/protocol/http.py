@@ -70,6 +70,7 @@ class Http(HttpToolsProtocol):
         # The number of heads and pieces of bodies received, and the bytes received since the last of them.
         self._progress = 0
         self._fruitless = 0
+        self._head: Body | None = None  # a head that is being received, if it is large enough to be counted
         self._feeding = 0
         self._active: RequestResponseCycle | None = None
         # The received bytes of the present body, and the bodies that are large enough to be counted.
@@ -104,6 +105,7 @@ class Http(HttpToolsProtocol):
             active.message_event.set()
         self._unparsed.clear()
         self.server_state.unread.over(self)
+        self._uncount_head()
         for cycle in list(self._bodies):
             self._uncount(cycle)
         super().connection_lost(exc)
@@ -154,6 +156,8 @@ class Http(HttpToolsProtocol):
             self._fruitless += len(data)
             if self._fruitless > self._limits.head_bytes:
                 self._refuse(refusals.HEAD_TOO_LARGE)
+            elif self._in_head and self._fruitless > SMALL:
+                self._count_head()
 
     def _drop(self, size: int) -> None:
         self._dropped += size
@@ -204,6 +208,7 @@ class Http(HttpToolsProtocol):
         self._progress += 1
         self._requests += 1
         self._fruitless = self._unwanted = self._body_bytes = 0
+        self._uncount_head()
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
             return
@@ -230,6 +235,19 @@ class Http(HttpToolsProtocol):
             body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
         if not self.server_state.bodies.grew(body, self._body_bytes):
             raise Refused(refusals.NO_ROOM)
+
+    def _count_head(self) -> None:
+        """Count a head that is large enough to take memory that others may need."""
+        if self._head is None:
+            self._head = Body({"state": {}}, lambda: self._refuse(refusals.NO_ROOM))
+        if not self.server_state.bodies.grew(self._head, self._fruitless):
+            self._refuse(refusals.NO_ROOM)
+
+    def _uncount_head(self) -> None:
+        """Count a head no longer: it is complete, or never will be."""
+        if self._head is not None:
+            self.server_state.bodies.over(self._head)
+            self._head = None
 
     def _uncount(self, cycle: RequestResponseCycle) -> None:
         """Count a request's body no longer: the request is answered, or never will be."""
@@ -324,6 +342,7 @@ class Http(HttpToolsProtocol):
         """Ignore further input; answer the earlier requests, and then send this refusal."""
         log_refusal(refusal, self.client)
         self._ignores_input = True
+        self._uncount_head()
         incomplete = None if self._in_head else self.cycle  # the request whose body will never be complete
         self._in_head = True
         if incomplete is not None:

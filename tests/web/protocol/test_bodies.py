@@ -152,3 +152,19 @@ class TestWholeBodies:
                 await connection[0].readuntil(b"\r\n\r\n%d" % SIZE)
             assert kept(server) == 0
             await closed(server, [connection])
+
+
+class TestHalfHeads:
+    async def test_are_counted_and_the_oldest_is_refused(self, serve, reader):
+        lines = b"".join(b"x-a: %s\r\n" % (b"b" * 1000) for _ in range(60))
+        size = 60 * 1000
+        async with serve(reader, USUAL) as server:
+            connections = []
+            for _ in range(2 * HALF // size):
+                connections.append(await asyncio.open_connection(*server.address))
+                connections[-1][1].write(b"GET / HTTP/1.1\r\nHost: here\r\n" + lines)
+            assert await status(connections[0]) == 503
+            await eventually(lambda: MOST // 2 - 2 * size < kept(server) <= HALF)
+            connections[-1][1].write(b"\r\n")
+            assert await status(connections[-1]) == 200
+            await closed(server, connections)
