@@ -62,7 +62,7 @@ check: setup ## Format, lint, types, import contracts, schema.graphql up to date
 format: setup ## Format the code and write schema.graphql
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	$(BIN)/crm schema > schema.graphql
+	$(BIN)/crm schema > schema.graphql.new && mv schema.graphql.new schema.graphql
 
 lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --extra dev --python-version 3.11 --output-file requirements.lock pyproject.toml
