@@ -1,0 +1,133 @@
+"""An HTTP connection: its state, the memory that heads and bodies take, and its end (mostly by a refusal)."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from crm.web.protocol import refusal as refusals
+from crm.web.protocol.bodies import Body
+from crm.web.protocol.config import Config
+from crm.web.protocol.refusal import Refusal, Refused, log_refusal
+from crm.web.protocol.state import State
+
+
+class HttpConnection(HttpToolsProtocol):
+    """uvicorn's connection with more state: what was received, and whether it is about to end."""
+
+    config: Config
+    server_state: State
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = config.limits
+        self._requests = 0
+        self._in_head = True  # in the head of the next request, begun or not
+        self._head_begun = False
+        # The number of heads and pieces of bodies received, and the bytes received since the last of them.
+        self._progress = 0
+        self._fruitless = 0
+        self._head: Body | None = None  # a head that is being received, if it is large enough to be counted
+        self._active: RequestResponseCycle | None = None
+        # The received bytes of the present body, and the bodies that are large enough to be counted.
+        self._body_bytes = 0
+        self._bodies: dict[RequestResponseCycle, Body] = {}
+        self._unparsed = bytearray()  # received bytes that wait to be parsed
+        self._ignores_input = False  # received bytes are dropped
+        self._last_refusal: Refusal | None = None
+        self._ending = False
+        self._half_closed = False
+
+    def _is_busy(self) -> bool:
+        """Whether a request waits for its answer, or for the application."""
+        return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
+
+    # Memory for heads and bodies
+
+    def _count(self, cycle: RequestResponseCycle) -> None:
+        """Count a body that is large enough to take memory that others may need."""
+        body = self._bodies.get(cycle)
+        if body is None:
+            body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
+        if not self.server_state.bodies.grew(body, self._body_bytes):
+            raise Refused(refusals.NO_ROOM)
+
+    def _count_head(self) -> None:
+        """Count a head that is large enough to take memory that others may need."""
+        if self._head is None:
+            self._head = Body({"state": {}}, lambda: self._refuse(refusals.NO_ROOM))
+        if not self.server_state.bodies.grew(self._head, self._fruitless):
+            self._refuse(refusals.NO_ROOM)
+
+    def _uncount_head(self) -> None:
+        """Count a head no longer: it is complete, or never will be."""
+        if self._head is not None:
+            self.server_state.bodies.over(self._head)
+            self._head = None
+
+    def _uncount(self, cycle: RequestResponseCycle) -> None:
+        """Count a request's body no longer: the request is answered, or never will be."""
+        if body := self._bodies.pop(cycle, None):
+            self.server_state.bodies.over(body)
+
+    def _refuse_body(self, cycle: RequestResponseCycle) -> None:
+        """Refuse a request whose body is still being received: others need the memory."""
+        if self.cycle is cycle and not self._in_head and not self._ignores_input:
+            self._refuse(refusals.NO_ROOM)
+
+    # The end
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Ignore further input; answer the earlier requests, and then send this refusal."""
+        log_refusal(refusal, self.client)
+        self._ignores_input = True
+        self._uncount_head()
+        incomplete = None if self._in_head else self.cycle  # the request whose body will never be complete
+        self._in_head = True
+        if incomplete is not None:
+            self._uncount(incomplete)
+        active = self._active
+        if incomplete is not None and incomplete.response_complete:
+            self._hang_up()
+        elif active is not None and incomplete is active:
+            self._give_up(active, refusal)
+        else:
+            if incomplete is not None:
+                self.pipeline.popleft()
+            if self._is_busy():
+                self._last_refusal = refusal
+            else:
+                self._end(refusal)
+
+    def _give_up(self, cycle: RequestResponseCycle, refusal: Refusal) -> None:
+        """Tell the application that the client is gone, and send the refusal unless the answer has begun."""
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            self._end(refusal)
+
+    def _end(self, refusal: Refusal) -> None:
+        """Write the last answer, then read on for a moment: after a reset the client could not read that answer."""
+        self.transport.write(refusal.written(self.server_state.default_headers))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._ending = True
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+    def shutdown(self) -> None:
+        """Make the present answer the last, when the server stops; idle connections may send one more request."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = self.cycle.response_started  # a head that was sent has promised it
+        elif self.server_state.drained(self.loop.time()):
+            self.transport.close()
