@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal_column, select, type_coerce
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.types import Uuid
 
 from crm.ai_tasks.model import AiTask
@@ -27,7 +28,7 @@ def updates(after_xid: Any, after_id: Any, until_xid: Any, key: Any = None, lead
         select(Event.entity_id.label("key"), Event.xid.label("stream_xid"), Event.id.label("stream_id"))
         .where(*where)
         .order_by(Event.entity_id, Event.xid.desc(), Event.id.desc())
-        .distinct(Event.entity_id)
+        .ext(distinct_on(Event.entity_id))
         .subquery("latest")
     )
     return (
