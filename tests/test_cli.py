@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -129,7 +130,7 @@ class TestServe:
 
     def test_never_acts_as_the_local_admin(self, database_url):
         with psycopg.connect(database_url) as connection:
-            (admin,) = connection.execute("SELECT id FROM users WHERE role = 'admin'").fetchone()
+            (admin,) = connection.execute("SELECT id FROM users WHERE role = 'admin'").fetchone() or ()
         with running("serve", DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET, CRM_LOCAL_ADMIN=str(admin)) as (url, _):
             assert ask(url, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
@@ -310,13 +311,19 @@ def postgres_of(folder):
     return None
 
 
+class LoggedProcess(subprocess.Popen[bytes]):
+    """A process, and what it has said so far."""
+
+    said: Callable[[], str]
+
+
 @contextmanager
 def running(*arguments, **settings):
     """A command that serves; yields its URL and its process once it answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/graphql"
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
+        process = LoggedProcess(
             [sys.executable, "-W", "ignore", "-m", "crm", *arguments, "--port", str(port)],
             env=environment(**settings),
             cwd=ROOT,

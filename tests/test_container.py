@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -45,7 +46,8 @@ def variables_of_settings() -> set[str]:
 
 def check_command(arguments: list[str]) -> None:
     """Let the command line parse this, as `crm` would before it does anything."""
-    commands = typer.main.get_command(app).commands
+    group: Any = typer.main.get_command(app)
+    commands = group.commands
     assert arguments[0] in commands, arguments
     commands[arguments[0]].make_context(arguments[0], arguments[1:])
 

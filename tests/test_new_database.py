@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -49,7 +50,7 @@ FILL = (
     """,
 )
 ORDER = {"order": [{"field": "ID", "direction": "DESC"}]}
-OPERATIONS = {
+OPERATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "a lead with all of it": (
         "query($id: Int!) { lead(id: $id) { id tasks { id } interactions { id } timeline(limit: 20) { id } } }",
         {"id": SOME},

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import psycopg
 import structlog
@@ -79,7 +79,7 @@ class Database:
             self.replica = Replica(replica, self.primary, most_lag)
 
     @classmethod
-    def for_viewers(cls, config: Settings) -> "Database":
+    def for_viewers(cls, config: Settings) -> Self:
         """The database for requests of viewers, with limits for each viewer."""
         assert config.database_url is not None
         limits = LaneLimits(
@@ -102,7 +102,7 @@ class Database:
         )
 
     @classmethod
-    def for_program(cls, config: Settings, url: str, *, size: int) -> "Database":
+    def for_program(cls, config: Settings, url: str, *, size: int) -> Self:
         """The database for work that no viewer waits for: without limits."""
         return cls(
             url,

@@ -27,7 +27,7 @@ from crm.db.embedded import create_database
 from crm.schema import schema
 from tests.support.servers import SECRET, Server
 
-SCHEMA = schema._schema  # noqa: SLF001
+TYPES: dict[str, Any] = schema._schema.type_map  # noqa: SLF001
 ME = {"query": "{ me { role } }"}
 
 # Who may use what. A new root field has to be added here, with the least role that may.
@@ -91,7 +91,7 @@ RULES = {
     },
     "Subscription": {"aiTaskQueueUpdated": Role.VIEWER, "aiTaskUpdated": Role.VIEWER, "changes": Role.VIEWER},
 }
-WALK = [(kind, name) for kind in ("Query", "Mutation") for name in SCHEMA.type_map[kind].fields]
+WALK = [(kind, name) for kind in ("Query", "Mutation") for name in TYPES[kind].fields]
 
 
 def claims(**changed: Any) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def sample(kind: Any) -> str:
 
 def operation(kind: str, name: str) -> str:
     """The shortest operation that uses a root field."""
-    field = SCHEMA.type_map[kind].fields[name]
+    field = TYPES[kind].fields[name]
     given = [f"{label}: {sample(one.type)}" for label, one in field.args.items() if is_required_argument(one)]
     arguments = f"({', '.join(given)})" if given else ""
     selection = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
@@ -253,7 +253,7 @@ def operation(kind: str, name: str) -> str:
 
 class TestRoles:
     def test_every_root_field_has_a_rule(self):
-        assert {kind: set(SCHEMA.type_map[kind].fields) for kind in RULES} == {k: set(v) for k, v in RULES.items()}
+        assert {kind: set(TYPES[kind].fields) for kind in RULES} == {k: set(v) for k, v in RULES.items()}
 
     @pytest.mark.parametrize("role", Role)
     @pytest.mark.parametrize(("kind", "name"), WALK, ids=[name for _, name in WALK])

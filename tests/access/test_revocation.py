@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support.http_client import AsyncClient
 from tests.support.servers import SECRET, Server
+from tests.support.websockets import GRAPHQL_WS
 
 pytestmark = pytest.mark.waits(25)
 
@@ -93,7 +94,7 @@ class TestRevoke:
 
     async def test_closes_what_follows(self, server, revoke):
         token = server.token("member")
-        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=["graphql-transport-ws"]) as raw:
+        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
             await raw.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}))
             assert json.loads(await raw.recv())["type"] == "connection_ack"
             await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))

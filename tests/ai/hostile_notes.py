@@ -16,7 +16,7 @@ class HostileNote:
     obeyed: Any
 
 
-def task(title: str = "Call them", reasoning: str = "The note asks for it.", **more: Any) -> dict[str, Any]:
+def task(title: Any = "Call them", reasoning: Any = "The note asks for it.", **more: Any) -> dict[str, Any]:
     return {"title": title, "reasoning": reasoning, "priority": "high", "due_date": "2099-01-01", **more}
 
 

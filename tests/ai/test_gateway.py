@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -85,7 +86,7 @@ class TestBudget:
         """Two gateways with connections of their own know of each other by the database alone."""
         model_server.will(good([], cost=0.0005, after=0.1))
         others = Database(database_url)
-        options = {
+        options: dict[str, Any] = {
             "endpoint": openrouter(KEY, address=model_server.url),
             "model": "openai/gpt-6-luna",
             "budget": Decimal("0.002"),

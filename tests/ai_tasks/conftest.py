@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 
 from tests.support import children
 from tests.support.tables import empty
+from tests.support.websockets import GRAPHQL_WS
 
 SHOWN = """id status priority taskType input result error errorCode attempt maxRetries timeoutSeconds progress costUsd
 costSource tokens model qualityScore leadId createdBy version scheduledFor createdAt startedAt finishedAt
@@ -146,7 +147,7 @@ def subscribe(server, db):  # noqa: ARG001
     @asynccontextmanager
     async def opened(query, *, token=None, **variables):
         url = server.url.replace("http", "ws") + "/graphql"
-        async with connect(url, subprotocols=["graphql-transport-ws"]) as raw:
+        async with connect(url, subprotocols=[GRAPHQL_WS]) as raw:
             payload = {"Authorization": f"Bearer {token or server.token()}"}
             await raw.send(json.dumps({"type": "connection_init", "payload": payload}))
             assert json.loads(await raw.recv())["type"] == "connection_ack"

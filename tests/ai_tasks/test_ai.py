@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -57,7 +58,8 @@ def request_tasks(graphql, make_lead):
 def context(database_url, db):  # noqa: ARG001
     """What a worker works with, in this process."""
     database = Database(database_url)
-    yield WorkerContext(database, EventFeed(database, database_url, 400), Settings(database_url=database_url), None)
+    no_ai: Any = None
+    yield WorkerContext(database, EventFeed(database, database_url, 400), Settings(database_url=database_url), no_ai)
     database.close()
 
 
@@ -259,7 +261,9 @@ class TestCancelled:
         key, work = await attempt(task)
         work.close()
         unit = UnitOfWork(context.database, PROGRAM)
-        await leases.guarded(context, key).commit_guard(unit)
+        guard = leases.guarded(context, key).commit_guard
+        assert guard is not None
+        await guard(unit)
         cancelling = asyncio.create_task(asyncio.to_thread(cancel, task["id"]))
         await asyncio.sleep(0.3)
         assert (await show(task["id"]))["status"] == "RUNNING"

@@ -5,6 +5,8 @@ from uuid import uuid4
 
 from websockets.asyncio.client import connect
 
+from tests.support.websockets import GRAPHQL_WS
+
 FOLLOW = "subscription($id: ID) { aiTaskUpdated(id: $id) { id status version attempts { number } lead { id } } }"
 
 
@@ -31,7 +33,7 @@ class TestFollowingOne:
         theirs = await create()
         for key, role in ((str(uuid4()), "admin"), (theirs["id"], "member")):
             url = server.url.replace("http", "ws") + "/graphql"
-            async with connect(url, subprotocols=["graphql-transport-ws"]) as raw:
+            async with connect(url, subprotocols=[GRAPHQL_WS]) as raw:
                 payload = {"Authorization": f"Bearer {server.token(role)}"}
                 await raw.send(json.dumps({"type": "connection_init", "payload": payload}))
                 await raw.recv()

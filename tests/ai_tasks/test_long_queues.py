@@ -2,6 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -58,6 +59,11 @@ def test_the_next_job_is_found_by_the_index(queue):
     assert None not in found
 
 
+def _context(database: Database) -> Any:
+    """As much of a worker's context as a step in the queue needs."""
+    return SimpleNamespace(database=database)
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_the_next_user_is_found_by_the_index(queue, database_url, known):
     db, _ = queue
@@ -69,7 +75,7 @@ async def test_the_next_user_is_found_by_the_index(queue, database_url, known):
     database = Database(database_url)
     try:
         async with asyncio.timeout(5):
-            is_holders, first = await _swap(SimpleNamespace(database=database), mine["task"], held)
+            is_holders, first = await _swap(_context(database), mine["task"], held)
     finally:
         database.close()
     assert (is_holders, first) == (True, theirs["task"])
@@ -86,6 +92,6 @@ async def test_a_task_that_somebody_locks_is_passed_over(queue, database_url):
     try:
         async with await psycopg.AsyncConnection.connect(database_url) as other, asyncio.timeout(3):
             await other.execute("SELECT FROM ai_tasks WHERE id = %s FOR UPDATE", (locked["task"],))
-            assert await _swap(SimpleNamespace(database=database), mine["task"], held) == (True, free["task"])
+            assert await _swap(_context(database), mine["task"], held) == (True, free["task"])
     finally:
         database.close()

@@ -132,7 +132,7 @@ class Breeder:
         """One or a few changes to an operation; None if it came out broken, too large, or the same."""
         found = Genome(genome.text, deepcopy(genome.variables), genome.text[:80])
         for _ in range(self._dice.choice((1, 1, 2, 3))):
-            change: Callable[[Genome, Genome, int], Genome | None] = self._dice.choice(self._CHANGES)
+            change: Callable[[Breeder, Genome, Genome, int], Genome | None] = self._dice.choice(self._CHANGES)
             try:
                 changed = change(self, found, other, largest)
             except Exception:  # noqa: BLE001  (an operation that no parser takes cannot be changed as a tree)
@@ -143,9 +143,9 @@ class Breeder:
         for _ in range(_GROWTH):
             if len(found.body) > largest // _SMALL:
                 break
-            change = self._dice.choice(self._GROWING)
+            grow: Callable[[Breeder, Genome, Genome, int], Genome] = self._dice.choice(self._GROWING)
             with contextlib.suppress(Exception):  # not every operation has what this grows
-                grown = change(self, found, other, largest)
+                grown = grow(self, found, other, largest)
                 found = grown if len(grown.body) <= largest else found
         return found if found.text != genome.text or found.variables != genome.variables else None
 
@@ -380,7 +380,7 @@ def _holders(document: DocumentNode, schema: GraphQLSchema) -> Iterator[tuple[An
     """Each selection set with the type that it selects from."""
     for one in document.definitions:
         if isinstance(one, OperationDefinitionNode):
-            kind = schema.get_root_type(one.operation)
+            kind: Any = schema.get_root_type(one.operation)
         else:
             kind = schema.type_map.get(one.type_condition.name.value)
         yield from _within(one, kind)

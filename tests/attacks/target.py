@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 
@@ -51,7 +51,7 @@ class Cost:
 class Target:
     """Start it with `with`; `measure` sends one request at a time."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self._folder = folder
         self._settings = settings
         self._connection: http.client.HTTPConnection | None = None

@@ -153,7 +153,8 @@ def priced(plan: Plan, variables: Mapping[str, Any]) -> str:
 def cold(case: Case) -> Times:
     """Everything that a new operation takes before PostgreSQL hears of it."""
     marks = [time.thread_time()]
-    watched, refused = _Watched(), ""
+    watched: Any = _Watched()
+    refused = ""
     try:
         document = Document.read(case.query, SPOKEN, LIMITS, introspection=True)
         operation = document.operation(None)
@@ -170,7 +171,7 @@ def cold(case: Case) -> Times:
     except errors.CrmError as error:
         marks.append(time.thread_time())
         spent = [*(1000 * (after - before) for before, after in itertools.pairwise(marks)), 0.0, 0.0]
-        return Times(*spent[:3], refused=refused or said(error))
+        return Times(spent[0], spent[1], spent[2], refused=refused or said(error))
     read, planned, made = (1000 * (after - before) for before, after in itertools.pairwise(marks))
     if hasattr(plan.shaped, "bound"):
         asyncio.run(Plan.of(roots, VIEWER.role).shaped.bound(variables, VIEWER, watched))

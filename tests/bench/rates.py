@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
@@ -23,7 +24,7 @@ from tests.support.postgres import remove, throw_away_postgres
 from tests.support.servers import Server
 
 LEADS, EACH = 10_000, 5
-LOADS = {
+LOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "one": (operations.ONE, {"id": "__ID__"}),
     "list50": (operations.LIST50, {"n": 50}),
     "wide200": (operations.WIDE200, {"n": 200}),

@@ -72,7 +72,7 @@ class Found:
 
 
 @contextmanager
-def served(made: Made, folder: Path, **settings: str):
+def served(made: Made, folder: Path, **settings: Any):
     server = Server(made.postgres.url, folder / f"log-{uuid4()}", **settings).start()
     try:
         yield server
@@ -125,6 +125,10 @@ def measured(leads: int, small: int, seconds: float, data: Path) -> Found:
     return found
 
 
+def _always(variables: dict[str, Any]) -> Variables:
+    return lambda _: variables
+
+
 def _some(made: Made) -> Variables:
     """A random lead."""
     ids = made.living()
@@ -154,12 +158,12 @@ def _latencies(server: Server, big: Made, seconds: float) -> dict[str, tuple[flo
     for label, order in ORDERS:
         with console.status(f"Walking {PAGES} pages by {label}"):
             cursors = asyncio.run(walk(server, PAGES, order))
-        row(f"page 1 by {label}", operations.PAGE, lambda _, o=order: {"order": o})
+        row(f"page 1 by {label}", operations.PAGE, _always({"order": order}))
         last = cursors[-2]
-        row(f"page {len(cursors):,} by {label}", operations.PAGE, lambda _, o=order, a=last: {"order": o, "after": a})
+        row(f"page {len(cursors):,} by {label}", operations.PAGE, _always({"order": order, "after": last}))
     for text in SEARCHES:
-        row(f'search "{text}"', operations.SEARCH, lambda _, t=text: {"text": t})
-    row("`leadStats` by status", operations.STATS, lambda _: {})
+        row(f'search "{text}"', operations.SEARCH, _always({"text": text}))
+    row("`leadStats` by status", operations.STATS, _always({}))
     row("`leadStats` of one month", operations.STATS_FILTERED, lambda _: {"from": MONTH})
     row("`totalCount`", operations.COUNT, lambda _: {})
     row("an order that no index serves", operations.UNINDEXED, lambda _: {})

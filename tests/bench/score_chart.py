@@ -45,7 +45,11 @@ def ten_leads() -> list[dict[str, Any]]:
         remove(folder)
     hottest = leads[0]["activityScore"]
     wanted = [hottest - round(hottest * index / 9) for index in range(10)]
-    return [min(leads, key=lambda lead, score=score: abs(lead["activityScore"] - score)) for score in wanted]
+    return [_nearest(leads, score) for score in wanted]
+
+
+def _nearest(leads: list[dict[str, Any]], score: int) -> dict[str, Any]:
+    return min(leads, key=lambda lead: abs(lead["activityScore"] - score))
 
 
 async def _asked(server: Server) -> list[dict[str, Any]]:

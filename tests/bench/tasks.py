@@ -22,6 +22,7 @@ from crm.db import migrations
 from tests.bench import bare, charts, crew, measure
 from tests.support.postgres import remove, throw_away_postgres
 from tests.support.servers import Server
+from tests.support.websockets import GRAPHQL_WS
 
 console = Console()
 PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
@@ -153,7 +154,7 @@ async def _arrivals(bench: Bench, create: int, complete: int) -> list[float]:
     """Follow until so many tasks are done. A change's moment is when it was written, on the same clock."""
     url = bench.server.url.replace("http", "ws") + "/graphql"
     waits, done = [], 0
-    async with connect(url, subprotocols=["graphql-transport-ws"]) as socket:
+    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
         await socket.send(
             json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {bench.token}"}})
         )

@@ -1,6 +1,7 @@
 """Writes that come in together share a commit, and nobody notices the company."""
 
 import asyncio
+from typing import Any
 
 import psycopg
 import pytest
@@ -67,7 +68,7 @@ class TestSharedCommits:
         tasks = [asyncio.create_task(insert_task(lead)) for _ in range(MANY)]
         await asyncio.sleep(0)
         tasks[-1].cancel()
-        found = await asyncio.gather(*tasks, return_exceptions=True)
+        found: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(found[-1], asyncio.CancelledError)
         kept = {row["id"] for row in db.execute("SELECT id FROM tasks").fetchall()}
         assert kept >= {key for key, _ in found[:-1]}

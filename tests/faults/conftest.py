@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -54,7 +55,7 @@ def start_server(own_database, tmp_path):
     """Start `crm serve` on the module's own database; whatever is left at the end is killed."""
     started: list[Server] = []
 
-    def start(*, fork: bool = True, **settings: str) -> Server:
+    def start(*, fork: bool = True, **settings: Any) -> Server:
         server = Server(own_database, tmp_path / f"log{len(started)}", fork=fork, **settings).start()
         started.append(server)
         return server

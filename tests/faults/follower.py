@@ -7,8 +7,10 @@ import time
 from contextlib import suppress
 
 import psycopg
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+from tests.support.websockets import GRAPHQL_WS
 
 CHANGES = "subscription($after: String) { changes(after: $after) { cursor type fields { name after } } }"
 
@@ -23,7 +25,7 @@ class Follower:
         self.refusals: list[str] = []
         self._server, self._start, self._query = server, start, query
         self._token = server.token()
-        self._socket = None
+        self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self):
@@ -31,6 +33,7 @@ class Follower:
         return self
 
     async def __aexit__(self, *_):
+        assert self._task is not None
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -76,7 +79,7 @@ class open_socket:  # noqa: N801
         if receive_buffer:
             options["sock"] = _narrow(server.port, receive_buffer)
         url = server.url.replace("http", "ws") + "/graphql"
-        self._connect = connect(url, subprotocols=["graphql-transport-ws"], open_timeout=5, close_timeout=1, **options)
+        self._connect = connect(url, subprotocols=[GRAPHQL_WS], open_timeout=5, close_timeout=1, **options)
 
     async def __aenter__(self):
         found = await self._connect.__aenter__()

@@ -36,6 +36,7 @@ class Keeper:
         return self
 
     async def __aexit__(self, *_):
+        assert self._task is not None
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task

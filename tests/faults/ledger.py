@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
@@ -73,7 +74,9 @@ class Ledger:
 
     async def create(self, server, do: str, *, count: int = 1, **given) -> list[str]:
         """Create tasks over the API; their ids, in order."""
-        options = {key: given.pop(key) for key in ("priority", "maxRetries", "timeoutSeconds") if key in given}
+        options: dict[str, Any] = {
+            key: given.pop(key) for key in ("priority", "maxRetries", "timeoutSeconds") if key in given
+        }
         task = {"taskType": "echo", "input": {"message": json.dumps({"do": do, **given})}, **options}
         headers = {"Authorization": f"Bearer {server.token()}"}
         keys = []

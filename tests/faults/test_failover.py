@@ -7,6 +7,7 @@ subscriber either goes on whole or is told to load afresh. In both cases it ends
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,7 +21,11 @@ from tests.support.tools import postgres_15
 
 pytestmark = pytest.mark.waits(25)
 
-_SETTINGS = {"CRM_CONNECT_TIMEOUT_SECONDS": "2", "CRM_REQUEST_TIMEOUT_SECONDS": "4", "CRM_LOG_FORMAT": "json"}
+_SETTINGS: dict[str, Any] = {
+    "CRM_CONNECT_TIMEOUT_SECONDS": "2",
+    "CRM_REQUEST_TIMEOUT_SECONDS": "4",
+    "CRM_LOG_FORMAT": "json",
+}
 _LOST_SECONDS = 0.8
 _BACK_SECONDS = 20
 _ALLOWED = {"UNAVAILABLE", "TIMEOUT", "CURSOR_EXPIRED"}

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.http_client import AsyncClient
+from tests.support.websockets import GRAPHQL_WS
 
 pytestmark = pytest.mark.waits(18)
 
@@ -120,7 +121,7 @@ async def subscriber(server):
     """An admin's socket: a function that subscribes, and returns the first change if something is to bring it about."""
     keys = itertools.count(1)
     url = server.url.replace("http", "ws") + "/graphql"
-    async with connect(url, subprotocols=["graphql-transport-ws"]) as socket:
+    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
 
         async def subscribe(query, then=None):
             await socket.send(json.dumps({"id": str(next(keys)), "type": "subscribe", "payload": {"query": query}}))

@@ -98,7 +98,10 @@ class Generator:
 
     def write_and_read(self, write: str, read: str) -> tuple[Operation, Operation]:
         """The same selection of a mutation's result and of a query's."""
-        kind = get_named_type(self._schema.query_type.fields[read].type)
+        query = self._schema.query_type
+        assert query is not None
+        kind = get_named_type(query.fields[read].type)
+        assert isinstance(kind, GraphQLObjectType)
         body = self._selection(kind, self._dice.randint(1, 4), self._dice.choice((1, 3, 6)))
         defined = "".join(f", {one}" for one in self._definitions.values())
         rest = "\n".join(self._fragment_texts)

@@ -355,7 +355,7 @@ class Reference:
             return records(source.kind, source.rows)
         if name == "edges":
             return [{"cursor": f"cursor:{one['id']}", "node": Record(source.kind, one)} for one in source.rows]
-        ends = [f"cursor:{one['id']}" for one in source.rows] or [None]
+        ends: list[str | None] = [f"cursor:{one['id']}" for one in source.rows] or [None]
         return {
             "hasNextPage": source.ahead,
             "hasPreviousPage": source.behind,

@@ -17,6 +17,7 @@ from crm.core.settings import Settings
 from crm.graph.compile.documents import Document, InvalidDocument
 from crm.graph.run.engine import Request
 from crm.schema import schema
+from tests.support.websockets import GRAPHQL_WS
 
 SCHEMA = schema._schema  # noqa: SLF001
 KIB = 1024
@@ -38,7 +39,7 @@ def cycle(count: int) -> str:
     return f"{{ leads {{ ...F0 ...F{count - 1} }} }} {named}"
 
 
-def refusal(text: str, **limits: int) -> errors.CrmError:
+def refusal(text: str, **limits: Any) -> errors.CrmError:
     """The error of a document, which comes soon."""
     started = time.process_time()
     with pytest.raises(errors.CrmError) as refused:
@@ -47,8 +48,8 @@ def refusal(text: str, **limits: int) -> errors.CrmError:
     return refused.value
 
 
-async def turns(work: Awaitable[Any]) -> tuple[int, Any]:
-    """How often the event loop comes round while something is awaited, and what that returns."""
+async def turns(work: Awaitable[Any]) -> tuple[Any, int]:
+    """What is awaited returns, and how often the event loop comes round meanwhile."""
     count = 0
 
     async def tick() -> None:
@@ -271,7 +272,7 @@ class TestSockets:
     @staticmethod
     def opened(server):
         url = server.url.replace("http", "ws") + "/graphql"
-        return connect(url, subprotocols=["graphql-transport-ws"], max_size=None)
+        return connect(url, subprotocols=[GRAPHQL_WS], max_size=None)
 
     @staticmethod
     async def closed(socket):

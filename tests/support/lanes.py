@@ -24,6 +24,8 @@ def seconds(file: Path) -> int:
 class LaneScheduling(LoadFileScheduling):
     """A file at a time to each process: the even ones take what waits first, the longest first; the odd ones last."""
 
+    workqueue: OrderedDict[str, dict[str, Any]]
+
     def _assign_work_unit(self, node: WorkerController) -> None:
         waits = int(re.sub(r"\D", "", node.gateway.id)) % 2 == 0
         self.workqueue = OrderedDict(sorted(self.workqueue.items(), key=lambda one: self._place(*one, waits=waits)))

@@ -1,6 +1,7 @@
 """Emptying tables between tests."""
 
 from functools import cache
+from typing import Any
 
 import psycopg
 
@@ -22,7 +23,7 @@ GROUP BY root ORDER BY count(*) DESC, 1
 """
 
 
-def empty(connection: psycopg.Connection, *tables: str, restart_identity: bool = True) -> None:
+def empty(connection: psycopg.Connection[Any], *tables: str, restart_identity: bool = True) -> None:
     """Do what `TRUNCATE … RESTART IDENTITY CASCADE` does, in a fraction of its time.
 
     TRUNCATE makes every table and index anew, and every server plans its statements anew. Rows that fit into one page

@@ -5,6 +5,7 @@ from websockets.asyncio.client import connect
 
 from tests.support.model_server import good, status
 from tests.support.servers import Server
+from tests.support.websockets import GRAPHQL_WS
 
 QUERY = "mutation($lead: Int!) { generateTaskRecommendations(leadId: $lead) { title } }"
 
@@ -26,7 +27,7 @@ def modelled(database_url, tmp_path, model_server):
 
 async def over_websocket(server, query, **variables):
     url = server.url.replace("http", "ws", 1) + "/graphql"
-    async with connect(url, subprotocols=["graphql-transport-ws"]) as socket:
+    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
         authorization = f"Bearer {server.token()}"
         await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": authorization}}))
         await socket.recv()

@@ -9,10 +9,11 @@ import argparse
 import os
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +33,7 @@ _LIVE = (*_KEYS, "OPENAI_BASE_URL", "CRM_AI_PROVIDER", "CRM_AI_MODEL", "CRM_AI_T
 
 
 @contextmanager
-def asker(**settings: str) -> Iterator[Asker]:
+def asker(**settings: Any) -> Iterator[Asker]:
     """Somebody who asks a server of its own, over a database of its own."""
     postgres, folder = throw_away_postgres()
     postgres.start()
@@ -93,7 +94,7 @@ def _live(asked: Sequence[Case]) -> tuple[str, list[Verdict], str]:
     return f"live: {model}", found, f"{model} was asked {2 * len(asked)} times for USD {usd:.4f} (as far as known)."
 
 
-def _show(columns: dict[str, list[Verdict]], notes: Sequence[str], *, showing: bool) -> None:
+def _show(columns: Mapping[str, Sequence[Verdict]], notes: Sequence[str], *, showing: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     head, *rows = report.table(columns)
     shown = Table(*head)

@@ -26,7 +26,11 @@ def put(connection: psycopg.Connection[Any], case: Case, now: datetime, owner: U
     lead = _insert(connection, "leads", columns)
     for interaction in case.interactions:
         at = moment(now, interaction.ago)
-        values = {"type": interaction.type, "subject": interaction.subject, "notes": interaction.full_notes}
+        values: dict[str, Any] = {
+            "type": interaction.type,
+            "subject": interaction.subject,
+            "notes": interaction.full_notes,
+        }
         values |= {"duration_minutes": interaction.minutes, "occurred_at": at, "created_at": min(at, now)}
         _insert(connection, "interactions", {"lead_id": lead, **values})
     for task in case.tasks:
@@ -36,7 +40,7 @@ def put(connection: psycopg.Connection[Any], case: Case, now: datetime, owner: U
 
 def _task(task: Task, now: datetime) -> dict[str, Any]:
     made, closed = moment(now, task.made), None if task.closed is None else moment(now, task.closed)
-    values = {"title": task.title, "description": task.description, "ai_reasoning": task.reason}
+    values: dict[str, Any] = {"title": task.title, "description": task.description, "ai_reasoning": task.reason}
     values |= {"created_at": made, "updated_at": closed or made}
     if task.due is not None:
         values["due_date"] = moment(now, -task.due)

@@ -1,6 +1,6 @@
 """Scores over many verdicts, the table of `make evals`, and docs/ai-quality.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def parts(verdicts: Sequence[Verdict]) -> dict[str, list[Verdict]]:
     return {part: [v for v in verdicts if v.case.part == part] for part in ("open", "held_out")}
 
 
-def table(columns: dict[str, Sequence[Verdict]]) -> list[list[str]]:
+def table(columns: Mapping[str, Sequence[Verdict]]) -> list[list[str]]:
     """The rows of the table: for each provider its open and its held-out cases."""
     cells = {
         f"{name}, {part.replace('_', '-')}": scores(some)

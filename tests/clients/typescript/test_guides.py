@@ -83,7 +83,7 @@ class TestGraphQLGuide:
         assert dict(rows) == {code: statuses[code] for code in errors.CODES}
 
 
-def all_errors(kind):
+def all_errors(kind: type[errors.CrmError]):
     """The classes that name a code, the first of each."""
     found = {kind.code: kind}
     for one in vars(errors).values():

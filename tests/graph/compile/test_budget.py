@@ -5,6 +5,7 @@ import json
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -35,7 +36,13 @@ LAW = settings(
 )
 # White space between the rows of a list, and the header of each, come and go between the ways to make it.
 SLACK = 1.6
-ROOMY = {"max_aliases": 5000, "max_directives": 500, "max_fragments": 500, "max_fields": 5000, "max_tokens": 50_000}
+ROOMY: dict[str, Any] = {
+    "max_aliases": 5000,
+    "max_directives": 500,
+    "max_fragments": 500,
+    "max_fields": 5000,
+    "max_tokens": 50_000,
+}
 LEADS = "INSERT INTO leads (first_name, last_name) SELECT 'A', 'B' FROM generate_series(1, %s)"
 TASKS = "INSERT INTO tasks (title, lead_id) SELECT 'T', %s FROM generate_series(1, %s)"
 WORKING = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND pid NOT IN (pg_backend_pid(), %s)"
@@ -283,7 +290,9 @@ class TestLaw:
         def check(seed: int, rows: int) -> None:
             operation, roots, whole, limited, _ = law(str(seed), AnswerBudget(rows, 64 * MIB))
             assert "errors" not in whole, operation
-            least, most = (sum(counted(root, whole["data"][root.key], most=one) for root in roots) for one in (0, 1))
+            least, most = (
+                sum(counted(root, whole["data"][root.key], most=most) for root in roots) for most in (False, True)
+            )
             for answer in limited:
                 if "errors" in answer:
                     assert refusal(answer) == {"code": "TOO_COMPLEX", "what": "rows", "limit": rows}

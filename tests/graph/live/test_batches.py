@@ -97,7 +97,7 @@ class Followers:
 @pytest.fixture
 def follow(database_url):
     with psycopg.connect(database_url) as connection:
-        (key,) = connection.execute("SELECT id FROM users WHERE email = 'service-admin@crm.invalid'").fetchone()
+        (key,) = connection.execute("SELECT id FROM users WHERE email = 'service-admin@crm.invalid'").fetchone() or ()
     viewer = Viewer(key, Role.ADMIN)
 
     @asynccontextmanager

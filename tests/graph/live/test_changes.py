@@ -8,6 +8,9 @@ from functools import partial
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
+
+from tests.support.websockets import GRAPHQL_WS
 
 pytestmark = pytest.mark.waits(25)
 
@@ -287,8 +290,8 @@ class TestProtocol:
         with pytest.raises(Exception, match="403"):
             async with connect(
                 server.url.replace("http", "ws") + "/graphql",
-                subprotocols=["graphql-transport-ws"],
-                origin="https://evil.example",
+                subprotocols=[GRAPHQL_WS],
+                origin=Origin("https://evil.example"),
             ):
                 pass
 

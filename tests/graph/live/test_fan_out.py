@@ -6,11 +6,13 @@ import socket
 import time
 import urllib.request
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.servers import Server, memory
+from tests.support.websockets import GRAPHQL_WS
 
 MIB = 1024 * 1024
 ONE = 3 * MIB
@@ -59,7 +61,7 @@ async def opened(stack, server):
     raw.connect(("127.0.0.1", server.port))
     raw.setblocking(False)
     url = server.url.replace("http", "ws") + "/graphql"
-    options = {
+    options: dict[str, Any] = {
         "sock": raw,
         "compression": None,
         "max_size": None,
@@ -67,7 +69,7 @@ async def opened(stack, server):
         "ping_interval": None,
         "close_timeout": 0.1,
     }
-    client = await stack.enter_async_context(connect(url, subprotocols=["graphql-transport-ws"], **options))
+    client = await stack.enter_async_context(connect(url, subprotocols=[GRAPHQL_WS], **options))
     await client.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {server.token()}"}}))
     assert json.loads(await client.recv())["type"] == "connection_ack"
     return client
@@ -85,7 +87,7 @@ async def follow(stack, server, query, sockets, each):
 
 async def watched(server, seconds):
     """The most memory that the server had, and the longest that others waited."""
-    most = longest = 0
+    most, longest = 0, 0.0
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()

@@ -16,6 +16,7 @@ from crm.graph.live.memory import SubscriptionMemory, estimate
 from crm.graph.run.engine import Request
 from tests.support.servers import Server
 from tests.support.waiting import eventually
+from tests.support.websockets import GRAPHQL_WS
 
 MIB = 1024 * 1024
 IDS = ",".join(map(str, range(900)))
@@ -38,7 +39,7 @@ async def opened(small):
 
         async def open_(role="viewer"):
             url = f"ws://127.0.0.1:{small.port}/graphql"
-            client = await stack.enter_async_context(connect(url, subprotocols=["graphql-transport-ws"]))
+            client = await stack.enter_async_context(connect(url, subprotocols=[GRAPHQL_WS]))
             token = {"Authorization": f"Bearer {small.token(role)}"}
             await client.send(json.dumps({"type": "connection_init", "payload": token}))
             assert json.loads(await client.recv())["type"] == "connection_ack"

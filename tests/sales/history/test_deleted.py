@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
+from tests.support.websockets import GRAPHQL_WS
+
 TIMELINE = """query($id: Int!, $deleted: Boolean) {
   lead(id: $id, includeDeleted: $deleted) { timeline { type cursor fields { name before after } } }
 }"""
@@ -31,7 +33,7 @@ def follow(server):
 
     @asynccontextmanager
     async def opened(role, after=None):
-        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=["graphql-transport-ws"]) as raw:
+        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
             token = {"Authorization": f"Bearer {server.token(role)}"}
             await raw.send(json.dumps({"type": "connection_init", "payload": token}))
             assert json.loads(await raw.recv())["type"] == "connection_ack"

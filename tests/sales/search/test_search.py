@@ -244,8 +244,8 @@ class TestArguments:
         every = {"LEAD", "TASK", "INTERACTION"}
         for kinds in (["LEAD"], ["TASK"], ["INTERACTION"], ["TASK", "INTERACTION"], ["TASK", "TASK"]):
             assert {hit["kind"] for hit in await search("samma", kinds=kinds)} == set(kinds)
-        for kinds in ([], None, ["INTERACTION", "LEAD", "TASK"]):
-            assert {hit["kind"] for hit in await search("samma", kinds=kinds)} == every
+        for all_kinds in ([], None, ["INTERACTION", "LEAD", "TASK"]):
+            assert {hit["kind"] for hit in await search("samma", kinds=all_kinds)} == every
 
     async def test_limits(self, graphql, found_leads, make_lead):
         for _ in range(25):

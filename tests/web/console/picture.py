@@ -11,6 +11,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.support.model_server import ModelServer, good, hang, status
 from tests.support.postgres import remove, throw_away_postgres
@@ -31,7 +32,7 @@ RECOMMEND, SUMMARISE = "task_recommendations", "lead_summary"
 MONDAY = (datetime.now(UTC) + timedelta(days=3)).replace(hour=6, minute=0, second=0).isoformat()
 
 # What the model does, and the tasks that meet it; `leadId` is a place in the list of leads.
-STAGES = [
+STAGES: list[tuple[Any, list[dict[str, Any]]]] = [
     (good(ANSWER, cost=0.0031), [{"taskType": RECOMMEND, "leadId": lead} for lead in (0, 1)]),
     (good(ANSWER, cost=0.0012), [{"taskType": SUMMARISE, "leadId": lead} for lead in (2, 3)]),
     (status(402, "Insufficient credits"), [{"taskType": RECOMMEND, "leadId": 4, "priority": "HIGH", "maxRetries": 0}]),
@@ -83,7 +84,7 @@ def main(picture: str, scheme: str = "light") -> None:
     postgres.start()
     model = ModelServer()
     with tempfile.TemporaryDirectory() as logs:
-        settings = {**SETTINGS, "OPENAI_BASE_URL": model.url}
+        settings: dict[str, Any] = {**SETTINGS, "OPENAI_BASE_URL": model.url}
         server = Server(postgres.url, Path(logs) / "log", command=("dev",), **settings).start()
         try:
             create_all(server, model)

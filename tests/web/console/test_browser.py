@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from tests.support.packages import installed
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
-SETTINGS = {"CRM_WORKER_POLL_SECONDS": "0.1", "CRM_WORKER_GRACE_SECONDS": "0"}
+SETTINGS: dict[str, Any] = {"CRM_WORKER_POLL_SECONDS": "0.1", "CRM_WORKER_GRACE_SECONDS": "0"}
 
 
 @pytest.fixture(scope="module")

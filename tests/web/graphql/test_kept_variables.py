@@ -7,6 +7,7 @@ from websockets.asyncio.client import connect
 
 from tests.support.http_client import AsyncClient
 from tests.support.servers import memory
+from tests.support.websockets import GRAPHQL_WS
 
 MIB = 1024 * 1024
 SUBSCRIPTIONS = 40
@@ -15,7 +16,7 @@ BALLAST = [[] for _ in range(50_000)]
 
 
 async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: ARG001
-    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=["graphql-transport-ws"]) as client:
+    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=[GRAPHQL_WS]) as client:
         token = {"Authorization": f"Bearer {alone.token('viewer')}"}
         await client.send(json.dumps({"type": "connection_init", "payload": token}))
         assert json.loads(await client.recv())["type"] == "connection_ack"

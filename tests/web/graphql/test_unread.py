@@ -7,6 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support.servers import memory
+from tests.support.websockets import GRAPHQL_WS
 
 MIB = 1024 * 1024
 OPERATIONS = 20
@@ -25,7 +26,7 @@ def large(db, make_lead):
 
 async def opened(server):
     url = server.url.replace("http", "ws") + "/graphql"
-    socket = await connect(url, subprotocols=["graphql-transport-ws"], max_size=None, max_queue=1)
+    socket = await connect(url, subprotocols=[GRAPHQL_WS], max_size=None, max_queue=1)
     await socket.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {server.token()}"}}))
     assert json.loads(await socket.recv())["type"] == "connection_ack"
     return socket

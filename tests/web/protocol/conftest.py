@@ -10,9 +10,16 @@ from tests.support.waiting import eventually
 from tests.web.protocol.echo import Echo
 
 
+class Serving(Server):
+    """A server in this process."""
+
+    address: tuple[str, int]
+    running: asyncio.Task[None]
+
+
 @asynccontextmanager
 async def serving(app, limits=None):
-    server = Server(Config(app, port=0, lifespan="off", limits=limits, timeout_graceful_shutdown=10))
+    server = Serving(Config(app, port=0, lifespan="off", limits=limits, timeout_graceful_shutdown=10))
     running = asyncio.create_task(server.serve())
     await eventually(lambda: server.started or running.done(), 30)
     assert server.started
