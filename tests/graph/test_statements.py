@@ -101,6 +101,12 @@ class TestReads:
             tap.reset()
             found = await data(tapped, viewers[role], operation.text, operation.variables)
             reads = any(value != "Query" for value in found.values())
+            # Where a list was longer than its share the statement is run once more, counting; from then on, as soon as
+            # the operation is kept (when it is asked for again), it counts at once.
+            assert len(tap.executed) in {int(reads), 2 * reads}, operation
+            await data(tapped, viewers[role], operation.text, operation.variables)
+            tap.reset()
+            await data(tapped, viewers[role], operation.text, operation.variables)
             assert (len(tap.executed), tap.round_trips) == (reads, reads), operation
 
     async def test_what_is_refused_asks_nothing(self, tapped, tap, viewers):
