@@ -100,6 +100,9 @@ class WebSocket(WebSocketsSansIOProtocol):
 
     def feed_on(self) -> int:
         """Parse some of the waiting bytes, and return the cost."""
+        if not self._unparsed:  # dropped since it stood in line
+            self._has_turn = False
+            return work(0, 0)
         before = self._frames_seen
         self.conn.max_message_size = self.config.ws_max_size if self._is_user_known() else SMALL
         piece = self._unparsed.take(_PIECE)

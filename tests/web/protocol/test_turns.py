@@ -179,3 +179,29 @@ async def test_one_that_fails_keeps_nobody_from_their_turns():
     turns.take(late)
     await asyncio.sleep(0.01)
     assert (broken.dropped, whole.turns, late.turns) == (True, 0, 0)
+
+
+async def test_floods_of_clients_that_leave_keep_nobody_from_their_turns(serve):
+    async def refusing(_scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        for _ in range(3):
+            if (await receive())["type"] == "websocket.disconnect":
+                return
+        await send({"type": "websocket.close", "code": 1008})
+
+    async def app(scope, receive, send):
+        await (thorough if scope["type"] == "http" else refusing)(scope, receive, send)
+
+    async with serve(app, ClientLimits(drain_seconds=0)) as server:
+        for _ in range(30):
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(OPENING)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(frame(TEXT) * 20_000)
+            writer.close()
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 30000\r\n\r\n" + b"a" * 30_000)
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
