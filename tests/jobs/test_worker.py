@@ -293,7 +293,9 @@ class TestOutliving:
         await outage()
         eventually(lambda: journal("ran") and len(journal("began")) == 3)
         assert not journal("ended")
-        assert [row["about"] for row in journal("began")] == ["steady", "slow", "slow"]
+        *together, again = [row["about"] for row in journal("began")]
+        assert sorted(together) == ["slow", "steady"]  # one worker takes both, and either may be the first to say so
+        assert again == "slow"
         eventually(lambda: [row["about"] for row in journal("ended")] == ["steady"])
         left = "SELECT FROM procrastinate_jobs WHERE task_name = 'steady'"
         eventually(lambda: not jobs_db.execute(left).fetchall(), 3)
