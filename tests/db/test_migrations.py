@@ -97,7 +97,6 @@ class TestMigrations:
         migrations.upgrade(empty_database)
         assert migrations.pending(empty_database) == []
 
-    @pytest.mark.filterwarnings("ignore:Did not recognize type 'xid8'")  # SQLAlchemy compares the other columns
     def test_make_what_the_models_say(self, empty_database):
         migrations.upgrade(empty_database)
         command.check(_config(empty_database))

@@ -21,11 +21,6 @@ from crm.db.query import condition
 from crm.graph.declare.filters import IntFilter, WhereInput
 from crm.graph.declare.scalars import CONFIG
 
-# Each test makes its model anew.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This declarative base already contains a class:sqlalchemy.exc.SAWarning"
-)
-
 _NUMBERS = count()
 
 
