@@ -77,9 +77,7 @@ class Subscriptions:
         key = _channel_key(text, name, root, variables, viewer)
         position = since or (await self._feed.position(after) if isinstance(after, str) else await self._feed.now())
         channel = self._channels.get(key)
-        if channel is not None and channel.ended is not None:
-            channel = None
-        if channel is None:
+        if channel is None or channel.ended is not None:
             size = estimate(text, key.variables)
             self._memory.take(viewer, size)
             channel = self._channels[key] = self._channel(root, variables, viewer)

@@ -139,13 +139,14 @@ class Engine:
         request: Request,
         viewer: Viewer,
         *,
+        operation: Operation | None = None,
         stale: bool = False,
         mutations: bool = True,
     ) -> Answer:
-        """Answer a query or a mutation."""
+        """Answer a query or a mutation; its `operation`, if it has been opened, is not opened again."""
         try:
             # Steps that most requests take have no coroutine of their own: each would cost a microsecond.
-            operation = self.known(request) or await self.opened(request, viewer)
+            operation = operation or self.known(request) or await self.opened(request, viewer)
             variables = operation.coerce_simply(request.variables)
             if variables is None:
                 variables = await self._coerced_in_full(operation, request.variables, viewer)

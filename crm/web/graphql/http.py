@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer, NotGraphQL
 from crm.graph.run.engine import Engine, Request
@@ -86,26 +87,31 @@ class GraphQLHTTP:
                     message = "Accept application/graphql-response+json or application/json."
                     raise errors.NotAcceptable(message)  # noqa: TRY301
                 viewer = await self._authenticator.viewer(headers)
+                operation = None
                 if method == "POST":
                     check_content_type(headers.get(b"content-type", b""))
                     body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
                     if len(body) <= min(SMALL_BODY, self._settings.max_body_bytes):
                         request = _request(loaded(body, "The body"))
                     else:
-                        request = await self._posted(body, viewer)
+                        request, operation = await self._posted(body, viewer)
                     del body  # its memory is free while the operation runs
                 else:
                     request = _asked(scope["query_string"])
                 stale = headers.get(b"x-allow-stale") == b"true"
                 deadline.watch(receive)
-                return await self._engine.run(request, viewer, stale=stale, mutations=method == "POST")
+                mutations = method == "POST"
+                return await self._engine.run(request, viewer, operation=operation, stale=stale, mutations=mutations)
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.turned_away(error)
 
-    async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> Request:
-        """The request of a large body, without variables that its operation does not declare: it may wait for long."""
+    async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> tuple[Request, Operation | None]:
+        """The request of a large body, and its operation; without the variables that the operation does not declare.
+
+        It may wait for long.
+        """
         request = _request(await read_json(self._engine.side, viewer, body))
         most = self._settings.max_body_bytes
         if len(request.query) > most:
@@ -113,10 +119,10 @@ class GraphQLHTTP:
         try:
             operation = await self._engine.opened(request, viewer)
         except errors.CrmError:
-            return replace(request, variables={})  # the engine will refuse the request with the same error
+            return replace(request, variables={}), None  # the engine will refuse the request with the same error
         if len(body) > most and not operation.is_bulk:
             refuse_size(most)
-        return replace(request, variables=operation.declared(request.variables))
+        return replace(request, variables=operation.declared(request.variables)), operation
 
 
 @lru_cache(maxsize=256)

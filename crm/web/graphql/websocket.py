@@ -6,7 +6,7 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 import orjson
 from graphql import OperationType
@@ -14,6 +14,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
@@ -110,12 +111,16 @@ class _GraphQLSession(Session[str]):
     async def _run_operation(self, key: str, request: Request, size: int) -> None:
         try:
             viewer = await self.user.current()
-            await self._check_size(request, size, viewer)
-            operation = await self._engine.opened(request, viewer)
+            operation = await self._opened(request, size, viewer)
             request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
-            kind = operation.kind
-            del operation
-            await self._answer(key, request, kind, viewer)
+            if operation.kind is OperationType.SUBSCRIPTION:
+                del operation  # it keeps the first of several with the same text
+                await self._follow(key, request, viewer)
+            elif operation.kind is OperationType.QUERY:
+                async with self._reads:
+                    await self._answer(key, request, operation, viewer)
+            else:
+                await self._answer(key, request, operation, viewer)
         except asyncio.CancelledError:
             raise
         except ClientDisconnected:
@@ -125,42 +130,38 @@ class _GraphQLSession(Session[str]):
         finally:
             self.ended(key)
 
-    async def _check_size(self, request: Request, size: int, viewer: Viewer) -> None:
-        """Refuse a message larger than a body over HTTP may be, where mutations of many records may be larger too."""
-        settings = self.settings
-        if size <= settings.max_body_bytes:
-            return
-        fits = len(request.query) <= settings.max_body_bytes and (await self._engine.opened(request, viewer)).is_bulk
-        most = settings.max_bulk_body_bytes if fits else settings.max_body_bytes
+    async def _opened(self, request: Request, size: int, viewer: Viewer) -> Operation:
+        """Open the operation of a message, which may be as large as a body over HTTP."""
+        most = self.settings.max_body_bytes
+        if size > most and len(request.query) > most:
+            _refuse_size(most)
+        operation = await self._engine.opened(request, viewer)
+        if size > most and operation.is_bulk:
+            most = self.settings.max_bulk_body_bytes
         if size > most:
-            message = f"The message is larger than {most:,} bytes."
-            raise errors.TooLarge(message, limit=most)
+            _refuse_size(most)
+        return operation
 
-    async def _answer(self, key: str, request: Request, kind: OperationType, viewer: Viewer) -> None:
-        if kind is OperationType.SUBSCRIPTION:
-            async with aclosing(self._engine.subscribe(request, viewer, room=self.room)) as answers:
-                async for parts in answers:
-                    await self._send_text(*_next(key, *parts))
-                    del parts  # while the next ones are waited for
-            await self._send({"id": key, "type": "complete"})
-        elif kind is OperationType.QUERY:
-            async with self._reads:
-                await self._answer_once(key, request, viewer)
-        else:
-            await self._answer_once(key, request, viewer)
+    async def _follow(self, key: str, request: Request, viewer: Viewer) -> None:
+        """Send a subscription's answers."""
+        async with aclosing(self._engine.subscribe(request, viewer, room=self.room)) as answers:
+            async for parts in answers:
+                await self._send_text(*_next(key, *parts))
+                del parts  # while the next ones are waited for
+        await self._send({"id": key, "type": "complete"})
 
-    async def _answer_once(self, key: str, request: Request, viewer: Viewer) -> None:
+    async def _answer(self, key: str, request: Request, operation: Operation, viewer: Viewer) -> None:
         """Answer a query or mutation; `complete` can only be sent once the client has read most of the answer."""
-        body = await self._answer_to(key, request, viewer)
+        body = await self._answer_to(key, request, operation, viewer)
         if body is not None:
             await self._send_text(*_next(key, body))
             del body
             await self._send({"id": key, "type": "complete"})
 
-    async def _answer_to(self, key: str, request: Request, viewer: Viewer) -> bytes | None:
+    async def _answer_to(self, key: str, request: Request, operation: Operation, viewer: Viewer) -> bytes | None:
         """The answer; None if the request was refused, after sending the errors."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
-            reply = await self._engine.run(request, viewer)
+            reply = await self._engine.run(request, viewer, operation=operation)
         if not reply.refused:
             return reply.body
         await self._send_errors(key, orjson.loads(reply.body)["errors"])
@@ -175,6 +176,11 @@ class _GraphQLSession(Session[str]):
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_text(orjson.dumps(message))
+
+
+def _refuse_size(most: int) -> NoReturn:
+    message = f"The message is larger than {most:,} bytes."
+    raise errors.TooLarge(message, limit=most)
 
 
 def _next(key: str, *payload: bytes) -> tuple[bytes, ...]:

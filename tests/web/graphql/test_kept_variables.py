@@ -30,6 +30,25 @@ async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: 
         assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
 
 
+async def test_documents_of_queries_that_are_answered_are_not_kept(alone, db):  # noqa: ARG001
+    """They are read once, and nothing of them is kept before they are asked for again."""
+    ids = ",".join(map(str, range(900)))
+    lists = " ".join(f"a{number}: tasks(limit: 1, filter: {{id: {{in: [{ids}]}}}}) {{ id }}" for number in range(4))
+    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=[GRAPHQL_WS]) as client:
+        token = {"Authorization": f"Bearer {alone.token('viewer')}"}
+        await client.send(json.dumps({"type": "connection_init", "payload": token}))
+        assert json.loads(await client.recv())["type"] == "connection_ack"
+        for number in range(70):
+            payload = {"query": f"{{ k{number}: leads(limit: 1) {{ {lists} }} }}"}
+            await client.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
+            for kind in ("next", "complete"):
+                async with asyncio.timeout(30):
+                    assert json.loads(await client.recv())["type"] == kind
+            if number == 9:
+                before = memory(alone)
+        assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
+
+
 async def answered(client):
     """What was sent so far has been read: messages are taken in their order."""
     await client.send(json.dumps({"type": "ping"}))
