@@ -12,7 +12,7 @@ from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.ai_tasks import columns, model
-from crm.ai_tasks.lease import end_lost
+from crm.ai_tasks.lease import end_lost, lost
 from crm.ai_tasks.model import AiTaskPriority
 from crm.ai_tasks.report import AiTaskReport
 from crm.ai_tasks.retention import AiTaskMaintenance
@@ -333,7 +333,7 @@ class AiTaskMutation:
         """End attempts whose worker is dead, now. A worker does it every second; this is for when none runs."""
         engine = info.context.engine
         worker_context = WorkerContext(engine.database, engine.feed, engine.settings, info.context.ai)
-        return AiTaskStaleResult(count=await end_lost(worker_context))
+        return AiTaskStaleResult(count=await end_lost(worker_context, await lost(worker_context)))
 
     @graph.mutation(extra_cost=lambda _: _CREATE_COST)
     async def request_task_recommendations(self, info: Info, lead_id: LeadId) -> AiTask:

@@ -4,7 +4,7 @@ Each step is one statement for the task, its attempt and its event. See `docs/de
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -325,16 +325,19 @@ async def valid_tokens(context: WorkerContext, keys: Sequence[TaskKey]) -> set[U
     return _tokens(await context.database.read(_VALID, _params_of(keys)))
 
 
-async def end_lost(context: WorkerContext, idle: float = 0) -> int:
-    """End attempts whose lease ran out at least `idle` seconds ago; returns how many there were."""
+async def lost(context: WorkerContext, idle: float = 0) -> list[tuple[TaskKey, str]]:
+    """Attempts whose lease ran out at least `idle` seconds ago, with their workers' names."""
     result = await context.database.write(_LOST, [encode(idle)])
+    rows = [[_text(result, column, row) or "" for column in range(4)] for row in range(result.ntuples)]
+    return [(TaskKey(UUID(task), UUID(attempt), UUID(token)), worker) for task, token, attempt, worker in rows]
+
+
+async def end_lost(context: WorkerContext, attempts: Iterable[tuple[TaskKey, str]]) -> int:
+    """End lost attempts; returns how many there were."""
     ended = 0
-    for row in range(result.ntuples):
-        task, token, attempt, worker = (_text(result, column, row) or "" for column in range(4))
-        lost = AttemptEnd(
-            AiTaskOutcome.LOST, error=f"The worker that ran it ({worker}) died or froze.", code="WORKER_LOST"
-        )
-        ended += await end(context, TaskKey(UUID(task), UUID(attempt), UUID(token)), lost)
+    for key, worker in attempts:
+        text = f"The worker that ran it ({worker}) died or froze."
+        ended += await end(context, key, AttemptEnd(AiTaskOutcome.LOST, error=text, code="WORKER_LOST"))
     return ended
 
 

@@ -190,7 +190,11 @@ class Runner:
 
     async def sweep(self, context: WorkerContext) -> None:
         """Rescue tasks of dead workers; renews its own leases first, in case this process was frozen."""
-        await self.keep(context)
+        try:
+            await self.keep(context)
+        except _AWAY:
+            self._sweeper.put_off()
+            raise
         await self._sweeper.sweep()
 
 
@@ -204,18 +208,27 @@ class Sweeper:
     async def sweep(self, idle: float = 0) -> None:
         """Put back tasks whose lease ran out `idle` seconds ago; after an outage live workers renew theirs first."""
         clock = asyncio.get_running_loop().time
-        lease = self._context.settings.ai_task_lease_seconds
+        pause = self._context.settings.ai_task_lease_seconds * RENEWAL
         if self._from is None:
-            self._from = clock() + lease * RENEWAL * 2
+            self._from = clock() + pause * 2
         if clock() < self._from:
             return
+        asked = clock()
         try:
-            count = await leases.end_lost(self._context, idle)
+            lost = await leases.lost(self._context, idle)
+            if clock() - asked > pause:  # it waited for PostgreSQL, as live workers did
+                self.put_off()
+                return
+            count = await leases.end_lost(self._context, lost)
         except _AWAY:
-            self._from = clock() + lease
+            self.put_off()
             raise
         if count:
             log.warning("ai_task.rescued", tasks=count)
+
+    def put_off(self) -> None:
+        """Sweep no more before live workers have had the time to renew their leases: PostgreSQL was away."""
+        self._from = asyncio.get_running_loop().time() + self._context.settings.ai_task_lease_seconds
 
     async def sweep_always(self) -> None:
         """Sweep for ever in a process without a worker: later than workers do, so only if there is none."""

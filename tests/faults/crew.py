@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from crm.ai_tasks.builtin_types import EchoInput
 from crm.ai_tasks.task_types import TASK_TYPES, TaskRun, TaskType, register
@@ -27,6 +28,12 @@ async def sleep(given: dict, _: TaskRun) -> None:
     await asyncio.sleep(given.get("seconds", 0))
 
 
+async def wait(_: dict, __: TaskRun) -> None:
+    """Wait until the test has made this file."""
+    while not Path(os.environ["FAULT_JOURNAL"] + ".go").exists():  # noqa: ASYNC240
+        await asyncio.sleep(0.05)
+
+
 async def die_during(_: dict, run: TaskRun) -> None:
     """The first attempt kills its worker in the middle of the call."""
     await asyncio.sleep(0.02)
@@ -40,7 +47,7 @@ async def die_after(_: dict, run: TaskRun) -> None:
         asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGKILL)
 
 
-ACTS = {one.__name__: one for one in (sleep, die_during, die_after)}
+ACTS = {one.__name__: one for one in (sleep, wait, die_during, die_after)}
 
 
 async def echo(run: TaskRun, given: EchoInput) -> dict:

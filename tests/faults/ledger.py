@@ -103,6 +103,10 @@ class Ledger:
         found = [json.loads(line) for line in lines]
         return [(one["task"], one["attempt"]) for one in found if one["what"] == what]
 
+    def let_go(self) -> None:
+        """Let the tasks end that `wait`."""
+        Path(f"{self._journal}.go").touch()
+
     async def until(self, condition, seconds: float = 20):
         """Wait until something is so, also while PostgreSQL is away."""
         deadline = time.monotonic() + seconds
