@@ -27,9 +27,9 @@ def plan(context: WorkerContext) -> WorkerPlan:
             Handler("ai_tasks.clean", clean, cron="23 * * * * 0"),
         ],
         periodic_tasks=[
-            PeriodicTask("ai_tasks.keep", lease * RENEWAL, runner.keep),
-            PeriodicTask("ai_tasks.watch", _WATCH_SECONDS, runner.watch),
-            PeriodicTask("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep),
+            PeriodicTask("ai_tasks.keep", lease * RENEWAL, runner.keep, steady=True),
+            PeriodicTask("ai_tasks.watch", _WATCH_SECONDS, runner.watch, steady=True),
+            PeriodicTask("ai_tasks.sweep", min(_SWEEP_SECONDS, lease * RENEWAL), runner.sweep, steady=True),
             PeriodicTask("ai_tasks.requeue", _REQUEUE_SECONDS, requeue),
             PeriodicTask("ai_tasks.settle", _SETTLE_SECONDS, settle),
             PeriodicTask("ai_tasks.age", min(1.0, settings.ai_task_aging_seconds / 20), fairness.promote),

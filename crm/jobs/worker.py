@@ -38,7 +38,7 @@ _AGAIN_SECONDS: Final = 1.0
 _LONG_ENOUGH_SECONDS: Final = 1.0
 # Procrastinate's statements take milliseconds: a server that gives no answer for so long is frozen.
 _PATIENCE_SECONDS: Final = 5.0
-# A periodic task pauses for so many times as long as it took.
+# A periodic task that is not steady pauses for so many times as long as it took.
 _PAUSE_FACTOR: Final = 50
 # After the grace period: for putting jobs back that did not end.
 _PUT_BACK_SECONDS: Final = 10.0
@@ -176,7 +176,7 @@ class Worker:
             if key is not None:
                 await context.database.write(_BEAT, [encode(key)])
 
-        return PeriodicTask("heartbeat", self._context.settings.worker_heartbeat_seconds, beat)
+        return PeriodicTask("heartbeat", self._context.settings.worker_heartbeat_seconds, beat, steady=True)
 
     async def _finish_survivors(self, grace: float) -> None:
         """Let runs end whose jobs were put back, which procrastinate no longer knows."""
@@ -284,15 +284,17 @@ class Worker:
     async def _repeat(self, periodic_task: PeriodicTask, context: WorkerContext) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            began = clock()
+            began, pause = clock(), periodic_task.seconds
             try:
                 await periodic_task.run(context)
             except (ConnectionLost, errors.Unavailable) as error:
                 log.info("chore.waiting", chore=periodic_task.name, error=str(error)[:200])
             except Exception:  # a task that fails must not end the others
                 log.exception("chore.failed", chore=periodic_task.name)
-            # With a long queue a task takes long: the pause limits its share of PostgreSQL's time.
-            await asyncio.sleep(max(periodic_task.seconds, min((clock() - began) * _PAUSE_FACTOR, _LONGEST_PAUSE)))
+            else:
+                if not periodic_task.steady:
+                    pause = max(pause, min((clock() - began) * _PAUSE_FACTOR, _LONGEST_PAUSE))
+            await asyncio.sleep(pause)
 
 
 def worker_pool(patience: float, **options: Any) -> "psycopg_pool.AsyncConnectionPool[Any]":

@@ -96,11 +96,15 @@ class EventConsumer:
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """A function that every worker calls again and again; must be safe in many workers at once."""
+    """A function that every worker calls again and again; must be safe in many workers at once.
+
+    One that is not `steady` pauses for longer when it took long: that limits its share of PostgreSQL's time.
+    """
 
     name: str
     seconds: float
     run: Callable[[WorkerContext], Awaitable[None]]
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)

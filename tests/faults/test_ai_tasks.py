@@ -5,7 +5,7 @@ import json
 import random
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import httpx2
 import psycopg
@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.follower import open_socket, subscribe
 from tests.faults.journal import until
+from tests.faults.processes import frozen
 from tests.support.http_client import AsyncClient
 
 pytestmark = pytest.mark.waits(50)
@@ -21,6 +22,13 @@ _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { 
 _TASK = {"taskType": "echo", "input": {"message": json.dumps({"do": "sleep", "seconds": 0.05})}}
 FOLLOW = "subscription { aiTaskUpdated { id status version } }"
 CAUGHT_UP_SECONDS = 2
+
+
+@contextmanager
+def killed(postgres):
+    postgres.kill()
+    yield
+    postgres.start()
 
 
 class Creators:
@@ -126,7 +134,8 @@ class TestPostgres:
             slowest_going_on_s=slowest,
         )
 
-    async def test_cuts_nothing_short(self, own_postgres, start_server, ledger, hire):
+    @pytest.mark.parametrize("away", [killed, frozen])
+    async def test_cuts_nothing_short(self, own_postgres, start_server, ledger, hire, away):
         """What runs has been paid for: it goes on, however long PostgreSQL is away, and others need not wait for it."""
         lease = {"CRM_AI_TASK_LEASE_SECONDS": "2"}
         server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2", **lease)
@@ -134,10 +143,9 @@ class TestPostgres:
         long, unwanted = await ledger.create(server, "wait", count=2)
         (short,) = await ledger.create(server, "sleep", seconds=1.5)
         await ledger.until(lambda: len(ledger.journal("began")) == 3)
-        await asyncio.to_thread(own_postgres.kill)
-        await asyncio.sleep(4)
-        assert ledger.journal("ended") == [(short, 1)]  # while nobody could be told
-        await asyncio.to_thread(own_postgres.start)
+        with away(own_postgres):
+            await asyncio.sleep(4)
+            assert ledger.journal("ended") == [(short, 1)]  # while nobody could be told
         await until(lambda: ledger.create(server, "sleep"), 10)
         await ledger.until(lambda: len(ledger.journal("ended")) == 2, 6)
         await ledger.cancel(server, unwanted)

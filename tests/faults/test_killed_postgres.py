@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.faults.journal import Writers, compare, quantile, until
-from tests.faults.processes import processes_of
+from tests.faults.processes import frozen
 from tests.support.http_client import AsyncClient
 
 pytestmark = pytest.mark.waits(50)
@@ -195,22 +195,6 @@ def _backend_of_the_pool(database_url):
     return rows[0][0]
 
 
-@contextlib.contextmanager
-def _frozen(postgres):
-    directory = postgres.directory / "data" if (postgres.directory / "data").exists() else postgres.directory
-    postmaster = int((directory / "postmaster.pid").read_text().split()[0])
-    stopped = processes_of(postmaster)
-    for pid in stopped:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in reversed(stopped):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-
-
 @pytest.mark.timeout(900)
 class TestFrozen:
     async def test_requests_end_by_their_deadline(self, own_postgres, start_server, rounds, report):
@@ -224,7 +208,7 @@ class TestFrozen:
         async with Writers(server.url, server.token(), own_postgres.url) as writers:
             for _ in range(rounds):
                 await asyncio.sleep(1)
-                with _frozen(own_postgres):
+                with frozen(own_postgres):
                     away = time.monotonic()
                     # Longer than the server trusts a token that it has seen: the check of the token hangs as well.
                     await asyncio.sleep(7)
