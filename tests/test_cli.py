@@ -3,13 +3,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -23,6 +20,7 @@ import pytest
 
 from crm.db import migrations
 from crm.db.embedded import create_database
+from tests.support import children
 from tests.support.servers import SECRET, free_port
 
 ROOT = Path(__file__).parents[1]
@@ -35,16 +33,8 @@ def environment(**settings):
     return {**rest, "COLUMNS": "200", "NO_COLOR": "1", **settings}
 
 
-def crm(*arguments, timeout=60, **settings):
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "crm", *arguments],
-        env=environment(**settings),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def crm(*arguments, fork=True, **settings):
+    return children.run_module("crm", arguments, environment(**settings), fork=fork)
 
 
 def refusal(*arguments, **settings):
@@ -69,7 +59,7 @@ def empty_database(database_url):
 
 class TestHelp:
     def test_lists_every_command(self):
-        done = crm("--help")
+        done = crm("--help", fork=False)
         assert done.returncode == 0
         assert all(command in done.stdout for command in COMMANDS)
 
@@ -94,7 +84,7 @@ class TestHelp:
 
 class TestSchema:
     def test_prints_what_the_file_holds(self):
-        done = crm("schema")
+        done = crm("schema", fork=False)
         assert done.returncode == 0
         assert done.stdout == (ROOT / "schema.graphql").read_text()
 
@@ -131,7 +121,10 @@ class TestServe:
     def test_never_acts_as_the_local_admin(self, database_url):
         with psycopg.connect(database_url) as connection:
             (admin,) = connection.execute("SELECT id FROM users WHERE role = 'admin'").fetchone() or ()
-        with running("serve", DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET, CRM_LOCAL_ADMIN=str(admin)) as (url, _):
+        with running("serve", DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET, CRM_LOCAL_ADMIN=str(admin)) as (
+            url,
+            *_,
+        ):
             assert ask(url, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
 
 
@@ -157,25 +150,21 @@ class TestSeveralHosts:
         folder = parse_qs(parts.query)["host"][0].replace("/", "%2F")
         return f"postgresql://postgres@127.0.0.1:{free_port()},{folder}:5432{parts.path}"
 
-    def test_are_taken_by_every_command(self, url):
+    def test_are_taken_by_every_command(self, url, tmp_path):
         assert crm("migrate", DATABASE_URL=url).returncode == 0
         assert crm("token", DATABASE_URL=url, CRM_SECRET_KEY=SECRET).returncode == 0
-        with running("serve", DATABASE_URL=url, CRM_SECRET_KEY=SECRET) as (address, _):
+        with running("serve", DATABASE_URL=url, CRM_SECRET_KEY=SECRET) as (address, *_):
             assert ask(address, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
-        worker = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "crm", "worker"],
-            env=environment(DATABASE_URL=url, CRM_SECRET_KEY=SECRET),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        log = tmp_path / "log"
+        worker = children.start_module("crm", ["worker"], log, environment(DATABASE_URL=url, CRM_SECRET_KEY=SECRET))
         try:
-            assert any("worker.started" in line for line in worker.stdout)
+            deadline = time.monotonic() + 30
+            while "worker.started" not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
         finally:
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(30) == 0
-            worker.stdout.close()
 
 
 class TestToken:
@@ -238,14 +227,14 @@ class TestDev:
         assert "loopback only" in refusal("dev", "--host", host)
 
     def test_starts_from_nothing_answers_and_stops_cleanly(self, folder):
-        with running("dev", "--data-dir", str(folder)) as (url, process):
+        with running("dev", "--data-dir", str(folder), fork=False) as (url, process, log):
             found = ask(url, "{ me { email role } leadsConnection(first: 1) { totalCount } }")["data"]
             assert found["me"] == {"email": "admin@localhost", "role": "ADMIN"}
             leads = found["leadsConnection"]["totalCount"]
             assert leads > 400
             assert forbidden(url, Host="evil.example.com")
             assert forbidden(url, Origin="https://evil.example.com")
-            said = set(re.findall(r"http://[^\s]+", process.said()))
+            said = set(re.findall(r"http://[^\s]+", log.read_text()))
             assert {urlsplit(one).path for one in said} == {"/graphql", "/console/ai-tasks"}
             for one in said:
                 assert httpx2.get(one, headers={"Accept": "text/html"}).status_code == 200
@@ -254,7 +243,7 @@ class TestDev:
         assert not postgres_of(folder)
 
         started = time.monotonic()
-        with running("dev", "--data-dir", str(folder)) as (url, process):
+        with running("dev", "--data-dir", str(folder)) as (url, process, _):
             assert time.monotonic() - started < 10  # under 5 on a machine that does nothing else
             assert ask(url, "{ leadsConnection { totalCount } }")["data"] == {"leadsConnection": {"totalCount": leads}}
             process.send_signal(signal.SIGTERM)
@@ -262,13 +251,13 @@ class TestDev:
         assert not postgres_of(folder)
 
     def test_leaves_no_postgresql_when_it_is_stopped_while_starting(self, folder):
-        command = [sys.executable, "-m", "crm", "dev", "--data-dir", str(folder), "--port", str(free_port())]
-        with subprocess.Popen(command, env=environment(), cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 20
-            while not postgres_of(folder) and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+        arguments = ["dev", "--data-dir", str(folder), "--port", str(free_port())]
+        process = children.start_module("crm", arguments, Path(os.devnull), environment())
+        deadline = time.monotonic() + 20
+        while not postgres_of(folder) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
         assert not postgres_of(folder)
 
     def test_says_when_the_port_is_taken_and_leaves_no_postgresql(self, folder, server):
@@ -278,13 +267,13 @@ class TestDev:
         assert not postgres_of(folder)
 
     def test_leaves_the_data_directory_of_another_one_alone(self, folder):
-        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
             done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(free_port()))
             assert (done.returncode, "Another `crm dev`" in done.stderr) == (2, True)
             assert httpx2.post(url, json={"query": "{ me { name } }"}).json()["data"]["me"]
 
     def test_has_tokens_to_try_other_roles_with(self, folder):
-        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, _):
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
             token = crm("token", "--role", "viewer", "--data-dir", str(folder)).stdout.strip()
             headers = {"Authorization": f"Bearer {token}"}
             answer = httpx2.post(url, json={"query": "{ me { role } }"}, headers=headers).json()
@@ -311,43 +300,28 @@ def postgres_of(folder):
     return None
 
 
-class LoggedProcess(subprocess.Popen[bytes]):
-    """A process, and what it has said so far."""
-
-    said: Callable[[], str]
-
-
 @contextmanager
-def running(*arguments, **settings):
-    """A command that serves; yields its URL and its process once it answers."""
+def running(*arguments, fork=True, **settings):
+    """A command that serves; yields its URL, its process and its log once it answers."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/graphql"
-    with tempfile.TemporaryFile() as log:
-        process = LoggedProcess(
-            [sys.executable, "-W", "ignore", "-m", "crm", *arguments, "--port", str(port)],
-            env=environment(**settings),
-            cwd=ROOT,
-            stdout=log,
-            stderr=log,
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        process = children.start_module(
+            "crm", [*arguments, "--port", str(port)], log, environment(**settings), fork=fork
         )
-        process.said = lambda: shown(log)
         try:
             deadline = time.monotonic() + 60
             while not answers(url):
-                assert process.poll() is None, shown(log)
-                assert time.monotonic() < deadline, shown(log)
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
-            yield url, process
-            assert not re.search("Traceback|Exception", shown(log)), shown(log)
+            yield url, process, log
+            assert not re.search("Traceback|Exception", log.read_text()), log.read_text()
         finally:
             if process.poll() is None:
                 process.terminate()
                 process.wait(40)
-
-
-def shown(log):
-    log.seek(0)
-    return log.read().decode()
 
 
 def answers(url):

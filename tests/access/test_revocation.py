@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -12,6 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from tests.support import children
 from tests.support.http_client import AsyncClient
 from tests.support.servers import SECRET, Server
 from tests.support.websockets import GRAPHQL_WS
@@ -27,15 +26,8 @@ SECONDS = 12
 @pytest.fixture
 def revoke(database_url, db):  # noqa: ARG001
     def run(text, *, given=None, code=0):
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "crm", "token", "--revoke", text],
-            env={**_environment(), "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        environment = {**_environment(), "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET}
+        done = children.run_module("crm", ["token", "--revoke", text], environment, given=given)
         assert done.returncode == code, done.stderr
         assert done.stdout == ""
         return done.stderr

@@ -1,8 +1,6 @@
 """Which provider and model the settings choose, and what they refuse."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +15,7 @@ from crm.ai.playbook import PlaybookProvider
 from crm.core.settings import Settings
 from crm.db.database import Database
 from tests.ai.questions import KEY
+from tests.support import children
 
 NAMES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENROUTER_API_KEY")
 
@@ -90,16 +89,9 @@ class TestMistakes:
             Settings(openai_api_key=key)
         assert "sk" not in raised.value.errors()[0]["msg"]
 
-    def test_are_told_at_the_start(self, tmp_path):
+    def test_are_told_at_the_start(self):
         environment = {"PATH": "", "CRM_AI_PROVIDER": "openrouter", "DATABASE_URL": "postgresql://x/y"}
-        found = subprocess.run(
-            [sys.executable, "-m", "crm", "serve"],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        found = children.run_module("crm", ["serve"], environment)
         assert found.returncode == 2
         assert "CRM_AI_PROVIDER=openrouter needs OPENROUTER_API_KEY" in found.stderr
         assert "Traceback" not in found.stderr

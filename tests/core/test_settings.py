@@ -1,14 +1,13 @@
 """Settings that hold secrets: refused by name alone, and never shown."""
 
 import os
-import subprocess
-import sys
 import traceback
 
 import pytest
 from pydantic import ValidationError
 
 from crm.core.settings import Settings
+from tests.support import children
 
 NAMES = ["DATABASE_URL", "DATABASE_READ_URL", "DATABASE_LISTEN_URL"]
 WHOLE = "postgresql://crm:hunter2@db.internal:5432/crm"
@@ -63,14 +62,7 @@ class TestAddresses:
     @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "token"])
     def test_that_are_none_end_a_command_without_being_quoted(self, command):
         settings = {"DATABASE_URL": MALFORMED["an unescaped @"], "CRM_SECRET_KEY": "x" * 32}
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "crm", command],
-            env={**without_settings(), **settings},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = children.run_module("crm", [command], {**without_settings(), **settings})
         assert done.returncode == 2
         assert "DATABASE_URL" in done.stderr
         assert "%40" in done.stderr

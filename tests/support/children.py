@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 from tests.support.fork_server import Request, die_with_parent
 
@@ -28,19 +30,57 @@ def start_module(
 ) -> "subprocess.Popen[bytes] | Forked":
     """Start `python -m MODULE ARGUMENTS`; usually as a fork of a process that has imported the program already."""
     if fork and sys.platform == "linux":
-        return Forked(Request(module, list(arguments), dict(environment)), log)
+        with log.open("ab") as out:
+            return Forked(Request(module, list(arguments), dict(environment)), out.fileno(), out.fileno())
     return start([sys.executable, "-W", "ignore", "-m", module, *arguments], log, environment)
+
+
+def run_module(
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    given: str | None = None,
+    timeout: float = 60,
+    fork: bool = True,
+) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m MODULE ARGUMENTS` to its end, and catch what it writes; what is given to it needs no fork."""
+    if not fork or given is not None or sys.platform != "linux":
+        command = [sys.executable, "-W", "ignore", "-m", module, *arguments]
+        return subprocess.run(
+            command,
+            env=environment,
+            cwd=_ROOT,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(Request(module, list(arguments), dict(environment)), out.fileno(), err.fileno())
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, code, _text(out), _text(err))
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 class Forked:
     """A child of the fork server; used like `subprocess.Popen`."""
 
-    def __init__(self, request: Request, log: Path) -> None:
+    def __init__(self, request: Request, out: int, err: int) -> None:
         self.args = [request.module, *request.arguments]
         self.returncode: int | None = None
         self._status, theirs = socket.socketpair()
-        with theirs, log.open("ab") as out:
-            socket.send_fds(_fork_server(), [request.encode()], [theirs.fileno(), out.fileno()])
+        with theirs:
+            socket.send_fds(_fork_server(), [request.encode()], [theirs.fileno(), out, err])
         self._lines = self._status.makefile("r")
         self.pid = int(self._lines.readline())
 

@@ -96,26 +96,27 @@ class ForkServer:
                 if key.fileobj is not self._channel:
                     self._tell_end(key)
                     continue
-                text, descriptors, _, _ = socket.recv_fds(self._channel, _LONGEST, 2)
+                text, descriptors, _, _ = socket.recv_fds(self._channel, _LONGEST, 3)
                 if not text:
                     return None
                 if self._fork(*descriptors):
                     return Request(**json.loads(text))
 
-    def _fork(self, status: int, log: int) -> bool:
+    def _fork(self, status: int, out: int, err: int) -> bool:
         """Whether this is the child."""
         assert threading.active_count() == 1, threading.enumerate()
         pid = os.fork()
         if not pid:
             os.close(status)
-            self._leave(log)
+            self._leave(out, err)
             return True
-        os.close(log)
+        os.close(out)
+        os.close(err)
         os.write(status, f"{pid}\n".encode())
         self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status))
         return False
 
-    def _leave(self, log: int) -> None:
+    def _leave(self, out: int, err: int) -> None:
         """In a child: let go of everything that is the parent's."""
         die_with_parent()
         for key in self._selector.get_map().values():
@@ -126,10 +127,10 @@ class ForkServer:
         self._channel.detach()
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(nothing)
-        os.close(log)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        for descriptor in (nothing, out, err):
+            os.close(descriptor)
 
     def _tell_end(self, key: selectors.SelectorKey) -> None:
         pid, status = key.data
