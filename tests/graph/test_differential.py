@@ -1,7 +1,6 @@
 """Generated operations: the engine's one statement against a plain object-by-object reference, byte for byte."""
 
 import json
-import os
 
 import pytest
 from graphql import build_schema
@@ -12,8 +11,9 @@ from crm.schema import schema
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator, Operation
 from tests.graph.reference import Reference, World, comparable
+from tests.support.examples import examples
 
-OPERATIONS = int(os.environ.get("CRM_DIFFERENTIAL_OPERATIONS", "300"))
+OPERATIONS = examples(180)
 BATCHES = 6
 SDL = sdl(schema)
 

@@ -23,8 +23,9 @@ from tests.graph.generate import Generator, Pools
 from tests.graph.scopes import unguarded
 from tests.graph.test_statements import ROOTS
 from tests.graph.test_visibility import QUERIES
+from tests.support.examples import examples
 
-OPERATIONS = 150
+OPERATIONS = examples(60)
 CURSOR = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.1.1"
 POOLS = Pools(
     ["a", "b%"],

@@ -12,6 +12,7 @@ from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
 from tests.graph.tap import Tap
+from tests.support.examples import examples
 
 DEEP = """{
   leads { id openTaskCount lastInteractionAt owner { name } timeline { actor { name } fields { name } task { title } }
@@ -95,7 +96,7 @@ class TestReads:
     async def test_generated_operations(self, tapped, tap, viewers, database_url, role):
         fill(database_url, seed=4)
         known, spoken = pools(World.load(database_url)), build_schema(sdl(schema))
-        for number in range(30):
+        for number in range(examples(16)):
             operation = Generator(spoken, known, f"{role} {number}", deleted=role == "admin").operation()
             operation.variables.update({cursor.variable: None for cursor in operation.cursors})
             tap.reset()

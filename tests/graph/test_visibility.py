@@ -11,8 +11,9 @@ from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
+from tests.support.examples import examples
 
-OPERATIONS = 24
+OPERATIONS = examples(16)
 
 
 class TestGenerated:

@@ -1,7 +1,5 @@
 """Filters: generated ones against a Python predicate, and what each promise means for one hard row."""
 
-import os
-
 import pytest
 from graphql import build_schema
 
@@ -11,8 +9,9 @@ from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World, in_order, matches
+from tests.support.examples import examples
 
-FILTERS = int(os.environ.get("CRM_DIFFERENTIAL_OPERATIONS", "300"))
+FILTERS = examples(200)
 KINDS = {"leads": "Lead", "tasks": "Task", "interactions": "Interaction", "users": "User"}
 SDL = build_schema(sdl(schema))
 

@@ -9,8 +9,9 @@ from tests.graph.asking import data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
+from tests.support.examples import examples
 
-OPERATIONS = 25
+OPERATIONS = examples(15)
 
 
 @pytest.mark.parametrize("kind", ["Lead", "Task", "Interaction"])

@@ -12,9 +12,10 @@ from crm.sales.leads.model import LeadStatus
 from crm.sales.scoring.formula import ScoreSignal
 from crm.sales.scoring.weights import WEIGHTS
 from tests.sales.scoring.facts import FACTS, KINDS, NOW, Facts, Task, ago
+from tests.support.examples import examples
 
 often = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 DAY = timedelta(days=1)
 
