@@ -17,6 +17,7 @@ from crm.db import migrations
 from crm.db.embedded import create_database
 from crm.db.table_statistics import NEVER_ANALYZED, names
 from crm.demo.load import load
+from tests.support.clusters import create_migrated_database
 
 SCRIPTS = Path(migrations.__file__).resolve().parents[2] / "alembic"
 _SECRETS = """
@@ -34,6 +35,14 @@ def empty_database(postgres):
     create_database(base, "migrated")
     yield postgres.url.replace("/crm?", "/migrated?")
     with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute("DROP DATABASE migrated WITH (FORCE)")
+
+
+@pytest.fixture
+def migrated_database(postgres):
+    """A database with all tables and no rows, on the tests' server."""
+    yield create_migrated_database(postgres.url, "migrated")
+    with psycopg.connect(postgres.url.replace("/crm?", "/postgres?"), autocommit=True) as connection:
         connection.execute("DROP DATABASE migrated WITH (FORCE)")
 
 
@@ -87,19 +96,17 @@ class TestMigrations:
             assert _shape(empty_database) == there, revision.revision
         assert migrations.pending(empty_database) == []
 
-    def test_go_down_one_by_one_with_data(self, empty_database):
-        migrations.upgrade(empty_database)
-        with psycopg.connect(empty_database) as connection:
+    def test_go_down_one_by_one_with_data(self, migrated_database):
+        with psycopg.connect(migrated_database) as connection:
             load(connection, 50)
         for revision in reversed(_in_order()):
-            migrations.downgrade(empty_database, revision.down_revision or "base")
-        assert _left_over(empty_database) == []
-        migrations.upgrade(empty_database)
-        assert migrations.pending(empty_database) == []
+            migrations.downgrade(migrated_database, revision.down_revision or "base")
+        assert _left_over(migrated_database) == []
+        migrations.upgrade(migrated_database)
+        assert migrations.pending(migrated_database) == []
 
-    def test_make_what_the_models_say(self, empty_database):
-        migrations.upgrade(empty_database)
-        command.check(_config(empty_database))
+    def test_make_what_the_models_say(self, migrated_database):
+        command.check(_config(migrated_database))
 
     def test_have_one_head(self):
         assert len(ScriptDirectory(str(SCRIPTS)).get_heads()) == 1
@@ -110,29 +117,28 @@ class TestMigrations:
         assert "SET LOCAL lock_timeout = '1s'" in upgrade.split("def upgrade")[1]
         assert "SET LOCAL lock_timeout = '1s'" in downgrade
 
-    def test_blank_what_was_deleted_before_in_short_transactions(self, empty_database):
+    def test_blank_what_was_deleted_before_in_short_transactions(self, migrated_database):
         """Whoever follows the events waits while one that writes them is open."""
-        migrations.upgrade(empty_database)
-        migrations.downgrade(empty_database, "0012_blank_deleted_texts")
-        with psycopg.connect(empty_database) as connection:
+        migrations.downgrade(migrated_database, "0012_blank_deleted_texts")
+        with psycopg.connect(migrated_database) as connection:
             for kind in ("created", "deleted"):
                 connection.execute(_SECRETS, [f"interaction.{kind}", 2500])
             connection.execute(_SECRETS, ["interaction.updated", 2501])
-        migrations.upgrade(empty_database)
-        with psycopg.connect(empty_database) as connection:
+        migrations.upgrade(migrated_database)
+        with psycopg.connect(migrated_database) as connection:
             left = connection.execute("SELECT entity_id FROM events WHERE fields::text ~ 'Secret'").fetchall()
             written = connection.execute("SELECT max(n) FROM (SELECT count(*) n FROM events GROUP BY xmin) AS _")
             assert written.fetchone()[0] < 4000
         assert left == [("2501",)]
 
-    def test_leave_no_table_without_statistics(self, empty_database):
+    def test_leave_no_table_without_statistics(self, migrated_database):
         head = _in_order()[-1]
-        migrations.upgrade(empty_database)
-        with psycopg.connect(empty_database) as connection:
+        migrations.upgrade(migrated_database)
+        with psycopg.connect(migrated_database) as connection:
             connection.execute("INSERT INTO leads (first_name, last_name) VALUES ('Åsa', 'Ek')")
-        migrations.downgrade(empty_database, head.down_revision)
-        migrations.upgrade(empty_database)
-        with psycopg.connect(empty_database) as connection:
+        migrations.downgrade(migrated_database, head.down_revision)
+        migrations.upgrade(migrated_database)
+        with psycopg.connect(migrated_database) as connection:
             assert names(connection, NEVER_ANALYZED) == []
             assert connection.execute("SELECT reltuples FROM pg_class WHERE relname = 'leads'").fetchone() == (1,)
 
@@ -172,65 +178,61 @@ ADD_COLUMN = 'op.add_column("leads", sa.Column("city", sa.Text()))'
 
 
 class TestAMigrationThatOthersHoldUp:
-    def test_gives_way_and_tries_again_until_they_are_done(self, empty_database, scripts):
-        migrations.upgrade(empty_database)
+    def test_gives_way_and_tries_again_until_they_are_done(self, migrated_database, scripts):
         scripts(ADD_COLUMN)
         reasons, longest = [], []
-        with transaction(empty_database, READ) as report:
+        with transaction(migrated_database, READ) as report:
             migrating = threading.Thread(
-                target=migrations.upgrade, args=(empty_database,), kwargs={"on_wait": reasons.append}
+                target=migrations.upgrade, args=(migrated_database,), kwargs={"on_wait": reasons.append}
             )
             migrating.start()
             while len(reasons) < 2:  # each time it gives way, others get through
                 before = time.monotonic()
-                with psycopg.connect(empty_database, autocommit=True) as other:
+                with psycopg.connect(migrated_database, autocommit=True) as other:
                     other.execute(READ)
                 longest.append(time.monotonic() - before)
                 time.sleep(0.05)
             report.rollback()
         migrating.join(60)
-        assert migrations.pending(empty_database) == []
+        assert migrations.pending(migrated_database) == []
         assert "a long report" in reasons[-1]
         assert max(longest) < 5  # a second, were it not for a slow machine
 
-    def test_says_in_the_end_who_was_in_the_way(self, empty_database, scripts):
-        migrations.upgrade(empty_database)
+    def test_says_in_the_end_who_was_in_the_way(self, migrated_database, scripts):
         scripts(ADD_COLUMN)
         with (
-            transaction(empty_database, READ),
+            transaction(migrated_database, READ),
             pytest.raises(migrations.Blocked, match=r"2 s: process \d+ \(a long rep"),
         ):
-            migrations.upgrade(empty_database, patience=2)
-        assert migrations.pending(empty_database) == ["9999_test"]
+            migrations.upgrade(migrated_database, patience=2)
+        assert migrations.pending(migrated_database) == ["9999_test"]
 
-    def test_may_take_longer_than_a_request(self, empty_database, scripts):
-        migrations.upgrade(empty_database)
-        with psycopg.connect(empty_database, autocommit=True) as connection:
+    def test_may_take_longer_than_a_request(self, migrated_database, scripts):
+        with psycopg.connect(migrated_database, autocommit=True) as connection:
             connection.execute("ALTER ROLE CURRENT_USER IN DATABASE migrated SET statement_timeout = '500ms'")
         scripts('op.execute("SELECT pg_sleep(1)")')
-        migrations.upgrade(empty_database)
-        assert migrations.pending(empty_database) == []
+        migrations.upgrade(migrated_database)
+        assert migrations.pending(migrated_database) == []
 
-    def test_builds_an_index_beside_a_writer(self, empty_database, scripts):
+    def test_builds_an_index_beside_a_writer(self, migrated_database, scripts):
         """As the template says how; what an earlier try left behind goes."""
-        migrations.upgrade(empty_database)
         scripts(None, concurrently=True)
-        with psycopg.connect(empty_database, autocommit=True) as connection:
+        with psycopg.connect(migrated_database, autocommit=True) as connection:
             connection.execute("CREATE INDEX leads_location_idx ON leads (location)")
             connection.execute(
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'leads_location_idx'::regclass"
             )
-        migrating = threading.Thread(target=migrations.upgrade, args=(empty_database,))
-        with transaction(empty_database, WRITE) as writer:
+        migrating = threading.Thread(target=migrations.upgrade, args=(migrated_database,))
+        with transaction(migrated_database, WRITE) as writer:
             migrating.start()
             for _ in range(20):
-                with psycopg.connect(empty_database, autocommit=True) as other:
+                with psycopg.connect(migrated_database, autocommit=True) as other:
                     other.execute("SET lock_timeout = '5s'")
                     other.execute(WRITE)
                 time.sleep(0.1)
             assert migrating.is_alive()
             writer.rollback()
         migrating.join(60)
-        with psycopg.connect(empty_database) as connection:
+        with psycopg.connect(migrated_database) as connection:
             valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'leads_location_idx'::regclass"
             assert connection.execute(valid).fetchone() == (True,)
