@@ -1,19 +1,18 @@
 // node browse.mjs SCENE http://127.0.0.1:8000 [picture.png] [light|dark]
-// Uses the page as a person does, with Debian's chromium (CHROMIUM names another browser). Prints what it saw as JSON;
-// fails on a console error, on a request to another host, and when something does not appear.
+// node browse.mjs, with a line {"scene", "server", "token"} on standard input for each scene: one browser serves all.
+// Uses the page as a person does, with Debian's chromium (CHROMIUM names another browser). Prints what it saw as JSON, a
+// line for each scene; that has `failed` on a console error, on a request to another host, and when something does not
+// appear.
 
+import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
-const [scene, server, picture, colorScheme = 'light'] = process.argv.slice(2);
-const ours = new URL(server).host;
-const PAGE = `${server}/console/ai-tasks`;
-const faults = [];
-// What a browser writes to its console by itself: a wrong token is refused with 401, what comes too late with 409.
-const expected = ['401', ...(scene === 'away' ? ['ERR_INTERNET_DISCONNECTED', 'ERR_FAILED', '409'] : [])];
+const [named, address, picture, colorScheme = 'light'] = process.argv.slice(2);
+let scene, server, token, PAGE;
 
 async function call(method, path, body) {
   const headers = { 'content-type': 'application/json' };
-  if (process.env.CRM_TOKEN) headers.authorization = `Bearer ${process.env.CRM_TOKEN}`;
+  if (token) headers.authorization = `Bearer ${token}`;
   const answer = await fetch(server + path, { method, headers, body: body && JSON.stringify(body) });
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
   return answer.json();
@@ -193,7 +192,7 @@ const scenes = {
     const malformed = await page.locator('#token-error').innerText();
     await submit('nonsense');
     await page.locator('#token-error').getByText('wrong or has expired').waitFor();
-    await submit(process.env.CRM_TOKEN);
+    await submit(token);
     await page.getByText('Live', { exact: true }).waitFor();
     const scrolled = await page.evaluate(() => scrollY);
     await page.locator(`#task-${opened}`).getByText('Hej Åsa').waitFor();
@@ -205,7 +204,7 @@ const scenes = {
     await page.reload();
     await page.getByLabel('Token').waitFor();
     const after = await page.locator('#board').innerText();
-    await submit(process.env.CRM_TOKEN);
+    await submit(token);
     await page.getByText('Live', { exact: true }).waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByLabel('Token').waitFor();
@@ -235,12 +234,19 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
 });
-try {
+
+// A page of its own, without cookies or anything else of another scene.
+async function play() {
+  PAGE = `${server}/console/ai-tasks`;
+  const ours = new URL(server).host;
+  const faults = [];
+  // What a browser writes to its console by itself: a wrong token is refused with 401, what comes too late with 409.
+  const expected = ['401', ...(scene === 'away' ? ['ERR_INTERNET_DISCONNECTED', 'ERR_FAILED', '409'] : [])];
   const page = await browser.newPage({ viewport: { width: 1240, height: 1000 }, colorScheme, ...settings[scene] });
   page.setDefaultTimeout(15_000);
-  const check = address => {
-    const { protocol, host } = new URL(address);
-    if (host !== ours && !['data:', 'blob:'].includes(protocol)) faults.push(`request to ${address}`);
+  const check = url => {
+    const { protocol, host } = new URL(url);
+    if (host !== ours && !['data:', 'blob:'].includes(protocol)) faults.push(`request to ${url}`);
   };
   page.on('request', request => check(request.url()));
   page.on('websocket', socket => check(socket.url()));
@@ -248,11 +254,28 @@ try {
     if (message.type() === 'error' && !expected.some(words => message.text().includes(words))) faults.push(message.text());
   });
   page.on('pageerror', error => faults.push(error.message));
-  console.log(JSON.stringify(await scenes[scene](page)));
+  let seen;
+  try {
+    seen = await scenes[scene](page);
+  } catch (error) {
+    faults.push(error.stack);
+  } finally {
+    await page.close();
+  }
+  console.log(JSON.stringify(faults.length ? { failed: faults.join('\n') } : seen));
+  return faults.length;
+}
+
+try {
+  if (named) {
+    [scene, server, token] = [named, address, process.env.CRM_TOKEN];
+    if (await play()) process.exitCode = 1;
+  } else {
+    for await (const line of createInterface({ input: process.stdin })) {
+      ({ scene, server, token } = JSON.parse(line));
+      await play();
+    }
+  }
 } finally {
   await browser.close();
-}
-if (faults.length) {
-  console.error(faults.join('\n'));
-  process.exit(1);
 }

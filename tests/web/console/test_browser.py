@@ -1,7 +1,6 @@
 """The page /console/ai-tasks in a real browser: see browse.mjs."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,21 @@ SETTINGS: dict[str, Any] = {"CRM_WORKER_POLL_SECONDS": "0.1", "CRM_WORKER_GRACE_
 
 
 @pytest.fixture(scope="module")
-def npm():
-    """playwright-core, as the lock file has it."""
+def browse():
+    """Play a scene, in a browser that serves all of them; returns what was seen."""
     tools.chromium()
-    return installed(HERE)
+    with subprocess.Popen(
+        ["node", "browse.mjs"], cwd=installed(HERE), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as playing:
+
+        def scene(name, server, token=None):
+            print(json.dumps({"scene": name, "server": server.url, "token": token}), file=playing.stdin, flush=True)
+            seen = json.loads(playing.stdout.readline())
+            assert "failed" not in seen, seen["failed"]
+            return seen
+
+        yield scene
+        playing.stdin.close()  # it ends with its input
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +58,9 @@ def working(emptied, tmp_path):
     running.stop()
 
 
-def browse(npm, scene, server, **environment):
-    done = subprocess.run(
-        ["node", "browse.mjs", scene, server.url],
-        cwd=npm,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 class TestLocally:
-    def test_everything_works_by_the_keyboard(self, npm, local):
-        seen = browse(npm, "local", local)
+    def test_everything_works_by_the_keyboard(self, browse, local):
+        seen = browse("local", local)
         assert "Nothing runs." in seen["empty"]
         assert '<b>&"x"' in seen["text"]
         assert seen["progress"] > 1
@@ -73,51 +69,51 @@ class TestLocally:
         assert seen["focus"] == "running"
         assert "asked to fail" in seen["error"]
 
-    def test_only_a_second_click_cancels(self, npm, local):
-        seen = browse(npm, "sure", local)
+    def test_only_a_second_click_cancels(self, browse, local):
+        seen = browse("sure", local)
         assert seen["asked"].startswith("Really cancel?")
         assert (seen["untouched"], seen["cancelled"]) == ("QUEUED", "CANCELLED")
 
-    def test_a_server_that_is_away_does_nothing_and_is_not_live(self, npm, local):
-        seen = browse(npm, "away", local)
+    def test_a_server_that_is_away_does_nothing_and_is_not_live(self, browse, local):
+        seen = browse("away", local)
         assert "nothing was done" in seen["notice"]
         assert "cannot be reached" in seen["away"]
         assert "Live" not in seen["away"]
         assert seen["still"].startswith("Cancel")
         assert (seen["untouched"], seen["back"]) == ("QUEUED", "Live")
 
-    def test_a_row_folds_out_and_stays_so_wherever_it_goes(self, npm, local):
-        seen = browse(npm, "rows", local)
+    def test_a_row_folds_out_and_stays_so_wherever_it_goes(self, browse, local):
+        seen = browse("rows", local)
         assert "<img src=x onerror=alert(1)>" in seen["details"]
         assert seen["open"]
         assert seen["due"] == "4 Jan 2027, 15:00 GMT+9", "the time should be the reader's own"
 
-    def test_tables_grow_and_priorities_change_in_place(self, npm, local):
-        seen = browse(npm, "more", local)
+    def test_tables_grow_and_priorities_change_in_place(self, browse, local):
+        seen = browse("more", local)
         assert seen["before"][0] == 20
         assert "20 of" in seen["before"][1]
         assert seen["address"].endswith("?later=50")
         assert seen["priority"] == seen["focused"] == "HIGH"
         assert seen["notice"].startswith("Now high: echo ")
 
-    def test_on_a_telephone_nothing_is_out_of_sight(self, npm, local):
-        seen = browse(npm, "narrow", local)
+    def test_on_a_telephone_nothing_is_out_of_sight(self, browse, local):
+        seen = browse("narrow", local)
         assert seen["wide"] == 390
         assert seen["places"]
         assert all(place["left"] >= 0 and place["right"] <= 390 and place["height"] >= 44 for place in seen["places"])
         assert seen["labels"] == ['"Goes on"', '"Status"']
 
-    def test_without_scripts_it_can_be_read(self, npm, local):
-        seen = browse(npm, "scriptless", local)
+    def test_without_scripts_it_can_be_read(self, browse, local):
+        seen = browse("scriptless", local)
         assert seen["open"]
         assert seen["buttons"] == 0
         assert seen["priority"] == "Normal"
 
 
 class TestWithAToken:
-    def test_that_stays_in_memory_one_sees_who_one_is(self, npm, working):
+    def test_that_stays_in_memory_one_sees_who_one_is(self, browse, working):
         token = working.token()
-        seen = browse(npm, "token", working, CRM_TOKEN=token)
+        seen = browse("token", working, token)
         assert seen["before"] == seen["after"] == seen["left"] == ""
         assert "not a token" in seen["malformed"]
         assert token not in seen["stored"]
