@@ -50,7 +50,7 @@ def limited(database_url, tmp_path_factory):
 def patient(database_url, tmp_path_factory):
     """A server whose reads have longer than its requests."""
     folder = tmp_path_factory.mktemp("patient")
-    server = served(database_url, folder, CRM_MUTATION_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="3")
+    server = served(database_url, folder, CRM_MUTATION_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="2")
     yield server
     server.stop()
 
