@@ -108,7 +108,9 @@ class TestReads:
             await data(tapped, viewers[role], operation.text, operation.variables)
             tap.reset()
             await data(tapped, viewers[role], operation.text, operation.variables)
-            assert (len(tap.executed), tap.round_trips) == (reads, reads), operation
+            # A connection that has prepared many lets go of the oldest, in the same round trip.
+            asked = [text for text in tap.executed if not text.startswith("DEALLOCATE")]
+            assert (len(asked), tap.round_trips) == (reads, reads), operation
 
     async def test_what_is_refused_asks_nothing(self, tapped, tap, viewers):
         for query in ("{ nothing }", "{ leads(limit: -1) { id } }", '{ leadsConnection(after: "x") { totalCount } }'):
