@@ -74,7 +74,9 @@ def task_rounds(rounds):
 @pytest.fixture
 def ledger(own_database, tmp_path):
     """The AI tasks of a test, to be compared in the end with what their workers did."""
-    return Ledger(own_database, tmp_path)
+    found = Ledger(own_database, tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture

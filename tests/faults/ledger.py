@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
 
 from tests.support import children
 from tests.support.http_client import AsyncClient
+from tests.support.kept_connection import KeptConnection
 
 # Short, so that a round is short.
 LEASE_SECONDS = 1.0
@@ -71,6 +71,16 @@ class Ledger:
         self.url = url
         self.acknowledged: list[str] = []
         self._journal = folder / "journal"
+        self._connection = KeptConnection(url)
+
+    def move(self, url: str) -> None:
+        """Look at another server from now on."""
+        self.close()
+        self.url = url
+        self._connection = KeptConnection(url)
+
+    def close(self) -> None:
+        self._connection.close()
 
     async def create(self, server, do: str, *, count: int = 1, **given) -> list[str]:
         """Create tasks over the API; their ids, in order."""
@@ -93,9 +103,7 @@ class Ledger:
             (await client.put(f"/api/ai/tasks/{key}/cancel")).raise_for_status()
 
     def rows(self, statement: str, *params) -> list[dict]:
-        with psycopg.connect(self.url, autocommit=True, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement, params)
-            return cursor.fetchall() if cursor.description else []
+        return self._connection.rows(statement, *params)
 
     def journal(self, what: str) -> list[tuple[str, int]]:
         """Which attempts did this, in order."""

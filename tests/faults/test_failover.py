@@ -63,6 +63,7 @@ class House:
     def close(self):
         self.server.kill()
         self.crew.end()
+        self.ledger.close()
 
     async def round(self, way: str, *, lost: bool) -> dict:
         """One failover under writers; returns what came of it."""
@@ -75,7 +76,7 @@ class House:
                     await asyncio.sleep(_LOST_SECONDS)
                 await asyncio.to_thread(self.pair.fail_over, way)
                 promoted = time.monotonic()
-            self.ledger.url = self.pair.primary.url
+            self.ledger.move(self.pair.primary.url)
             later = self._writers()
             async with later:
                 await until(lambda: _written(later), _BACK_SECONDS)

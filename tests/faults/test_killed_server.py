@@ -19,7 +19,7 @@ pytestmark = pytest.mark.waits(15)
 @pytest.mark.timeout(600)
 class TestKill:
     async def test_acknowledged_writes_survive(self, start_server, own_database, rounds, report):
-        server = start_server(fork=False)
+        server = start_server()
         async with Writers(server.url, server.token(), own_database) as writers:
             for _ in range(rounds):
                 await asyncio.sleep(random.uniform(0.2, 1.2))

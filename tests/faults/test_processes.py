@@ -39,9 +39,9 @@ async def ended(pids):
 def two(own_database, tmp_path):
     started = []
 
-    def start(**settings):
+    def start(*, fork=True, **settings):
         port = started[0].port if started else None
-        server = Server(own_database, tmp_path / "log", port=port, command=TWO, fork=False, **settings)
+        server = Server(own_database, tmp_path / "log", port=port, command=TWO, fork=fork, **settings)
         started.append(server)
         return server.start()
 
@@ -67,19 +67,19 @@ def looks_after_its_parent(pid):
 class TestTwoProcesses:
     async def test_end_with_their_parent_and_a_restart_works_at_once(self, two, rounds, report):
         seconds = []
+        server = two(fork=False)
         for _ in range(rounds):
-            server = two()
             children = children_of(server.pid)
             assert len(children) == 2
             start = time.monotonic()
             server.kill()
-            two().kill()  # or the port were taken, and it would not start
+            server = two()  # or the port were taken, and it would not start
             await ended(children)
             seconds.append(time.monotonic() - start)
         report("kill -9 of the parent of two", rounds=rounds, slowest_end_s=max(seconds))
 
     async def test_end_with_a_parent_that_dies_while_they_start(self, own_database, tmp_path):
-        server = Server(own_database, tmp_path / "log", command=TWO, fork=False)
+        server = Server(own_database, tmp_path / "log", command=TWO)
         starting = asyncio.create_task(asyncio.to_thread(server.start))
         await until(lambda: server.pid and len(children_of(server.pid)) == 2, 60)
         children = children_of(server.pid)

@@ -10,6 +10,7 @@ import ctypes
 import gc
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -148,9 +149,16 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main() -> None:
+def preload() -> None:
+    """Import what children would, and compile what takes them a quarter of their start."""
     for name in PRELOADED:
         __import__(name)
+    for compiled in ("crm.advice.recommendations.playbook:playbook", "crm.advice.summaries.composer:composer"):
+        pkgutil.resolve_name(compiled)()
+
+
+def main() -> None:
+    preload()
     gc.collect()
     gc.freeze()  # a child's collector does not touch, and so copy, what all share
     with socket.socket(fileno=0) as channel:
