@@ -66,12 +66,6 @@ def start_server(own_database, tmp_path):
 
 
 @pytest.fixture
-def task_rounds(rounds):
-    """The same for AI tasks: three times in the suite."""
-    return max(rounds, 3)
-
-
-@pytest.fixture
 def ledger(own_database, tmp_path):
     """The AI tasks of a test, to be compared in the end with what their workers did."""
     found = Ledger(own_database, tmp_path)

@@ -68,31 +68,31 @@ class Creators:
 
 @pytest.mark.timeout(900)
 class TestKilledServer:
-    async def test_what_was_answered_is_done(self, start_server, ledger, hire, task_rounds, report):
+    async def test_what_was_answered_is_done(self, start_server, ledger, hire, rounds, report):
         server = start_server()
         await hire()
         async with Creators(server, ledger) as creators:
-            for _ in range(task_rounds):
+            for _ in range(rounds):
                 await asyncio.sleep(random.uniform(0.2, 0.8))
                 server.kill()
                 await asyncio.to_thread(server.start)
             await asyncio.sleep(0.3)
         await ledger.all_final()
         figures = ledger.compare()
-        assert len(ledger.acknowledged) > 5 * task_rounds
-        assert creators.broken >= task_rounds
+        assert len(ledger.acknowledged) > 5 * rounds
+        assert creators.broken >= rounds
         report(
             "kill -9 of the API under creates",
-            rounds=task_rounds,
+            rounds=rounds,
             acknowledged=len(ledger.acknowledged),
             broken=creators.broken,
             **figures,
         )
 
-    async def test_right_after_its_answer(self, start_server, ledger, hire, task_rounds, report):
+    async def test_right_after_its_answer(self, start_server, ledger, hire, rounds, report):
         """Nobody is there to start what it created but the worker, which starts later."""
         server = start_server()
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             await ledger.create(server, "sleep", count=3)
             server.kill()
             crew = await hire()
@@ -101,19 +101,19 @@ class TestKilledServer:
             await crew.ended()
             server.start()
         figures = ledger.compare()
-        assert figures["tasks"] == figures["attempts"] == 3 * task_rounds
-        report("kill -9 of the API after an answer", rounds=task_rounds, **figures)
+        assert figures["tasks"] == figures["attempts"] == 3 * rounds
+        report("kill -9 of the API after an answer", rounds=rounds, **figures)
 
 
 @pytest.mark.timeout(900)
 class TestPostgres:
     @pytest.mark.parametrize("ending", ["crash", "restart"])
-    async def test_loses_no_task(self, own_postgres, start_server, ledger, hire, task_rounds, report, ending):
+    async def test_loses_no_task(self, own_postgres, start_server, ledger, hire, rounds, report, ending):
         server = start_server(CRM_CONNECT_TIMEOUT_SECONDS="2")
         crew = await hire()
         slowest = 0.0
         async with Creators(server, ledger) as creators:
-            for _ in range(task_rounds):
+            for _ in range(rounds):
                 await ledger.create(server, "sleep", count=5, seconds=0.6)
                 await asyncio.to_thread(own_postgres.kill if ending == "crash" else own_postgres.stop)
                 await asyncio.sleep(0.5)
@@ -128,7 +128,7 @@ class TestPostgres:
         assert crew.process.poll() is None
         report(
             f"PostgreSQL {ending} with tasks under way",
-            rounds=task_rounds,
+            rounds=rounds,
             **figures,
             refused=creators.refused,
             slowest_going_on_s=slowest,
@@ -198,7 +198,7 @@ class States:
 
 @pytest.mark.timeout(600)
 class TestLostNotifications:
-    async def test_subscribers_catch_up(self, start_server, ledger, hire, task_rounds, report):
+    async def test_subscribers_catch_up(self, start_server, ledger, hire, rounds, report):
         """Both processes' listeners are cut at every task: the API's, the worker's, and procrastinate's own."""
         server = start_server()
         crew = await hire()
@@ -207,7 +207,7 @@ class TestLostNotifications:
             await socket.send(subscribe(FOLLOW))
             await asyncio.sleep(0.5)
             following = asyncio.create_task(states.follow(socket))
-            for _ in range(task_rounds):
+            for _ in range(rounds):
                 cut += _cut_listeners(ledger)
                 (key,) = await ledger.create(server, "sleep", seconds=0.2)
                 await ledger.until(
@@ -227,8 +227,8 @@ class TestLostNotifications:
         states.check(ledger)
         figures = ledger.compare()
         assert crew.process.poll() is None
-        assert cut >= task_rounds
-        report("listeners cut", rounds=task_rounds, listeners=cut, **figures, slowest_s=max(delays))
+        assert cut >= rounds
+        report("listeners cut", rounds=rounds, listeners=cut, **figures, slowest_s=max(delays))
 
 
 def _cut_listeners(ledger):

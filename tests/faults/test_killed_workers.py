@@ -18,11 +18,11 @@ FOUND_SECONDS = LEASE_SECONDS + 5
 @pytest.mark.timeout(900)
 class TestKill:
     @pytest.mark.parametrize("step", ["during", "after"])
-    async def test_of_a_worker_in_and_after_the_call(self, start_server, ledger, hire, task_rounds, report, step):
+    async def test_of_a_worker_in_and_after_the_call(self, start_server, ledger, hire, rounds, report, step):
         server = start_server()
         slowest = 0.0
         crew = await hire()
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             (key,) = await ledger.create(server, f"die_{step}")
             await ledger.create(server, "sleep", count=3, seconds=0.3)
             assert await crew.ended() == -signal.SIGKILL
@@ -33,24 +33,24 @@ class TestKill:
             assert [at for task, at in ledger.journal("began") if task == key] == [1, 2]
             assert [at for task, at in ledger.journal("ended") if task == key] == ([1, 2] if step == "after" else [2])
         figures = ledger.compare("lost")
-        assert figures["run_again"] >= task_rounds
+        assert figures["run_again"] >= rounds
         assert slowest < FOUND_SECONDS + 2  # a new worker has to start, and a lost attempt is repeated after a second
-        report(f"kill -9 of a worker {step} the call", rounds=task_rounds, **figures, slowest_recovery_s=slowest)
+        report(f"kill -9 of a worker {step} the call", rounds=rounds, **figures, slowest_recovery_s=slowest)
 
     @pytest.mark.parametrize("backend", ["lives on", "dies too"])
     @pytest.mark.parametrize("step", ["before it begins", "while its end is written"])
     async def test_of_a_worker_that_waits_for_the_database(
-        self, start_server, ledger, hire, task_rounds, report, step, backend
+        self, start_server, ledger, hire, rounds, report, step, backend
     ):
         """Its statement may come through after its death, or not: both leave one result."""
         server = start_server()
         crew = await hire()
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             await self._killed_at(server, ledger, crew, early=step == "before it begins", cut=backend == "dies too")
             crew = await hire()
             await ledger.all_final()
         figures = ledger.compare("lost")
-        report(f"kill -9 of a worker {step}, its connection {backend}", rounds=task_rounds, **figures)
+        report(f"kill -9 of a worker {step}, its connection {backend}", rounds=rounds, **figures)
 
     @staticmethod
     async def _killed_at(server, ledger, crew, *, early, cut):
@@ -81,10 +81,10 @@ def _waiting(ledger):
 
 @pytest.mark.timeout(900)
 class TestFrozen:
-    async def test_writes_nothing_when_it_wakes(self, start_server, ledger, hire, task_rounds, report):
+    async def test_writes_nothing_when_it_wakes(self, start_server, ledger, hire, rounds, report):
         server = start_server()
         refused = 0
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             frozen = await hire()
             keys = await ledger.create(server, "sleep", count=3, seconds=0.5)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -99,8 +99,8 @@ class TestFrozen:
             for crew in (frozen, other):
                 crew.end()
         figures = ledger.compare("lost")
-        assert figures["run_again"] == 3 * task_rounds
-        report("SIGSTOP past the lease", rounds=task_rounds, **figures, stale_writes_refused=refused)
+        assert figures["run_again"] == 3 * rounds
+        report("SIGSTOP past the lease", rounds=rounds, **figures, stale_writes_refused=refused)
 
 
 _STATE = """SELECT task.*, attempt.* FROM ai_tasks AS task JOIN ai_task_attempts AS attempt ON task_id = task.id
@@ -110,11 +110,11 @@ ORDER BY task.id, number"""
 @pytest.mark.timeout(600)
 class TestTwoWorkers:
     async def test_one_task_runs_once_though_two_have_a_job_for_it(
-        self, start_server, ledger, hire, task_rounds, report
+        self, start_server, ledger, hire, rounds, report
     ):
         server = start_server()
         crews = [await hire() for _ in range(2)]
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             await ledger.create(server, "sleep", count=20, seconds=0.1)
             # The same tasks again, as after a rescue that came too early.
             ledger.rows(
@@ -124,18 +124,18 @@ class TestTwoWorkers:
             )
             await ledger.all_final()
         figures = ledger.compare()
-        assert figures["attempts"] == figures["tasks"] == 20 * task_rounds
+        assert figures["attempts"] == figures["tasks"] == 20 * rounds
         processes = {row["worker"] for row in ledger.rows("SELECT DISTINCT worker FROM ai_task_attempts")}
         assert len(processes) == len(crews)
-        report("two workers, four jobs for each task", rounds=task_rounds, **figures)
+        report("two workers, four jobs for each task", rounds=rounds, **figures)
 
 
 @pytest.mark.timeout(600)
 class TestTerminate:
-    async def test_ten_that_run_are_finished(self, start_server, ledger, hire, task_rounds, report):
+    async def test_ten_that_run_are_finished(self, start_server, ledger, hire, rounds, report):
         server = start_server()
         seconds = []
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             crew = await hire()
             keys = await ledger.create(server, "sleep", count=10, seconds=1)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -151,11 +151,11 @@ class TestTerminate:
             crew.end()
         figures = ledger.compare()
         assert figures["attempts"] == figures["tasks"]
-        report("SIGTERM with 10 that end in time", rounds=task_rounds, **figures, slowest_exit_s=max(seconds))
+        report("SIGTERM with 10 that end in time", rounds=rounds, **figures, slowest_exit_s=max(seconds))
 
-    async def test_ten_that_run_too_long_go_back(self, start_server, ledger, hire, task_rounds, report):
+    async def test_ten_that_run_too_long_go_back(self, start_server, ledger, hire, rounds, report):
         server = start_server()
-        for _ in range(task_rounds):
+        for _ in range(rounds):
             crew = await hire(CRM_WORKER_GRACE_SECONDS="0.3")
             keys = await ledger.create(server, "sleep", count=10, seconds=2)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -168,4 +168,4 @@ class TestTerminate:
             crew.end()
         figures = ledger.compare("released")
         assert figures["attempts"] == 2 * figures["tasks"]
-        report("SIGTERM with 10 that do not", rounds=task_rounds, **figures)
+        report("SIGTERM with 10 that do not", rounds=rounds, **figures)
