@@ -19,6 +19,7 @@ costSource tokens model qualityScore leadId createdBy version scheduledFor creat
 isFinal canCancel canRetry waitMs runMs positionInQueue
 attempts { number outcome error errorCode worker costUsd costSource tokens model startedAt finishedAt }"""
 CREATE = f"mutation($input: CreateAiTaskInput!) {{ createAiTask(input: $input) {{ {SHOWN} }} }}"
+REQUEST = "mutation($lead: Int!) { requestTaskRecommendations(leadId: $lead) { id taskType leadId status } }"
 TASK = f"query($id: ID!) {{ aiTask(id: $id) {{ {SHOWN} }} }}"
 
 
@@ -167,3 +168,56 @@ def subscribe(server, db):  # noqa: ARG001
             yield following
 
     return opened
+
+
+@pytest.fixture
+def put(db):
+    """Put a task of a type that only the tests' worker knows into the queue."""
+
+    def into(task_type, *, priority="normal", max_retries=3, timeout=60, scheduled="0 s"):
+        task = db.execute(
+            "INSERT INTO ai_tasks (id, task_type, priority, max_retries, timeout_seconds, due_at, created_by) VALUES "
+            "(gen_random_uuid(), %s, %s, %s, %s, now() + %s::interval, "
+            "(SELECT id FROM users WHERE email = 'service-admin@crm.invalid')) RETURNING id, due_at",
+            (task_type, priority, max_retries, timeout, scheduled),
+        ).fetchone()
+        level = {"low": 10, "normal": 20, "high": 30, "urgent": 40}[priority]
+        job = db.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, priority, args, scheduled_at) "
+            "VALUES ('ai', 'ai_task', %s, jsonb_build_object('task', %s::text), %s) RETURNING id",
+            (level, task["id"], task["due_at"]),
+        ).fetchone()
+        db.execute("UPDATE ai_tasks SET job_id = %s WHERE id = %s", (job["id"], task["id"]))
+        return str(task["id"])
+
+    return into
+
+
+@pytest.fixture
+def asking_worker(start_worker, model_server):
+    """A worker that asks the model server."""
+
+    def start(**settings):
+        model = {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model_server.url, "CRM_AI_MODEL": "test-model"}
+        return start_worker(**{**model, "CRM_AI_TIMEOUT_SECONDS": "2", **settings})
+
+    return start
+
+
+@pytest.fixture
+def request_tasks(graphql, make_lead):
+    async def run():
+        lead = make_lead()["id"]
+        return (await graphql(REQUEST, lead=lead))["requestTaskRecommendations"]
+
+    return run
+
+
+@pytest.fixture
+def recommend(create, make_lead):
+    """Create one task for a lead of its own."""
+
+    async def run(**given):
+        return await create(taskType="task_recommendations", leadId=make_lead()["id"], **given)
+
+    return run
