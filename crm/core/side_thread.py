@@ -26,7 +26,10 @@ class SideThread:
         await self._long.turn(viewer)
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
         running.add_done_callback(lambda _: self._long.pass_on())
-        return await running
+        try:
+            return await running
+        finally:
+            del running  # its error refers to this frame, which would refer to it: only the collector would free both
 
     async def run_short(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
         """Run work of some milliseconds on the event loop, which a hundred pieces in a row would block too.

@@ -19,20 +19,22 @@ from graphql import (
     GraphQLSchema,
     GraphQLSyntaxError,
     GraphQLType,
+    Lexer,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
     Source,
     SourceLocation,
+    Token,
     VariableNode,
     Visitor,
-    parse,
     specified_rules,
     type_from_ast,
     validate,
     visit,
 )
 from graphql.execution import get_variable_values
+from graphql.language.parser import Parser
 
 from crm.core import errors
 from crm.core.bounded import BoundedDict
@@ -51,7 +53,6 @@ _MAX_VALUES: Final = 10_000
 _MAX_BULK_OBJECTS: Final = 20_000
 _MAX_BULK_VALUES: Final = 100_000
 _TOO_MANY_TOKENS: Final = "Document contains more than"
-_TOO_DEEP: Final = "nested too deeply"
 _LINE_BREAK: Final = re.compile(r"\r\n|[\n\r]")
 _INT_RANGE: Final = range(-(2**31), 2**31)
 
@@ -238,6 +239,7 @@ class Document:
     @classmethod
     def read(cls, text: str, schema: GraphQLSchema, limits: Settings, *, introspection: bool) -> "Document":
         """Parse, measure and validate a document, or raise its errors."""
+        too_deep = False
         try:
             node = _parsed(text, limits)
             check_document(node, limits)
@@ -250,8 +252,10 @@ class Document:
                 hide_suggestions=not introspection,
             )
         except RecursionError:
+            too_deep = True
+        if too_deep:  # outside of the handler: the error would keep all the frames of the recursion
             message = "The document nests too deeply."
-            raise errors.TooComplex(message, limit=limits.max_depth, what="levels") from None
+            raise errors.TooComplex(message, limit=limits.max_depth, what="levels")
         if graphql_errors:
             raise InvalidDocument(graphql_errors[: limits.max_validation_errors], node)
         return cls(text, node, schema, limits)
@@ -275,26 +279,28 @@ class Document:
 
 
 def _parsed(text: str, limits: Settings) -> DocumentNode:
+    lexer = Lexer(_Text(text))
+    parser = Parser(lexer.source, max_tokens=limits.max_tokens, allow_empty_selection_sets=False, lexer=lexer)
     try:
-        node = parse(_Text(text), max_tokens=limits.max_tokens, allow_empty_selection_sets=False)
+        return parser.parse_document()
     except GraphQLSyntaxError as error:
-        if _TOO_DEEP in error.message:
-            raise RecursionError from None
         if _TOO_MANY_TOKENS not in error.message:
             raise InvalidDocument([error]) from None
         message = f"The document has more than {limits.max_tokens:,} tokens."
         raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
-    _unchain(node)
-    return node
+    finally:
+        _unchain(lexer)
 
 
-def _unchain(node: DocumentNode) -> None:
+def _unchain(lexer: Lexer) -> None:
     """Cut the chain of tokens, which refer to each other: the syntax tree is then freed with its last user."""
-    token = node.loc.start_token if node.loc is not None else None
+    token: Token | None = lexer.token
+    while token is not None and token.next is not None:
+        token = token.next
     while token is not None:
-        following = token.next
+        former = token.prev
         token.prev = token.next = None
-        token = following
+        token = former
 
 
 @lru_cache(maxsize=8)

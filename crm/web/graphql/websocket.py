@@ -16,6 +16,7 @@ from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
+from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
 from crm.web.session import FORBIDDEN, TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
@@ -109,26 +110,32 @@ class _GraphQLSession(Session[str]):
         self.begin(key, self._run_operation(key, request, size))
 
     async def _run_operation(self, key: str, request: Request, size: int) -> None:
+        """Run an operation; its error is freed before the client has room for the message that tells it."""
+        try:
+            if problems := await self._problems(key, request, size):
+                await self._send_errors(key, problems)
+        except ClientDisconnected:
+            return  # the client is gone; the reading task will notice
+        finally:
+            self.ended(key)
+
+    async def _problems(self, key: str, request: Request, size: int) -> list[dict[str, Any]]:
+        """Run an operation, and return the errors for which it was refused."""
         try:
             viewer = await self.user.current()
             operation = await self._opened(request, size, viewer)
             request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
             if operation.kind is OperationType.SUBSCRIPTION:
                 del operation  # it keeps the first of several with the same text
-                await self._follow(key, request, viewer)
-            elif operation.kind is OperationType.QUERY:
+                return await self._follow(key, request, viewer)
+            if operation.kind is OperationType.QUERY:
                 async with self._reads:
-                    await self._answer(key, request, operation, viewer)
-            else:
-                await self._answer(key, request, operation, viewer)
-        except asyncio.CancelledError:
+                    return await self._answer(key, request, operation, viewer)
+            return await self._answer(key, request, operation, viewer)
+        except (asyncio.CancelledError, ClientDisconnected):
             raise
-        except ClientDisconnected:
-            return  # the client is gone; the reading task will notice
         except Exception as error:  # noqa: BLE001
-            await self._send_errors(key, orjson.loads(answer.refused(error).body)["errors"])
-        finally:
-            self.ended(key)
+            return _problems_of(answer.refused(error))
 
     async def _opened(self, request: Request, size: int, viewer: Viewer) -> Operation:
         """Open the operation of a message, which may be as large as a body over HTTP."""
@@ -142,30 +149,27 @@ class _GraphQLSession(Session[str]):
             _refuse_size(most)
         return operation
 
-    async def _follow(self, key: str, request: Request, viewer: Viewer) -> None:
+    async def _follow(self, key: str, request: Request, viewer: Viewer) -> list[dict[str, Any]]:
         """Send a subscription's answers."""
         async with aclosing(self._engine.subscribe(request, viewer, room=self.room)) as answers:
             async for parts in answers:
                 await self._send_text(*_next(key, *parts))
                 del parts  # while the next ones are waited for
         await self._send({"id": key, "type": "complete"})
+        return []
 
-    async def _answer(self, key: str, request: Request, operation: Operation, viewer: Viewer) -> None:
+    async def _answer(self, key: str, request: Request, operation: Operation, viewer: Viewer) -> list[dict[str, Any]]:
         """Answer a query or mutation; `complete` can only be sent once the client has read most of the answer."""
-        body = await self._answer_to(key, request, operation, viewer)
-        if body is not None:
-            await self._send_text(*_next(key, body))
-            del body
-            await self._send({"id": key, "type": "complete"})
-
-    async def _answer_to(self, key: str, request: Request, operation: Operation, viewer: Viewer) -> bytes | None:
-        """The answer; None if the request was refused, after sending the errors."""
         async with asyncio.timeout(self.settings.request_timeout_seconds):
             reply = await self._engine.run(request, viewer, operation=operation)
-        if not reply.refused:
-            return reply.body
-        await self._send_errors(key, orjson.loads(reply.body)["errors"])
-        return None
+        if reply.refused:
+            return _problems_of(reply)
+        message = _next(key, reply.body)
+        del reply
+        await self._send_text(*message)
+        del message  # while the client has no room for the next one
+        await self._send({"id": key, "type": "complete"})
+        return []
 
     async def _send_text(self, *parts: bytes) -> None:
         text = parts if self._takes_utf8 else b"".join(parts).decode()
@@ -176,6 +180,11 @@ class _GraphQLSession(Session[str]):
 
     async def _send(self, message: dict[str, Any]) -> None:
         await self._send_text(orjson.dumps(message))
+
+
+def _problems_of(refusal: Answer) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = orjson.loads(refusal.body)["errors"]
+    return found
 
 
 def _refuse_size(most: int) -> NoReturn:
