@@ -129,9 +129,7 @@ def loaded(text: bytes | bytearray, subject: str) -> Any:
 
 
 async def read_json(side: SideThread, viewer: Viewer, body: bytes | bytearray) -> Any:
-    """A body's JSON. Parsing a large body takes some milliseconds, so large ones take turns on the event loop."""
-    if len(body) <= SMALL_BODY:
-        return loaded(body, "The body")
+    """The JSON of a large body. Parsing it takes some milliseconds, so large ones take turns on the event loop."""
     return await side.run_short(viewer.id, loaded, body, "The body")
 
 

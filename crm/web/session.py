@@ -19,6 +19,7 @@ TOO_LARGE: Final = 1009
 TRY_AGAIN: Final = 1013
 _UTF8: Final = "crm.utf8"  # whether the server takes texts as bytes, in parts: crm/web/protocol/websocket.py
 _MAX_REASON: Final = 120
+_LONGEST_TOKEN: Final = 8 * 1024
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -42,7 +43,7 @@ class Socket:
     """A WebSocket that was accepted."""
 
     scope: Scope
-    headers: dict[bytes, bytes]
+    headers: dict[bytes, bytes]  # the token's alone
     receive: Receive
     send: Send
     # The application's subprotocol; None if the client did not offer it.
@@ -63,12 +64,24 @@ class Socket:
         # Never another offered subprotocol: it may be a token, and would appear in the answer's headers.
         spoken = subprotocol if subprotocol in (scope.get("subprotocols") or []) else None
         await send({"type": "websocket.accept", "subprotocol": spoken})
-        return cls(scope, headers, receive, send, spoken)
+        _forget_head(scope)
+        return cls(scope, _token_of(headers), receive, send, spoken)
 
     @property
     def takes_utf8(self) -> bool:
         """Whether a text may be sent as bytes, in parts."""
         return _UTF8 in self.scope.get("extensions", {})
+
+
+def _token_of(headers: Headers) -> dict[bytes, bytes]:
+    """The only header that is asked for again, unless it can be no token of ours."""
+    token = headers.get(b"authorization")
+    return {} if token is None or len(token) > _LONGEST_TOKEN else {b"authorization": token}
+
+
+def _forget_head(scope: Scope) -> None:
+    """Free the opening's head, which would take memory for as long as the socket is open."""
+    scope["headers"], scope["query_string"], scope["raw_path"] = [], b"", b""
 
 
 class Session(Generic[Key]):
@@ -138,9 +151,10 @@ class Session(Generic[Key]):
         except errors.CrmError as error:
             raise Closed(TRY_AGAIN, error.message) from None
 
-    def begin(self, key: Key, operation: Coroutine[Any, Any, None]) -> None:
+    def begin(self, key: Key, operation: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run an operation beside the others; it calls `ended` at its end."""
-        self.operations[key] = asyncio.create_task(operation)
+        task = self.operations[key] = asyncio.create_task(operation)
+        return task
 
     def cancel(self, key: Key) -> None:
         """Cancel the operation of this key, if there is one."""

@@ -14,6 +14,7 @@ from graphql import OperationType
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.core.settings import Settings
+from crm.core.shared_room import SharedRoom
 from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
 from crm.db.database import Database, ReadTime
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 # About the memory of a document with its plans and statements: measured, and rounded up.
 _DOCUMENT_WEIGHT: Final = 60_000
 _CHARACTER_WEIGHT: Final = 40
+# The bytes of large requests that are parsed and run at the same time: parsed they take up to 15 times as much memory.
+_LARGE_REQUESTS: Final = 4 * 1024 * 1024
 # Work that may block the event loop: a new document of so many characters is read in 25 ms at most; coercion of so much
 # work (`Counter.work`) takes 5 ms. The rest runs in the side thread.
 _LONG_DOCUMENT: Final = 1000
@@ -79,6 +82,7 @@ class Engine:
         self.budget = AnswerBudget(settings.max_cost, settings.max_answer_bytes)
         self.subscriptions = Subscriptions(self.feed, self.side, self.budget, settings.max_subscription_bytes)
         self.ai = ai
+        self.large_requests = SharedRoom(_LARGE_REQUESTS)
         self._large = asyncio.Semaphore(settings.large_answers)
 
     @cached_property

@@ -14,6 +14,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.shared_room import Place
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
@@ -44,6 +45,7 @@ class GraphQLWebSocket:
         socket = await Socket.accepted(scope, receive, send, self._authenticator, PROTOCOL)
         if socket is None:
             return
+        socket.scope.pop("subprotocols", None)
         if socket.subprotocol is None:
             await send(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}").message)
             return
@@ -68,20 +70,35 @@ class _GraphQLSession(Session[str]):
         if viewer is None and size > SMALL_BODY:
             raise Closed(TOO_LARGE, f"A message has {SMALL_BODY:,} bytes at most before the ack")
         if viewer is None or size <= SMALL_BODY:
-            parsed = _parsed(message)
-        else:
+            await self._act(_parsed(message), size, None)
+            return
+        place = await self._engine.large_requests.take(viewer.id, size)
+        try:
             parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
+            del message
+            begun = await self._act(parsed, size, place)
+        except BaseException:
+            place.free()
+            raise
+        if begun is None:
+            place.free()
+        else:
+            begun.add_done_callback(lambda _: place.free())
+
+    async def _act(self, parsed: dict[str, Any], size: int, place: Place | None) -> "asyncio.Task[None] | None":
+        """Act on a parsed message, and return the operation that it began, if it did."""
         kind = parsed["type"]
         if kind == "connection_init":
             await self._init(parsed)
         elif kind == "ping":
             await self._send({"type": "pong"})
         elif kind == "subscribe":
-            await self._subscribe(parsed, size)
+            return await self._subscribe(parsed, size, place)
         elif kind == "complete":
             self.cancel(_id_of(parsed))
         elif kind != "pong":
             raise Closed(_BAD_MESSAGE, f"Unknown message type {kind[:40]!r}")
+        return None
 
     async def _init(self, message: dict[str, Any]) -> None:
         if self.user.viewer is not None:
@@ -97,7 +114,7 @@ class _GraphQLSession(Session[str]):
         self.socket.scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
         await self._send({"type": "connection_ack"})
 
-    async def _subscribe(self, message: dict[str, Any], size: int) -> None:
+    async def _subscribe(self, message: dict[str, Any], size: int, place: Place | None) -> "asyncio.Task[None] | None":
         key = _id_of(message)
         if self.user.viewer is None:
             raise Closed(UNAUTHORIZED, "Unauthorized: send connection_init first")
@@ -105,21 +122,23 @@ class _GraphQLSession(Session[str]):
             raise Closed(_SAME_ID, f"Subscriber for {key[:60]} already exists")
         if len(self.operations) >= self.settings.websocket_operations:
             await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
-            return
+            return None
         request = _request_of(message)
-        self.begin(key, self._run_operation(key, request, size))
+        return self.begin(key, self._run_operation(key, request, size, place))
 
-    async def _run_operation(self, key: str, request: Request, size: int) -> None:
+    async def _run_operation(self, key: str, request: Request, size: int, place: Place | None) -> None:
         """Run an operation; its error is freed before the client has room for the message that tells it."""
+        run = self._problems(key, request, size, place)
+        del request  # a subscription keeps less of it
         try:
-            if problems := await self._problems(key, request, size):
+            if problems := await run:
                 await self._send_errors(key, problems)
         except ClientDisconnected:
             return  # the client is gone; the reading task will notice
         finally:
             self.ended(key)
 
-    async def _problems(self, key: str, request: Request, size: int) -> list[dict[str, Any]]:
+    async def _problems(self, key: str, request: Request, size: int, place: Place | None) -> list[dict[str, Any]]:
         """Run an operation, and return the errors for which it was refused."""
         try:
             viewer = await self.user.current()
@@ -127,6 +146,8 @@ class _GraphQLSession(Session[str]):
             request = replace(request, variables=operation.declared(request.variables))  # a subscription keeps them
             if operation.kind is OperationType.SUBSCRIPTION:
                 del operation  # it keeps the first of several with the same text
+                if place is not None:
+                    place.free()  # what subscriptions keep is counted otherwise
                 return await self._follow(key, request, viewer)
             if operation.kind is OperationType.QUERY:
                 async with self._reads:

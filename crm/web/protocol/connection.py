@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -11,6 +11,9 @@ from crm.web.protocol.bodies import Body
 from crm.web.protocol.config import Config
 from crm.web.protocol.refusal import Refusal, Refused, log_refusal
 from crm.web.protocol.state import State
+
+# A complete head takes so many times its size: as bytes, and as the values that the application reads.
+_COMPLETE: Final = 2
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -39,6 +42,7 @@ class HttpConnection(HttpToolsProtocol):
         # The received bytes of the present body, and the bodies that are large enough to be counted.
         self._body_bytes = 0
         self._bodies: dict[RequestResponseCycle, Body] = {}
+        self._heads: dict[RequestResponseCycle, Body] = {}
         self._unparsed = bytearray()  # received bytes that wait to be parsed
         self._ignores_input = False  # received bytes are dropped
         self._last_refusal: Refusal | None = None
@@ -67,15 +71,22 @@ class HttpConnection(HttpToolsProtocol):
             self._refuse(refusals.NO_ROOM)
 
     def _uncount_head(self) -> None:
-        """Count a head no longer: it is complete, or never will be."""
+        """Count a head no longer: it never will be complete."""
         if self._head is not None:
             self.server_state.bodies.over(self._head)
             self._head = None
 
+    def _count_whole_head(self, head: Body, size: int) -> None:
+        """Count a large, complete head, which is not refused any more."""
+        if not self.server_state.bodies.grew(head, size * _COMPLETE):
+            raise Refused(refusals.NO_ROOM)
+        self.server_state.bodies.whole(head)
+
     def _uncount(self, cycle: RequestResponseCycle) -> None:
-        """Count a request's body no longer: the request is answered, or never will be."""
-        if body := self._bodies.pop(cycle, None):
-            self.server_state.bodies.over(body)
+        """Count a request's head and body no longer: the request is answered, or never will be."""
+        for counted in self._heads, self._bodies:
+            if body := counted.pop(cycle, None):
+                self.server_state.bodies.over(body)
 
     def _refuse_body(self, cycle: RequestResponseCycle) -> None:
         """Refuse a request whose body is still being received: others need the memory."""

@@ -28,6 +28,8 @@ _MOST_UNWANTED: Final = 32 * 1024 * 1024
 _SMALLEST_PIECE: Final = 4096
 # Requests that wait for the answer to one before them, on one connection.
 _MOST_IN_LINE: Final = 32
+# The cost of a request among those that are started in one turn of the loop (see `IntakeTurns`): eight of them.
+_START: Final = 512
 # The bytes read and dropped after the last answer, so that the client reads that answer before the reset.
 _MOST_DROPPED: Final = 8 * 1024 * 1024
 _FULL_ANSWERS: Final = 200
@@ -53,6 +55,7 @@ class Http(TimedConnection):
         """Set a new connection up, or refuse it if there are too many."""
         super().connection_made(transport)
         self.flow = self._intake = Intake(self.transport)
+        self.server_state.on_connection()
         over = len(self.connections) - self._limits.connections
         if over > _FULL_ANSWERS:
             transport.abort()
@@ -68,7 +71,7 @@ class Http(TimedConnection):
         self._unparsed.clear()
         self.server_state.unread.over(self)
         self._uncount_head()
-        for cycle in list(self._bodies):
+        for cycle in [*self._bodies, *self._heads]:
             self._uncount(cycle)
         super().connection_lost(exc)
 
@@ -166,14 +169,18 @@ class Http(TimedConnection):
         self._check_head()
         if upgrade:
             self._check_upgrade()
+        if self._head is not None:
+            self._count_whole_head(self._head, heads.size(self.url, self.headers))
         super().on_headers_complete()
         self._progress += 1
         self._requests += 1
         self._fruitless = self._unwanted = self._body_bytes = 0
-        self._uncount_head()
         self._in_head = self._head_begun = False
         if upgrade and self._should_upgrade():
+            self._uncount_head()
             return
+        if self._head is not None:
+            self._heads[self.cycle], self._head = self._head, None
         self._ignores_input = upgrade
         if upgrade or self.server_state.draining:
             self.cycle.keep_alive = False
@@ -241,6 +248,14 @@ class Http(TimedConnection):
         """Hand the connection over to the WebSocket protocol."""
         self._intake.release()
         super().handle_websocket_upgrade()
+        self._forget_head(self.scope)
+        self.parser = None  # type: ignore[assignment]  # it and the connection refer to each other
+
+    def _forget_head(self, scope: Any) -> None:
+        """Free an answered request's head, which would take memory until the next request."""
+        if self.headers is scope["headers"]:
+            self.headers, self.url = [], b""
+        scope["headers"], scope["query_string"], scope["raw_path"] = [], b"", b""
 
     # Sending
 
@@ -252,15 +267,47 @@ class Http(TimedConnection):
             self._active = cycle
             super()._start_asgi_task(cycle, app)
 
+    def start_next(self) -> None:
+        """Start the next request that was received already, unless the answer before is still unread."""
+        active = self._active
+        is_free = active is not None and active.response_complete and not self.flow.write_paused
+        if self.pipeline and is_free and not self.transport.is_closing():
+            self._start_asgi_task(*self.pipeline.pop())
+
     def on_response_complete(self) -> None:
         """Go on, after an answer, with the next request that was received already, or end the connection."""
         self.server_state.total_requests += 1
-        if self._bodies and self._active is not None:
-            self._uncount(self._active)
+        if self._active is not None:
+            self._forget_head(self._active.scope)
+            if self._bodies or self._heads:
+                self._uncount(self._active)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self.server_state.next_requests.take(_NextRequest(self))
         elif self._last_refusal is not None:
             self._end(self._last_refusal)
+
+
+class _NextRequest:
+    """The turn of a connection whose client sent its next request without waiting for an answer.
+
+    Such requests are started some in each turn of the loop, so that they do not delay those of other clients.
+    """
+
+    def __init__(self, connection: Http) -> None:
+        self._connection = connection
+
+    def feed_on(self) -> int:
+        """Start the request, and return its cost."""
+        self._connection.start_next()
+        return _START
+
+    def waits(self) -> bool:
+        """Whether another request can be started: not before this one is answered."""
+        return False
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self._connection.drop()

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -17,6 +18,8 @@ from crm.web.protocol.unread import limit_unsent
 log = structlog.get_logger()
 _log = logging.getLogger(__name__)
 _MOST_WAITING: Final = 4096
+# Connections accepted in one turn of the loop, beside the one that it accepts itself.
+_ACCEPTED_A_TURN: Final = 100
 # The connections checked in one turn of the loop: closing one takes 30 µs.
 _LOOKED_AT_A_TURN: Final = 200
 
@@ -31,6 +34,9 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.server_state = State(config.limits)
         self._on_started = on_started
+        self._backlog: list[socket.socket] = []
+        self._accepting: asyncio.Handle | None = None
+        self._accepted: set[asyncio.Task[None]] = set()
         # The supervisor's process id, if there is one.
         self.parent: int | None = None
 
@@ -44,9 +50,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then announce the address."""
         await super().startup(sockets)
-        for listener in self._listeners():
-            with listener:
-                limit_unsent(listener)
+        self._backlog = list(self._listeners())
+        for listener in self._backlog:
+            limit_unsent(listener)
+            listener.setblocking(False)
+        self.server_state.on_connection = self._accept_soon
         if self.started and self._on_started is not None:
             self._on_started(*self.servers[0].sockets[0].getsockname()[:2])
 
@@ -61,11 +69,14 @@ class Server(uvicorn.Server):
         self._say("server.stopping")
         self.server_state.drain(asyncio.get_running_loop().time() + seconds)
         self.lifespan.state["draining"] = True  # /readyz shows it
-        waiting = self.accepted()
+        waiting = self.accepted(_MOST_WAITING)
         for server in self.servers:
             server.close()
+        for listener in self._backlog:
+            listener.close()
         for connection in waiting:
             await self._serve_connection(connection)
+        await asyncio.gather(*self._accepted)
         await super().shutdown(sockets)
         self._say("server.stopped")
 
@@ -74,18 +85,28 @@ class Server(uvicorn.Server):
         if self.parent is None:
             log.info(event)
 
-    def accepted(self) -> list[socket.socket]:
+    def accepted(self, most: int) -> list[socket.socket]:
         """Connections that the system has made and the server has not accepted: closing the listener resets them."""
         connections: list[socket.socket] = []
-        for listener in self._listeners():
-            with listener:
-                listener.setblocking(False)
-                while len(connections) < _MOST_WAITING:
-                    try:
-                        connections.append(listener.accept()[0])
-                    except OSError:
-                        break
+        for listener in self._backlog:
+            while len(connections) < most:
+                try:
+                    connections.append(listener.accept()[0])
+                except OSError:
+                    break
         return connections
+
+    def _accept_soon(self) -> None:
+        """Accept the connections that wait behind a new one: the loop accepts one in a turn, however long turns are."""
+        if self._accepting is None and not self.server_state.draining:
+            self._accepting = asyncio.get_running_loop().call_soon(self._accept)
+
+    def _accept(self) -> None:
+        self._accepting = None
+        for connection in self.accepted(_ACCEPTED_A_TURN):
+            task = asyncio.create_task(self._serve_connection(connection))
+            self._accepted.add(task)
+            task.add_done_callback(self._accepted.discard)
 
     def _listeners(self) -> Iterator[socket.socket]:
         """Sockets of ours for what the server listens at."""
@@ -95,14 +116,15 @@ class Server(uvicorn.Server):
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: self.config.http_protocol_class(
-                config=self.config,  # type: ignore[call-arg]
-                server_state=self.server_state,
-                app_state=self.lifespan.state,
-            ),
-            connection,
-        )
+        with suppress(OSError):  # its client is gone
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self.config.http_protocol_class(
+                    config=self.config,  # type: ignore[call-arg]
+                    server_state=self.server_state,
+                    app_state=self.lifespan.state,
+                ),
+                connection,
+            )
 
     async def _look_after_connections(self) -> None:
         """Check all connections for exceeded time limits, every tick."""

@@ -1,5 +1,7 @@
 """The state that the connections of one server share."""
 
+from collections.abc import Callable
+
 from uvicorn.server import ServerState
 
 from crm.core.portions import Portions
@@ -16,8 +18,11 @@ class State(ServerState):
         super().__init__()
         limits = limits or ClientLimits()
         self.turns = IntakeTurns()
+        self.next_requests = IntakeTurns()
         self.bodies = Bodies(limits.body_bytes)
         self.unread = Unread(limits.unread_bytes)
+        # Called for each new connection: others may wait to be accepted.
+        self.on_connection: Callable[[], None] = lambda: None
         self.draining = False  # whether the server is about to stop
         self.portions = Portions()
         self._drained_at: float | None = None

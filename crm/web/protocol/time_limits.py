@@ -9,6 +9,7 @@ from crm.web.protocol.config import Config
 from crm.web.protocol.connection import HttpConnection
 from crm.web.protocol.state import State
 from crm.web.protocol.stopwatch import Stall, Stopwatch
+from crm.web.protocol.unread import UNSENT
 
 # The time for the client to read the last answer, before the reset.
 _LINGER_SECONDS: Final = 2.0
@@ -50,18 +51,22 @@ class TimedConnection(HttpConnection):
         """Go on with the next request: the client has read most of the answer before."""
         self._stall.over()
         self.server_state.unread.over(self)
+        self.transport.set_write_buffer_limits()
         super().resume_writing()
-        active = self._active
-        if self.pipeline and active is not None and active.response_complete and not self.transport.is_closing():
-            self._start_asgi_task(*self.pipeline.pop())
+        self.start_next()
+
+    def start_next(self) -> None:
+        """Start the next request that was received already, if there is one."""
+        raise NotImplementedError
 
     def unread(self) -> int:
-        """The number of bytes that wait for the client."""
-        return self.transport.get_write_buffer_size()
+        """The number of bytes that wait for the client, with those that the system has taken of the same answer."""
+        size = self.transport.get_write_buffer_size()
+        return size + UNSENT if size else 0
 
     def stands(self, now: float) -> float:
         """The seconds for which the client has read nothing."""
-        return self._stall.lasts(now, self.unread())
+        return self._stall.lasts(now, self.transport.get_write_buffer_size())
 
     def drop(self) -> None:
         """Close the connection at once: others need the memory."""
@@ -74,6 +79,8 @@ class TimedConnection(HttpConnection):
             return
         if self.transport.is_closing() or self._unparsed:
             return
+        if not self.flow.write_paused and self.transport.get_write_buffer_size():
+            self.transport.set_write_buffer_limits(high=0)  # counts what is left of an answer, however little it is
         stage = self._stage()
         seconds = self._stopwatch.lasts(now, (stage, self._requests, self._half_closed, len(self.pipeline)))
         if stage is RequestStage.HEAD:

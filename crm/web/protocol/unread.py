@@ -11,7 +11,7 @@ _log = logging.getLogger(__name__)
 DEFAULT_MOST: Final = 128 * 1024 * 1024
 # The unsent bytes that the system buffers; of a large answer it would take MBs at once. All of an answer stays in
 # memory until its last byte is sent, but only bytes that the system has not taken can be counted.
-_UNSENT: Final = 128 * 1024
+UNSENT: Final = 128 * 1024
 # A client that would free less is dropped after the others.
 _LITTLE: Final = 64 * 1024
 
@@ -19,7 +19,7 @@ _LITTLE: Final = 64 * 1024
 def limit_unsent(listener: socket.socket) -> None:
     """Limit what the system buffers of the answers on the connections that will be accepted."""
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 class ReadingClient(Protocol):

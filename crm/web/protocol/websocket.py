@@ -31,6 +31,8 @@ UTF8: Final = "crm.utf8"
 _SMALL: Final = 16 * 1024
 # A part from this size on is counted once for all connections that keep it.
 _LARGE: Final = 64 * 1024
+# The memory of a sender that waits, besides its message.
+_WAITING: Final = 4096
 # Pongs are sent while the client's unread bytes are at most this.
 _LITTLE_UNREAD: Final = 64 * 1024
 _TEXT: Final = 0x81  # a frame that is a whole text
@@ -169,6 +171,7 @@ class WebSocket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             cast("dict[str, Any]", self.scope["extensions"])[UTF8] = {}
+        event.headers.clear()  # the library's parser keeps the opening for as long as the connection
 
     async def receive(self) -> ASGIReceiveEvent:
         """Give the application a message, and resume reading if it was the last."""
@@ -227,7 +230,7 @@ class WebSocket(WebSocketsSansIOProtocol):
             await self._send(message, parts)
             return
         large = [part for part in parts or () if len(part) >= _LARGE]
-        size = sum(map(len, parts)) if parts is not None else len(cast("str", text) or "")
+        size = _WAITING + (sum(map(len, parts)) if parts is not None else len(cast("str", text) or ""))
         self._waiting_bytes += size
         self._unread.parts.keep(self, large)
         self._unread.grew(self)

@@ -14,6 +14,7 @@ from crm.web.deadline import RequestDeadline
 from crm.web.http_io import (
     JSON,
     SAFE_HEADERS,
+    SMALL_BODY,
     Authenticator,
     Headers,
     Receive,
@@ -21,6 +22,7 @@ from crm.web.http_io import (
     Send,
     body_of,
     check_content_type,
+    loaded,
     preferred,
     read_json,
 )
@@ -79,16 +81,26 @@ class Rest:
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
                 body = await self._body(bound, scope, receive, viewer)
-                query = scope["query_string"]
-                call = EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
                 deadline.watch(receive)
-                return await self._run_call(call, viewer, stale=headers.get(b"x-allow-stale") == b"true")
+                if viewer is None or len(body) <= SMALL_BODY:
+                    return await self._answer_with(loaded(body, "The body") if body else None, bound, scope, viewer)
+                place = await self._engine.large_requests.take(viewer.id, len(body))
+                try:
+                    value = await read_json(self._engine.side, viewer, body)
+                    del body  # its memory is free while the operation runs
+                    return await self._answer_with(value, bound, scope, viewer)
+                finally:
+                    place.free()
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
-    async def _run_call(self, call: EndpointCall, viewer: Viewer | None, *, stale: bool) -> RestAnswer:
+    async def _answer_with(self, body: Any, bound: BoundCall, scope: Scope, viewer: Viewer | None) -> RestAnswer:
+        """The answer to a call with the value of its body; None without one."""
+        query = scope["query_string"]
+        call = EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
+        stale = (b"x-allow-stale", b"true") in scope["headers"]
         public = self._public.get(call.bound.endpoint)
         if public is not None:
             return await public.shown(viewer)
@@ -112,19 +124,19 @@ class Rest:
                 return None
             raise
 
-    async def _body(self, bound: BoundCall, scope: Scope, receive: Receive, viewer: Viewer | None) -> Any:
-        """The value of the JSON body; None without a body."""
+    async def _body(self, bound: BoundCall, scope: Scope, receive: Receive, viewer: Viewer | None) -> bytes | bytearray:
+        """The JSON body; empty without one, or where nobody may send one."""
         if bound.endpoint.method == "GET":
-            return None
+            return b""
         headers = dict(scope["headers"])
         settings = self._engine.settings
         is_bulk = bound.checked.operation.is_bulk
         most = settings.max_bulk_body_bytes if is_bulk else settings.max_body_bytes
         body = await body_of(scope, headers, receive, viewer, most)
         if not body or viewer is None:
-            return None
+            return b""
         check_content_type(headers.get(b"content-type", b""))
-        return await read_json(self._engine.side, viewer, body)
+        return body
 
 
 class _AddressEndpoint:

@@ -187,7 +187,7 @@ class _AiTaskSession(Session[Topic]):
 
 def _take_offered_token(socket: Socket) -> None:
     """Take a token offered as a subprotocol: pages cannot send a header with a WebSocket's opening."""
-    offered = socket.scope.get("subprotocols") or []
+    offered = socket.scope.pop("subprotocols", None) or []
     token = next((name.removeprefix(_BEARER) for name in offered if name.startswith(_BEARER)), None)
     if token is not None and b"authorization" not in socket.headers:
         socket.headers[b"authorization"] = b"Bearer " + token.encode("ascii", "replace")

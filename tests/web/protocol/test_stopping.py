@@ -85,12 +85,12 @@ class TestDraining:
             waiting = []
             taken = server.accepted
 
-            def late():
+            def late(most):
                 for _ in range(5):
                     client = _connected(server.address)
                     client.send(GET)
                     waiting.append(client)
-                return taken()
+                return taken(most)
 
             server.accepted = late
             await eventually(lambda: len(waiting) == 5)

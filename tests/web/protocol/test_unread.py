@@ -89,6 +89,25 @@ class TestAllConnections:
             for client in clients:
                 client.close()
 
+    async def test_count_an_answer_of_which_little_is_left(self, serve):
+        """So little that the transport takes more: it was not asked how much it had taken."""
+        generous = Generous(3 * MIB)
+        async with serve(generous, ClientLimits(drain_seconds=0)) as server:
+            client = deaf(server)
+            client.sendall(GET)
+            await until(lambda: unread(server) > 0)
+            taken = 3 * MIB - unread(server)
+            client.close()
+        little = Generous(taken + 32 * 1024)
+        async with serve(little, ClientLimits(drain_seconds=0, unread_bytes=4 * MIB)) as server:
+            clients = [deaf(server) for _ in range(60)]
+            for client in clients:
+                client.sendall(GET)
+            await until(lambda: little.asked == 60)
+            await until(lambda: len(server.server_state.connections) <= 32)  # each is counted with what was taken
+            for client in clients:
+                client.close()
+
     async def test_a_reader_stays_when_others_stand_still(self, serve, generous):
         async with serve(generous, ClientLimits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
             reader, writer = await asyncio.open_connection(sock=deaf(server), limit=16 * 1024)
