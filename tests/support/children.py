@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -78,6 +79,7 @@ class Forked:
     def __init__(self, request: Request, out: int, err: int) -> None:
         self.args = [request.module, *request.arguments]
         self.returncode: int | None = None
+        self._asking = threading.Lock()
         self._status, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(_fork_server(), [request.encode()], [theirs.fileno(), out, err])
@@ -90,15 +92,16 @@ class Forked:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            watch = select.poll()
-            watch.register(self._status, select.POLLIN)
-            if not watch.poll(None if timeout is None else timeout * 1000):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = int(self._lines.readline())
-            self._lines.close()
-            self._status.close()
-        return self.returncode
+        with self._asking:  # one thread may start a server that another one kills
+            if self.returncode is None:
+                watch = select.poll()
+                watch.register(self._status, select.POLLIN)
+                if not watch.poll(None if timeout is None else timeout * 1000):
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+                self.returncode = int(self._lines.readline())
+                self._lines.close()
+                self._status.close()
+            return self.returncode
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
