@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 
 
 class SharedRoom:
@@ -27,6 +28,15 @@ class SharedRoom:
                 place.free()
             raise
         return place
+
+    @asynccontextmanager
+    async def taken(self, owner: Hashable, size: int) -> AsyncIterator[None]:
+        """Wait for a place, and hold it within the context."""
+        place = await self.take(owner, size)
+        try:
+            yield
+        finally:
+            place.free()
 
     def give_back(self, owner: Hashable, size: int) -> None:
         """Give a place back; `Place.free` calls this."""

@@ -96,23 +96,16 @@ class GraphQLHTTP:
                 body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
                 deadline.watch(receive)
                 if len(body) > min(SMALL_BODY, self._settings.max_body_bytes):
-                    return await self._answer_large(body, viewer, stale=stale)
+                    async with self._engine.large_requests.taken(viewer.id, len(body)):  # for what it is parsed into
+                        request, operation = await self._posted(body, viewer)
+                        del body  # its memory is free while the operation runs
+                        return await self._engine.run(request, viewer, operation=operation, stale=stale)
                 request = _request(loaded(body, "The body"))
                 return await self._engine.run(request, viewer, stale=stale)
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.turned_away(error)
-
-    async def _answer_large(self, body: bytes | bytearray, viewer: Viewer, *, stale: bool) -> Answer:
-        """The answer to a request with a large body, which is parsed once there is room for what it becomes."""
-        place = await self._engine.large_requests.take(viewer.id, len(body))
-        try:
-            request, operation = await self._posted(body, viewer)
-            del body  # its memory is free while the operation runs
-            return await self._engine.run(request, viewer, operation=operation, stale=stale)
-        finally:
-            place.free()
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> tuple[Request, Operation | None]:
         """The request of a large body, and its operation; without the variables that the operation does not declare.

@@ -75,7 +75,6 @@ class _GraphQLSession(Session[str]):
         place = await self._engine.large_requests.take(viewer.id, size)
         try:
             parsed = await self._engine.side.run_short(viewer.id, _parsed, message)
-            del message
             begun = await self._act(parsed, size, place)
         except BaseException:
             place.free()

@@ -80,27 +80,22 @@ class Rest:
                 if not _acceptable(headers.get(b"accept", b"")):
                     raise errors.NotAcceptable  # noqa: TRY301
                 viewer = await self._viewer(bound.endpoint, headers)
+                stale = headers.get(b"x-allow-stale") == b"true"
                 body = await self._body(bound, scope, receive, viewer)
                 deadline.watch(receive)
                 if viewer is None or len(body) <= SMALL_BODY:
-                    return await self._answer_with(loaded(body, "The body") if body else None, bound, scope, viewer)
-                place = await self._engine.large_requests.take(viewer.id, len(body))
-                try:
+                    value = loaded(body, "The body") if body else None
+                    return await self._run_call(_call(bound, scope, value), viewer, stale=stale)
+                async with self._engine.large_requests.taken(viewer.id, len(body)):
                     value = await read_json(self._engine.side, viewer, body)
                     del body  # its memory is free while the operation runs
-                    return await self._answer_with(value, bound, scope, viewer)
-                finally:
-                    place.free()
+                    return await self._run_call(_call(bound, scope, value), viewer, stale=stale)
         except TimeoutError:
             return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
-    async def _answer_with(self, body: Any, bound: BoundCall, scope: Scope, viewer: Viewer | None) -> RestAnswer:
-        """The answer to a call with the value of its body; None without one."""
-        query = scope["query_string"]
-        call = EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
-        stale = (b"x-allow-stale", b"true") in scope["headers"]
+    async def _run_call(self, call: EndpointCall, viewer: Viewer | None, *, stale: bool) -> RestAnswer:
         public = self._public.get(call.bound.endpoint)
         if public is not None:
             return await public.shown(viewer)
@@ -149,6 +144,12 @@ class _AddressEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._rest.answer(self._calls, scope, receive, send)
+
+
+def _call(bound: BoundCall, scope: Scope, body: Any) -> EndpointCall:
+    """The call of a request with the value of its body; None without one."""
+    query = scope["query_string"]
+    return EndpointCall(bound, bound.variables(scope["path_params"], query, body), query)
 
 
 def _by_path(bound: Iterable[BoundCall]) -> Mapping[str, _Calls]:
