@@ -267,13 +267,6 @@ class Http(TimedConnection):
             self._active = cycle
             super()._start_asgi_task(cycle, app)
 
-    def start_next(self) -> None:
-        """Start the next request that was received already, unless the answer before is still unread."""
-        active = self._active
-        is_free = active is not None and active.response_complete and not self.flow.write_paused
-        if self.pipeline and is_free and not self.transport.is_closing():
-            self._start_asgi_task(*self.pipeline.pop())
-
     def on_response_complete(self) -> None:
         """Go on, after an answer, with the next request that was received already, or end the connection."""
         self.server_state.total_requests += 1

@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         self._on_started = on_started
         self._backlog: list[socket.socket] = []
         self._accepting: asyncio.Handle | None = None
-        self._accepted: set[asyncio.Task[None]] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
         # The supervisor's process id, if there is one.
         self.parent: int | None = None
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
             listener.close()
         for connection in waiting:
             await self._serve_connection(connection)
-        await asyncio.gather(*self._accepted)
+        await asyncio.gather(*self._connecting)
         await super().shutdown(sockets)
         self._say("server.stopped")
 
@@ -105,8 +105,8 @@ class Server(uvicorn.Server):
         self._accepting = None
         for connection in self.accepted(_ACCEPTED_A_TURN):
             task = asyncio.create_task(self._serve_connection(connection))
-            self._accepted.add(task)
-            task.add_done_callback(self._accepted.discard)
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
 
     def _listeners(self) -> Iterator[socket.socket]:
         """Sockets of ours for what the server listens at."""

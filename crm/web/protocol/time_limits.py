@@ -56,8 +56,11 @@ class TimedConnection(HttpConnection):
         self.start_next()
 
     def start_next(self) -> None:
-        """Start the next request that was received already, if there is one."""
-        raise NotImplementedError
+        """Start the next request that was received already, unless the answer before is still unread."""
+        active = self._active
+        is_free = active is not None and active.response_complete and not self.flow.write_paused
+        if self.pipeline and is_free and not self.transport.is_closing():
+            self._start_asgi_task(*self.pipeline.pop())
 
     def unread(self) -> int:
         """The number of bytes that wait for the client, with those that the system has taken of the same answer."""
