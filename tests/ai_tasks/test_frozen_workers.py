@@ -11,12 +11,23 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.waits(25)
 
 
-class TestFrozenWorker:
-    async def test_frozen_past_its_lease_cannot_write(self, create, reaches, start_worker, show):
-        first = start_worker()
-        task = await create("slow", input={"seconds": 1})
+@pytest.fixture
+def freeze(create, reaches, start_worker):
+    """Freeze a worker in the midst of a task; both."""
+
+    async def run(*task_type, seconds):
+        worker = start_worker()
+        task = await create(*task_type, input={"seconds": seconds})
         await reaches(task["id"], "RUNNING")
-        os.kill(first.pid, signal.SIGSTOP)
+        os.kill(worker.pid, signal.SIGSTOP)
+        return worker, task
+
+    return run
+
+
+class TestFrozenWorker:
+    async def test_frozen_past_its_lease_cannot_write(self, freeze, reaches, start_worker, show):
+        first, task = await freeze("slow", seconds=1)
         second = start_worker()
         done = await reaches(task["id"], "COMPLETED", seconds=45)
         assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
@@ -26,11 +37,8 @@ class TestFrozenWorker:
         assert (after["version"], after["attempts"]) == (done["version"], done["attempts"])
         assert str(second.pid) in after["attempts"][1]["worker"]
 
-    async def test_woken_while_another_runs_its_task_leaves_that_alone(self, create, reaches, start_worker, show):
-        first = start_worker()
-        task = await create("slow", input={"seconds": 6})
-        await reaches(task["id"], "RUNNING")
-        os.kill(first.pid, signal.SIGSTOP)
+    async def test_woken_while_another_runs_its_task_leaves_that_alone(self, freeze, reaches, start_worker, show):
+        first, task = await freeze("slow", seconds=6)
         second = start_worker()
         while (await show(task["id"]))["attempt"] < 2:
             await asyncio.sleep(0.05)
@@ -42,12 +50,9 @@ class TestFrozenWorker:
         assert [one["outcome"] for one in done["attempts"]] == ["LOST", "COMPLETED"]
         assert str(second.pid) in done["attempts"][1]["worker"]
 
-    async def test_the_only_one_and_frozen_for_a_while_keeps_its_tasks(self, create, reaches, start_worker):
+    async def test_the_only_one_and_frozen_for_a_while_keeps_its_tasks(self, freeze, reaches):
         """As on a laptop that was closed: nobody else has them, so they are its own."""
-        worker = start_worker()
-        task = await create(input={"seconds": 1})
-        await reaches(task["id"], "RUNNING")
-        os.kill(worker.pid, signal.SIGSTOP)
+        worker, task = await freeze(seconds=1)
         await asyncio.sleep(3)
         os.kill(worker.pid, signal.SIGCONT)
         done = await reaches(task["id"], "COMPLETED")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.faults.processes import processes_of
 from tests.support.clusters import put_data
 
 # A crash of PostgreSQL loses nothing by these: the pages are the operating system's.
@@ -82,7 +83,7 @@ class Node:
         """Stop all its processes where they are: connections stay open, nobody answers."""
         pid = self._pid()
         for _ in range(2):  # those that it started meanwhile, too
-            for one in (pid, *_children(pid)):
+            for one in processes_of(pid):
                 with suppress(ProcessLookupError):
                     os.kill(one, signal.SIGSTOP)
 
@@ -90,7 +91,7 @@ class Node:
         """Kill it, frozen or not."""
         with suppress(ProcessLookupError, FileNotFoundError):
             pid = self._pid()
-            for one in (*_children(pid), pid):
+            for one in reversed(processes_of(pid)):
                 with suppress(ProcessLookupError):
                     os.kill(one, signal.SIGKILL)
             _wait_gone(pid)
@@ -170,11 +171,6 @@ class Pair:
         for node in (self.primary, self.standby):
             node.end()
         shutil.rmtree(self._root, ignore_errors=True)
-
-
-def _children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(one) for one in found.read_text().split()] if found.exists() else []
 
 
 def _wait_gone(pid: int) -> None:

@@ -27,8 +27,10 @@ CAUGHT_UP_SECONDS = 2
 @contextmanager
 def killed(postgres):
     postgres.kill()
-    yield
-    postgres.start()
+    try:
+        yield
+    finally:
+        postgres.start()
 
 
 class Creators:

@@ -122,14 +122,15 @@ class TestHalfMessages:
             gc.collect()
             gc.disable()
             try:
-                before = resident()
-                for _ in range(4):
+                for turn in range(5):
+                    if turn == 1:
+                        before = resident()  # whatever the allocator keeps for the next round is there
                     sockets = [await opened(server, b"%d" % (number % 4)) for number in range(100)]
                     for _, writer in sockets:
                         writer.write(half())
                     await eventually(lambda: kept(server) > 90 * (SIZE - KIB), 20)
                     await closed(server, sockets)
                 del sockets
-                assert resident() - before < 60 * KIB * KIB  # of 100 MiB
+                assert resident() - before < 40 * KIB * KIB  # of 100 MiB
             finally:
                 gc.enable()
