@@ -167,6 +167,21 @@ class TestSeveralHosts:
             assert worker.wait(30) == 0
 
 
+class TestWorker:
+    def test_ends_soon_when_it_is_stopped_while_it_starts(self, database_url, tmp_path):
+        settings = environment(DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET)
+        for turn in range(12):
+            log = tmp_path / f"log{turn}"
+            worker = children.start_module("crm", ["worker"], log, settings)
+            deadline = time.monotonic() + 30
+            while "worker.started" not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.002)
+            time.sleep(0.004 * turn)
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(20) == 0  # 40 before, every tenth time
+
+
 class TestToken:
     @pytest.fixture
     def token(self, database_url):

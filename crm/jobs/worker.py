@@ -125,6 +125,8 @@ class Worker:
         clock = asyncio.get_running_loop().time
         while queues and not self._stopping.is_set():
             await self._wait_for_postgresql()
+            if self._stopping.is_set():
+                return
             began = clock()
             try:
                 app = self._app()
@@ -149,7 +151,7 @@ class Worker:
 
     async def _wait_for_postgresql(self) -> None:
         """Wait until PostgreSQL answers: procrastinate's own pool would try ever more seldom."""
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self._context.feed.read(_REACHABLE, ())
             except (psycopg.Error, errors.CrmError):
@@ -160,10 +162,14 @@ class Worker:
     async def _stop_procrastinate(self, running: "asyncio.Task[None]", grace: float) -> None:
         """Cancel procrastinate's worker: it then lets running jobs end, within the grace period."""
         beating = asyncio.create_task(self._repeat(self._heartbeat(), self._context))
-        if self._procrastinate is not None:
-            self._procrastinate.shutdown_graceful_timeout = grace
+        clock = asyncio.get_running_loop().time
+        end = clock() + grace + _PUT_BACK_SECONDS
         running.cancel()
-        _, late = await asyncio.wait({running}, timeout=grace + _PUT_BACK_SECONDS)
+        while (late := not running.done()) and clock() < end:
+            if self._procrastinate is not None:  # a cancellation is lost if it lands in a step of starting
+                self._procrastinate.shutdown_graceful_timeout = grace
+                self._procrastinate.stop()  # type: ignore[no-untyped-call]
+            await asyncio.wait({running}, timeout=_AGAIN_SECONDS)
         if late:  # for example, PostgreSQL is away; other workers find these jobs by their lease or heartbeat
             log.error("worker.stopped_late", running=len(self._survivors))
         await _cancel_all([beating])
