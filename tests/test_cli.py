@@ -3,7 +3,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +23,7 @@ import pytest
 from crm.db import migrations
 from crm.db.embedded import create_database
 from tests.support import children
-from tests.support.servers import SECRET, free_port
+from tests.support.servers import SECRET, Server, free_port
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("dev", "serve", "worker", "migrate", "demo", "token", "schema")
@@ -126,6 +128,18 @@ class TestServe:
             *_,
         ):
             assert ask(url, "{ me { id } }")["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+    def test_says_when_the_port_is_taken(self, database_url, server):
+        done = crm("serve", "--port", str(urlsplit(server.url).port), DATABASE_URL=database_url, CRM_SECRET_KEY=SECRET)
+        assert (done.returncode, "pass another --port" in done.stderr) == (2, True)
+
+    def test_waits_for_a_port_that_its_killed_parent_s_processes_are_about_to_leave(self, database_url, tmp_path):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            threading.Timer(1, listener.close).start()
+            starting = Server(database_url, tmp_path / "log", port=port)
+            starting.start()
+        starting.stop()
 
 
 class TestMigrate:

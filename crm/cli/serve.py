@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from typing import Annotated, Any
 
 import structlog
@@ -17,6 +18,9 @@ from crm.core.logs import configure as configure_logs
 from crm.db.capacity import Capacity
 
 _GRACE_SECONDS = 30
+# Processes whose parent was killed listen until they notice: a service manager may have restarted the parent by then.
+_PORT_SECONDS = 5
+_LOOK_SECONDS = 0.05
 
 
 def serve(
@@ -30,7 +34,7 @@ def serve(
     url = database_url(config)
     secret_key(config)
     refuse_old_tables(url)
-    refuse_taken_port(host, port)
+    refuse_taken_port(host, port, patience=_PORT_SECONDS)
     configure_logs(config)
     inside = workers if config.worker_inside else 0
     Capacity(config.pool_size, config.worker_concurrency).warn(url, web=workers, new_workers=inside)
@@ -77,14 +81,23 @@ def _say_where(host: str, port: int, ready: str, **details: int) -> None:
         structlog.get_logger().info("server.started", url=f"{url}/graphql", **details)
 
 
-def refuse_taken_port(host: str, port: int) -> None:
-    """Find out before anything else is started."""
+def refuse_taken_port(host: str, port: int, *, patience: float = 0) -> None:
+    """Find out before anything else is started; a port that is free within `patience` seconds is waited for."""
+    deadline = time.monotonic() + patience
+    while (error := _bind_error(host, port)) is not None:
+        if error.errno != errno.EADDRINUSE:
+            fail(f"Cannot listen on {host}:{port}: {error.strerror}.")
+        if time.monotonic() >= deadline:
+            fail(f"Something else listens on {host}:{port}. Stop it, or pass another --port.")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                fail(f"Something else listens on {host}:{port}. Stop it, or pass another --port.")
-            fail(f"Cannot listen on {host}:{port}: {error.strerror}.")
+            return error
+    return None

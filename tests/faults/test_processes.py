@@ -74,7 +74,7 @@ class TestTwoProcesses:
             children = children_of(server.pid)
             start = time.monotonic()
             server.kill()
-            server = two()  # or the port were taken, and it would not start
+            server = two()  # as a fork it looks at the port before they have left it
             await ended(children)
             seconds.append(time.monotonic() - start)
         report("kill -9 of the parent of two", rounds=rounds, slowest_end_s=max(seconds))
