@@ -32,7 +32,7 @@ _SMALL: Final = 16 * 1024
 # A part from this size on is counted once for all connections that keep it.
 _LARGE: Final = 64 * 1024
 # The memory of a sender that waits, besides its message.
-_WAITING: Final = 4096
+_WAITING: Final = 10 * 1024
 # Pongs are sent while the client's unread bytes are at most this.
 _LITTLE_UNREAD: Final = 64 * 1024
 _TEXT: Final = 0x81  # a frame that is a whole text
