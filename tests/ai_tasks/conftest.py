@@ -8,11 +8,10 @@ import time
 from contextlib import asynccontextmanager
 
 import pytest
-from websockets.asyncio.client import connect
 
 from tests.support import children
 from tests.support.tables import empty
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 SHOWN = """id status priority taskType input result error errorCode attempt maxRetries timeoutSeconds progress costUsd
 costSource tokens model qualityScore leadId createdBy version scheduledFor createdAt startedAt finishedAt
@@ -150,11 +149,7 @@ def subscribe(server, db):  # noqa: ARG001
 
     @asynccontextmanager
     async def opened(query, *, token=None, **variables):
-        url = server.url.replace("http", "ws") + "/graphql"
-        async with connect(url, subprotocols=[GRAPHQL_WS]) as raw:
-            payload = {"Authorization": f"Bearer {token or server.token()}"}
-            await raw.send(json.dumps({"type": "connection_init", "payload": payload}))
-            assert json.loads(await raw.recv())["type"] == "connection_ack"
+        async with await signed_in(server.url, token or server.token()) as raw:
             await raw.send(
                 json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query, "variables": variables}})
             )

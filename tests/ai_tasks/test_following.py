@@ -3,9 +3,7 @@
 import json
 from uuid import uuid4
 
-from websockets.asyncio.client import connect
-
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 FOLLOW = "subscription($id: ID) { aiTaskUpdated(id: $id) { id status version attempts { number } lead { id } } }"
 
@@ -32,11 +30,7 @@ class TestFollowingOne:
     async def test_of_what_is_not_there_or_anothers_is_refused(self, create, server, db):  # noqa: ARG002
         theirs = await create()
         for key, role in ((str(uuid4()), "admin"), (theirs["id"], "member")):
-            url = server.url.replace("http", "ws") + "/graphql"
-            async with connect(url, subprotocols=[GRAPHQL_WS]) as raw:
-                payload = {"Authorization": f"Bearer {server.token(role)}"}
-                await raw.send(json.dumps({"type": "connection_init", "payload": payload}))
-                await raw.recv()
+            async with await signed_in(server.url, server.token(role)) as raw:
                 message = {"id": "1", "type": "subscribe", "payload": {"query": FOLLOW, "variables": {"id": key}}}
                 await raw.send(json.dumps(message))
                 answer = json.loads(await raw.recv())

@@ -16,13 +16,12 @@ from typing import Any
 import psycopg
 from rich.console import Console
 from rich.table import Table
-from websockets.asyncio.client import connect
 
 from crm.db import migrations
 from tests.bench import bare, charts, crew, measure
 from tests.support.postgres import remove, throw_away_postgres
 from tests.support.servers import Server
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 console = Console()
 PRIORITIES = ("LOW", "NORMAL", "HIGH", "URGENT")
@@ -152,13 +151,8 @@ def latency(bench: Bench, count: int, *, busy: bool) -> dict[str, float]:
 
 async def _arrivals(bench: Bench, create: int, complete: int) -> list[float]:
     """Follow until so many tasks are done. A change's moment is when it was written, on the same clock."""
-    url = bench.server.url.replace("http", "ws") + "/graphql"
     waits, done = [], 0
-    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
-        await socket.send(
-            json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {bench.token}"}})
-        )
-        await socket.recv()
+    async with await signed_in(bench.server.url, bench.token) as socket:
         await socket.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))
         await asyncio.sleep(1)
         creating = asyncio.create_task(_one_by_one(bench, create))

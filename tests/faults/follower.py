@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import socket
 import time
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import narrow, signed_in
 
 CHANGES = "subscription($after: String) { changes(after: $after) { cursor type fields { name after } } }"
 
@@ -71,37 +70,17 @@ class Follower:
                 self.times.append(time.monotonic())
 
 
-class open_socket:  # noqa: N801
-    """A graphql-transport-ws socket that is signed in."""
-
-    def __init__(self, server, token, *, receive_buffer=None, **options):
-        self._token = token
-        if receive_buffer:
-            options["sock"] = _narrow(server.port, receive_buffer)
-        url = server.url.replace("http", "ws") + "/graphql"
-        self._connect = connect(url, subprotocols=[GRAPHQL_WS], open_timeout=5, close_timeout=1, **options)
-
-    async def __aenter__(self):
-        found = await self._connect.__aenter__()
-        payload = {"Authorization": f"Bearer {self._token}"}
-        await found.send(json.dumps({"type": "connection_init", "payload": payload}))
-        await found.recv()
-        return found
-
-    async def __aexit__(self, *error):
-        await self._connect.__aexit__(*error)
+@asynccontextmanager
+async def open_socket(server, token, *, receive_buffer=None, **options):
+    """Open a socket that is signed in; with a receive buffer, it has little room for what is not read."""
+    if receive_buffer:
+        options["sock"] = narrow(server.port, receive_buffer)
+    async with await signed_in(server.url, token, open_timeout=5, close_timeout=1, **options) as found:
+        yield found
 
 
 def subscribe(query, **variables):
     return json.dumps({"id": "1", "type": "subscribe", "payload": {"query": query, "variables": variables}})
-
-
-def _narrow(port, size):
-    found = socket.socket()
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-    found.connect(("127.0.0.1", port))
-    found.setblocking(False)
-    return found
 
 
 def stream(database_url: str, after: str | None = None) -> list[str]:

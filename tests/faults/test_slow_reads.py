@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
-from websockets.asyncio.client import connect
 
 from tests.support.http_client import AsyncClient
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 pytestmark = pytest.mark.waits(18)
 
@@ -120,8 +119,7 @@ async def test_those_of_subscriptions_leave_others_theirs(start_server, own_data
 async def subscriber(server):
     """An admin's socket: a function that subscribes, and returns the first change if something is to bring it about."""
     keys = itertools.count(1)
-    url = server.url.replace("http", "ws") + "/graphql"
-    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
+    async with await signed_in(server.url, server.token()) as socket:
 
         async def subscribe(query, then=None):
             await socket.send(json.dumps({"id": str(next(keys)), "type": "subscribe", "payload": {"query": query}}))
@@ -131,9 +129,6 @@ async def subscriber(server):
             await then
             return json.loads(await asyncio.wait_for(socket.recv(), 10))["payload"]["data"]["changes"]
 
-        token = f"Bearer {server.token()}"
-        await socket.send(json.dumps({"type": "connection_init", "payload": {"Authorization": token}}))
-        assert json.loads(await socket.recv())["type"] == "connection_ack"
         yield subscribe
 
 

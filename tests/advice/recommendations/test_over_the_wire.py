@@ -1,11 +1,10 @@
 import json
 
 import pytest
-from websockets.asyncio.client import connect
 
 from tests.support.model_server import good, status
 from tests.support.servers import Server
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 QUERY = "mutation($lead: Int!) { generateTaskRecommendations(leadId: $lead) { title } }"
 
@@ -26,11 +25,7 @@ def modelled(database_url, tmp_path, model_server):
 
 
 async def over_websocket(server, query, **variables):
-    url = server.url.replace("http", "ws", 1) + "/graphql"
-    async with connect(url, subprotocols=[GRAPHQL_WS]) as socket:
-        authorization = f"Bearer {server.token()}"
-        await socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": authorization}}))
-        await socket.recv()
+    async with await signed_in(server.url, server.token()) as socket:
         payload = {"query": query, "variables": variables}
         await socket.send(json.dumps({"type": "subscribe", "id": "1", "payload": payload}))
         return json.loads(await socket.recv())["payload"]

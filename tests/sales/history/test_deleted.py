@@ -5,9 +5,8 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
-from websockets.asyncio.client import connect
 
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 TIMELINE = """query($id: Int!, $deleted: Boolean) {
   lead(id: $id, includeDeleted: $deleted) { timeline { type cursor fields { name before after } } }
@@ -33,10 +32,7 @@ def follow(server):
 
     @asynccontextmanager
     async def opened(role, after=None):
-        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
-            token = {"Authorization": f"Bearer {server.token(role)}"}
-            await raw.send(json.dumps({"type": "connection_init", "payload": token}))
-            assert json.loads(await raw.recv())["type"] == "connection_ack"
+        async with await signed_in(server.url, server.token(role)) as raw:
             payload = {"query": CHANGES, "variables": {"after": after}}
             await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
             if after is None:  # until it has its place in the stream: a query that came later is answered

@@ -3,11 +3,9 @@
 import asyncio
 import json
 
-from websockets.asyncio.client import connect
-
 from tests.support.http_client import AsyncClient
 from tests.support.servers import memory
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 MIB = 1024 * 1024
 SUBSCRIPTIONS = 40
@@ -16,10 +14,7 @@ BALLAST = [[] for _ in range(50_000)]
 
 
 async def test_variables_that_nobody_declared_are_not_kept(alone, db):  # noqa: ARG001
-    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=[GRAPHQL_WS]) as client:
-        token = {"Authorization": f"Bearer {alone.token('viewer')}"}
-        await client.send(json.dumps({"type": "connection_init", "payload": token}))
-        assert json.loads(await client.recv())["type"] == "connection_ack"
+    async with await signed_in(alone.url, alone.token("viewer")) as client:
         for number in range(SUBSCRIPTIONS):
             payload = {"query": "subscription { changes { cursor } }", "variables": {"y": BALLAST}}
             await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
@@ -34,10 +29,7 @@ async def test_documents_of_queries_that_are_answered_are_not_kept(alone, db):  
     """They are read once, and nothing of them is kept before they are asked for again."""
     ids = ",".join(map(str, range(900)))
     lists = " ".join(f"a{number}: tasks(limit: 1, filter: {{id: {{in: [{ids}]}}}}) {{ id }}" for number in range(4))
-    async with connect(f"ws://127.0.0.1:{alone.port}/graphql", subprotocols=[GRAPHQL_WS]) as client:
-        token = {"Authorization": f"Bearer {alone.token('viewer')}"}
-        await client.send(json.dumps({"type": "connection_init", "payload": token}))
-        assert json.loads(await client.recv())["type"] == "connection_ack"
+    async with await signed_in(alone.url, alone.token("viewer")) as client:
         for number in range(70):
             payload = {"query": f"{{ k{number}: leads(limit: 1) {{ {lists} }} }}"}
             await client.send(json.dumps({"id": "1", "type": "subscribe", "payload": payload}))
@@ -76,3 +68,27 @@ async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
             assert not any(one.done() for one in first + rest)
             assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
         assert {(await one).status_code for one in first + rest} == {200}
+
+
+async def test_declared_variables_that_wait_are_kept_as_text(alone, db):
+    """Parsed, they take ten times the memory: no more requests are parsed than there is room for."""
+    query = "mutation($leads: [CreateLeadInput!]!) { createLeads(inputs: $leads) { index } }"
+    leads = [{"firstName": "A", "lastName": "B", "tags": list("abcdefghijklmnopqrstuvwx")} for _ in range(1000)]
+    body = json.dumps({"query": query, "variables": {"leads": leads}})
+    headers = {"Authorization": f"Bearer {alone.token('member')}", "Content-Type": "application/json"}
+    async with AsyncClient(base_url=alone.url, headers=headers, timeout=60) as client, asyncio.TaskGroup() as group:
+
+        def ask(count):
+            return [group.create_task(client.post("/graphql", content=body)) for _ in range(count)]
+
+        with db.transaction():
+            db.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
+            first = ask(5)
+            await asyncio.sleep(1)
+            before = memory(alone)
+            rest = ask(60)
+            await asyncio.sleep(2)
+            assert not any(one.done() for one in first + rest)
+            assert memory(alone) - before < 70 * MIB  # parsed at once, they were more than twice that
+        for one in first + rest:
+            one.cancel()
