@@ -50,13 +50,15 @@ class UserService(Service):
     async def create(self, values: Mapping[str, Any]) -> User:
         """Add a user."""
         validate.require(values, "email", "name")
+        await self._admins()
         return self.unit_of_work.add(User(**validate.clean(values, User.rules)))
 
     async def update(self, key: UUID, values: Mapping[str, Any]) -> User:
         """Change a user's name, address or role."""
         cleaned = validate.clean(values, User.rules)
+        admins = await self._admins()
         if cleaned.get("role", Role.ADMIN) is not Role.ADMIN:
-            await self._require_another_admin(key)
+            _require_another(admins, key)
         user = await self.unit_of_work.get(User, key)
         for name, value in cleaned.items():
             setattr(user, name, value)
@@ -67,8 +69,9 @@ class UserService(Service):
         if disabled and key == self.viewer.id:
             message = "You cannot disable yourself."
             raise errors.Conflict(message, field="id")
+        admins = await self._admins()
         if disabled:
-            await self._require_another_admin(key)
+            _require_another(admins, key)
         user = await self.unit_of_work.get(User, key)
         if disabled and user.disabled_at is None:
             user.disabled_at = self.unit_of_work.now()
@@ -76,12 +79,23 @@ class UserService(Service):
             user.disabled_at = None
         return user
 
-    async def _require_another_admin(self, key: UUID) -> None:
-        """Refuse a change that would leave the CRM without an enabled admin.
+    async def _admins(self) -> set[UUID]:
+        """The enabled admins, of whom the viewer must still be one.
 
+        A request knows its user's role as it was some seconds ago: enough for an admin who is shut out to undo it.
         All admins' rows are locked until the transaction ends, in one order: two such changes cannot pass at once.
         """
         admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
-        if {row["id"] for row in await self.unit_of_work.rows(admins.with_for_update())} == {key}:
-            message = "This is the last admin."
-            raise errors.Conflict(message, field="id")
+        rows = await self.unit_of_work.rows(admins.with_for_update(key_share=True))
+        found = {row["id"] for row in rows}
+        if self.viewer.id not in found:
+            message = "You are not an admin any more."
+            raise errors.Forbidden(message)
+        return found
+
+
+def _require_another(admins: Collection[UUID], key: UUID) -> None:
+    """Refuse a change that would leave the CRM without an enabled admin."""
+    if set(admins) == {key}:
+        message = "This is the last admin."
+        raise errors.Conflict(message, field="id")

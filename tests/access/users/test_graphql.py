@@ -151,3 +151,30 @@ class TestDisableUser:
         user = make_user(role="admin")
         answer = await signed_in(user)(DISABLE, id=str(user["id"]), disabled=True)
         assert answer["errors"][0]["extensions"]["code"] == "CONFLICT"
+
+
+class TestFormerAdmin:
+    """A server knows a user's role as it was some seconds ago; users are changed by those who are admins now."""
+
+    @pytest.fixture(params=["demoted", "disabled"])
+    async def former(self, request, graphql, signed_in, make_user):
+        user = make_user(role="admin")
+        assert (await signed_in(user)("{ me { role } }"))["data"]["me"]["role"] == "ADMIN"
+        if request.param == "demoted":
+            await graphql(UPDATE, id=str(user["id"]), input={"role": "VIEWER"})
+        else:
+            await graphql(DISABLE, id=str(user["id"]), disabled=True)
+        return user
+
+    async def test_cannot_undo_it(self, former, signed_in, db):
+        theirs = signed_in(former)
+        answers = [
+            await theirs(UPDATE, id=str(former["id"]), input={"role": "ADMIN"}),
+            await theirs(DISABLE, id=str(former["id"]), disabled=False),
+            await theirs(CREATE, input={"email": "back@example.com", "name": "Back", "role": "ADMIN"}),
+        ]
+        codes = {answer["errors"][0]["extensions"]["code"] for answer in answers}
+        assert codes <= {"FORBIDDEN", "UNAUTHENTICATED"}  # the latter once the server has looked again
+        found = db.execute("SELECT role, disabled_at FROM users WHERE id = %s", (former["id"],)).fetchone()
+        assert found["role"] == "viewer" or found["disabled_at"]
+        assert not db.execute("SELECT FROM users WHERE email = 'back@example.com'").fetchall()
