@@ -27,7 +27,7 @@ from crm.core.choice import Choice
 R = TypeVar("R", bound=BaseModel)
 log = structlog.get_logger()
 
-_PLAYBOOK_SECONDS: Final = 1.0
+_PLAYBOOK_SECONDS: Final = 5.0
 _MOST_ATTEMPTS: Final = 4
 _BACKOFF_SECONDS: Final = 0.5
 # With less time than this left, no other call is made.
@@ -156,6 +156,7 @@ class Ai:
         `deadline` is the caller's own, on the event loop's clock, if it may be sooner than CRM_AI_TIMEOUT_SECONDS.
         """
         asker = Asker(new_id(), lead_id, requested_by)
+        question = replace(question, requested_by=requested_by)
         inquiry = self._open(question, asker, deadline)
         try:
             return await self._answer_if_admitted(inquiry)
@@ -163,7 +164,7 @@ class Ai:
             if self._fallback is None:
                 raise
             log.warning("ai.fallback", purpose=question.purpose, reason=error.details["reason"])
-            # The rules take next to no time: they answer even when the provider has used up the deadline.
+            # The rules take moments: they answer even when the provider has used up the deadline.
             latest = asyncio.get_running_loop().time() + _PLAYBOOK_SECONDS
             fallback_question = _Inquiry(question, asker, latest, inquiry.attempt)
             answer = await self._answer(fallback_question, self._fallback)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -60,6 +61,8 @@ class Question(Generic[R]):
     language: str = "en"
     max_output_tokens: int | None = None
     correction: Correction | None = None
+    # Whoever asks: users take turns where questions wait for each other.
+    requested_by: UUID | None = None
 
     @cached_property
     def input_hash(self) -> str:

@@ -1,6 +1,7 @@
 """Budget, circuit breaker, cancellation, fallback: what holds whoever answers."""
 
 import asyncio
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -384,6 +385,21 @@ class TestPlaybook:
             0,
             "provider",
         )
+
+    async def test_does_not_hold_the_event_loop_while_it_reads(self, make_ai):
+        """Twelve long notes take the rules 0.2 s, in which others are answered."""
+        reading, went_on = threading.Event(), threading.Event()
+
+        @playbook.answers("test-slow-rules")
+        def read(_):
+            reading.set()
+            return Suggestions(tasks=[suggestion()] if went_on.wait(10) else [])
+
+        ai = make_ai(provider=PlaybookProvider())
+        asking = asyncio.create_task(ai.ask(question(purpose="test-slow-rules")))
+        await asyncio.to_thread(reading.wait, 10)
+        went_on.set()
+        assert len((await asking).value.tasks) == 1
 
     async def test_has_rules_or_says_no(self, make_ai):
         assert await reason(make_ai(provider=PlaybookProvider()).ask(question(purpose="poetry"))) == "REJECTED"
