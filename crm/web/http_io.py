@@ -113,7 +113,7 @@ def has_many_parts(text: bytes | bytearray | str) -> bool:
 def loaded(text: bytes | bytearray, subject: str) -> Any:
     """The value of JSON text."""
     if has_many_parts(text):
-        message = f"{subject} has more than {MAX_PARTS:,} objects, lists and members."
+        message = f"{subject} has more than {MAX_PARTS:,} braces, brackets and colons."
         raise errors.TooLarge(message, limit=MAX_PARTS)
     try:
         return orjson.loads(text)

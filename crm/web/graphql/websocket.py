@@ -222,7 +222,7 @@ def _parsed(message: Any) -> dict[str, Any]:
     if text is None:
         raise Closed(_BAD_MESSAGE, "Send text, not bytes")
     if has_many_parts(text):
-        raise Closed(TOO_LARGE, f"A message has at most {MAX_PARTS:,} objects, lists and members")
+        raise Closed(TOO_LARGE, f"A message has at most {MAX_PARTS:,} braces, brackets and colons")
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,5 +1,6 @@
 """Values of requests compared with the schema's types, and messages about those that do not fit."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -101,4 +102,6 @@ def _needed(graphql_type: Any, value: Any) -> str | None:
 
 
 def _quoted(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number too large to be read"
     return repr(value[:_SHOWN]) if isinstance(value, str) else dumped(value).decode()[:_SHOWN]

@@ -162,6 +162,11 @@ class TestBodies:
         assert len(error["detail"]) < 300
         assert db.execute("SELECT count(*) AS count FROM ai_tasks").fetchone()["count"] == 0
 
+    async def test_a_number_beyond_all_doubles_is_no_null(self, api):
+        headers = {"Content-Type": "application/json"}
+        response = await api.post(TASKS, content=b'{"taskType": "echo", "maxRetries": 1e400}', headers=headers)
+        assert "not a number too large to be read" in refused(response, 400)["detail"]
+
     @pytest.mark.parametrize(
         ("body", "field", "said"),
         [
