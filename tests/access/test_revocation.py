@@ -15,16 +15,17 @@ from tests.support.http_client import AsyncClient
 from tests.support.servers import SECRET, Server
 from tests.support.websockets import GRAPHQL_WS
 
-pytestmark = pytest.mark.waits(25)
+pytestmark = pytest.mark.waits(12)
 
 ME = {"query": "{ me { id } }"}
 FOLLOW = "subscription { changes { id } }"
 # A token is looked at again every 5 seconds, and a socket's user as often.
 SECONDS = 12
+WAYS = ("token", "id", "stdin")
 
 
-@pytest.fixture
-def revoke(database_url, db):  # noqa: ARG001
+@pytest.fixture(scope="module")
+def revoke(database_url):
     def run(text, *, given=None, code=0):
         environment = {**_environment(), "DATABASE_URL": database_url, "CRM_SECRET_KEY": SECRET}
         done = children.run_module("crm", ["token", "--revoke", text], environment, given=given)
@@ -39,10 +40,10 @@ def _environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("CRM_", "DATABASE_"))}
 
 
-@pytest.fixture
-def other(database_url, tmp_path):
+@pytest.fixture(scope="module")
+def other(database_url, tmp_path_factory):
     """Another process on the same database."""
-    server = Server(database_url, tmp_path / "log").start()
+    server = Server(database_url, tmp_path_factory.mktemp("other") / "log").start()
     yield server
     server.stop()
 
@@ -66,43 +67,98 @@ async def refused(server, token):
     return error["message"]
 
 
-class TestRevoke:
-    @pytest.mark.parametrize("by", ["token", "id", "stdin"])
-    async def test_refuses_that_token_alone(self, server, revoke, by):
-        gone, kept = server.token("member"), server.token("member")
-        assert [(await asked(server, token)).status_code for token in (gone, kept)] == [200, 200]
-        text = {"token": gone, "id": claims(gone)["jti"], "stdin": "-"}[by]
-        assert claims(gone)["jti"] in revoke(text, given=f"{gone}\n" if by == "stdin" else None)
-        assert "revoked" in await refused(server, gone)
-        assert (await asked(server, kept)).status_code == 200
+async def closed_with(server, token, used):
+    """The code with which a socket is closed that follows with a token which is revoked, once it is in use."""
+    async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
+        await raw.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}))
+        assert json.loads(await raw.recv())["type"] == "connection_ack"
+        await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))
+        await used()
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(SECONDS):
+                await raw.recv()
+    return closed.value.rcvd.code
 
-    async def test_is_heard_by_every_process(self, server, other, revoke):
-        token = server.token("member")
-        for process in (server, other):
-            assert (await asked(process, token)).status_code == 200
-        revoke(token)
-        for process in (server, other):
-            assert "revoked" in await refused(process, token)
 
-    async def test_closes_what_follows(self, server, revoke):
-        token = server.token("member")
-        async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
-            await raw.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}))
-            assert json.loads(await raw.recv())["type"] == "connection_ack"
-            await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))
-            revoke(token)
-            with pytest.raises(ConnectionClosed) as closed:
-                async with asyncio.timeout(SECONDS):
-                    await raw.recv()
-        assert closed.value.rcvd.code == 4401
+class InUse:
+    """Tokens that both processes have just let in, each to be revoked in its way."""
 
-    async def test_takes_tokens_that_were_made_before_they_had_ids(self, server, revoke):
+    def __init__(self, server, other, revoke):
+        self.tokens = {name: server.token("member") for name in (*WAYS, "socket", "kept")}
         given = {name: value for name, value in claims(server.token("member")).items() if name != "jti"}
-        old = jwt.encode(given, SECRET, algorithm="HS256")
-        assert (await asked(server, old)).status_code == 200
-        revoke(old)
-        assert "revoked" in await refused(server, old)
-        assert (await asked(server, f"{old}=")).status_code == 401  # the same, spelled otherwise
+        self.tokens["old"] = jwt.encode(given, SECRET, algorithm="HS256")
+        self._server, self._processes = server, (server, other)
+        self._revoke = revoke
+
+    async def revoked(self):
+        """What became of each: all at once, for whoever has seen a token looks at it again only after seconds."""
+        assert await self.lets_in("kept")
+        ends = {"socket": self._closed(), **{way: self._refused(way) for way in (*WAYS, "old")}}
+        found = await asyncio.gather(*ends.values(), return_exceptions=True)
+        respelled = await asked(self._server, f"{self.tokens['old']}=")
+        return {**dict(zip(ends, found, strict=True)), "old, spelled otherwise": respelled.status_code}
+
+    async def lets_in(self, name):
+        """Whether both processes let this token in."""
+        return [(await asked(process, self.tokens[name])).status_code for process in self._processes] == [200, 200]
+
+    async def _refused(self, way):
+        assert await self.lets_in(way)
+        said = await self._run(way)
+        return said, await asyncio.gather(*(refused(process, self.tokens[way]) for process in self._processes))
+
+    async def _closed(self):
+        return await closed_with(self._server, self.tokens["socket"], lambda: self._run("socket"))
+
+    async def _run(self, way):
+        token = self.tokens[way]
+        if way == "stdin":
+            return await asyncio.to_thread(self._revoke, "-", given=f"{token}\n")
+        return await asyncio.to_thread(self._revoke, claims(token)["jti"] if way == "id" else token)
+
+
+@pytest.fixture(scope="module")
+def in_use(server, other, revoke):
+    return InUse(server, other, revoke)
+
+
+@pytest.fixture(scope="module")
+def found(in_use):
+    return asyncio.run(in_use.revoked())
+
+
+@pytest.fixture
+def became(found):
+    """What became of a token that was revoked in this way; an error that came instead is the test's."""
+
+    def of(way):
+        if isinstance(found[way], BaseException):
+            raise found[way]
+        return found[way]
+
+    return of
+
+
+class TestRevoke:
+    @pytest.mark.parametrize("by", WAYS)
+    async def test_refuses_that_token_alone(self, in_use, became, by):
+        said, (message, _) = became(by)
+        assert claims(in_use.tokens[by])["jti"] in said
+        assert "revoked" in message
+        assert await in_use.lets_in("kept")
+
+    def test_is_heard_by_every_process(self, became):
+        for by in WAYS:
+            _, messages = became(by)
+            assert ["revoked" in message for message in messages] == [True, True]
+
+    def test_closes_what_follows(self, became):
+        assert became("socket") == 4401
+
+    def test_takes_tokens_that_were_made_before_they_had_ids(self, became):
+        _, messages = became("old")
+        assert all("revoked" in message for message in messages)
+        assert became("old, spelled otherwise") == 401
 
     def test_forgets_what_has_expired(self, server, db, revoke):
         db.execute("DELETE FROM revoked_tokens")
