@@ -1,4 +1,7 @@
-"""`crm serve` with a probe in its event loop: `GET /probe` tells for how long the loop was held since the last time."""
+"""`crm serve` with a probe in its event loop.
+
+`GET /probe` tells for how long the loop was held since the last time, and how many follow a subscription.
+"""
 
 import asyncio
 import json
@@ -39,7 +42,9 @@ class Probe:
             cpu, wall = cpu_now, wall_now
 
     async def _tell(self, send) -> None:
-        body = json.dumps({"cpu": self._cpu, "wall": self._wall}).encode()
+        channels = self._app.engine.subscriptions._channels.values()  # noqa: SLF001
+        followers = sum(channel.followers for channel in channels)
+        body = json.dumps({"cpu": self._cpu, "wall": self._wall, "followers": followers}).encode()
         self._cpu = self._wall = 0.0
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -16,7 +16,7 @@ from crm.core.identity import Role
 from crm.demo.load import load
 from tests.support.clusters import migrated_postgres
 from tests.support.postgres import remove
-from tests.support.servers import Server
+from tests.support.probed import Probed
 
 MEBIBYTE = 1024 * 1024
 # Just below the 1,000 rows that a list without a limit may have: no refusal helps.
@@ -59,7 +59,7 @@ class Target:
     def __enter__(self) -> Self:
         self._postgres, self._database_folder = migrated_postgres()
         _fill(self._postgres.url)
-        self.server = _Probed(self._postgres.url, self._folder / "log", **self._settings).start()
+        self.server = Probed(self._postgres.url, self._folder / "log", **self._settings).start()
         self._headers = {
             "authorization": f"Bearer {self.server.token(Role.MEMBER)}",
             "content-type": "application/json",
@@ -133,12 +133,6 @@ class Target:
     def _data(self) -> Path:
         nested = self._postgres.directory / "data"
         return nested if nested.exists() else self._postgres.directory
-
-
-class _Probed(Server):
-    """The server with the probe in it."""
-
-    module = "tests.attacks.served"
 
 
 class _Watched:

@@ -14,7 +14,7 @@ from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.graph.live.memory import SubscriptionMemory, estimate
 from crm.graph.run.engine import Request
-from tests.support.servers import Server
+from tests.support.probed import Probed
 from tests.support.waiting import eventually
 from tests.support.websockets import GRAPHQL_WS
 
@@ -28,7 +28,7 @@ LISTS = " ".join(f"a{number}: tasks(limit: 1, filter: {{id: {{in: [{IDS}]}}}}) {
 @pytest.fixture
 def small(database_url, tmp_path):
     """A server with room for two large subscriptions of one user, and for four of all."""
-    running = Server(database_url, tmp_path / "log", CRM_MAX_SUBSCRIPTION_BYTES=str(13 * MIB)).start()
+    running = Probed(database_url, tmp_path / "log", CRM_MAX_SUBSCRIPTION_BYTES=str(13 * MIB)).start()
     yield running
     running.stop()
 
@@ -48,50 +48,64 @@ async def opened(small):
         yield open_
 
 
-async def refused(client, *numbers):
-    """The codes of those of these subscriptions that are not let in."""
-    for number in numbers:
-        payload = {"query": LARGE % (number, LISTS)}
-        await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
-    found = []
-    with suppress(TimeoutError):
-        async with asyncio.timeout(3):
-            async for message in client:
-                said = json.loads(message)
-                assert said["type"] == "error", said
-                found.append(said["payload"][0]["extensions"]["code"])
-    return found
+@pytest.fixture
+def refused(small):
+    async def run(client, *numbers):
+        """The codes of those of these subscriptions that are not let in: each is refused, or gets its place."""
+        before, found = small.followers(), []
+        reading = asyncio.create_task(_read_errors(client, found))
+        for number in numbers:
+            payload = {"query": LARGE % (number, LISTS)}
+            await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
+        await eventually(lambda: len(found) + small.followers() - before == len(numbers), 40)
+        await asyncio.sleep(0.3)  # one too many would come now
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        return found
+
+    return run
 
 
-async def test_of_one_user_is_half_of_all(opened, db):  # noqa: ARG001
+async def _read_errors(client, found):
+    async for message in client:
+        said = json.loads(message)
+        assert said["type"] == "error", said
+        found.append(said["payload"][0]["extensions"]["code"])
+
+
+async def test_of_one_user_is_half_of_all(small, opened, refused, db):  # noqa: ARG001
     client = await opened()
     assert await refused(client, 1, 2, 3) == ["TOO_COMPLEX"]
     assert await refused(await opened(), 4) == ["TOO_COMPLEX"]
     assert await refused(await opened("member"), 4, 5) == []
     assert await refused(await opened("admin"), 6) == ["UNAVAILABLE"]
     await client.close()
+    await small.followed_by(2)
     again = await opened()
     assert await refused(again, 7, 8) == []
 
 
-async def test_of_the_same_counts_once(opened, db):  # noqa: ARG001
+async def test_of_the_same_counts_once(small, opened, db):  # noqa: ARG001
     client = await opened()
-    for number in range(40):
+    for number in range(10):  # of two there is room
         payload = {"query": LARGE % (1, LISTS)}
         await client.send(json.dumps({"id": str(number), "type": "subscribe", "payload": payload}))
-        await asyncio.sleep(0.05)
+    await small.followed_by(10)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(0.5):
             pytest.fail(await client.recv())
 
 
-async def test_is_counted_until_the_last_follower_leaves(opened, db):  # noqa: ARG001
+async def test_is_counted_until_the_last_follower_leaves(small, opened, refused, db):  # noqa: ARG001
     first, second = await opened(), await opened()
     assert await refused(first, 1, 2) == []
     assert await refused(second, 1, 2) == []
     await first.close()
+    await small.followed_by(2)
     assert await refused(second, 3) == ["TOO_COMPLEX"]
     await second.close()
+    await small.followed_by(0)
     assert await refused(await opened(), 3, 4) == []
 
 
