@@ -33,7 +33,7 @@ class WebSettings(BaseModel):
         "gets 503 (a WebSocket: 1013).",
     )
     max_unread_bytes: int = Field(
-        default=128 * 1024 * 1024,
+        default=64 * 1024 * 1024,
         ge=1024 * 1024,
         description="What a process keeps of answers that their clients do not read; beyond it the client that has not "
         "read for the longest time is dropped. Answers that are being made come on top.",

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 _log = logging.getLogger(__name__)
-DEFAULT_MOST: Final = 128 * 1024 * 1024
+DEFAULT_MOST: Final = 64 * 1024 * 1024
 # The unsent bytes that the system buffers; of a large answer it would take MBs at once. All of an answer stays in
 # memory until its last byte is sent; how much of it the system has taken is not told, but it is so much at most.
 UNSENT: Final = 128 * 1024
