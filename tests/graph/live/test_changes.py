@@ -324,14 +324,31 @@ class TestSize:
 
 
 class TestWhoseUserChanges:
-    @pytest.fixture
-    def signed_in(self, server, make_user):
-        user = make_user(role="member")
-        return user["id"], server.token("member", email=user["email"])
+    """A user is looked at every 5 s: those of one test wait for it at once, each on a socket of their own."""
 
-    async def test_a_disabled_user_writes_no_more(self, open_socket, signed_in, make_lead, db):
+    @pytest.fixture
+    def sign_in(self, server, make_user):
+        def run():
+            user = make_user(role="member")
+            return user["id"], server.token("member", email=user["email"])
+
+        return run
+
+    async def test_ends_what_runs_and_shows_nothing_more(self, open_socket, sign_in, make_lead, client, graphql, db):
+        leads = [make_lead()["id"] for _ in range(2)]
+        write = partial(graphql, CREATE, lead=leads[1], title="not for you")
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._writes_no_more(open_socket, sign_in(), leads[0], db))
+            for change in ("disabled_at = now()", "role = 'viewer'"):
+                together.create_task(self._subscription_ends(open_socket, sign_in(), change, db))
+            together.create_task(self._shows_nothing_more(open_socket, sign_in(), client, write, db))
+        assert [row["title"] for row in db.execute("SELECT title FROM tasks WHERE lead_id = %s", (leads[0],))] == [
+            "allowed"
+        ]
+
+    @staticmethod
+    async def _writes_no_more(open_socket, signed_in, lead, db):
         user, token = signed_in
-        lead = make_lead()["id"]
         async with open_socket(token=token) as socket:
             await socket.subscribe(CREATE, lead=lead, title="allowed")
             assert (await socket.receive())["type"] == "next"
@@ -341,36 +358,24 @@ class TestWhoseUserChanges:
                 id="2", type="subscribe", payload={"query": CREATE, "variables": {"lead": lead, "title": "no"}}
             )
             assert await socket.closed() == 4401
-        assert [row["title"] for row in db.execute("SELECT title FROM tasks")] == ["allowed"]
 
-    async def test_the_subscription_of_a_disabled_user_ends(self, open_socket, signed_in, db):
+    @staticmethod
+    async def _subscription_ends(open_socket, signed_in, change, db):
         user, token = signed_in
         async with open_socket(token=token) as socket:
-            await socket.subscribe()
+            await socket.subscribe(types=["lead.deleted"])  # of what the others write it hears nothing
             await _settle(socket)
-            db.execute("UPDATE users SET disabled_at = now() WHERE id = %s", (user,))
+            db.execute(f"UPDATE users SET {change} WHERE id = %s", (user,))
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.receive(12)
         assert closed.value.rcvd.code == 4401
 
-    async def test_a_lowered_role_ends_what_runs(self, open_socket, signed_in, db):
-        user, token = signed_in
-        async with open_socket(token=token) as socket:
-            await socket.subscribe()
-            await _settle(socket)
-            db.execute("UPDATE users SET role = 'viewer' WHERE id = %s", (user,))
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.receive(12)
-        assert closed.value.rcvd.code == 4401
-
-    async def test_shows_nothing_more_from_when_the_server_knows(
-        self, open_socket, signed_in, client, make_lead, graphql, db
-    ):
-        """A user is looked at every 5 s. Here a request finds out 3 s before the socket's own look would."""
+    @staticmethod
+    async def _shows_nothing_more(open_socket, signed_in, client, write, db):
+        """Here a request finds out 3 s before the socket's own look would."""
         user, token = signed_in
         mine = {"headers": {"Authorization": f"Bearer {token}"}}
         ask = partial(client.post, "/graphql", json={"query": "{ me { role } }"}, **mine)
-        lead = make_lead()["id"]
         assert (await ask()).status_code == 200
         await asyncio.sleep(3)
         async with open_socket(token=token) as socket:
@@ -380,7 +385,7 @@ class TestWhoseUserChanges:
             async with asyncio.timeout(15):
                 while (await ask()).status_code == 200:
                     await asyncio.sleep(0.05)
-            await graphql(CREATE, lead=lead, title="not for you")
+            await write()
             kinds = []
             assert await socket.closed(kinds) == 4401
         assert "next" not in kinds
