@@ -52,7 +52,7 @@ _CLAIM: Final = Statement(
       ) FROM claimed
     )
     SELECT task_type, input::text, lead_id::text, created_by::text, attempt::text, timeout_seconds::text,
-      (SELECT role FROM users WHERE users.id = created_by), aged::text
+      (SELECT role FROM users WHERE users.id = created_by AND disabled_at IS NULL), aged::text
     FROM claimed
     """
 )
@@ -215,6 +215,11 @@ class TaskLease:
     attempt: int
     timeout_seconds: int
     aged: bool
+
+    @property
+    def owner_may_write(self) -> bool:
+        """Whether its owner may still do what the task does: not if they were disabled, or only read now."""
+        return self.viewer.id is None or self.viewer.role.includes(Role.MEMBER)
 
 
 @dataclass(frozen=True, slots=True)

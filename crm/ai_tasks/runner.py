@@ -117,6 +117,9 @@ class Runner:
             put_off = lease.attempt < _MOST_ATTEMPTS
             outcome = AiTaskOutcome.POSTPONED if put_off else AiTaskOutcome.FAILED
             return AttemptEnd(outcome, error=text, code="UNKNOWN_TYPE", pause=_STRANGE_SECONDS)
+        if not lease.owner_may_write:
+            text = "Its owner may not do this any more."
+            return AttemptEnd(AiTaskOutcome.FAILED, error=text, code=errors.Forbidden.code, again=False)
         deadline = asyncio.get_running_loop().time() + lease.timeout_seconds
         run = TaskRun(
             lease.task_id,

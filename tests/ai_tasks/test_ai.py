@@ -1,6 +1,7 @@
 """AI tasks that ask a model: what they make, and what they cost."""
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -40,6 +41,59 @@ def context(database_url, db):  # noqa: ARG001
     no_ai: Any = None
     yield WorkerContext(database, EventFeed(database, database_url, 400), Settings(database_url=database_url), no_ai)
     database.close()
+
+
+class TestOwner:
+    """A task writes in its owner's name: not when the owner may not do that any more."""
+
+    LOSSES = pytest.mark.parametrize("loss", ["disabled_at = now()", "role = 'viewer'"], ids=["disabled", "demoted"])
+
+    @pytest.fixture
+    def owner(self, make_user):
+        return make_user(role="member")["id"]
+
+    @pytest.fixture
+    async def task(self, recommend, owner, db):
+        found = await recommend()
+        db.execute("UPDATE ai_tasks SET created_by = %s", (owner,))
+        return found
+
+    @pytest.fixture
+    def lose(self, db, owner):
+        return lambda loss: db.execute(f"UPDATE users SET {loss} WHERE id = %s", (owner,))
+
+    @LOSSES
+    async def test_who_lost_their_rights_has_nothing_run(self, task, lose, reaches, asking_worker, db, loss):
+        lose(loss)
+        asking_worker()
+        failed = await reaches(task["id"], "FAILED")
+        assert (failed["errorCode"], failed["error"], failed["attempt"]) == (
+            "FORBIDDEN",
+            "Its owner may not do this any more.",
+            1,
+        )
+        assert not db.execute("SELECT FROM tasks").fetchall()
+        assert not db.execute("SELECT FROM ai_calls").fetchall()
+
+    @LOSSES
+    async def test_nor_saved_what_a_model_answers_later(
+        self, task, lose, reaches, asking_worker, model_server, db, loss
+    ):
+        asked, answer = threading.Event(), threading.Event()
+
+        def think(handler):
+            asked.set()
+            answer.wait(20)
+            good(CALL)(handler)
+
+        model_server.will(think)
+        asking_worker(CRM_AI_TIMEOUT_SECONDS="20")
+        await asyncio.to_thread(asked.wait, 30)
+        lose(loss)
+        answer.set()
+        failed = await reaches(task["id"], "FAILED")
+        assert failed["errorCode"] == "FORBIDDEN"
+        assert not db.execute("SELECT FROM tasks").fetchall()
 
 
 class TestPlaybook:

@@ -47,6 +47,16 @@ class UserService(Service):
         ids = type_coerce(list(keys), ARRAY(Uuid()))
         return {row["id"] for row in await self.unit_of_work.rows(select(User.id).where(User.id == any_(ids)))}
 
+    async def require_writer(self) -> None:
+        """Refuse a viewer who was disabled, or may only read now: for what is saved long after it was asked for."""
+        if self.viewer.id is None:
+            return
+        role = select(User.role).where(User.id == self.viewer.id, User.disabled_at.is_(None))
+        rows = await self.unit_of_work.rows(role)
+        if not rows or not Role(rows[0]["role"]).includes(Role.MEMBER):
+            message = "Who asked for this may not do it any more."
+            raise errors.Forbidden(message)
+
     async def create(self, values: Mapping[str, Any]) -> User:
         """Add a user."""
         validate.require(values, "email", "name")

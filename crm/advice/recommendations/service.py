@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, and_, not_, or_, select
 
+from crm.access.users.service import UserService
 from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
 from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
 from crm.advice.recommendations.playbook import playbook
@@ -86,6 +87,7 @@ class SuggestionService(Service):
 
     async def record(self, lead_id: int, origin: Origin, drafts: Sequence[Draft]) -> list[Task]:
         """Save the drafts that are new to the lead, which is locked meanwhile; an error if it was deleted."""
+        await UserService(self.unit_of_work).require_writer()
         lead = await self.unit_of_work.get(Lead, lead_id)
         if not await AiClaimService(self.unit_of_work).end(origin.claim_id, AiClaimOutcome.SAVED):
             return await self.of_claim(origin.claim_id)

@@ -9,6 +9,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import select
 
+from crm.access.users.service import UserService
 from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
 from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
 from crm.advice.recommendations.plain import plain_lines
@@ -116,6 +117,7 @@ class SummaryWriter(Service):
 
     async def record(self, lead_id: int, claim_id: UUID, text: SummaryText) -> Lead:
         """Save a summary; an error if the lead was deleted."""
+        await UserService(self.unit_of_work).require_writer()
         lead = await self.unit_of_work.get(Lead, lead_id)
         if not await AiClaimService(self.unit_of_work).end(claim_id, AiClaimOutcome.SAVED):
             return lead
