@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -91,6 +92,13 @@ def start_worker(database_url, db, tmp_path):  # noqa: ARG001
     for one in started:
         if one.process.poll() is None:
             one.kill()
+
+
+@pytest.fixture
+def start_brief_worker(start_worker):
+    """Start a worker that holds its tasks only briefly: when it dies, that is noticed sooner."""
+    brief = {"CRM_AI_TASK_LEASE_SECONDS": "1", "CRM_WORKER_HEARTBEAT_SECONDS": "0.3", "CRM_WORKER_STALLED_SECONDS": "1"}
+    return partial(start_worker, **brief)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ async def hang(_: TaskRun, __: NoInput):
 
 async def stubborn(_: TaskRun, __: NoInput):
     """Ignores being cancelled."""
-    end = time.monotonic() + 8
+    end = time.monotonic() + float(os.environ.get("STUBBORN_SECONDS", "8"))
     while time.monotonic() < end:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0.2)

@@ -9,7 +9,7 @@ import pytest
 from tests.ai_tasks.replies import CALL
 from tests.support.model_server import good, hang, reset, status
 
-pytestmark = pytest.mark.waits(35)
+pytestmark = pytest.mark.waits(28)
 
 
 class TestReason:
@@ -38,7 +38,7 @@ class TestReason:
 
 
 class TestTime:
-    @pytest.mark.parametrize("seconds", [1, 2, 4])
+    @pytest.mark.parametrize("seconds", [1, 2])
     async def test_is_the_models_as_far_as_possible(self, recommend, reaches, asking_worker, model_server, seconds):
         model_server.will(hang())
         asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
@@ -80,21 +80,21 @@ class TestSilentModel:
     async def test_that_names_a_time_is_asked_then_and_nothing_is_counted(
         self, request_tasks, reaches, asking_worker, model_server, db
     ):
-        model_server.will(status(429, "slow down", Retry_After="4"), good([CALL]))
+        model_server.will(status(429, "slow down", Retry_After="3"), good([CALL]))
         asking_worker()
         task = await request_tasks()
         done = await reaches(task["id"], "COMPLETED", seconds=20)
         assert [one["outcome"] for one in done["attempts"]] == ["POSTPONED", "COMPLETED"]
         assert db.execute("SELECT failures FROM ai_tasks").fetchone()["failures"] == 0
         first, second = model_server.requests
-        assert 4 <= second.at - first.at < 6
+        assert 3 <= second.at - first.at < 5
 
     async def test_that_is_asked_too_much_fails_no_task(self, recommend, reaches, asking_worker, model_server, db):
-        """Twenty at once, and for four seconds the provider says that it has enough."""
+        """Twenty at once, and for two seconds the provider says that it has enough."""
 
         def enough(handler):
-            busy = time.monotonic() < model_server.requests[0].at + 4
-            (status(429, "slow down", Retry_After="5") if busy else good([CALL]))(handler)
+            busy = time.monotonic() < model_server.requests[0].at + 2
+            (status(429, "slow down", Retry_After="3") if busy else good([CALL]))(handler)
 
         model_server.will(enough)
         asking_worker()

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-pytestmark = pytest.mark.waits(35)
+pytestmark = pytest.mark.waits(28)
 
 CANCEL = "mutation($id: ID!) { cancelAiTask(id: $id) { status } }"
 
@@ -92,11 +92,11 @@ class TestCancel:
         assert (task["status"], [one["outcome"] for one in task["attempts"]]) == ("CANCELLED", ["CANCELLED"])
 
     async def test_counts_for_one_that_does_not_listen(self, put, graphql, reaches, show, start_worker):
-        start_worker()
+        start_worker(STUBBORN_SECONDS="3.5")  # it is waited for for two
         key = put("stubborn")
         await reaches(key, "RUNNING")
         await graphql(CANCEL, id=key)
-        await asyncio.sleep(9)  # it has come to its end by now
+        await asyncio.sleep(4.5)  # it has come to its end by now
         task = await show(key)
         assert (task["status"], task["result"], task["attempt"]) == ("CANCELLED", None, 1)
 

@@ -12,7 +12,7 @@ from tests.support.http_client import AsyncClient
 from tests.support.servers import Server
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.waits(25)
+pytestmark = pytest.mark.waits(22)
 
 _WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
@@ -52,7 +52,7 @@ class TestStop:
     async def test_says_meanwhile_that_it_lives(self, create, reaches, start_worker):
         """Whoever takes long to stop is not dead: nobody else takes its jobs."""
         first = start_worker(CRM_WORKER_GRACE_SECONDS="10", CRM_AI_TASK_LEASE_SECONDS="10")
-        task = await create(input={"seconds": 5})
+        task = await create(input={"seconds": 3.5})
         await reaches(task["id"], "RUNNING")
         first.process.send_signal(signal.SIGTERM)
         second = start_worker()
