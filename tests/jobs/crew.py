@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from pathlib import Path
 
 from crm.background import work
 from crm.core.settings import Settings
@@ -33,10 +34,13 @@ async def echo(context: WorkerContext, *, about: str) -> None:
     await note(context, "ran", about)
 
 
-async def slow(context: WorkerContext, *, about: str, seconds: float) -> None:
+async def slow(context: WorkerContext, *, about: str, seconds: float = 0, go: str = "") -> None:
+    """Take so long, or until the test has made the file `go`."""
     await note(context, "began", about)
     try:
         await asyncio.sleep(seconds)
+        while go and not Path(go).exists():  # noqa: ASYNC240
+            await asyncio.sleep(0.05)
     except asyncio.CancelledError:
         await note(context, "cut", about)
         raise
@@ -46,11 +50,11 @@ async def slow(context: WorkerContext, *, about: str, seconds: float) -> None:
 _STEADY = set()
 
 
-async def steady(context: WorkerContext, *, about: str, seconds: float) -> None:
+async def steady(context: WorkerContext, *, about: str, go: str) -> None:
     """A second job finds the first at work."""
     if about not in _STEADY:
         _STEADY.add(about)
-        await slow(context, about=about, seconds=seconds)
+        await slow(context, about=about, go=go)
 
 
 async def fail(context: WorkerContext, *, about: str) -> None:

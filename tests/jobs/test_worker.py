@@ -18,7 +18,7 @@ from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
 from crm.jobs.worker import worker_pool
 
-pytestmark = pytest.mark.waits(50)
+pytestmark = pytest.mark.waits(40)
 
 
 def echo(about, **options):
@@ -168,7 +168,7 @@ class TestWorker:
 
     async def test_leaves_alone_what_runs(self, crew, put, journal, eventually):
         one = crew()
-        await put(Job("slow", {"about": "x", "seconds": 4}))
+        await put(Job("slow", {"about": "x", "seconds": 2}))
         eventually(lambda: journal("ended"))
         assert len(journal("began")) == 1
         assert '"job.rescued"' not in one.log()
@@ -261,7 +261,7 @@ class TestStop:
 
     async def test_puts_back_what_does_not(self, crew, put, journal, jobs_db, eventually):
         one = crew(settings={"CRM_WORKER_GRACE_SECONDS": "0.3"})
-        await put(Job("slow", {"about": "long", "seconds": 3}), echo("waiting", at=datetime(2100, 1, 1, tzinfo=UTC)))
+        await put(Job("slow", {"about": "long", "seconds": 1.5}), echo("waiting", at=datetime(2100, 1, 1, tzinfo=UTC)))
         eventually(lambda: journal("began"))
         assert one.stop() == 0
         assert [row["about"] for row in journal("cut")] == ["long"]
@@ -285,10 +285,15 @@ class TestStop:
 class TestOutliving:
     """What runs when PostgreSQL goes away: the queue is taken up again, and what says so is not cut short."""
 
-    async def test_goes_on(self, crew, put, journal, outage, jobs_db, eventually):
+    @pytest.fixture
+    def go(self, tmp_path):
+        """The file for which the steady job waits."""
+        return tmp_path / "go"
+
+    async def test_goes_on(self, crew, put, journal, outage, jobs_db, eventually, go):
         crew(settings={"CRM_WORKER_GRACE_SECONDS": "0.1", **IMPATIENT})
-        steady, slow = (Job(name, {"about": name, "seconds": 5}) for name in ("steady", "slow"))
-        await put(steady, slow, echo("after", at=_soon()))
+        steady = Job("steady", {"about": "steady", "go": str(go)})
+        await put(steady, Job("slow", {"about": "slow", "seconds": 20}), echo("after", at=_soon()))
         eventually(lambda: len(journal("began")) == 2)
         await outage()
         eventually(lambda: journal("ran") and len(journal("began")) == 3)
@@ -296,18 +301,22 @@ class TestOutliving:
         *together, again = [row["about"] for row in journal("began")]
         assert sorted(together) == ["slow", "steady"]  # one worker takes both, and either may be the first to say so
         assert again == "slow"
+        go.touch()
         eventually(lambda: [row["about"] for row in journal("ended")] == ["steady"])
         left = "SELECT FROM procrastinate_jobs WHERE task_name = 'steady'"
         eventually(lambda: not jobs_db.execute(left).fetchall(), 3)
 
     @pytest.mark.parametrize(("grace", "what"), [("10", "ended"), ("0.2", "cut")])
-    async def test_has_the_grace_when_its_worker_stops(self, crew, put, journal, outage, eventually, grace, what):
+    async def test_has_the_grace_when_its_worker_stops(self, crew, put, journal, outage, eventually, go, grace, what):
         one = crew(settings={"CRM_WORKER_GRACE_SECONDS": grace, **IMPATIENT})
-        await put(Job("steady", {"about": "steady", "seconds": 4}), echo("after", at=_soon()))
+        await put(Job("steady", {"about": "steady", "go": str(go)}), echo("after", at=_soon()))
         eventually(lambda: journal("began"))
         await outage()
         eventually(lambda: journal("ran"))
-        assert one.stop() == 0
+        one.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(1)  # longer than the short grace
+        go.touch()
+        assert one.process.wait(20) == 0
         assert [row["what"] for row in journal() if row["about"] == "steady"] == ["began", what]
 
 
