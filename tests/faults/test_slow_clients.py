@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.http_client import AsyncClient
 
-pytestmark = pytest.mark.waits(15)
+pytestmark = pytest.mark.waits(8)
 
 HALF_A_HEADER = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: appl"
 
@@ -41,7 +41,7 @@ async def _closed_after(reader, at_most):
 @pytest.mark.timeout(120)
 class TestSlowClients:
     async def test_what_becomes_of_them(self, start_server, report):
-        server = start_server(CRM_REQUEST_TIMEOUT_SECONDS="2")
+        server = start_server(CRM_REQUEST_TIMEOUT_SECONDS="2", CRM_HEAD_TIMEOUT_SECONDS="3")
         sent = {"nothing": b"", "half a header": HALF_A_HEADER, "half a body": _half_a_body(server)}
         opened = {name: await _open(server, data) for name, data in sent.items()}
         ends = await asyncio.gather(*(_closed_after(reader, 15) for reader, _ in opened.values()))
@@ -77,7 +77,7 @@ class TestSlowClients:
 
     async def test_do_not_keep_the_server_from_stopping(self, start_server, report):
         """The longest that one can hold it up is a request's deadline, and never more than 30 s."""
-        server = start_server(CRM_REQUEST_TIMEOUT_SECONDS="3")
+        server = start_server(CRM_REQUEST_TIMEOUT_SECONDS="2")
         sockets = [await _open(server, data) for data in (b"", HALF_A_HEADER, _half_a_body(server))]
         await asyncio.sleep(0.2)
         start = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from crm.web.protocol import ClientLimits
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.waits(12)
+pytestmark = pytest.mark.waits(8)
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -23,7 +23,7 @@ async def answer_on(reader):
 
 @pytest.fixture
 async def draining(serve, echo):
-    async with serve(echo, ClientLimits(drain_seconds=6)) as server:
+    async with serve(echo, ClientLimits(drain_seconds=3)) as server:
         yield server
 
 
@@ -45,7 +45,7 @@ class TestDraining:
         start = time.monotonic()
         draining.should_exit = True
         await draining.running
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 2.5
 
     async def test_closes_idle_connections_when_the_time_is_over(self, draining):
         reader, writer = await asyncio.open_connection(*draining.address)
@@ -54,7 +54,7 @@ class TestDraining:
         start = time.monotonic()
         draining.should_exit = True
         assert await reader.read() == b""
-        assert time.monotonic() - start > 5
+        assert time.monotonic() - start > 2.5
         await draining.running
         writer.close()
 
@@ -71,7 +71,7 @@ class TestDraining:
         writer.write(b"GET /waits HTTP/1.1\r\nHost: here\r\n\r\n")
         await eventually(lambda: echo.paths)
         draining.should_exit = True
-        await asyncio.sleep(6.5)
+        await asyncio.sleep(3.5)
         echo.go_on.set()
         head, _ = await answer_on(reader)
         assert b"connection: close" in head
