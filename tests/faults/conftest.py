@@ -18,8 +18,14 @@ from tests.support.tables import empty
 
 @pytest.fixture(scope="session")
 def rounds():
-    """How often each fault is repeated: a few times in the suite, `make faults` sets more."""
+    """How often something is hurt that has to heal each time: twice in the suite, `make faults` sets more."""
     return int(os.environ.get("CRM_FAULT_ROUNDS", "2"))
+
+
+@pytest.fixture(scope="session")
+def repeats():
+    """How often a fault is repeated whose rounds share nothing: once in the suite, `make faults` sets more."""
+    return int(os.environ.get("CRM_FAULT_ROUNDS", "1"))
 
 
 @pytest.fixture(scope="module")

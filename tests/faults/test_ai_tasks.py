@@ -16,7 +16,7 @@ from tests.faults.journal import until
 from tests.faults.processes import frozen
 from tests.support.http_client import AsyncClient
 
-pytestmark = pytest.mark.waits(50)
+pytestmark = pytest.mark.waits(40)
 
 _CREATE = "mutation($input: CreateAiTaskInput!) { createAiTask(input: $input) { id } }"
 _TASK = {"taskType": "echo", "input": {"message": json.dumps({"do": "sleep", "seconds": 0.05})}}
@@ -91,10 +91,10 @@ class TestKilledServer:
             **figures,
         )
 
-    async def test_right_after_its_answer(self, start_server, ledger, hire, rounds, report):
+    async def test_right_after_its_answer(self, start_server, ledger, hire, repeats, report):
         """Nobody is there to start what it created but the worker, which starts later."""
         server = start_server()
-        for _ in range(rounds):
+        for _ in range(repeats):
             await ledger.create(server, "sleep", count=3)
             server.kill()
             crew = await hire()
@@ -103,8 +103,8 @@ class TestKilledServer:
             await crew.ended()
             server.start()
         figures = ledger.compare()
-        assert figures["tasks"] == figures["attempts"] == 3 * rounds
-        report("kill -9 of the API after an answer", rounds=rounds, **figures)
+        assert figures["tasks"] == figures["attempts"] == 3 * repeats
+        report("kill -9 of the API after an answer", rounds=repeats, **figures)
 
 
 @pytest.mark.timeout(900)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.http_client import AsyncClient
 from tests.support.model_server import good, hang
 
-pytestmark = pytest.mark.waits(45)
+pytestmark = pytest.mark.waits(38)
 
 CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
 _LEAD = 'mutation { createLead(input: {firstName: "Ada", lastName: "Bill"}) { id } }'
@@ -125,12 +125,12 @@ class TestBill:
 class TestPostgresAwayAsTheAnswerComes:
     @pytest.fixture
     def away(self, own_postgres, ledger, model_server):
-        """Wait for the question, and take PostgreSQL away until some seconds after its answer has come."""
+        """Wait for the question, and take PostgreSQL away for some seconds; the answer comes after one."""
 
         async def run(seconds):
             await ledger.until(lambda: model_server.requests)
             await asyncio.to_thread(own_postgres.kill)
-            await asyncio.sleep(1 + seconds)
+            await asyncio.sleep(seconds)
             await asyncio.to_thread(own_postgres.start)
 
         return run
@@ -139,7 +139,7 @@ class TestPostgresAwayAsTheAnswerComes:
         model_server.will(good([CALL], cost=0.5, after=1))
         await hire_asking()
         key = await request_tasks()
-        await away(2)
+        await away(2.5)
         await ledger.all_final()
         assert ledger.rows(_CALLS) == [{"outcome": "ok", "cost_usd": Decimal("0.5"), "cost_source": "provider"}]
         assert ledger.rows(_TASK, key) == [
@@ -155,7 +155,7 @@ class TestPostgresAwayAsTheAnswerComes:
         asking["CRM_AI_TIMEOUT_SECONDS"] = "2"
         await hire_asking()
         key = await request_tasks()
-        await away(5)
+        await away(3.5)
         await ledger.all_final()
         right = {"status": "completed", "cost_usd": Decimal("0.5"), "cost_source": "provider"}
         await ledger.until(lambda: ledger.rows(_TASK, key) == [right])
@@ -166,7 +166,7 @@ class TestPostgresAwayAsTheAnswerComes:
         async with client_of(start_server(**asking)) as client:
             body = {"query": _GENERATE, "variables": {"lead": await new_lead(client)}}
             request = asyncio.create_task(client.post("/graphql", json=body))
-            await away(2)
+            await away(2.5)
             assert (await request).json() == {"data": {"generateTaskRecommendations": [{"title": CALL["title"]}]}}
         assert ledger.rows(_CALLS) == [{"outcome": "ok", "cost_usd": Decimal("0.5"), "cost_source": "provider"}]
 
@@ -177,7 +177,7 @@ class TestPostgresAwayAsTheAnswerComes:
         async with client_of(start_server(**asking, CRM_REQUEST_TIMEOUT_SECONDS="4")) as client:
             body = {"query": _GENERATE, "variables": {"lead": await new_lead(client)}}
             request = asyncio.create_task(client.post("/graphql", json=body))
-            await away(5)
+            await away(4.5)
             answer = (await request).json()
         assert answer["errors"][0]["extensions"]["code"] in {"UNAVAILABLE", "TIMEOUT"}
         right = {"outcome": "ok", "cost_usd": Decimal("0.5"), "cost_source": "provider"}

@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.waits(25)
+pytestmark = pytest.mark.waits(15)
 
 
 @pytest.mark.timeout(900)
 class TestFrozen:
-    async def test_writes_nothing_when_it_wakes(self, start_server, ledger, hire, rounds, report):
+    async def test_writes_nothing_when_it_wakes(self, start_server, ledger, hire, repeats, report):
         server = start_server()
         refused = 0
-        for _ in range(rounds):
+        for _ in range(repeats):
             frozen = await hire()
             keys = await ledger.create(server, "sleep", count=3, seconds=0.5)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -29,8 +29,8 @@ class TestFrozen:
             for crew in (frozen, other):
                 crew.end()
         figures = ledger.compare("lost")
-        assert figures["run_again"] == 3 * rounds
-        report("SIGSTOP past the lease", rounds=rounds, **figures, stale_writes_refused=refused)
+        assert figures["run_again"] == 3 * repeats
+        report("SIGSTOP past the lease", rounds=repeats, **figures, stale_writes_refused=refused)
 
 
 _STATE = """SELECT task.*, attempt.* FROM ai_tasks AS task JOIN ai_task_attempts AS attempt ON task_id = task.id
@@ -60,10 +60,10 @@ class TestTwoWorkers:
 
 @pytest.mark.timeout(600)
 class TestTerminate:
-    async def test_ten_that_run_are_finished(self, start_server, ledger, hire, rounds, report):
+    async def test_ten_that_run_are_finished(self, start_server, ledger, hire, repeats, report):
         server = start_server()
         seconds = []
-        for _ in range(rounds):
+        for _ in range(repeats):
             crew = await hire()
             keys = await ledger.create(server, "sleep", count=10, seconds=1)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -79,11 +79,11 @@ class TestTerminate:
             crew.end()
         figures = ledger.compare()
         assert figures["attempts"] == figures["tasks"]
-        report("SIGTERM with 10 that end in time", rounds=rounds, **figures, slowest_exit_s=max(seconds))
+        report("SIGTERM with 10 that end in time", rounds=repeats, **figures, slowest_exit_s=max(seconds))
 
-    async def test_ten_that_run_too_long_go_back(self, start_server, ledger, hire, rounds, report):
+    async def test_ten_that_run_too_long_go_back(self, start_server, ledger, hire, repeats, report):
         server = start_server()
-        for _ in range(rounds):
+        for _ in range(repeats):
             crew = await hire(CRM_WORKER_GRACE_SECONDS="0.3")
             keys = await ledger.create(server, "sleep", count=10, seconds=2)
             await ledger.until(lambda keys=keys: {(key, 1) for key in keys} <= set(ledger.journal("began")))
@@ -96,4 +96,4 @@ class TestTerminate:
             crew.end()
         figures = ledger.compare("released")
         assert figures["attempts"] == 2 * figures["tasks"]
-        report("SIGTERM with 10 that do not", rounds=rounds, **figures)
+        report("SIGTERM with 10 that do not", rounds=repeats, **figures)

@@ -13,7 +13,7 @@ from tests.faults.journal import Writers, compare, quantile, until
 from tests.faults.processes import frozen
 from tests.support.http_client import AsyncClient
 
-pytestmark = pytest.mark.waits(50)
+pytestmark = pytest.mark.waits(40)
 
 # The server answers by itself, as one that waits for another answers for it.
 CLEAR = {"UNAVAILABLE", "TIMEOUT"}
@@ -197,7 +197,7 @@ def _backend_of_the_pool(database_url):
 
 @pytest.mark.timeout(900)
 class TestFrozen:
-    async def test_requests_end_by_their_deadline(self, own_postgres, start_server, rounds, report):
+    async def test_requests_end_by_their_deadline(self, own_postgres, start_server, repeats, report):
         deadline, wait = 2.0, 1.0
         server = start_server(
             CRM_LOG_FORMAT="json",
@@ -206,7 +206,7 @@ class TestFrozen:
         )
         healed, slowest = [], []
         async with Writers(server.url, server.token(), own_postgres.url) as writers:
-            for _ in range(rounds):
+            for _ in range(repeats):
                 await asyncio.sleep(1)
                 with frozen(own_postgres):
                     away = time.monotonic()
@@ -222,7 +222,7 @@ class TestFrozen:
         _orderly(server.log())
         report(
             "PostgreSQL frozen for 7 s",
-            rounds=rounds,
+            rounds=repeats,
             **compare(writers.journal, own_postgres.url),
             deadline_s=deadline,
             slowest_answer_s=max(slowest),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.ledger import LEASE_SECONDS
 
-pytestmark = pytest.mark.waits(40)
+pytestmark = pytest.mark.waits(20)
 
 # Found within 15 s, says the product; with a lease of 10 s. Here that is as much sooner as the lease is shorter.
 FOUND_SECONDS = LEASE_SECONDS + 5
@@ -17,11 +17,11 @@ FOUND_SECONDS = LEASE_SECONDS + 5
 @pytest.mark.timeout(900)
 class TestKill:
     @pytest.mark.parametrize("step", ["during", "after"])
-    async def test_of_a_worker_in_and_after_the_call(self, start_server, ledger, hire, rounds, report, step):
+    async def test_of_a_worker_in_and_after_the_call(self, start_server, ledger, hire, repeats, report, step):
         server = start_server()
         slowest = 0.0
         crew = await hire()
-        for _ in range(rounds):
+        for _ in range(repeats):
             (key,) = await ledger.create(server, f"die_{step}")
             await ledger.create(server, "sleep", count=3, seconds=0.3)
             assert await crew.ended() == -signal.SIGKILL
@@ -32,24 +32,24 @@ class TestKill:
             assert [at for task, at in ledger.journal("began") if task == key] == [1, 2]
             assert [at for task, at in ledger.journal("ended") if task == key] == ([1, 2] if step == "after" else [2])
         figures = ledger.compare("lost")
-        assert figures["run_again"] >= rounds
+        assert figures["run_again"] >= repeats
         assert slowest < FOUND_SECONDS + 2  # a new worker has to start, and a lost attempt is repeated after a second
-        report(f"kill -9 of a worker {step} the call", rounds=rounds, **figures, slowest_recovery_s=slowest)
+        report(f"kill -9 of a worker {step} the call", rounds=repeats, **figures, slowest_recovery_s=slowest)
 
     @pytest.mark.parametrize("backend", ["lives on", "dies too"])
     @pytest.mark.parametrize("step", ["before it begins", "while its end is written"])
     async def test_of_a_worker_that_waits_for_the_database(
-        self, start_server, ledger, hire, rounds, report, step, backend
+        self, start_server, ledger, hire, repeats, report, step, backend
     ):
         """Its statement may come through after its death, or not: both leave one result."""
         server = start_server()
         crew = await hire()
-        for _ in range(rounds):
+        for _ in range(repeats):
             await self._killed_at(server, ledger, crew, early=step == "before it begins", cut=backend == "dies too")
             crew = await hire()
             await ledger.all_final()
         figures = ledger.compare("lost")
-        report(f"kill -9 of a worker {step}, its connection {backend}", rounds=rounds, **figures)
+        report(f"kill -9 of a worker {step}, its connection {backend}", rounds=repeats, **figures)
 
     @staticmethod
     async def _killed_at(server, ledger, crew, *, early, cut):

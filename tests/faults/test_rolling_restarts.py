@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-pytestmark = pytest.mark.waits(30)
+pytestmark = pytest.mark.waits(12)
 
 QUERY = json.dumps({"query": "{ me { name } }"}).encode()
 
@@ -67,12 +67,12 @@ class Client:
 
 
 @pytest.mark.timeout(900)
-async def test_no_request_fails(start_server, rounds, report):
+async def test_no_request_fails(start_server, repeats, report):
     servers = [start_server(CRM_DRAIN_SECONDS="2"), start_server(CRM_DRAIN_SECONDS="2")]
     balancer, stop = Balancer(servers), asyncio.Event()
     clients = [Client(balancer, servers[0].token()) for _ in range(12)]
     running = [asyncio.create_task(client.run(stop)) for client in clients]
-    for number in range(2 * rounds):
+    for number in range(2 * repeats):
         await asyncio.sleep(random.uniform(0.3, 0.8))
         server = servers[number % 2]
         assert await asyncio.to_thread(server.stop) == 0
@@ -81,7 +81,7 @@ async def test_no_request_fails(start_server, rounds, report):
     stop.set()
     await asyncio.gather(*running)
     answered = sum(client.answered for client in clients)
-    report("rolling restarts", stops=2 * rounds, answered=answered, failed=sum(len(one.failed) for one in clients))
+    report("rolling restarts", stops=2 * repeats, answered=answered, failed=sum(len(one.failed) for one in clients))
     assert [one for client in clients for one in client.failed] == []
     assert answered > 100
     assert sum(client.connections for client in clients) >= len(clients) * 2

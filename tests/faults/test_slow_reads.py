@@ -13,7 +13,7 @@ import pytest
 from tests.support.http_client import AsyncClient
 from tests.support.websockets import signed_in
 
-pytestmark = pytest.mark.waits(18)
+pytestmark = pytest.mark.waits(15)
 
 ONE = "query One($id: Int!) { lead(id: $id) { id firstName tasks { id title } } }"
 
@@ -64,7 +64,7 @@ class Flood:
             self.codes += [error["extensions"]["code"] for error in answer.get("errors", ())]
 
 
-async def test_others_are_answered_meanwhile(start_server, own_database, lead, rounds, report):
+async def test_others_are_answered_meanwhile(start_server, own_database, lead, repeats, report):
     """Twelve at once over ten connections: they took all of them for 30 seconds, and others got UNAVAILABLE."""
     server = start_server(CRM_READ_TIMEOUT_SECONDS="3")
     took = []
@@ -73,7 +73,7 @@ async def test_others_are_answered_meanwhile(start_server, own_database, lead, r
         with locked(own_database, "interactions"):
             async with Flood(server, lead) as flood:
                 await asyncio.sleep(0.7)
-                for _ in range(30 * rounds):
+                for _ in range(40 * repeats):
                     started = time.monotonic()
                     answer = (await client.post("/graphql", json={"query": ONE, "variables": {"id": lead}})).json()
                     took.append(time.monotonic() - started)
