@@ -54,9 +54,11 @@ class Bodies:
             self._refuse(self._greediest(), body)
         return body in share.coming
 
-    def whole(self, body: Body) -> None:
+    def whole(self, body: Body, size: int) -> None:
         """Count a complete body, which is not refused any more."""
-        self._share_of(body).coming.pop(body, None)
+        share = self._share_of(body)
+        share.coming.pop(body, None)
+        self._add(share, body, size - body.size)
 
     def over(self, body: Body) -> None:
         """Count a body no longer: its request was answered or refused."""

@@ -7,8 +7,9 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from crm.web.protocol import refusal as refusals
-from crm.web.protocol.bodies import Body
+from crm.web.protocol.bodies import SMALL, Body
 from crm.web.protocol.config import Config
+from crm.web.protocol.intake import ReceivedBytes
 from crm.web.protocol.refusal import Refusal, Refused, log_refusal
 from crm.web.protocol.state import State
 
@@ -43,7 +44,7 @@ class HttpConnection(HttpToolsProtocol):
         self._body_bytes = 0
         self._bodies: dict[RequestResponseCycle, Body] = {}
         self._heads: dict[RequestResponseCycle, Body] = {}
-        self._unparsed = bytearray()  # received bytes that wait to be parsed
+        self._unparsed = ReceivedBytes()  # those that wait to be parsed
         self._ignores_input = False  # received bytes are dropped
         self._last_refusal: Refusal | None = None
         self._ending = False
@@ -60,14 +61,14 @@ class HttpConnection(HttpToolsProtocol):
         body = self._bodies.get(cycle)
         if body is None:
             body = self._bodies[cycle] = Body(cycle.scope, partial(self._refuse_body, cycle))
-        if not self.server_state.bodies.grew(body, self._body_bytes):
+        if not self.server_state.bodies.grew(body, self._body_bytes + len(self._unparsed)):
             raise Refused(refusals.NO_ROOM)
 
     def _count_head(self) -> None:
         """Count a head that is large enough to take memory that others may need."""
         if self._head is None:
             self._head = Body({"state": {}}, lambda: self._refuse(refusals.NO_ROOM))
-        if not self.server_state.bodies.grew(self._head, self._fruitless):
+        if not self.server_state.bodies.grew(self._head, self._fruitless + len(self._unparsed)):
             self._refuse(refusals.NO_ROOM)
 
     def _uncount_head(self) -> None:
@@ -76,17 +77,38 @@ class HttpConnection(HttpToolsProtocol):
             self.server_state.bodies.over(self._head)
             self._head = None
 
+    def _count_received(self) -> None:
+        """Count what was received of a head or body, parsed or not, if it takes memory that others may need."""
+        if self._in_head:
+            if self._fruitless + len(self._unparsed) > SMALL:
+                self._count_head()
+        elif not self.cycle.response_complete and self._body_bytes + len(self._unparsed) > SMALL:
+            try:
+                self._count(self.cycle)
+            except Refused as refused:
+                self._refuse(refused.refusal)
+
     def _count_whole_head(self, head: Body, size: int) -> None:
-        """Count a large, complete head, which is not refused any more."""
+        """Count a complete head, which is not refused any more, if it is large."""
+        if size <= SMALL:
+            self._uncount_head()
+            return
         if not self.server_state.bodies.grew(head, size * _COMPLETE):
             raise Refused(refusals.NO_ROOM)
-        self.server_state.bodies.whole(head)
+        self.server_state.bodies.whole(head, head.size)
 
     def _uncount(self, cycle: RequestResponseCycle) -> None:
         """Count a request's head and body no longer: the request is answered, or never will be."""
         for counted in self._heads, self._bodies:
             if body := counted.pop(cycle, None):
                 self.server_state.bodies.over(body)
+
+    def _forget_input(self) -> None:
+        """Free what was received of a request that will never be complete: it stays in memory until the client goes."""
+        self._uncount_head()
+        self._unparsed.clear()
+        self.headers, self.url = [], b""
+        self.parser = None  # type: ignore[assignment]  # it keeps the header that it has begun
 
     def _refuse_body(self, cycle: RequestResponseCycle) -> None:
         """Refuse a request whose body is still being received: others need the memory."""
@@ -99,7 +121,7 @@ class HttpConnection(HttpToolsProtocol):
         """Ignore further input; answer the earlier requests, and then send this refusal."""
         log_refusal(refusal, self.client)
         self._ignores_input = True
-        self._uncount_head()
+        self._forget_input()
         incomplete = None if self._in_head else self.cycle  # the request whose body will never be complete
         self._in_head = True
         if incomplete is not None:

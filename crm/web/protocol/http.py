@@ -68,9 +68,8 @@ class Http(TimedConnection):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-        self._unparsed.clear()
+        self._forget_input()
         self.server_state.unread.over(self)
-        self._uncount_head()
         for cycle in [*self._bodies, *self._heads]:
             self._uncount(cycle)
         super().connection_lost(exc)
@@ -87,17 +86,19 @@ class Http(TimedConnection):
             if not self._unparsed:
                 self._intake.hold()
                 self.server_state.turns.take(self)
-            self._unparsed += data
+            self._unparsed.add(data)
+            self._count_received()
 
     def feed_on(self) -> int:
         """Parse some of the waiting bytes, and return the cost."""
-        piece, before = bytes(self._unparsed[:_AT_ONCE]), self._progress
-        del self._unparsed[:_AT_ONCE]
+        piece, before = self._unparsed.take(_AT_ONCE), self._progress
         if not self._ignores_input and not self.transport.is_closing():
-            self._feed(piece, bytes(self._unparsed[:1]))
+            self._feed(piece, self._unparsed.next())
         if self._ignores_input or self.transport.is_closing():
             self._drop(len(self._unparsed))
             self._unparsed.clear()
+        else:
+            self._count_received()
         if not self._unparsed and not self.transport.is_closing():
             self._intake.release()
         return work(self._progress - before, len(piece))
@@ -121,8 +122,8 @@ class Http(TimedConnection):
             self._fruitless += len(data)
             if self._fruitless > self._limits.head_bytes:
                 self._refuse(refusals.HEAD_TOO_LARGE)
-            elif self._in_head and self._fruitless > SMALL:
-                self._count_head()
+            elif self._in_head:
+                self._count_received()
 
     def _drop(self, size: int) -> None:
         self._dropped += size
@@ -207,7 +208,7 @@ class Http(TimedConnection):
         """Mark the request as complete."""
         self._in_head = True
         if body := self._bodies and self._bodies.get(self.cycle):
-            self.server_state.bodies.whole(body)
+            self.server_state.bodies.whole(body, self._body_bytes)
         super().on_message_complete()
 
     def _check_head(self) -> None:

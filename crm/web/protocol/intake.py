@@ -103,6 +103,8 @@ class ReceivedBytes:
 
     def take(self, most: int) -> bytes:
         """Remove and return the first bytes, so many at most."""
+        if not self._chunks:
+            return b""
         chunk = self._chunks[0]
         piece = chunk[self._start : self._start + most]
         self._start += most
@@ -111,6 +113,10 @@ class ReceivedBytes:
             self._chunks.popleft()
             self._start = 0
         return piece
+
+    def next(self) -> bytes:
+        """The first byte; empty if there is none."""
+        return self._chunks[0][self._start : self._start + 1] if self._chunks else b""
 
     def clear(self) -> None:
         """Drop all bytes."""

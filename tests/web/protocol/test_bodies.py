@@ -168,3 +168,20 @@ class TestHalfHeads:
             connections[-1][1].write(b"\r\n")
             assert await status(connections[-1]) == 200
             await closed(server, connections)
+
+
+class TestUnparsed:
+    async def test_heads_that_come_at_once_are_counted_before_they_are_parsed(self, serve, reader):
+        """All of them are received in one turn of the loop, and parsed in many."""
+        lines = b"x-a: " + b"b" * 60_000
+        async with serve(reader, USUAL) as server:
+            most, count = 0, 3 * HALF // len(lines)
+            connections = [await asyncio.open_connection(*server.address) for _ in range(count)]
+            for _, writer in connections:
+                writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n" + lines)
+            for _ in range(200):
+                await asyncio.sleep(0)
+                most = max(most, sum(len(one._unparsed) for one in server.server_state.connections))  # noqa: SLF001
+            assert 0 < most <= HALF
+            assert await status(connections[0]) == 503
+            await closed(server, connections)
