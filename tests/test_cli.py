@@ -295,29 +295,43 @@ class TestDev:
         assert "pass another --port" in done.stderr
         assert not postgres_of(folder)
 
-    def test_leaves_the_data_directory_of_another_one_alone(self, folder):
-        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
-            done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(free_port()))
-            assert (done.returncode, "Another `crm dev`" in done.stderr) == (2, True)
-            assert httpx2.post(url, json={"query": "{ me { name } }"}).json()["data"]["me"]
+    def test_leaves_the_data_directory_of_another_one_alone(self, dev):
+        url, folder = dev
+        done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(free_port()))
+        assert (done.returncode, "Another `crm dev`" in done.stderr) == (2, True)
+        assert httpx2.post(url, json={"query": "{ me { name } }"}).json()["data"]["me"]
 
-    def test_has_tokens_to_try_other_roles_with(self, folder):
-        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
-            token = crm("token", "--role", "viewer", "--data-dir", str(folder)).stdout.strip()
-            headers = {"Authorization": f"Bearer {token}"}
-            answer = httpx2.post(url, json={"query": "{ me { role } }"}, headers=headers).json()
+    def test_has_tokens_to_try_other_roles_with(self, dev):
+        url, folder = dev
+        token = crm("token", "--role", "viewer", "--data-dir", str(folder)).stdout.strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx2.post(url, json={"query": "{ me { role } }"}, headers=headers).json()
         assert answer == {"data": {"me": {"role": "VIEWER"}}}
 
 
 @pytest.fixture
 def folder():
     """A data directory that the server's own user can reach."""
+    with data_directory() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def dev():
+    """A `crm dev` for those who leave it as it is: its URL and its data directory."""
+    with data_directory() as folder, running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
+        yield url, folder
+
+
+@contextmanager
+def data_directory():
     found = Path(tempfile.mkdtemp(prefix="crm-dev-"))
-    yield found
-    pid = postgres_of(found)
-    if pid:
-        os.kill(pid, signal.SIGQUIT)
-    shutil.rmtree(found, ignore_errors=True)
+    try:
+        yield found
+    finally:
+        if pid := postgres_of(found):
+            os.kill(pid, signal.SIGQUIT)
+        shutil.rmtree(found, ignore_errors=True)
 
 
 def postgres_of(folder):
