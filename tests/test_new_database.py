@@ -107,8 +107,10 @@ def new_database(postgres):
     with psycopg.connect(url, autocommit=True) as connection:
         for table in TABLES:
             connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
+        connection.execute("SET session_replication_role = replica")  # references are right, and not looked up
         for fill in FILL:
             connection.execute(fill.format(leads=LEADS))
+        connection.execute("RESET session_replication_role")
         for index in ("leads_search_idx", "tasks_search_idx", "interactions_search_idx"):
             connection.execute("SELECT gin_clean_pending_list(%s)", [index])
         yield connection
