@@ -1,6 +1,8 @@
 """Makes tokens, and finds the viewer of a token."""
 
+import asyncio
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -34,6 +36,7 @@ class Tokens:
         self._secret = secret
         self._database = database
         self._known: BoundedDict[str, tuple[Viewer, float]] = BoundedDict(_REMEMBERED)
+        self._looks: dict[str, asyncio.Task[Viewer]] = {}
 
     async def viewer(self, token: str) -> Viewer:
         """The viewer of a token. The signature is checked once; the user again every few seconds."""
@@ -47,12 +50,25 @@ class Tokens:
                 raise errors.Unauthenticated(message)
             if now - checked < _RECHECK_SECONDS:
                 return viewer
-        viewer = await self._check(token)
-        self._known[token] = (viewer, now)
-        return viewer
+        return await asyncio.shield(self._looking_for(token))
 
-    async def _check(self, token: str) -> Viewer:
-        claims = claims_of(token, self._secret)
+    def _looking_for(self, token: str) -> asyncio.Task[Viewer]:
+        """The look at a token's user: one for all requests that wait for it, which may be hundreds each few seconds."""
+        look = self._looks.get(token)
+        if look is None:
+            claims = claims_of(token, self._secret)
+            look = self._looks[token] = asyncio.create_task(self._look(token, claims))
+            look.add_done_callback(lambda ended: self._over(token, ended))
+        return look
+
+    def _over(self, token: str, look: asyncio.Task[Viewer]) -> None:
+        del self._looks[token]
+        if not look.cancelled():
+            look.exception()  # for asyncio it has been seen, even if nobody waits any more
+
+    async def _look(self, token: str, claims: Mapping[str, Any]) -> Viewer:
+        """Look at a token's user, and remember what the token grants."""
+        began = time.time()
         user, role = claims["sub"], Role(claims["role"])
         result = await self._database.read(_USER, [encode(user), encode(claims["jti"])])
         if not result.ntuples or result.get_value(0, 1) != b"t":
@@ -62,7 +78,9 @@ class Tokens:
             message = "The token was revoked; get a new one."
             raise errors.Unauthenticated(message)
         granted = Role((result.get_value(0, 0) or b"").decode())
-        return Viewer(user, role if granted.includes(role) else granted, float(claims["exp"]))
+        viewer = Viewer(user, role if granted.includes(role) else granted, float(claims["exp"]))
+        self._known[token] = (viewer, began)
+        return viewer
 
 
 def claims_of(token: str, secret: str) -> dict[str, Any]:
