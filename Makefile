@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
 
-.PHONY: help setup graphiql tools run test test-fast test-oldest evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
+.PHONY: help setup graphiql tools run test test-fast test-oldest coverage evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,10 +43,16 @@ test: setup tools ## All tests, on a throw-away PostgreSQL; or some: make test T
 	$(BIN)/python -W ignore -m pytest --durations=20 $(if $(T),$(T),$(PARALLEL))
 
 test-fast: setup ## The tests for daily work: no fault rounds, no browser, no Node.js
-	CRM_TEST_WITHOUT_TOOLS=1 $(BIN)/python -W ignore -m pytest $(PARALLEL) $(foreach folder,faults attacks clients web/audits web/console web/graphiql,--ignore=tests/$(folder))
+	CRM_TEST_WITHOUT_TOOLS=1 $(BIN)/python -W ignore -m pytest $(if $(T),$(T),$(PARALLEL) $(foreach folder,faults attacks clients web/audits web/console web/graphiql,--ignore=tests/$(folder)))
 
 test-oldest: setup tools ## The same on PostgreSQL 15 (Debian's binaries)
 	CRM_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin $(BIN)/python -W ignore -m pytest $(PARALLEL)
+
+coverage: setup tools ## All tests once more, and the lines and branches of crm/ that none of them reaches
+	rm -rf .coverage && mkdir .coverage
+	COVERAGE_CORE=ctrace $(BIN)/python -W ignore -m coverage run -m pytest $(if $(T),$(T),$(PARALLEL)) || true
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
 	$(BIN)/python -W ignore -m tests.ai.evals
