@@ -183,7 +183,7 @@ class AiTask(Model):
     idempotency_key: Mapped[str | None] = column(
         "The key it was created with.",
         by="By the key they were created with.",
-        rule=validate.text(200),
+        rule=validate.key(200),
         input_words="Your own key: the same key again gives the same task, and no second one.",
         fixed=True,
     )

@@ -55,6 +55,19 @@ def text(most: int, *, required: bool = False, lines: bool = False) -> Rule:
     return rule
 
 
+def key(most: int) -> Rule:
+    """A key, or none. A blank one is refused: whoever sends it expects it to count."""
+    as_text = text(most)
+
+    def rule(field: str, value: str | None) -> str | None:
+        stripped: str | None = as_text(field, value)
+        if stripped is None and value is not None:
+            raise _wrong(field, "must not be blank")
+        return stripped
+
+    return rule
+
+
 def email(*, required: bool = False) -> Rule:
     """An e-mail address."""
     as_text = text(_MAX_EMAIL, required=required)

@@ -80,6 +80,7 @@ class TestCreate:
             ({"taskType": "lead_summary"}, "leadId"),
             ({"scheduledFor": "2199-01-01T00:00:00Z"}, "scheduledFor"),
             ({"idempotencyKey": "x" * 201}, "idempotencyKey"),
+            ({"idempotencyKey": " "}, "idempotencyKey"),
             ({"agentId": "x" * 101}, "agentId"),
         ],
         ids=str,
