@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _log = logging.getLogger(__name__)
 _MOST_WAITING: Final = 4096
 # Connections accepted in one turn of the loop, beside the one that it accepts itself: so many at least, or as many as
-# requests were answered since the turn before. With less, thousands who come at once wait for those that are served.
+# requests were answered since connections were accepted. With less, thousands who come at once wait for who is served.
 _ACCEPTED_A_TURN: Final = 100
 _MOST_ACCEPTED_A_TURN: Final = 500
 # The connections checked in one turn of the loop: closing one takes 30 µs.
