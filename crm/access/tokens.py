@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -78,7 +79,9 @@ class Tokens:
             message = "The token was revoked; get a new one."
             raise errors.Unauthenticated(message)
         granted = Role((result.get_value(0, 0) or b"").decode())
-        viewer = Viewer(user, role if granted.includes(role) else granted, float(claims["exp"]))
+        viewer = Viewer(
+            user, role if granted.includes(role) else granted, float(claims["exp"]), partial(self.viewer, token)
+        )
         self._known[token] = (viewer, began)
         return viewer
 

@@ -1,6 +1,7 @@
 """The viewer of a request, and the roles of users."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -29,6 +30,12 @@ class Viewer:
     id: UUID | None
     role: Role
     expires_at: float | None = None
+    # Finds the viewer of the same token, as it stands now.
+    look: "Callable[[], Awaitable[Viewer]] | None" = field(default=None, compare=False, repr=False)
+
+    async def now(self) -> "Viewer":
+        """The viewer of the same token now; an error if the token has ended, or its user may not come in any more."""
+        return self if self.look is None else await self.look()
 
     @property
     def owner(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -12,13 +13,19 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.support import children
 from tests.support.http_client import AsyncClient
+from tests.support.model_server import good
 from tests.support.servers import SECRET, Server
 from tests.support.websockets import GRAPHQL_WS
 
-pytestmark = pytest.mark.waits(12)
+pytestmark = pytest.mark.waits(20)
 
 ME = {"query": "{ me { id } }"}
 FOLLOW = "subscription { changes { id } }"
+CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
+THEN = """mutation($lead: Int!) {
+  generateTaskRecommendations(leadId: $lead) { id }
+  createLead(input: {firstName: "Next", lastName: "Field"}) { id }
+}"""
 # A token is looked at again every 5 seconds, and a socket's user as often.
 SECONDS = 12
 WAYS = ("token", "id", "stdin")
@@ -187,3 +194,36 @@ class TestTokens:
     async def test_with_an_id_that_is_none_are_refused(self, server, jti):
         given = {**claims(server.token()), "jti": jti, "exp": datetime.now(UTC) + timedelta(hours=1)}
         assert (await asked(server, jwt.encode(given, SECRET, algorithm="HS256"))).status_code == 401
+
+
+class TestWhileAModelThinks:
+    async def test_nothing_is_saved_for_a_token_that_is_revoked_meanwhile(
+        self, database_url, model_server, revoke, make_lead, db, tmp_path
+    ):
+        revoked, asked_for = threading.Event(), threading.Event()
+
+        def think(handler):
+            asked_for.set()
+            revoked.wait(20)
+            good([CALL])(handler)
+
+        model_server.will(think)
+        lead = make_lead()["id"]
+        model = {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model_server.url, "CRM_AI_MODEL": "test-model"}
+        server = Server(database_url, tmp_path / "log", **model).start()
+        try:
+            token = server.token("member")
+            headers = {"Authorization": f"Bearer {token}"}
+            async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
+                body = {"query": THEN, "variables": {"lead": lead}}
+                asking = asyncio.create_task(client.post("/graphql", json=body))
+                await asyncio.to_thread(asked_for.wait, 20)
+                await asyncio.to_thread(revoke, token)
+                await refused(server, token)
+                revoked.set()
+                errors = (await asking).json()["errors"]
+        finally:
+            server.stop()
+        assert errors[0]["extensions"]["code"] == "UNAUTHENTICATED"
+        assert not db.execute("SELECT FROM tasks").fetchall()
+        assert not db.execute("SELECT FROM leads WHERE first_name = 'Next'").fetchall()

@@ -58,7 +58,15 @@ class Context:
         self.changed = True
         self.engine.feed.announce()
 
+    async def _check_viewer(self) -> None:
+        """Refuse a viewer who may do less than when the request came: a model, or the fields before, may take long."""
+        now = await self.viewer.now()
+        if not now.role.includes(self.viewer.role):
+            message = "Your role has changed since the request came: nothing more was done."
+            raise errors.Forbidden(message)
+
     async def _projected(self, writer: Writer, write: Write[object]) -> "Projected":
+        await self._check_viewer()
         projection = await self.projection.bound(self.variables, self.viewer, self.engine.side)
         try:
             return Projected(await writer.shown(write, projection))
