@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -114,3 +115,41 @@ class TestTwoProcesses:
         assert other in children_of(server.pid)
         async with httpx2.AsyncClient(base_url=server.url, timeout=10) as client:
             assert (await client.get("/healthz")).status_code == 200
+
+    async def test_are_replaced_at_sighup_and_stop_when_told_so_meanwhile(self, two):
+        """Before, a stop was heard once all were replaced: each waits up to half a minute for what it answers."""
+        server = two(CRM_DRAIN_SECONDS="0")
+        before = children_of(server.pid)
+        os.kill(server.pid, signal.SIGHUP)
+        await until(lambda: len(found := children_of(server.pid)) == 2 and set(found).isdisjoint(before), 60)
+        await answers(server)
+        connection = await half_a_body(server)
+        os.kill(server.pid, signal.SIGHUP)
+        await asyncio.sleep(0.5)
+        os.kill(server.pid, signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await turned_away(server)
+        connection.close()
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+async def answers(server):
+    async with httpx2.AsyncClient(base_url=server.url, timeout=10) as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def turned_away(server):
+    with suppress(ConnectionRefusedError):
+        while True:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.close()
+            await asyncio.sleep(0.1)
+
+
+async def half_a_body(server):
+    """A connection whose request keeps a process that is to stop."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST /graphql HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {server.token()}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+    await writer.drain()
+    return writer

@@ -23,6 +23,7 @@ _PR_SET_PDEATHSIG: Final = 1
 _LOOK_SECONDS: Final = 0.1
 # A restart waits so long for each new process to be ready: on a busy machine the imports alone take many seconds.
 _START_SECONDS: Final = 60.0
+_STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 
 
 class Process(multiprocess.Process):
@@ -40,10 +41,6 @@ class Process(multiprocess.Process):
         self._end_if_orphaned()
         threading.Thread(target=self._look_while_starting, args=(self.server,), daemon=True).start()
         super().target(sockets)
-
-    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
-        """Wait until the process serves; False if it does not in time."""
-        return super().wait_until_ready(max(timeout, _START_SECONDS), should_exit)
 
     def _look_while_starting(self, server: Server) -> None:
         """Watch the parent until the server does: before that, the signal of the parent's death cannot stop it."""
@@ -68,10 +65,13 @@ class Process(multiprocess.Process):
 class Supervisor(multiprocess.Multiprocess):
     """Starts the processes, replaces those that die, and stops them together."""
 
+    config: Config
+
     def __init__(self, config: Config, sockets: list[socket.socket], on_started: Callable[[str, int], None]) -> None:
         super().__init__(config, sockets)
         self._on_started = on_started
         self._has_announced = False
+        self._replaced: list[Process] = []
 
     def keep_subprocess_alive(self) -> None:
         """Replace processes that died; announce once that all serve."""
@@ -84,6 +84,38 @@ class Supervisor(multiprocess.Multiprocess):
             self._has_announced = True
             self._on_started(*self.sockets[0].getsockname()[:2])
 
+    def restart_all(self) -> None:
+        """Replace the processes one by one; unlike uvicorn's, this ends when the server is told to stop meanwhile."""
+        for place, old in enumerate(self.processes):
+            new = Process(self.config, self.sockets)
+            new.start()
+            if not self._becomes_ready(new):
+                new.kill()
+                new.join()
+                return
+            self.processes[place] = new
+            self._replaced.append(old)  # type: ignore[arg-type]  # uvicorn's supervisor makes ours
+            old.terminate()
+            while old.process.is_alive():
+                if self._is_told_to_stop():
+                    return
+                time.sleep(_LOOK_SECONDS)
+
+    def _becomes_ready(self, process: Process) -> bool:
+        end = time.monotonic() + _START_SECONDS
+        while not self._is_told_to_stop() and process.process.is_alive():
+            if process.is_ready(timeout=1):
+                return True
+            if time.monotonic() > end:
+                log.error("server.restart_failed", reason="a new process was not ready in time; the old ones go on")
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return False
+
+    def _is_told_to_stop(self) -> bool:
+        """Whether a signal to stop has come; it is handled when the present one has been."""
+        return self.should_exit.is_set() or not _STOPPING.isdisjoint(self.signal_queue)
+
     def terminate_all(self) -> None:
         """Stop, and close the listener first: clients could connect to it, and would get no answer."""
         log.info("server.stopping", processes=len(self.processes))
@@ -94,6 +126,8 @@ class Supervisor(multiprocess.Multiprocess):
     def join_all(self) -> None:
         """Wait for the processes to end."""
         super().join_all()
+        for process in self._replaced:
+            process.join()
         log.info("server.stopped")
 
     @property

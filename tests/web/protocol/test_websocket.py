@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import sys
 import time
 
 import pytest
 from websockets.asyncio.client import connect
 
 from crm.web.protocol import ClientLimits
+from tests.support.waiting import eventually
 from tests.web.protocol.echo import Echo
 from tests.web.protocol.rude_socket import OPENING, PING, TEXT, close_code, frame, opened
 
@@ -90,6 +92,17 @@ class TestFloods:
 
 
 class TestSizes:
+    async def test_short_pieces_take_little_more_than_their_bytes(self, plain):
+        """Those of a message whose last piece does not come are kept for as long as the client likes."""
+        reader, writer, _ = await opened(plain)
+        writer.write(frame(TEXT, b"a", last=False) + frame(0, b"b", last=False) * 1000)
+        [connection] = plain.server_state.connections
+        await eventually(lambda: sum(map(len, connection.frames)) == 1001)
+        assert sum(map(sys.getsizeof, connection.frames)) < 2 * 1001
+        writer.write(frame(0, b"c"))
+        await reader.readuntil(b"a" + b"b" * 1000 + b"c")
+        writer.close()
+
     async def test_a_message_is_refused_before_it_is_gathered(self, plain):
         reader, writer, _ = await opened(plain)
         writer.write(frame(TEXT, b"a", length=1 << 40))
