@@ -99,7 +99,7 @@ class AiTask:
 
     @graph.computed(extra_cost=lambda _: _PLACE_COST)
     def position_in_queue(task: Row) -> int | None:
-        """1 for the next to run; sooner if others hold their share of the workers. Null if it does not wait, or not yet."""
+        """1 for the next to run; it may run sooner, as users share workers. Null if it does not wait, or not yet."""
         return columns.position(task)
 
     @graph.edge(usual_rows=2)
