@@ -227,3 +227,28 @@ class TestWhileAModelThinks:
         assert errors[0]["extensions"]["code"] == "UNAUTHENTICATED"
         assert not db.execute("SELECT FROM tasks").fetchall()
         assert not db.execute("SELECT FROM leads WHERE first_name = 'Next'").fetchall()
+
+
+LATE = {
+    "read": ("/graphql", ME),
+    "write": ("/graphql", {"query": 'mutation { createLead(input: {firstName: "Late", lastName: "R"}) { id } }'}),
+    "large": ("/graphql", {**ME, "variables": {"padding": "a" * 20_000}}),
+    "REST": ("/api/ai/tasks", {"taskType": "echo"}),
+}
+
+
+async def test_a_request_whose_body_ends_after_the_revocation_is_refused(server, revoke, db):
+    token, rest = server.token("member"), {}
+    for name, (path, body) in LATE.items():
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        data = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(data)}\r\n"
+        writer.write(head.encode() + b"Content-Type: application/json\r\n\r\n" + data[:-3])
+        rest[name] = (reader, writer, data[-3:])
+    await asyncio.to_thread(revoke, token)
+    await refused(server, token)
+    for name, (reader, writer, end) in rest.items():
+        writer.write(end)
+        assert (await reader.readline()).split()[1] == b"401", name
+        writer.close()
+    assert not db.execute("SELECT FROM leads").fetchall() + db.execute("SELECT FROM ai_tasks").fetchall()

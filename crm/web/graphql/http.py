@@ -99,9 +99,10 @@ class GraphQLHTTP:
                     async with self._engine.large_requests.taken(viewer.id, len(body)):  # for what it is parsed into
                         request, operation = await self._posted(body, viewer)
                         del body  # its memory is free while the operation runs
-                        return await self._engine.run(request, viewer, operation=operation, stale=stale)
+                        # The body, or the place, may have come long after the head with the token.
+                        return await self._engine.run(request, await viewer.now(), operation=operation, stale=stale)
                 request = _request(loaded(body, "The body"))
-                return await self._engine.run(request, viewer, stale=stale)
+                return await self._engine.run(request, await viewer.now(), stale=stale)
         except TimeoutError:
             return answer.turned_away(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)

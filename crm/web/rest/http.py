@@ -100,6 +100,7 @@ class Rest:
         if public is not None:
             return await public.shown(viewer)
         assert viewer is not None
+        viewer = await viewer.now()  # the body may have come long after the head with the token
         request = call.bound.checked.named.request(call.variables)
         return render.shown(await self._engine.run(request, viewer, stale=stale), call)
 
