@@ -141,6 +141,7 @@ class Session(Generic[Key]):
             await asyncio.gather(*tasks, self.user.leave(), return_exceptions=True)
             if self._closing is not None:
                 await self._send_close(self._closing)
+            vars(self).clear()  # its user and its tasks refer to it: only the collector would free it, with its socket
 
     async def enter(self, headers: Headers) -> Viewer:
         """Sign the user in by these headers, or close."""
