@@ -42,9 +42,11 @@ class TestStop:
         for task in tasks:
             found = await show(task["id"])
             assert (found["status"], [one["outcome"] for one in found["attempts"]]) == ("QUEUED", ["RELEASED"])
-        jobs = db.execute("SELECT id FROM procrastinate_jobs ORDER BY id").fetchall()
+        # One each waits, which can be cancelled and moved. On a busy machine a former one is left in the hands of the
+        # stopped worker: others find it by the heartbeat that has ended, and run nothing for it.
+        jobs = db.execute("SELECT id FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id").fetchall()
         named = db.execute("SELECT job_id AS id FROM ai_tasks ORDER BY job_id").fetchall()
-        assert jobs == named  # one each, which can be cancelled and moved
+        assert jobs == named
         start_worker()
         for task in tasks:
             await reaches(task["id"], "COMPLETED", seconds=45)
