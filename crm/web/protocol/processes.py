@@ -62,6 +62,17 @@ class Process(multiprocess.Process):
         return self._server
 
 
+class _StopAsked(threading.Event):
+    """Whether the server is to stop: also by a signal that waits until the present one has been handled."""
+
+    def __init__(self, signals: list[int]) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        return super().is_set() or not _STOPPING.isdisjoint(self._signals)
+
+
 class Supervisor(multiprocess.Multiprocess):
     """Starts the processes, replaces those that die, and stops them together."""
 
@@ -71,7 +82,9 @@ class Supervisor(multiprocess.Multiprocess):
         super().__init__(config, sockets)
         self._on_started = on_started
         self._has_announced = False
-        self._replaced: list[Process] = []
+        self.should_exit = _StopAsked(self.signal_queue)
+        # A process that had not ended when the server was told to stop.
+        self._replaced: multiprocess.Process | None = None
 
     def keep_subprocess_alive(self) -> None:
         """Replace processes that died; announce once that all serve."""
@@ -87,34 +100,23 @@ class Supervisor(multiprocess.Multiprocess):
     def restart_all(self) -> None:
         """Replace the processes one by one; unlike uvicorn's, this ends when the server is told to stop meanwhile."""
         for place, old in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
             new = Process(self.config, self.sockets)
             new.start()
-            if not self._becomes_ready(new):
+            if not new.wait_until_ready(_START_SECONDS, self.should_exit):
                 new.kill()
                 new.join()
+                if not self.should_exit.is_set():
+                    log.error("server.restart_failed", reason="a new process was not ready; the old ones go on")
                 return
             self.processes[place] = new
-            self._replaced.append(old)  # type: ignore[arg-type]  # uvicorn's supervisor makes ours
             old.terminate()
             while old.process.is_alive():
-                if self._is_told_to_stop():
+                if self.should_exit.is_set():
+                    self._replaced = old
                     return
                 time.sleep(_LOOK_SECONDS)
-
-    def _becomes_ready(self, process: Process) -> bool:
-        end = time.monotonic() + _START_SECONDS
-        while not self._is_told_to_stop() and process.process.is_alive():
-            if process.is_ready(timeout=1):
-                return True
-            if time.monotonic() > end:
-                log.error("server.restart_failed", reason="a new process was not ready in time; the old ones go on")
-                return False
-            time.sleep(_LOOK_SECONDS)
-        return False
-
-    def _is_told_to_stop(self) -> bool:
-        """Whether a signal to stop has come; it is handled when the present one has been."""
-        return self.should_exit.is_set() or not _STOPPING.isdisjoint(self.signal_queue)
 
     def terminate_all(self) -> None:
         """Stop, and close the listener first: clients could connect to it, and would get no answer."""
@@ -126,8 +128,8 @@ class Supervisor(multiprocess.Multiprocess):
     def join_all(self) -> None:
         """Wait for the processes to end."""
         super().join_all()
-        for process in self._replaced:
-            process.join()
+        if self._replaced is not None:
+            self._replaced.join()
         log.info("server.stopped")
 
     @property
