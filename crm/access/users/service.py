@@ -96,16 +96,15 @@ class UserService(Service):
         All admins' rows are locked until the transaction ends, in one order: two such changes cannot pass at once.
         """
         admins = select(User.id).where(User.role == Role.ADMIN, User.disabled_at.is_(None)).order_by(User.id)
-        rows = await self.unit_of_work.rows(admins.with_for_update(key_share=True))
-        found = {row["id"] for row in rows}
+        found = {row["id"] for row in await self.unit_of_work.rows(admins.with_for_update(key_share=True))}
         if self.viewer.id not in found:
             message = "You are not an admin any more."
             raise errors.Forbidden(message)
         return found
 
 
-def _require_another(admins: Collection[UUID], key: UUID) -> None:
+def _require_another(admins: set[UUID], key: UUID) -> None:
     """Refuse a change that would leave the CRM without an enabled admin."""
-    if set(admins) == {key}:
+    if admins == {key}:
         message = "This is the last admin."
         raise errors.Conflict(message, field="id")
