@@ -33,7 +33,7 @@ class TestStop:
         for task in tasks:
             assert (await reaches(task["id"], "COMPLETED", seconds=1))["attempt"] == 1
 
-    async def test_puts_back_those_that_do_not(self, create, reaches, show, start_worker, db):
+    async def test_puts_back_those_that_do_not(self, create, reaches, show, start_worker, jobs_gone, db):
         worker = start_worker(CRM_WORKER_GRACE_SECONDS="0.3")
         tasks = [await create(input={"seconds": 4}) for _ in range(10)]
         for task in tasks:
@@ -42,14 +42,29 @@ class TestStop:
         for task in tasks:
             found = await show(task["id"])
             assert (found["status"], [one["outcome"] for one in found["attempts"]]) == ("QUEUED", ["RELEASED"])
-        # One each waits, which can be cancelled and moved. On a busy machine a former one is left in the hands of the
-        # stopped worker: others find it by the heartbeat that has ended, and run nothing for it.
+        # One each waits, which can be cancelled and moved. A former one was once left, on a busy machine; if there is
+        # one, the next worker has to find it, and run nothing for it.
         jobs = db.execute("SELECT id FROM procrastinate_jobs WHERE status = 'todo' ORDER BY id").fetchall()
         named = db.execute("SELECT job_id AS id FROM ai_tasks ORDER BY job_id").fetchall()
         assert jobs == named
         start_worker()
         for task in tasks:
-            await reaches(task["id"], "COMPLETED", seconds=45)
+            done = await reaches(task["id"], "COMPLETED", seconds=45)
+            assert [one["outcome"] for one in done["attempts"]] == ["RELEASED", "COMPLETED"]
+        await jobs_gone(20)
+
+    async def test_a_former_job_that_it_leaves_is_found_and_runs_nothing(
+        self, create, reaches, start_worker, jobs_gone, db
+    ):
+        task = await create()
+        db.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status)"
+            " SELECT queue_name, task_name, args, 'doing' FROM procrastinate_jobs"
+        )
+        start_worker()
+        done = await reaches(task["id"], "COMPLETED")
+        await jobs_gone(20)
+        assert [one["outcome"] for one in done["attempts"]] == ["COMPLETED"]
 
     async def test_says_meanwhile_that_it_lives(self, create, reaches, start_worker):
         """Whoever takes long to stop is not dead: nobody else takes its jobs."""
