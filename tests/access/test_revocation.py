@@ -3,25 +3,22 @@
 import asyncio
 import json
 import os
-import threading
 from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.support import children
 from tests.support.http_client import AsyncClient
-from tests.support.model_server import good
+from tests.support.model_server import CALL, Thinking
 from tests.support.servers import SECRET, Server
-from tests.support.websockets import GRAPHQL_WS
+from tests.support.websockets import signed_in
 
 pytestmark = pytest.mark.waits(20)
 
 ME = {"query": "{ me { id } }"}
 FOLLOW = "subscription { changes { id } }"
-CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
 THEN = """mutation($lead: Int!) {
   generateTaskRecommendations(leadId: $lead) { id }
   createLead(input: {firstName: "Next", lastName: "Field"}) { id }
@@ -76,9 +73,7 @@ async def refused(server, token):
 
 async def closed_with(server, token, used):
     """The code with which a socket is closed that follows with a token which is revoked, once it is in use."""
-    async with connect(server.url.replace("http", "ws") + "/graphql", subprotocols=[GRAPHQL_WS]) as raw:
-        await raw.send(json.dumps({"type": "connection_init", "payload": {"Authorization": f"Bearer {token}"}}))
-        assert json.loads(await raw.recv())["type"] == "connection_ack"
+    async with await signed_in(server.url, token) as raw:
         await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": FOLLOW}}))
         await used()
         with pytest.raises(ConnectionClosed) as closed:
@@ -200,14 +195,8 @@ class TestWhileAModelThinks:
     async def test_nothing_is_saved_for_a_token_that_is_revoked_meanwhile(
         self, database_url, model_server, revoke, make_lead, db, tmp_path
     ):
-        revoked, asked_for = threading.Event(), threading.Event()
-
-        def think(handler):
-            asked_for.set()
-            revoked.wait(20)
-            good([CALL])(handler)
-
-        model_server.will(think)
+        thinking = Thinking([CALL])
+        model_server.will(thinking)
         lead = make_lead()["id"]
         model = {"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model_server.url, "CRM_AI_MODEL": "test-model"}
         server = Server(database_url, tmp_path / "log", **model).start()
@@ -217,10 +206,10 @@ class TestWhileAModelThinks:
             async with AsyncClient(base_url=server.url, headers=headers, timeout=30) as client:
                 body = {"query": THEN, "variables": {"lead": lead}}
                 asking = asyncio.create_task(client.post("/graphql", json=body))
-                await asyncio.to_thread(asked_for.wait, 20)
+                await asyncio.to_thread(thinking.asked.wait, 20)
                 await asyncio.to_thread(revoke, token)
                 await refused(server, token)
-                revoked.set()
+                thinking.go_on.set()
                 errors = (await asking).json()["errors"]
         finally:
             server.stop()

@@ -1,7 +1,6 @@
 """AI tasks that ask a model: what they make, and what they cost."""
 
 import asyncio
-import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -25,8 +24,7 @@ from crm.db.event_feed import EventFeed
 from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import WorkerContext
 from crm.sales.scoring.recalculation import LEASE
-from tests.ai_tasks.replies import CALL
-from tests.support.model_server import good, hang, status
+from tests.support.model_server import CALL, Thinking, good, hang, status
 
 pytestmark = pytest.mark.waits(30)
 
@@ -79,18 +77,12 @@ class TestOwner:
     async def test_nor_saved_what_a_model_answers_later(
         self, task, lose, reaches, asking_worker, model_server, db, loss
     ):
-        asked, answer = threading.Event(), threading.Event()
-
-        def think(handler):
-            asked.set()
-            answer.wait(20)
-            good(CALL)(handler)
-
-        model_server.will(think)
+        thinking = Thinking(CALL)
+        model_server.will(thinking)
         asking_worker(CRM_AI_TIMEOUT_SECONDS="20")
-        await asyncio.to_thread(asked.wait, 30)
+        await asyncio.to_thread(thinking.asked.wait, 30)
         lose(loss)
-        answer.set()
+        thinking.go_on.set()
         failed = await reaches(task["id"], "FAILED")
         assert failed["errorCode"] == "FORBIDDEN"
         assert not db.execute("SELECT FROM tasks").fetchall()

@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.ai_tasks.replies import CALL
-from tests.support.model_server import good, hang, reset, status
+from tests.support.model_server import CALL, good, hang, reset, status
 
 pytestmark = pytest.mark.waits(28)
 

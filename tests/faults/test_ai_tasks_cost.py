@@ -7,11 +7,10 @@ from decimal import Decimal
 import pytest
 
 from tests.support.http_client import AsyncClient
-from tests.support.model_server import good, hang
+from tests.support.model_server import CALL, good, hang
 
 pytestmark = pytest.mark.waits(38)
 
-CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
 _LEAD = 'mutation { createLead(input: {firstName: "Ada", lastName: "Bill"}) { id } }'
 _CREATE = """mutation($lead: Int!) {
   createAiTask(input: {taskType: "task_recommendations", leadId: $lead}) { id }

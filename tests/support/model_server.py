@@ -144,6 +144,23 @@ def good(content: Any, *, cost: float | None = 0.001, after: float = 0, **option
     return behave
 
 
+CALL = {"title": "Call them", "reasoning": "They have waited for a week.", "dueDate": "2030-01-01"}
+
+
+class Thinking:
+    """A behaviour: take the question, and answer well once told to."""
+
+    def __init__(self, content: Any) -> None:
+        self.asked = threading.Event()
+        self.go_on = threading.Event()
+        self._answer = good(content)
+
+    def __call__(self, handler: _Handler) -> None:
+        self.asked.set()
+        self.go_on.wait(LONGEST)
+        self._answer(handler)
+
+
 def raw(body: Any, status: int = 200, kind: str = "application/json", **headers: str) -> Behaviour:
     """Any body: bytes as they are, else as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 
 from tests.support.http_client import AsyncClient
 from tests.support.servers import memory
@@ -50,10 +51,11 @@ async def answered(client):
     await asyncio.sleep(0.5)
 
 
-async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
-    body = json.dumps({"query": "{ leads(limit: 1) { id } }", "variables": {"y": BALLAST}})
-    headers = {"Authorization": f"Bearer {alone.token('viewer')}", "Content-Type": "application/json"}
-    async with AsyncClient(base_url=alone.url, headers=headers, timeout=30) as client, asyncio.TaskGroup() as group:
+@asynccontextmanager
+async def waiting(server, db, role, body, count):
+    """Requests that waited for a locked table, and the memory that all but the first five took meanwhile."""
+    headers = {"Authorization": f"Bearer {server.token(role)}", "Content-Type": "application/json"}
+    async with AsyncClient(base_url=server.url, headers=headers, timeout=60) as client, asyncio.TaskGroup() as group:
 
         def ask(count):
             return [group.create_task(client.post("/graphql", content=body)) for _ in range(count)]
@@ -62,12 +64,19 @@ async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
             db.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
             first = ask(5)
             await asyncio.sleep(1)
-            before = memory(alone)
-            rest = ask(SUBSCRIPTIONS - 5)
+            before = memory(server)
+            rest = ask(count)
             await asyncio.sleep(2)
             assert not any(one.done() for one in first + rest)
-            assert memory(alone) - before < 40 * MIB  # kept, they were 100 MiB
-        assert {(await one).status_code for one in first + rest} == {200}
+            grown = memory(server) - before
+        yield first + rest, grown
+
+
+async def test_variables_of_queries_that_wait_are_not_kept(alone, db):
+    body = json.dumps({"query": "{ leads(limit: 1) { id } }", "variables": {"y": BALLAST}})
+    async with waiting(alone, db, "viewer", body, SUBSCRIPTIONS - 5) as (requests, grown):
+        assert grown < 40 * MIB  # kept, they were 100 MiB
+        assert {(await one).status_code for one in requests} == {200}
 
 
 async def test_declared_variables_that_wait_are_kept_as_text(alone, db):
@@ -75,20 +84,7 @@ async def test_declared_variables_that_wait_are_kept_as_text(alone, db):
     query = "mutation($leads: [CreateLeadInput!]!) { createLeads(inputs: $leads) { index } }"
     leads = [{"firstName": "A", "lastName": "B", "tags": list("abcdefghijklmnopqrstuvwx")} for _ in range(1000)]
     body = json.dumps({"query": query, "variables": {"leads": leads}})
-    headers = {"Authorization": f"Bearer {alone.token('member')}", "Content-Type": "application/json"}
-    async with AsyncClient(base_url=alone.url, headers=headers, timeout=60) as client, asyncio.TaskGroup() as group:
-
-        def ask(count):
-            return [group.create_task(client.post("/graphql", content=body)) for _ in range(count)]
-
-        with db.transaction():
-            db.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
-            first = ask(5)
-            await asyncio.sleep(1)
-            before = memory(alone)
-            rest = ask(60)
-            await asyncio.sleep(2)
-            assert not any(one.done() for one in first + rest)
-            assert memory(alone) - before < 70 * MIB  # parsed at once, they were more than twice that
-        for one in first + rest:
+    async with waiting(alone, db, "member", body, 60) as (requests, grown):
+        assert grown < 70 * MIB  # parsed at once, they were more than twice that
+        for one in requests:
             one.cancel()
