@@ -276,12 +276,9 @@ class TestTheTimeOfAWrite:
         assert len(events()) == 2 * late.count(False)  # once the first has ended, the last may have its turn
         assert count(db, "backend_xid IS NOT NULL AND pid <> pg_backend_pid()") == 0
 
-    async def test_ends_a_chain_of_unique_values(self, database_url, write, events):
-        begun = []
-
+    async def test_ends_a_chain_of_unique_values(self, database_url, write, db, events):
         def create(*names):
             async def work(unit):
-                begun.append(names)
                 for name in names:
                     unit.add(Lead(first_name="A", last_name="B", email=f"{name}@example.com"))
                     await unit.flush()
@@ -291,10 +288,11 @@ class TestTheTimeOfAWrite:
         insert = "INSERT INTO leads (first_name, last_name, email) VALUES ('A', 'B', 'z@example.com')"
         async with (
             locked(database_url, insert, []) as other,
-            flood(write(create("y", "z")), write(create("x", "y"))) as writes,
+            flood(write(create("y", "z"))) as [first],
         ):
-            await eventually(lambda: len(begun) == 2)
-            first, _ = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 10)
+            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == 1)  # it has y before the second asks
+            async with flood(write(create("x", "y"))) as [second]:
+                first, _ = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
             await other.rollback()
         assert isinstance(first, LastedTooLong)
         assert len(events()) in {0, 2}  # once the first has ended, the second may have its turn
