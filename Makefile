@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 # More processes than cores: much of the time the tests wait. A file is run by one of them.
 PARALLEL := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 NPM := $(shell command -v npm 2>/dev/null)
+# Containers often say so; each of a hundred processes would compile the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup graphiql tools run test test-fast test-oldest coverage evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 

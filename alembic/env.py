@@ -2,9 +2,11 @@
 
 from alembic import context
 from sqlalchemy import Connection, event
+from sqlalchemy.dialects.postgresql.base import ischema_names
 
 from crm import models
 from crm.db.address import sqlalchemy_engine
+from crm.db.events import Xid8
 
 url = context.config.get_main_option("sqlalchemy.url")
 if url is None:
@@ -22,6 +24,8 @@ def ours(name: str | None, kind: str, _: object) -> bool:
     return kind != "index" or name not in OPTIONAL_INDEXES
 
 
+# A type of PostgreSQL that SQLAlchemy does not know, for comparing the tables with the models.
+ischema_names["xid8"] = Xid8
 engine = sqlalchemy_engine(url)
 
 

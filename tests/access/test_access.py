@@ -223,7 +223,16 @@ class TestTokens:
 
 
 MUTATE = 'mutation { createLead(input: {firstName: "A", lastName: "B"}) { id } }'
-SAMPLES = {"Int": "404", "Float": "0.5", "ID": f'"{uuid.UUID(int=7)}"', "String": '"a@example.com"', "Boolean": "true"}
+SAMPLES = {
+    "Boolean": "true",
+    "DateTime": '"2026-01-01T00:00:00Z"',
+    "Decimal": '"0.5"',
+    "Float": "0.5",
+    "ID": f'"{uuid.UUID(int=7)}"',
+    "Int": "404",
+    "JSON": "{}",
+    "String": '"a@example.com"',
+}
 
 
 def sample(kind: Any) -> str:

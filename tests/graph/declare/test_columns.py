@@ -35,6 +35,7 @@ def make_parcel() -> type[Model]:
     number = next(_NUMBERS)
 
     class Parcel(Model):
+        __module__ = f"{__name__}_{number}"  # SQLAlchemy tells classes of one name apart by it
         __tablename__ = f"parcels_{number}"
         policy = EVERYBODY
 
