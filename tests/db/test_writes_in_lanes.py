@@ -292,9 +292,9 @@ class TestTheTimeOfAWrite:
         ):
             await eventually(lambda: count(db, "wait_event_type = 'Lock'") == 1)  # it has y before the second asks
             async with flood(write(create("x", "y"))) as [second]:
-                first, _ = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
+                outcome, _ = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 10)
             await other.rollback()
-        assert isinstance(first, LastedTooLong)
+        assert isinstance(outcome, LastedTooLong)
         assert len(events()) in {0, 2}  # once the first has ended, the second may have its turn
 
     def test_says_that_it_may_be_tried_again(self):
