@@ -6,19 +6,16 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
-    build_schema,
     is_required_argument,
     parse,
     validate,
 )
 
-from crm.graph.sdl import sdl
-from crm.schema import schema as api
 from crm.web.graphiql.page import examples
+from tests.support import sdl
 
 ROOT = Path(__file__).parents[1]
-SDL = sdl(api)
-SCHEMA = build_schema(SDL)
+SCHEMA = sdl.schema()
 OURS = [kind for name, kind in SCHEMA.type_map.items() if not name.startswith("__")]
 BUILT_IN = {"ID", "Int", "String", "Boolean", "Float"}
 
@@ -35,7 +32,7 @@ def words(text):
 
 class TestSchemaFile:
     def test_is_fresh(self):
-        assert (ROOT / "schema.graphql").read_text() == SDL, "run: crm schema > schema.graphql"
+        assert (ROOT / "schema.graphql").read_text() == sdl.text(), "run: crm schema > schema.graphql"
 
 
 class TestDescriptions:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cmp_to_key
+from functools import cache, cmp_to_key
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from graphql import GraphQLResolveInfo, GraphQLSchema, build_schema, execute_sync, parse
+from graphql import GraphQLEnumType, GraphQLResolveInfo, GraphQLSchema, build_schema, execute_sync, parse
 from psycopg.rows import dict_row
+
+from tests.support import sdl
 
 Row = dict[str, Any]
 DECLARED = {
@@ -287,16 +289,23 @@ def shown(value: Any) -> Any:
     return str(value) if isinstance(value, (Decimal, UUID)) else value
 
 
+@cache
+def _schema() -> GraphQLSchema:
+    """The API's schema, whose enums' values are their names."""
+    schema = build_schema(sdl.text())
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLEnumType) and not kind.name.startswith("__"):
+            for name, value in kind.values.items():
+                value.value = EnumName(name)
+            kind.__dict__.pop("_value_lookup", None)
+    return schema
+
+
 class Reference:
     """Answers operations over a world, for a viewer."""
 
-    def __init__(self, sdl: str, world: World, viewer: UUID) -> None:
-        self.schema: GraphQLSchema = build_schema(sdl)
-        for kind in self.schema.type_map.values():
-            if hasattr(kind, "values") and not kind.name.startswith("__"):
-                for name, value in kind.values.items():
-                    value.value = EnumName(name)
-                kind.__dict__.pop("_value_lookup", None)
+    def __init__(self, world: World, viewer: UUID) -> None:
+        self.schema = _schema()
         self.world = world
         self.viewer = viewer
 

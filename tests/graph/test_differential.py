@@ -3,19 +3,16 @@
 import json
 
 import pytest
-from graphql import build_schema
 
 from crm.graph.run.engine import Request
-from crm.graph.sdl import sdl
-from crm.schema import schema
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator, Operation
 from tests.graph.reference import Reference, World, comparable
+from tests.support import sdl
 from tests.support.examples import examples
 
 OPERATIONS = examples(180)
 BATCHES = 6
-SDL = sdl(schema)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +40,8 @@ async def ask(engine, query: str, variables: dict[str, object], viewer) -> dict[
 @pytest.mark.parametrize("batch", range(BATCHES // 2))
 async def test_the_statement_answers_like_the_reference(engine, world, viewers, role, batch):
     viewer = viewers[role]
-    reference = Reference(SDL, world, viewer.id)
-    spoken, known = build_schema(SDL), pools(world)
+    reference = Reference(world, viewer.id)
+    spoken, known = sdl.schema(), pools(world)
     for number in range(OPERATIONS // BATCHES):
         seed = f"{role} {batch} {number}"
         operation = Generator(spoken, known, seed, deleted=role == "admin").operation()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from graphql import OperationDefinitionNode, OperationType, build_schema, parse, print_ast
+from graphql import OperationDefinitionNode, OperationType, parse, print_ast
 from sqlalchemy import exists, select
 
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
@@ -14,15 +14,14 @@ from crm.db.visibility import compiled, with_deleted
 from crm.graph.live.event_projection import EventProjection, FirstRow
 from crm.graph.run.engine import Request
 from crm.graph.run.projection import MutationProjection
-from crm.graph.sdl import sdl
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
-from crm.schema import schema
 from tests.graph.generate import Generator, Pools
 from tests.graph.scopes import unguarded
 from tests.graph.test_statements import ROOTS
 from tests.graph.test_visibility import QUERIES
+from tests.support import sdl
 from tests.support.examples import examples
 
 OPERATIONS = examples(60)
@@ -93,7 +92,7 @@ class TestEveryFrom:
 
     @pytest.mark.parametrize("role", ["admin", "viewer"])
     def test_of_generated_operations(self, engine, viewers, role):
-        spoken = build_schema(sdl(schema))
+        spoken = sdl.schema()
         found = 0
         for number in range(OPERATIONS):
             operation = Generator(spoken, POOLS, f"{role} {number}", deleted=False).operation()

@@ -1,17 +1,16 @@
 """One operation, one statement: counted on the socket to PostgreSQL."""
 
 import pytest
-from graphql import build_schema
 
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
-from crm.graph.sdl import sdl
 from crm.schema import schema
 from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
 from tests.graph.tap import Tap
+from tests.support import sdl
 from tests.support.examples import examples
 
 DEEP = """{
@@ -65,7 +64,7 @@ async def tapped(tap, roomy):
 
 def test_every_root_is_counted():
     counted = {one.split("(")[0].split(" ")[0] for one in ROOTS}
-    assert counted | ANSWERED == set(build_schema(sdl(schema)).query_type.fields)
+    assert counted | ANSWERED == set(sdl.schema().query_type.fields)
 
 
 class TestReads:
@@ -95,7 +94,7 @@ class TestReads:
     @pytest.mark.parametrize("role", ["admin", "viewer"])
     async def test_generated_operations(self, tapped, tap, viewers, database_url, role):
         fill(database_url, seed=4)
-        known, spoken = pools(World.load(database_url)), build_schema(sdl(schema))
+        known, spoken = pools(World.load(database_url)), sdl.schema()
         for number in range(examples(16)):
             operation = Generator(spoken, known, f"{role} {number}", deleted=role == "admin").operation()
             operation.variables.update({cursor.variable: None for cursor in operation.cursors})

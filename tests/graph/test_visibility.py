@@ -2,15 +2,13 @@
 
 import psycopg
 import pytest
-from graphql import build_schema
 
 from crm.graph.run.engine import Request
-from crm.graph.sdl import sdl
-from crm.schema import schema
 from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
+from tests.support import sdl
 from tests.support.examples import examples
 
 OPERATIONS = examples(16)
@@ -20,7 +18,7 @@ class TestGenerated:
     async def test_answers_are_the_same_as_if_the_hidden_rows_had_never_been(self, engine, viewers, database_url):
         """Through fields, edges, filters across edges, counts and pages alike."""
         fill(database_url, seed=5)
-        known, spoken = pools(World.load(database_url)), build_schema(sdl(schema))
+        known, spoken = pools(World.load(database_url)), sdl.schema()
         asked = [
             (Request(one.text, None, {**one.variables, **{cursor.variable: None for cursor in one.cursors}}), role)
             for number in range(OPERATIONS)

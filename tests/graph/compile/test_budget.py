@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from graphql import build_schema
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +17,11 @@ from crm.core.settings import Settings
 from crm.db.database import Database
 from crm.graph.compile.allotment import AnswerBudget
 from crm.graph.run.engine import Engine, Request
-from crm.graph.sdl import sdl
 from crm.schema import schema
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
+from tests.support import sdl
 
 MIB = 1024 * 1024
 EXAMPLES = int(os.environ.get("CRM_BUDGET_EXAMPLES", "16"))
@@ -230,7 +229,7 @@ class Watch:
 def law(database_url):
     """Run generated operations under a budget; returns what became of them, and the truth."""
     fill(database_url)
-    world, spoken = World.load(database_url), build_schema(sdl(schema))
+    world, spoken = World.load(database_url), sdl.schema()
     known = pools(world)
     with psycopg.connect(database_url) as connection:
         key = connection.execute("SELECT id FROM users WHERE email = 'service-admin@crm.invalid'").fetchone()

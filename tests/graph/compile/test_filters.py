@@ -1,19 +1,16 @@
 """Filters: generated ones against a Python predicate, and what each promise means for one hard row."""
 
 import pytest
-from graphql import build_schema
 
-from crm.graph.sdl import sdl
-from crm.schema import schema
 from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World, in_order, matches
+from tests.support import sdl
 from tests.support.examples import examples
 
 FILTERS = examples(200)
 KINDS = {"leads": "Lead", "tasks": "Task", "interactions": "Interaction", "users": "User"}
-SDL = build_schema(sdl(schema))
 
 
 class TestGenerated:
@@ -28,7 +25,7 @@ class TestGenerated:
         kind = KINDS[field]
         known, hits = pools(world), 0
         for number in range(FILTERS // len(KINDS)):
-            maker = Generator(SDL, known, f"{field} {number}", deleted=False)
+            maker = Generator(sdl.schema(), known, f"{field} {number}", deleted=False)
             where = maker.filter(f"{kind}Filter", 3)
             query = f"query($where: {kind}Filter) {{ {field}(filter: $where) {{ id }} }}"
             found = [one["id"] for one in (await data(engine, viewers["viewer"], query, {"where": where}))[field]]

@@ -1,14 +1,12 @@
 """What a mutation shows is what a query of the same selection shows."""
 
 import pytest
-from graphql import build_schema
 
-from crm.graph.sdl import sdl
-from crm.schema import schema
 from tests.graph.asking import data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
+from tests.support import sdl
 from tests.support.examples import examples
 
 OPERATIONS = examples(15)
@@ -18,7 +16,7 @@ OPERATIONS = examples(15)
 async def test_a_write_shows_what_a_read_would(engine, viewers, database_url, kind):
     fill(database_url, seed=6)
     world = World.load(database_url)
-    known, spoken = pools(world), build_schema(sdl(schema))
+    known, spoken = pools(world), sdl.schema()
     living = [one["id"] for one in world.shown(kind)]
     for number in range(OPERATIONS):
         maker = Generator(spoken, known, f"{kind} {number}", deleted=False)

@@ -1,13 +1,11 @@
 from typing import Any
 
 import pytest
-from graphql import build_schema
 
 from crm.core.api_json import camel
 from crm.core.model import Model
-from crm.graph.sdl import sdl
 from crm.sales.history.service import SHOWN
-from crm.schema import schema
+from tests.support import sdl
 
 TIMELINE = """query($id: Int!, $limit: Int, $before: String) {
   lead(id: $id) { timeline(limit: $limit, before: $before) { id cursor type entity entityId occurredAt leadId } }
@@ -84,7 +82,7 @@ class TestTimeline:
         model = next(one for one in Model.__subclasses__() if one.__dict__.get("entity") == entity)
         logged = {camel(column.name) for column in model.__table__.c} - {"version", "updatedAt"}
         internal = {camel(name) for name in model.internal | model.unlogged}
-        kind: Any = build_schema(sdl(schema)).type_map[entity.capitalize()]
+        kind: Any = sdl.schema().type_map[entity.capitalize()]
         assert logged - internal <= set(kind.fields)
 
     @pytest.mark.parametrize("size", [1, 3, 7, 100])
