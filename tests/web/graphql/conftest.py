@@ -1,4 +1,4 @@
-"""A server of a test's own, whose memory is measured: no fork, which shares another process's."""
+"""A server of a test's own, whose memory is measured: what it shares with others does not grow."""
 
 import pytest
 
@@ -8,6 +8,6 @@ from tests.support.servers import Server
 @pytest.fixture
 def alone(database_url, tmp_path):
     """A server that has answered nobody else."""
-    running = Server(database_url, tmp_path / "log", fork=False).start()
+    running = Server(database_url, tmp_path / "log").start()
     yield running
     running.stop()
