@@ -5,7 +5,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from psycopg.rows import dict_row
 
 from tests.faults.processes import processes_of
 from tests.support.clusters import put_data
+from tests.support.postgres import new_folder
 
 # A crash of PostgreSQL loses nothing by these: the pages are the operating system's.
 _SETTINGS = {
@@ -116,8 +116,7 @@ class Pair:
     """Two nodes, one of which is the primary; `url` finds it."""
 
     def __init__(self, binaries: Path) -> None:
-        self._root = Path(tempfile.mkdtemp(prefix="crm-pair-"))
-        self._root.chmod(0o755)
+        self._root = new_folder("crm-pair-")
         self.primary, self.standby = (Node(self._root / name, binaries) for name in "ab")
         hosts = f"{self.primary.folder},{self.standby.folder}"
         self.url = f"postgresql://postgres@/crm?host={hosts}"

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.support.postgres import (
     QUICK,
     InstalledPostgres,
     KillableEmbeddedPostgres,
+    new_folder,
     remove,
     throw_away_postgres,
 )
@@ -33,8 +33,7 @@ def make_folder() -> Path | None:
     """Make the folder of this run, if no process of it has one: whoever made it removes it."""
     if _FOLDER in os.environ:
         return None
-    folder = Path(tempfile.mkdtemp(prefix="crm-clusters-"))
-    folder.chmod(0o755)
+    folder = new_folder("crm-clusters-")
     os.environ[_FOLDER] = str(folder)
     return folder
 

@@ -17,6 +17,9 @@ from crm.db.embedded import EmbeddedPostgres, create_database
 
 # A crash of PostgreSQL loses nothing by these, only one of the machine does: the pages are the operating system's.
 QUICK = {"fsync": "off", "full_page_writes": "off"}
+# Linux keeps the files of this folder in memory: the data of a server that is not to survive the machine.
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 << 30
 
 
 class InstalledPostgres:
@@ -107,13 +110,20 @@ def throw_away_postgres(
     binaries: Path | None = None, *, settings: Mapping[str, str] = QUICK
 ) -> "tuple[KillableEmbeddedPostgres | InstalledPostgres, Path]":
     """A server to start, and the folder to remove afterwards; of these programs (see `tools.py`), or the usual ones."""
-    folder = Path(tempfile.mkdtemp(prefix="crm-test-"))
-    folder.chmod(0o755)
+    folder = new_folder("crm-test-", in_memory=settings.get("fsync") == "off")
     if binaries is None and (named := os.environ.get("CRM_TEST_POSTGRES_BIN")):
         binaries = Path(named)
     if binaries:
         return InstalledPostgres(folder / "pg", binaries, settings), folder
     return KillableEmbeddedPostgres(folder / "pg", settings), folder
+
+
+def new_folder(prefix: str, *, in_memory: bool = True) -> Path:
+    """A folder for the data of servers, which PostgreSQL's own user can enter; in memory, where there is room."""
+    has_room = in_memory and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if has_room else None))
+    folder.chmod(0o755)
+    return folder
 
 
 def remove(folder: Path) -> None:
