@@ -12,7 +12,7 @@ from crm.graph.run.engine import Engine
 from crm.schema import schema
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def roomy():
     """Settings that let generated operations be large: their limits have tests of their own."""
     return Settings(

@@ -11,7 +11,7 @@ from tests.graph.reference import Reference, World, comparable
 from tests.support import sdl
 from tests.support.examples import examples
 
-OPERATIONS = examples(180)
+OPERATIONS = examples(90)
 BATCHES = 6
 
 

@@ -24,7 +24,7 @@ from tests.graph.test_visibility import QUERIES
 from tests.support import sdl
 from tests.support.examples import examples
 
-OPERATIONS = examples(60)
+OPERATIONS = examples(30)
 CURSOR = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.1.1"
 POOLS = Pools(
     ["a", "b%"],

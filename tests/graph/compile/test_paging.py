@@ -35,7 +35,7 @@ def order(dice: random.Random, field: str) -> str:
 
 
 # So many pages of a walk have their cursor in the text, each a new operation; those after them have it in a variable.
-WRITTEN_PAGES = 4
+WRITTEN_PAGES = 2
 
 
 class Walk:
