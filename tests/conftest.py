@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+import crm.models  # noqa: F401  (in each of the program's processes all tables are known, as foreign keys need)
 from tests.support.clusters import make_folder, migrated_postgres
 from tests.support.http_client import AsyncClient
 from tests.support.lanes import LaneScheduling

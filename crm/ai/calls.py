@@ -54,7 +54,8 @@ INSERT INTO ai_calls (id, question_id, attempt, purpose, prompt_version, input_h
                       requested_by, reserved_usd, ai_task_attempt_id)
 SELECT $1::uuid, $2::uuid, $3::integer, $4::text, $5::text, $6::text, $7::text, $8::text, $9::integer, $10::uuid,
        $11::numeric, $13::uuid
-WHERE $12::numeric IS NULL OR {_SPENT} + coalesce($11::numeric, 0) <= $12::numeric
+WHERE $12::numeric IS NULL OR CASE WHEN $11::numeric IS NULL THEN {_SPENT} < $12::numeric
+                                   ELSE {_SPENT} + $11::numeric <= $12::numeric END
 RETURNING id"""
 )
 _END: Final = Statement(
@@ -146,7 +147,9 @@ class Calls:
     async def will_be_free(self, most: Decimal | None, seconds: float) -> bool:
         """Whether the budget may allow a call of this cost once the calls under way have ended."""
         spent = _amount(await self._database.read(_SPENT_FOR_GOOD, [encode(seconds)]))
-        return self.daily_budget is None or spent + (most or 0) <= self.daily_budget
+        if self.daily_budget is None:
+            return True
+        return spent < self.daily_budget if most is None else spent + most <= self.daily_budget
 
     async def complete(self, call: UUID, end: CallEnd, deadline: float) -> None:
         """Complete a record, waiting until the deadline; then retry for another minute in the background.

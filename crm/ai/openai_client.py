@@ -7,6 +7,7 @@ HTTP 200 may hold an error, `choices` may be null, and a proxy may send an error
 
 import asyncio
 import re
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 
 _OPENAI: Final = "https://api.openai.com/"
 _MOST_BYTES: Final = 4 * 1024 * 1024
+_PACKINGS: Final = ("gzip", "x-gzip", "deflate")
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _MOST_MESSAGE: Final = 300
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _MOST_TOKENS: Final = 2**31 - 1
@@ -265,16 +268,21 @@ class _Refused(ProviderFailed):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A body with a limit of bytes that no valid reply reaches: a broken server may send without end."""
+    """A body with a limit of bytes that no valid reply reaches: a broken server may send without end.
 
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+    A packed body is unpacked here, where its size is known before it is in memory: a thousandth of it may be sent.
+    """
+
+    def __init__(self, stream: httpx2.AsyncByteStream, *, packed: bool) -> None:
         self._stream = stream
+        self._unpacker = zlib.decompressobj(_GZIP_OR_ZLIB) if packed else None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async for part in self._stream:
-            received += len(part)
-            if received > _MOST_BYTES:
+        left = _MOST_BYTES
+        async for received in self._stream:
+            part = received if self._unpacker is None else _unpacked(self._unpacker, received, left + 1)
+            left -= len(part)
+            if left < 0:
                 raise ProviderFailed(Outcome.FAILED, "the body of the answer is too large")
             yield part
 
@@ -283,9 +291,20 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._stream.aclose()
 
 
+def _unpacked(unpacker: "zlib._Decompress", part: bytes, most: int) -> bytes:
+    try:
+        return unpacker.decompress(part, most)
+    except zlib.error:
+        raise ProviderFailed(Outcome.FAILED, "the body of the answer cannot be unpacked") from None
+
+
 async def _bound(response: httpx2.Response) -> None:
+    """Bound the body; packed bodies are not asked for, but some proxies send them all the same."""
     assert isinstance(response.stream, httpx2.AsyncByteStream)
-    response.stream = _Bounded(response.stream)
+    packing = response.headers.pop("Content-Encoding", "identity").strip().lower()
+    if packing not in ("identity", *_PACKINGS):
+        raise ProviderFailed(Outcome.FAILED, "the body of the answer is packed in an unknown way")
+    response.stream = _Bounded(response.stream, packed=packing in _PACKINGS)
 
 
 def _outcome(status: int) -> Outcome:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -26,14 +25,17 @@ R = TypeVar("R", bound=BaseModel)
 _FENCED: Final = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _OPENING: Final = re.compile(r"[\[{]")
 _MOST_CANDIDATES: Final = 40
+# With the reasoning that is written before the reply; and without it: a page of JSON has a tenth of that.
 _MOST_TEXT: Final = 400_000
+_MOST_REPLY: Final = 40_000
 _MOST_ITEMS: Final = 100
 _MOST_QUOTED: Final = 20_000
 _MOST_PROBLEM: Final = 1500
 _MOST_ERRORS: Final = 8
 # Ends the reasoning that some models write before their reply.
 _THOUGHT: Final = "</think>"
-_LINES: Final = "\n\t"
+# Control characters but for tabs and ends of lines, and halves of surrogate pairs.
+_UNFIT: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOTES: Final = "notes"
 
 
@@ -93,7 +95,7 @@ def read(reply: Reply, kind: type[R]) -> ParsedReply[R]:
     _check_whole(reply)
     text = (reply.text or "")[:_MOST_TEXT]
     first: ValidationError | None = None
-    for payload in _payloads(text.rpartition(_THOUGHT)[2]):
+    for payload in _payloads(text.rpartition(_THOUGHT)[2][:_MOST_REPLY]):
         notes: list[str] = []
         try:
             value = kind.model_validate(_fitted(_clean(payload), kind), context={_NOTES: notes})
@@ -203,9 +205,7 @@ def _keys(name: str, field: FieldInfo) -> list[str]:
 def _clean(payload: Any) -> Any:
     """Remove characters that no text of the CRM may hold: control characters, halves of surrogate pairs."""
     if isinstance(payload, str):
-        if payload.isprintable():
-            return payload
-        return "".join(sign for sign in payload if sign in _LINES or unicodedata.category(sign) not in ("Cc", "Cs"))
+        return _UNFIT.sub("", payload)
     if isinstance(payload, list):
         return [_clean(item) for item in payload]
     if isinstance(payload, dict):

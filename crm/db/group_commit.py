@@ -17,6 +17,7 @@ import psycopg
 
 from crm.db.connection import ConnectionLost
 from crm.db.lanes import PROGRAM
+from crm.db.outcome import OutcomeUnknown, committing, mark_as_perhaps_saved
 from crm.db.statement import Params, Statement
 
 if TYPE_CHECKING:
@@ -57,14 +58,20 @@ class GroupCommit:
         if self._lanes >= _LANES:
             write = _Write(statement, params, owner, self._loop.create_future())
             self._waiting.append(write)
-            return await write.done
+            try:
+                return await write.done
+            except asyncio.CancelledError as error:
+                if write not in self._waiting:  # it goes on without its caller
+                    mark_as_perhaps_saved(error)
+                raise
         with self._lane():
             return await self._alone(statement, params, owner)
 
     async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
         connection = await self._pool.acquire(owner)
         try:
-            return await connection.execute(statement, params)
+            with committing:
+                return await connection.execute(statement, params)
         finally:
             self._pool.release(connection)
 
@@ -97,9 +104,9 @@ class GroupCommit:
         try:
             async with self._pool.connection() as connection:
                 results = (await connection.run(steps))[1:]
-        except ConnectionLost as error:  # whether they were committed is not known
+        except ConnectionLost as error:
             for write in batch:
-                _fail(write, error)
+                _fail(write, OutcomeUnknown(str(error)))
         except psycopg.Error:
             for write in batch:
                 self._start(self._settle(write))

@@ -12,6 +12,7 @@ import psycopg
 
 from crm.core import errors
 from crm.db.connection import ConnectionLost, LastedTooLong, StatementStale
+from crm.db.outcome import OutcomeUnknown
 
 Translation = Callable[[psycopg.Error], errors.CrmError]
 
@@ -26,6 +27,9 @@ DEADLOCK: Final = "40P01"
 RUN_AGAIN: Final = frozenset({"40001", DEADLOCK, READ_ONLY})
 _LASTED_TOO_LONG: Final = (
     "This took too long, most likely because others are changing the same records, so nothing was changed; try again."
+)
+_PERHAPS_SAVED: Final = (
+    "The database went away while this was being saved, and it may have been saved: look before you try again."
 )
 
 
@@ -103,6 +107,8 @@ def on_violation(constraint: str, translation: Translation) -> None:
 
 def translated(error: psycopg.Error) -> errors.CrmError:
     """The CrmError for an error of PostgreSQL."""
+    if isinstance(error, OutcomeUnknown):
+        return errors.Unavailable(_PERHAPS_SAVED, outcome="UNKNOWN")
     if isinstance(error, ConnectionLost | StatementStale):
         return errors.Unavailable()
     if isinstance(error, LastedTooLong):

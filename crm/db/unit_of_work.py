@@ -7,10 +7,10 @@ and a mutation that adds a single row is that one statement and nothing else.
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from psycopg import pq
 from psycopg.adapt import Transformer
@@ -31,11 +31,13 @@ from crm.db.change_sql import (
 )
 from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookTooLong
 from crm.db.database import Database
+from crm.db.outcome import committing
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
 
 M = TypeVar("M", bound=Model)
+_UNDOABLE: Final = nullcontext()
 
 
 class Projection(Protocol):
@@ -220,7 +222,8 @@ class UnitOfWork:
             self._stop_clock()
         connection.undoable = undoable
         try:
-            results = await connection.run([(BEGIN, ()), *steps] if begins else steps)
+            with _UNDOABLE if undoable else committing:
+                results = await connection.run([(BEGIN, ()), *steps] if begins else steps)
         finally:
             connection.undoable = False
         if undoable and connection.stopped is MadeRoom:  # these steps have ended, but the rest must not run

@@ -63,6 +63,11 @@ class TestBudget:
         assert len(model_server.requests) == len(calls()) == 3
         assert await ai.calls.spent_today() == Decimal("0.012")
 
+    async def test_of_nothing_is_not_spent_on_what_nobody_has_a_price_for(self, make_ai, model_server):
+        model_server.will(good([], cost=0.01))
+        assert await reason(make_ai(budget=Decimal(0)).ask(question())) == "BUDGET_SPENT"
+        assert not model_server.requests
+
     async def test_does_not_open_the_circuit(self, make_ai, model_server):
         model_server.will(good([]))
         ai = make_ai(budget=Decimal(0), endpoint=openrouter(KEY, address=model_server.url), model="openai/gpt-6-luna")
@@ -127,8 +132,7 @@ class TestBudget:
     async def test_that_is_spent_is_so_until_midnight(self, make_ai, model_server):
         model_server.will(good([], cost=0.01))
         ai = make_ai(budget=Decimal("0.01"))
-        await ai.ask(question())
-        await ai.ask(question())  # nobody can tell what it will cost, and there is nothing yet that is too much
+        await ai.ask(question())  # nobody can tell what it will cost, and there is something left
         spent = await refusal(ai.ask(question()))
         assert isinstance(spent, AiBudgetSpent)
         assert "midnight UTC" in spent.message

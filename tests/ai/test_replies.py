@@ -68,6 +68,13 @@ class TestProse:
     def test_byte_order_mark_and_space(self):
         assert titles(f"\ufeff \n{json.dumps([suggestion()])}\n\n") == ["Call 1"]
 
+    def test_a_text_without_end_is_no_reply(self):
+        """What is read of it is bounded; a reply behind long reasoning is whole."""
+        reply = json.dumps({"text": "All is well. " * 2000})
+        assert read(said(f"<think>{'Hm. ' * 50_000}</think>{reply}"), Summary).value.text.startswith("All is well.")
+        with pytest.raises(Unusable):
+            read(said(json.dumps({"text": "All is well. " * 4000})), Summary)
+
     def test_no_json(self):
         assert problem("I think you should call.") == "it holds no JSON"
 

@@ -1,8 +1,10 @@
 """What a caller gets for whatever a model's server says or does, what is on record, and what it cost."""
 
 import asyncio
+import gzip
 import json
 import time
+import zlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -36,8 +38,11 @@ UNKNOWN = ("unknown", None)
 # An error in place of an answer: nothing was made, so nothing is owed.
 FREE = ("provider", Decimal(0))
 THREE = [suggestion(1), suggestion(2), suggestion(3)]
+WHOLE = json.dumps({**completion({"tasks": THREE[:1]}), "usage": {"cost": float(CENT)}}).encode()
 FENCED = f"```json\n{json.dumps({'tasks': THREE[:1]}, indent=2)}\n```"
 TWO_OF_THREE = {"tasks": [suggestion(1), {"title": ""}, suggestion(3)]}
+# A thousandth of these bytes is sent.
+BOMB = b" " * (64 << 20)
 TITLES_OF_TWO = ["Call 1", "Call 3"]
 WRONG_KEYS = {"tasks": [{"name": "Call 1", "why": "They asked."}]}
 
@@ -48,6 +53,10 @@ def in_parts(*parts):
     body["choices"][0]["message"]["content"] = list(parts)
     body["usage"]["cost"] = float(CENT)
     return raw(body)
+
+
+def packed(pack, body, encoding):
+    return raw(pack(body), content_encoding=encoding)
 
 
 @dataclass
@@ -64,6 +73,8 @@ class Case:
 ANSWERED = {
     "good": Case([good({"tasks": THREE[:2]})], ["Call 1", "Call 2"]),
     "fenced JSON": Case([good(FENCED)], ["Call 1"]),
+    "packed by gzip, which nobody asked for": Case([packed(gzip.compress, WHOLE, "gzip")], ["Call 1"]),
+    "packed by deflate": Case([packed(zlib.compress, WHOLE, "deflate")], ["Call 1"]),
     "in parts": Case(
         [
             in_parts(
@@ -221,6 +232,25 @@ async def test_unavailable(case, make_ai, model_server, calls):
 
 def _recorded(calls):
     return tuple((call["outcome"], call["cost_source"], call["cost_usd"]) for call in calls)
+
+
+class TestPacked:
+    @pytest.mark.parametrize(
+        ("behaviour", "detail"),
+        [
+            (packed(gzip.compress, BOMB, "gzip"), "the body of the answer is too large"),
+            (packed(zlib.compress, BOMB, "deflate"), "the body of the answer is too large"),
+            (packed(bytes, b"{}", "gzip"), "the body of the answer cannot be unpacked"),
+            (packed(bytes, b"{}", "zstd"), "the body of the answer is packed in an unknown way"),
+        ],
+        ids=["gzip", "deflate", "not at all", "otherwise"],
+    )
+    async def test_is_unpacked_as_far_as_a_reply_may_go(self, make_ai, model_server, calls, behaviour, detail):
+        model_server.will(behaviour)
+        with pytest.raises(AiUnavailable) as raised:
+            await make_ai().ask(question())
+        assert raised.value.details["reason"] == "FAILED"
+        assert [call["detail"] for call in calls()] == [detail]
 
 
 class TestGarbageBytes:

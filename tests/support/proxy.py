@@ -13,8 +13,9 @@ class Proxy:
     def __init__(self, database_url: str) -> None:
         folder = Path(parse_qs(urlsplit(database_url).query)["host"][0])
         self._socket = folder / ".s.PGSQL.5432"
-        self._going = asyncio.Event()
-        self._going.set()
+        self._asking, self._answering = asyncio.Event(), asyncio.Event()
+        self._last = b""
+        self.thaw()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.connections = 0
@@ -33,17 +34,29 @@ class Proxy:
 
     def freeze(self) -> None:
         """Pass nothing on any more, in neither direction."""
-        self._going.clear()
+        self._asking.clear()
+        self.hold_answers()
+
+    def hold_answers(self, after: bytes = b"") -> None:
+        """Pass on what is asked, and none of the answers: from now on, or once this text has been asked."""
+        self._last = after
+        if not after:
+            self._answering.clear()
 
     def thaw(self) -> None:
-        self._going.set()
+        self._asking.set()
+        self._answering.set()
+
+    def cut(self) -> None:
+        """Cut whatever is connected; new connections are let in."""
+        for writer in self._open:
+            writer.transport.abort()
 
     async def down(self) -> None:
         """Refuse, and cut whatever is connected."""
         assert self._server is not None
         self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
+        self.cut()
         await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,13 +64,18 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_unix_connection(str(self._socket))
         self._open |= {writer, server_writer}
         with suppress(asyncio.CancelledError):  # the test has ended
-            await asyncio.gather(self._pass_on(reader, server_writer), self._pass_on(server_reader, writer))
+            await asyncio.gather(
+                self._pass_on(reader, server_writer, self._asking),
+                self._pass_on(server_reader, writer, self._answering),
+            )
         self._open -= {writer, server_writer}
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, going: asyncio.Event) -> None:
         with suppress(ConnectionError):
             while found := await reader.read(65536):
-                await self._going.wait()
+                if self._last and going is self._asking and self._last in found:
+                    self._answering.clear()
+                await going.wait()
                 writer.write(found)
                 await writer.drain()
         writer.close()

@@ -20,18 +20,20 @@ _TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 # A script with its content; only for short text, where the search for its end is fast.
 _SCRIPT: Final = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _LONGEST: Final = 60
+# Text is cut to so many times what is kept of it before it is cleaned: a model may write any amount.
+_UNCLEANED: Final = 4
 _LONGEST_NAME: Final = 1000
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def plain(text: str, most: int) -> str:
     """Text on one line, without markup, links and invisible characters."""
-    return short(_unmarked(text), most)
+    return short(_unmarked(text[: most * _UNCLEANED]), most)
 
 
 def plain_lines(text: str, most: int) -> str:
     """The same as `plain`, paragraph by paragraph."""
-    paragraphs = (short(paragraph, most) for paragraph in re.split(r"\n\s*\n", _unmarked(text)))
+    paragraphs = (short(paragraph, most) for paragraph in re.split(r"\n\s*\n", _unmarked(text[: most * _UNCLEANED])))
     return "\n\n".join(filter(None, paragraphs))[:most].rstrip()
 
 

@@ -12,6 +12,7 @@ import structlog
 from graphql import GraphQLError
 
 from crm.core import errors
+from crm.db.outcome import is_perhaps_saved
 from crm.db.sqlstates import translated
 from crm.graph.compile.documents import InvalidDocument
 from crm.graph.run.error_fields import MAX_MESSAGE, shortened
@@ -19,6 +20,7 @@ from crm.graph.run.error_fields import MAX_MESSAGE, shortened
 log = structlog.get_logger()
 
 _SERVER_ERROR: Final = 500
+_PERHAPS_SAVED: Final = "The request took too long, and what it wrote may have been saved: look before you try again."
 
 
 class NotGraphQL(errors.BadUserInput):
@@ -91,7 +93,7 @@ def known_error(error: BaseException) -> errors.CrmError:
         original = error.original_error
         return known_error(original) if original is not None else errors.BadUserInput(error.message)
     if isinstance(error, TimeoutError):
-        return errors.Timeout()
+        return errors.Timeout(_PERHAPS_SAVED, outcome="UNKNOWN") if is_perhaps_saved(error) else errors.Timeout()
     if isinstance(error, RecursionError):
         return errors.TooComplex("The operation nests too deeply; select fewer levels of fields, or of filters.")
     request_id = uuid4().hex

@@ -19,6 +19,7 @@ from crm.core.side_thread import SideThread
 from crm.db.connection import TookTooLong
 from crm.db.database import Database, ReadTime
 from crm.db.event_feed import EventFeed
+from crm.db.outcome import mark_as_perhaps_saved
 from crm.db.sqlstates import BEYOND_ALLOTMENT, BEYOND_BUDGET, translated
 from crm.db.stream_position import Position
 from crm.db.workflow import time_to_save
@@ -360,6 +361,10 @@ class Engine:
                 continue
             try:
                 parts.append((root.key, await resolve(self, root, plan, run)))
+            except asyncio.CancelledError as error:
+                if run.changed:
+                    mark_as_perhaps_saved(error)
+                raise
             except Exception as error:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
                 if root.shape.never_null:

@@ -103,8 +103,6 @@ class GraphQLHTTP:
                         return await self._engine.run(request, await viewer.now(), operation=operation, stale=stale)
                 request = _request(loaded(body, "The body"))
                 return await self._engine.run(request, await viewer.now(), stale=stale)
-        except TimeoutError:
-            return answer.turned_away(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.turned_away(error)
 

@@ -90,8 +90,6 @@ class Rest:
                     value = await read_json(self._engine.side, viewer, body)
                     del body  # its memory is free while the operation runs
                     return await self._run_call(_call(bound, scope, value), viewer, stale=stale)
-        except TimeoutError:
-            return problem.refused(errors.Timeout())
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return problem.refused(error)
 
