@@ -15,7 +15,7 @@ from tests.sales.scoring.facts import FACTS, KINDS, NOW, Facts, Task, ago
 from tests.support.examples import examples
 
 often = settings(
-    max_examples=examples(60),
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
