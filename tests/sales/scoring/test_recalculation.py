@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +13,7 @@ import pytest
 from crm.core import errors
 from crm.db.row_lock import lease
 from crm.sales.scoring.recalculation import LEASE, Recalculation
+from tests.support.children import run_module, start_module
 
 RECALCULATE = "mutation { recalculateAllScores { count failed changed durationMs scoreVersion } }"
 LOCK = 20_26
@@ -78,11 +77,12 @@ def stuck_at(db, database_url, lead):
                     time.sleep(0.02)
 
 
-def recalculate(database_url):
-    """`crm recalculate`, started."""
-    command = [sys.executable, "-W", "ignore", "-m", "crm", "recalculate"]
-    environment = {**os.environ, "DATABASE_URL": database_url}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+RUN = "crm", ["recalculate"]
+
+
+def environment(database_url):
+    """What `crm recalculate` is told."""
+    return {**os.environ, "DATABASE_URL": database_url}
 
 
 def is_whole(row):
@@ -253,16 +253,18 @@ class TestMeanwhile:
             await Recalculation(database, holder=uuid4()).run()
         assert (await Recalculation(database, holder=mine).run()).count == 95
 
-    async def test_killed_in_the_middle_every_lead_is_old_or_new(self, database, db, database_url, leads, scores):
+    async def test_killed_in_the_middle_every_lead_is_old_or_new(
+        self, database, db, database_url, leads, scores, tmp_path
+    ):
         await Recalculation(database).run()
         old = scores()
         db.execute("INSERT INTO interactions (lead_id, type) SELECT id, 'meeting' FROM leads")
         db.execute("INSERT INTO leads (first_name, last_name) SELECT 'First', 'Last' FROM generate_series(1, 2000)")
         with stuck_at(db, database_url, leads[0] + 1500) as reached:
-            command = recalculate(database_url)
+            command = start_module(*RUN, tmp_path / "log", environment(database_url))
             await asyncio.wait_for(reached(), 30)
             command.kill()
-            command.communicate(timeout=10)
+            command.wait(10)
             found = scores()
             new = [key for key in leads if found[key]["score_calculated_at"] > old[key]["score_calculated_at"]]
             assert new == leads
@@ -279,17 +281,15 @@ class TestMeanwhile:
 
 class TestCommand:
     def test_recalculates_and_says_what_it_did(self, database, database_url, leads):  # noqa: ARG002
-        command = recalculate(database_url)
-        said = command.communicate(timeout=60)[1]
+        said = run_module(*RUN, environment(database_url)).stderr
         assert "95 leads in" in said
         assert "95 scores changed" in said
 
     def test_says_it_when_another_one_runs(self, database, database_url, db):  # noqa: ARG002
         db.execute("INSERT INTO leases VALUES (%s, gen_random_uuid(), now() + interval '30 seconds')", (LEASE,))
-        command = recalculate(database_url)
-        said = command.communicate(timeout=60)[1]
-        assert command.returncode == 2
-        assert "under way already" in said
+        done = run_module(*RUN, environment(database_url))
+        assert done.returncode == 2
+        assert "under way already" in done.stderr
 
 
 class TestMutation:
