@@ -6,6 +6,7 @@ A file that waits most of its time says so, and for about how many seconds it ta
 
 import re
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from xdist.workermanage import WorkerController
 _MARK: Final = re.compile(r"^pytestmark = .*pytest\.mark\.waits\((\d+)\)", re.MULTILINE)
 
 
+@cache
 def seconds(file: Path) -> int:
     """For how long a file waits; 0 if it computes."""
     found = _MARK.search(file.read_text())
