@@ -1,10 +1,22 @@
-"""Following one task over GraphQL: how it is now, then what becomes of it."""
+"""Following one task over GraphQL: how it is now, then what becomes of it; and the queue of a frozen PostgreSQL."""
 
+import asyncio
 import json
+import time
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support.proxy import Proxy
+from tests.support.rest_client import Live
+from tests.support.servers import Server
 from tests.support.websockets import signed_in
 
+pytestmark = pytest.mark.waits(15)
+
+QUEUE = "subscription { aiTaskQueueUpdated { queued } }"
 FOLLOW = "subscription($id: ID) { aiTaskUpdated(id: $id) { id status version attempts { number } lead { id } } }"
 
 
@@ -42,3 +54,55 @@ class TestFollowingOne:
         for spelling in (task["id"].replace("-", ""), f"urn:uuid:{task['id']}", f"{{{task['id']}}}"):
             answer = await graphql("query($id: ID!) { aiTask(id: $id) { id } }", id=spelling, expect_errors=True)
             assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+@pytest.fixture
+async def proxy(database_url, db):  # noqa: ARG001
+    async with Proxy(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+async def behind(proxy, tmp_path):
+    """A server behind the proxy, whose reads may take a second."""
+    url = f"postgresql://postgres@{proxy.host}/crm"
+    running = Server(url, tmp_path / "behind", CRM_READ_TIMEOUT_SECONDS="1")
+    await asyncio.to_thread(running.start)
+    yield running
+    running.kill()
+
+
+@asynccontextmanager
+async def queue_over_graphql(url, token):
+    async with await signed_in(url, token) as raw:
+        await raw.send(json.dumps({"id": "1", "type": "subscribe", "payload": {"query": QUEUE}}))
+        yield Live(raw)
+
+
+@asynccontextmanager
+async def queue_over_ai_tasks(url, token):
+    headers = {"Authorization": f"Bearer {token}"}
+    async with connect(url.replace("http", "ws") + "/ws/ai-tasks", additional_headers=headers) as raw:
+        client = Live(raw)
+        await client.subscribe("queue")
+        yield client
+
+
+class TestTheQueueOfAFrozenPostgres:
+    async def test_waits_until_it_thaws_and_goes_on(self, proxy, behind, server):
+        """A read that a frozen PostgreSQL did not answer was taken for one that lasts too long, and ended it."""
+        token = server.token()
+        async with queue_over_graphql(behind.url, token) as first, queue_over_ai_tasks(behind.url, token) as second:
+            await first.until("next")
+            started = time.monotonic()
+            await second.until("queue.status")
+            await asyncio.sleep(started + 4.5 - time.monotonic())
+            proxy.freeze()
+            await asyncio.sleep(5)  # a read begins at 5 s, its time is up at 6, and that of its cancellation at 8
+            proxy.thaw()
+            thawed = time.monotonic()
+            for client, kind in (first, "next"), (second, "queue.status"):
+                for _ in range(2):
+                    message = await client.receive()
+                    assert message["type"] == kind, message
+            assert time.monotonic() - thawed < 8

@@ -52,10 +52,14 @@ class Proxy:
         for writer in self._open:
             writer.transport.abort()
 
-    async def down(self) -> None:
-        """Refuse, and cut whatever is connected."""
+    def refuse(self) -> None:
+        """Accept nothing more; what is connected stays."""
         assert self._server is not None
         self._server.close()
+
+    async def down(self) -> None:
+        """Refuse, and cut whatever is connected."""
+        self.refuse()
         self.cut()
         await asyncio.sleep(0)
 

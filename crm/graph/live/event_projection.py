@@ -22,7 +22,7 @@ from crm.core import errors
 from crm.core.fair_slots import FairSlots, Taker
 from crm.core.identity import Viewer
 from crm.core.side_thread import SideThread
-from crm.db.connection import TookTooLong
+from crm.db.connection import ConnectionLost, TookTooLong
 from crm.db.event_feed import EventFeed
 from crm.db.events import Xid8
 from crm.db.lanes import PROGRAM
@@ -115,6 +115,8 @@ class EventReader:
             except StreamForked:
                 position = await self.query.feed.carried(position)
             except psycopg.Error as error:
+                if is_unanswered(error):  # on the next connection: fewer events would not be answered either
+                    continue
                 problem = problem_of(error)
                 if problem is None:
                     raise
@@ -127,8 +129,15 @@ class EventReader:
                 return batch
 
 
+def is_unanswered(error: psycopg.Error) -> bool:
+    """Whether a read ran out of time as PostgreSQL did not answer: not even its cancellation, so it may be short."""
+    return isinstance(error, TookTooLong) and isinstance(error.__cause__, ConnectionLost)
+
+
 def problem_of(error: psycopg.Error) -> errors.CrmError | None:
     """The error of a read that would fail again; None if it may work in a moment."""
+    if is_unanswered(error):
+        return None
     if isinstance(error, TookTooLong):
         message = "To read one change of this subscription takes longer than a read may. Select less of it."
         return errors.Timeout(message)

@@ -14,13 +14,14 @@ from crm.core.fair_slots import Taker
 from crm.core.identity import Viewer
 from crm.core.portions import News
 from crm.core.side_thread import SideThread
+from crm.db.connection import TookTooLong
 from crm.db.stream_position import Position
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.channel import Room, SharedState
 from crm.graph.live.event_filter import EventFilter, EventHeader, ProjectedEvent
-from crm.graph.live.event_projection import problem_of
+from crm.graph.live.event_projection import is_unanswered, problem_of
 
 log = structlog.get_logger()
 
@@ -89,9 +90,7 @@ class LatestValue:
         while True:
             self.due.clear()
             try:
-                async with self.shared.reads.turn(taker):
-                    bound = await self._statements.bound(self.variables, self.viewer, self.side)
-                    result = await self.shared.feed.read(*bound.step(), limited=True)
+                json = await self._read(taker)
             except (psycopg.Error, errors.CrmError) as error:
                 log.info("subscription.waiting", error=str(error)[:200])
                 self.ended = problem_of(error) if isinstance(error, psycopg.Error) else None
@@ -99,7 +98,6 @@ class LatestValue:
                     self._tell()
                     return
             else:
-                json = result.get_value(0, 0) or b"null"
                 if self.latest is None or json != self.latest.json or clock() - sent_at >= seconds:
                     sent_at = clock()
                     self.latest = ProjectedEvent(Position(0, 0), json)
@@ -108,6 +106,24 @@ class LatestValue:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, sent_at + seconds - clock())):
                     await self.due.wait()
+
+    async def _read(self, taker: Taker) -> bytes:
+        """The row's JSON. A read is cancelled for its time twice before that is an error.
+
+        A read that waited for a frozen PostgreSQL is often cancelled just as PostgreSQL thaws.
+        """
+        try:
+            return await self._read_once(taker)
+        except TookTooLong as error:
+            if is_unanswered(error):
+                raise
+            return await self._read_once(taker)
+
+    async def _read_once(self, taker: Taker) -> bytes:
+        async with self.shared.reads.turn(taker):
+            bound = await self._statements.bound(self.variables, self.viewer, self.side)
+            result = await self.shared.feed.read(*bound.step(), limited=True)
+        return result.get_value(0, 0) or b"null"
 
     def _tell(self) -> None:
         self._news.tell(0 if self.latest is None else len(self.latest.json))

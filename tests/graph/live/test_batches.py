@@ -12,11 +12,13 @@ from crm.core.identity import Role, Viewer
 from crm.core.settings import Settings
 from crm.db.database import Database
 from crm.db.lanes import LaneLimits
+from crm.db.statement import Statement
 from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
 from tests.support.clusters import create_migrated_database
+from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.waits(12)
+pytestmark = pytest.mark.waits(16)
 
 EVENT = (
     "INSERT INTO events (type, entity, entity_id, lead_id) SELECT %s, 'lead', %s::text, %s FROM generate_series(1, %s)"
@@ -31,6 +33,7 @@ SELECT 'lead.updated', 'lead', %s::text, %s,
   jsonb_build_array(jsonb_build_object('name', 'summary', 'before', NULL, 'after', repeat('x', 20000)))
 FROM generate_series(1, %s)
 """
+WAITING = "SELECT count(*) AS count FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 FOLLOWERS = 50
 
 
@@ -52,8 +55,8 @@ class Counting(Database):
 async def engine(database_url, db):  # noqa: ARG001
     made = []
 
-    def make(url=database_url, limits=None, **settings):
-        database = Counting(url, size=4, limits=limits or LaneLimits())
+    def make(url=database_url, limits=None, size=4, **settings):
+        database = Counting(url, size=size, limits=limits or LaneLimits())
         made.append(Engine(schema, database, Settings(**settings)))
         return made[-1]
 
@@ -139,6 +142,29 @@ class TestTooMuch:
                 (problem,) = await followers.ended()
         assert problem.code == "TIMEOUT"
         assert limited.database.reads < 20
+
+    async def test_but_not_that_of_a_frozen_postgres(self, engine, follow, database_url, db, make_lead):
+        """Each read that was not answered was repeated for fewer changes, and the fourth ended the stream."""
+        lead = make_lead()["id"]
+        async with Proxy(database_url) as proxy:
+            limited = engine(f"postgresql://postgres@{proxy.host}/crm", LaneLimits(read_seconds=0.3), size=10)
+            pause = Statement("SELECT pg_sleep(0.3)")
+            await asyncio.gather(*(limited.database.read(pause, ()) for _ in range(10)))
+            async with follow(limited, "subscription { changes { lead { interactions { id } } } }") as followers:
+                db.execute(EVENT, ["lead.updated", lead, lead, 1])
+                await followers.have(1)
+                with psycopg.connect(database_url) as writer, psycopg.connect(database_url) as locked:
+                    writer.execute(EVENT, ["lead.updated", lead, lead, 1])  # older than what holds the lock
+                    locked.execute("LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE")
+                    writer.commit()
+                    while not db.execute(WAITING).fetchone()["count"]:
+                        await asyncio.sleep(0.01)
+                    proxy.freeze()
+                    proxy.refuse()  # cancellations end at once
+                await asyncio.sleep(2)
+                assert followers.problems == []
+                proxy.thaw()
+                await followers.have(2)
 
     async def test_who_comes_after_it_goes_on(self, engine, follow, db, make_lead):
         long, other = make_lead()["id"], make_lead()["id"]
