@@ -162,7 +162,9 @@ class TaskMutation:
         task_id: TaskId,
         source: Annotated[
             TaskSource,
-            strawberry.argument(description="MANUAL accepts, DISMISSED dismisses, AI_SUGGESTED undoes either."),
+            strawberry.argument(
+                description="MANUAL accepts, DISMISSED dismisses, AI_SUGGESTED undoes either while it is not done."
+            ),
         ],
         reason: Annotated[
             str | None,

@@ -83,9 +83,8 @@ class TaskService(Service):
     async def set_source(self, key: int, source: TaskSource, values: Mapping[str, Any]) -> Task:
         """Accept a suggestion, dismiss it, or undo either. A task that a person wrote cannot become a suggestion."""
         task = await self._get(key)
-        if source is TaskSource.AI_SUGGESTED and task.generated_by is None:
-            message = "A person wrote this task; it cannot become a suggestion."
-            raise errors.BadUserInput(message, field="source")
+        if source is TaskSource.AI_SUGGESTED:
+            _check_may_wait(task)
         dismissed = source is TaskSource.DISMISSED
         reason = validate.text(_REASON, lines=True)("reason", values.get("dismissed_reason"))
         if reason is not None and not dismissed:
@@ -130,6 +129,16 @@ class TaskService(Service):
             task.decided_at = self.unit_of_work.now() if decided else None
             task.decided_by_id = self.viewer.id if decided else None
         task.source = source
+
+
+def _check_may_wait(task: Task) -> None:
+    """Refuse to have a task wait for a decision that a person wrote, or that is done and thereby accepted."""
+    if task.generated_by is None:
+        message = "A person wrote this task; it cannot become a suggestion."
+        raise errors.BadUserInput(message, field="source")
+    if task.completed:
+        message = "This task is done, and so accepted; mark it as not done first (`completeTask`, `completed: false`)."
+        raise errors.BadUserInput(message, field="source")
 
 
 def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -132,7 +132,7 @@ class TestTaskAnalytics:
         }
 
     async def test_what_is_done_does_not_wait(self, graphql, suggestion):
-        suggestion(completed=True, completed_at=DAY)  # done, and the acceptance undone
+        suggestion(completed=True, completed_at=DAY)  # as an older version let it become
         assert (await graphql(ANALYTICS))["taskAnalytics"][0]["pending"] == 0
 
     async def test_groups_by_what_suggested_them(self, graphql, suggestion):

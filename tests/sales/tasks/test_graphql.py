@@ -161,6 +161,20 @@ class TestUpdateTaskSource:
         for target in ("DISMISSED", "MANUAL"):
             assert (await graphql(SET_SOURCE_ONLY, id=task, source=target))["updateTaskSource"]["source"] == target
 
+    async def test_does_not_suggest_what_is_done_again_until_that_is_taken_back(self, graphql, refused, make_task):
+        task = make_task(source="ai_suggested", generated_by="llm")["id"]
+        await graphql(COMPLETE, id=task, done=True)
+        error = await refused(SET_SOURCE_ONLY, id=task, source="AI_SUGGESTED")
+        assert error == {"code": "BAD_USER_INPUT", "field": "source"}
+        shown = "query($id: Int!) { task(id: $id) { source completed decidedBy { name } } }"
+        assert (await graphql(shown, id=task))["task"] == {
+            "source": "MANUAL",
+            "completed": True,
+            "decidedBy": {"name": "Service (admin)"},
+        }
+        await graphql(COMPLETE, id=task, done=False)
+        assert (await graphql(SET_SOURCE_ONLY, id=task, source="AI_SUGGESTED"))["updateTaskSource"]["version"] == 4
+
     async def test_keeps_the_reason_until_it_is_cleared_or_the_task_comes_back(self, graphql, make_task, events):
         task = make_task(source="ai_suggested", generated_by="llm")["id"]
 
