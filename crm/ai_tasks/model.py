@@ -47,6 +47,10 @@ class AiTaskPriority(Choice):
     URGENT = "urgent", "Before all others."
 
 
+# What a task has where its request says nothing.
+DEFAULTS: Final = {"max_retries": 3, "timeout_seconds": 60}
+
+
 class AiTaskOutcome(Choice):
     """How an attempt ended."""
 
@@ -129,14 +133,14 @@ class AiTask(Model):
         rule=validate.between(0, 10),
         input_words="How many failed attempts are followed by another: 0 to 10; default 3.",
         fixed=True,
-        server_default=text("3"),
+        server_default=text(str(DEFAULTS["max_retries"])),
     )
     timeout_seconds: Mapped[int] = column(
         "What an attempt may take.",
         rule=validate.between(1, 3600, " seconds"),
         input_words="What an attempt may take: 1 to 3,600; default 60.",
         fixed=True,
-        server_default=text("60"),
+        server_default=text(str(DEFAULTS["timeout_seconds"])),
     )
     scheduled_for: Mapped[datetime | None] = column(
         "Not before; null: at once.",
@@ -187,7 +191,8 @@ class AiTask(Model):
         input_words="Your own key: the same key again gives the same task, and no second one.",
         fixed=True,
     )
-    # A hash of the whole request with that key: the same again returns the task, any other is a conflict.
+    # A hash of the whole request with that key, but for defaults: the same again returns the task, any other is a
+    # conflict.
     fingerprint: Mapped[str | None]
     version: Mapped[int] = column("Goes up with every change.", default=1)
     created_at: Mapped[datetime] = column(

@@ -21,7 +21,7 @@ from sqlalchemy.types import Uuid
 from crm.ai.calls import new_id
 from crm.ai_tasks import builtin_types as _  # noqa: F401  (registers the types)
 from crm.ai_tasks.columns import in_line, is_final
-from crm.ai_tasks.model import FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
+from crm.ai_tasks.model import DEFAULTS, FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.task_types import TaskType, checked_input, task_type_of
 from crm.core import errors, validate
 from crm.core.pacing import paced
@@ -269,8 +269,9 @@ def _check_size(task_input: object) -> None:
 
 
 def _fingerprint(task_type: TaskType[Any], values: Mapping[str, Any]) -> str:
-    """A hash of a request, with defaults for the input's omitted fields."""
-    request = {**values, "input": task_type.input.model_validate(values["input"]).model_dump(mode="json")}
+    """A hash of a request: the same whether defaults, the task's or those of its input's fields, are written out."""
+    request = {name: value for name, value in values.items() if DEFAULTS.get(name) != value}
+    request["input"] = task_type.input.model_validate(values["input"]).model_dump(mode="json")
     return sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -84,6 +84,13 @@ class TestIdempotencyKey:
         asked["input"] = {"message": "a", "seconds": 0}
         assert (await graphql(CREATE, input=asked))["createAiTask"]["id"] == first["id"]
 
+    @pytest.mark.parametrize("default", [{"maxRetries": 3}, {"timeoutSeconds": 60}, {"priority": "NORMAL"}])
+    async def test_does_not_mind_a_default_of_the_task_that_is_spelled_out(self, graphql, default):
+        for key, first, again in ("k", {}, default), ("l", default, {}):
+            asked = {**ECHO, "idempotencyKey": key}
+            task = (await graphql(CREATE, input={**asked, **first}))["createAiTask"]
+            assert (await graphql(CREATE, input={**asked, **again}))["createAiTask"]["id"] == task["id"]
+
     async def test_works_when_its_lead_is_gone(self, graphql, make_lead):
         lead = make_lead()["id"]
         asked = {"taskType": "lead_summary", "leadId": lead, "idempotencyKey": "k"}
