@@ -69,13 +69,15 @@ def key(most: int) -> Rule:
 
 
 def email(*, required: bool = False) -> Rule:
-    """An e-mail address."""
+    """An e-mail address, without invisible characters: two that look the same would be two people."""
     as_text = text(_MAX_EMAIL, required=required)
 
     def rule(field: str, value: str | None) -> str | None:
         stripped: str | None = as_text(field, value)
-        if stripped is not None and not _EMAIL.fullmatch(stripped):
-            raise _wrong(field, "is not an e-mail address")
+        if stripped is not None:
+            _check_nothing_hidden(field, stripped)
+            if not _EMAIL.fullmatch(stripped):
+                raise _wrong(field, "is not an e-mail address")
         return stripped
 
     return rule
@@ -172,6 +174,14 @@ def _check_characters(field: str, value: str, *, lines: bool) -> None:
     override = _OVERRIDE.search(value)
     if override:
         raise _wrong(field, f"holds a character that changes the direction of writing (U+{ord(override[0]):04X})")
+
+
+def _check_nothing_hidden(field: str, value: str) -> None:
+    if value.isprintable():
+        return
+    hidden = next((character for character in value if unicodedata.category(character) == "Cf"), None)
+    if hidden is not None:
+        raise _wrong(field, f"holds an invisible character (U+{ord(hidden):04X})")
 
 
 def _is_visible(value: str) -> bool:

@@ -32,3 +32,17 @@ class TestText:
 
     def test_breaks_around_it_do_not_matter(self):
         assert ONE_LINE("name", "\tAda \r\n") == "Ada"
+
+
+class TestEmail:
+    @pytest.mark.parametrize("hidden", ["\u200b", "\u00ad", "\u200e", "\u2060", "\ufeff", "\U000e0041"])
+    @pytest.mark.parametrize("address", ["an{}na@example.com", "anna@exa{}mple.com", "{}anna@example.com{}"])
+    def test_holds_no_invisible_character(self, address, hidden):
+        """Two addresses that look the same would be two users, or leads."""
+        for rule in validate.email(), validate.email(required=True):
+            with pytest.raises(errors.BadUserInput, match=rf"`email` .* \(U\+{ord(hidden):04X}\)\."):
+                rule("email", address.format(hidden, hidden))
+
+    @pytest.mark.parametrize("address", ["åsa@höst.se", "ΟΔΟΣ@example.com", "anna+crm@example.co.uk"])
+    def test_may_hold_any_letter(self, address):
+        assert validate.email()("email", f" {address} ") == address

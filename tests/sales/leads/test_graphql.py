@@ -144,6 +144,11 @@ class TestCreateLead:
         error = await refused(CREATE, input=named(email=address))
         assert error["extensions"]["existingId"] == str(other["id"])
 
+    async def test_refuses_an_address_with_an_invisible_character(self, refused):
+        error = await refused(CREATE, input=named(email="asa\u200b@example.com"))
+        assert error["message"] == "`email` holds an invisible character (U+200B)."
+        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "email"}
+
     async def test_lets_a_deleted_lead_block_nobody(self, graphql, make_lead):
         make_lead(email="asa@example.com", deleted=True)
         assert (await graphql(CREATE, input=named(email="asa@example.com")))["createLead"]["email"] == "asa@example.com"
