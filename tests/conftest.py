@@ -1,7 +1,9 @@
 """Fixtures: a real PostgreSQL, a real server, a real client, and makers of records."""
 
 import itertools
+import os
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,7 +24,13 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure(config):
-    """One migrated PostgreSQL is made in a run of the tests, and copied by all its processes."""
+    """One migrated PostgreSQL is made in a run of the tests, and copied by all its processes.
+
+    They and their servers read no certificates: each client of a model would take 50 ms to parse those of the system,
+    and the models of the tests speak plain HTTP.
+    """
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # a folder without any
     if folder := make_folder():
         config.add_cleanup(lambda: remove(folder))
 
