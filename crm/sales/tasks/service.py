@@ -137,7 +137,7 @@ def _check_may_wait(task: Task) -> None:
         message = "A person wrote this task; it cannot become a suggestion."
         raise errors.BadUserInput(message, field="source")
     if task.completed:
-        message = "This task is done, so it cannot wait as a suggestion; mark it as not done first (`completeTask`, `completed: false`)."
+        message = "This task is done; mark it as not done first (`completeTask`, `completed: false`)."
         raise errors.BadUserInput(message, field="source")
 
 
