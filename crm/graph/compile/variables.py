@@ -12,6 +12,7 @@ MAX_VALUES: Final = 1000  # in one list
 _JSON: Final = "JSON"
 # An object takes so many times as long as a plain value: each of its type's fields is looked up.
 _OBJECT: Final = 20
+_CONTAINERS: Final = (dict, list)
 
 Path = tuple[str, ...]
 Steps = tuple[str | int, ...]
@@ -49,7 +50,7 @@ class Counter:
             else:  # a single value stands for a list of one
                 self._visit(graphql_type.of_type, value, path, depth)
         elif isinstance(graphql_type, GraphQLInputObjectType) and isinstance(value, dict):
-            self._count_object(value, depth + 1)
+            self._count_objects(1, len(value), depth + 1)
             for name, member in value.items():
                 if isinstance(member, dict | list) and name in graphql_type.fields:
                     self._visit(graphql_type.fields[name].type, member, (*path, name), depth + 1)
@@ -68,24 +69,26 @@ class Counter:
 
     def _visit_json(self, value: object, depth: int) -> None:
         """Count lists as objects; level by level, since JSON may nest deeper than Python's calls."""
-        level = [value]
+        level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
         while level:
-            below: list[object] = []
-            depth += any(isinstance(item, dict) for item in level)
-            for item in level:
-                if isinstance(item, dict | list):
-                    self._count_object(item, depth)
-                    inner = item.values() if isinstance(item, dict) else item
-                    below.extend([child for child in inner if isinstance(child, dict | list)])
+            below: list[Any] = []
+            values, has_objects = 0, False
+            for item in level:  # with few calls: there may be 20,000 levels, or 20,000 lists on one
+                values += len(item)
+                if isinstance(item, dict):
+                    has_objects, item = True, item.values()  # noqa: PLW2901
+                below.extend([child for child in item if isinstance(child, _CONTAINERS)])
+            depth += has_objects
+            self._count_objects(len(level), values, depth)
             level = below
 
-    def _count_object(self, value: dict[str, Any] | list[Any], depth: int) -> None:
-        self._objects += 1
+    def _count_objects(self, number: int, values: int, depth: int) -> None:
+        self._objects += number
         if self._objects > self._max_objects:
             refuse("conditions and inputs", self._objects, self._max_objects)
         if depth > self._max_depth:
             refuse("levels of input", depth, self._max_depth)
-        self._count_values(len(value))
+        self._count_values(values)
 
     def _count_values(self, more: int) -> None:
         self._values += more
