@@ -44,6 +44,7 @@ class RequestDeadline:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
+            self._watching = None  # its cancellation's traceback refers to this object: a cycle, kept for long
         if self._is_up and self._task.uncancel() <= self._cancelling and error_type is asyncio.CancelledError:
             raise TimeoutError from error
 

@@ -26,8 +26,8 @@ _AT_ONCE: Final = 8 * 1024
 # The bytes of a body whose request was answered before; a small piece counts as if it had `_SMALLEST_PIECE` bytes.
 _MOST_UNWANTED: Final = 32 * 1024 * 1024
 _SMALLEST_PIECE: Final = 4096
-# Requests that wait for the answer to one before them, on one connection.
-_MOST_IN_LINE: Final = 32
+# Requests that wait for the answer to one before them, on one connection: each takes 4 KB, however small.
+_MOST_IN_LINE: Final = 4
 # The cost of a request among those that are started in one turn of the loop (see `IntakeTurns`): eight of them.
 _START: Final = 512
 # The bytes read and dropped after the last answer, so that the client reads that answer before the reset.
@@ -73,6 +73,9 @@ class Http(TimedConnection):
         for cycle in [*self._bodies, *self._heads]:
             self._uncount(cycle)
         super().connection_lost(exc)
+        # They refer to the connection: it would stay in memory with them until a full collection.
+        self.pipeline.clear()
+        self.cycle = self._active = None  # type: ignore[assignment]
 
     # Receiving
 

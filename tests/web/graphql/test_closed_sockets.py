@@ -32,14 +32,6 @@ async def sockets(database_url):
     database.close()
 
 
-@pytest.fixture
-def uncollected():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.usefixtures("uncollected")
 async def test_without_the_collector(sockets, server):
     url, token = "http://{}:{}".format(*sockets.address), server.token()

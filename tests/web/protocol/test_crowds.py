@@ -11,7 +11,7 @@ from tests.web.protocol.echo import answer
 from tests.web.protocol.test_turns import Turns
 
 GET = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
-AHEAD = 16
+AHEAD = 4
 
 
 def on_uvloop(running):
