@@ -17,6 +17,7 @@ from tests.support.http_client import AsyncClient
 from tests.support.lanes import LaneScheduling
 from tests.support.model_server import ModelServer
 from tests.support.postgres import QUICK, remove
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.tables import empty
 
@@ -109,6 +110,13 @@ def _is_gone(connection):
     with suppress(psycopg.OperationalError):
         connection.execute("DISCARD ALL")
     return connection.closed
+
+
+@pytest.fixture
+async def proxy(database_url):
+    """A wire to PostgreSQL that can be cut and frozen."""
+    async with Proxy(database_url) as found:
+        yield found
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.support.proxy import Proxy
 from tests.support.rest_client import Live
 from tests.support.servers import Server
 from tests.support.websockets import signed_in
@@ -57,16 +56,9 @@ class TestFollowingOne:
 
 
 @pytest.fixture
-async def proxy(database_url, db):  # noqa: ARG001
-    async with Proxy(database_url) as found:
-        yield found
-
-
-@pytest.fixture
-async def behind(proxy, tmp_path):
+async def behind(proxy, tmp_path, db):  # noqa: ARG001
     """A server behind the proxy, whose reads may take a second."""
-    url = f"postgresql://postgres@{proxy.host}/crm"
-    running = Server(url, tmp_path / "behind", CRM_READ_TIMEOUT_SECONDS="1")
+    running = Server(proxy.url, tmp_path / "behind", CRM_READ_TIMEOUT_SECONDS="1")
     await asyncio.to_thread(running.start)
     yield running
     running.kill()

@@ -14,7 +14,6 @@ class Proxy:
         folder = Path(parse_qs(urlsplit(database_url).query)["host"][0])
         self._socket = folder / ".s.PGSQL.5432"
         self._asking, self._answering = asyncio.Event(), asyncio.Event()
-        self._last = b""
         self.thaw()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -32,6 +31,11 @@ class Proxy:
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    @property
+    def url(self) -> str:
+        """The URL of the usual database, by way of this proxy."""
+        return f"postgresql://postgres@{self.host}/crm"
+
     def freeze(self) -> None:
         """Pass nothing on any more, in neither direction."""
         self._asking.clear()
@@ -44,6 +48,8 @@ class Proxy:
             self._answering.clear()
 
     def thaw(self) -> None:
+        """Pass everything on."""
+        self._last = b""
         self._asking.set()
         self._answering.set()
 

@@ -28,12 +28,12 @@ _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def plain(text: str, most: int) -> str:
     """Text on one line, without markup, links and invisible characters."""
-    return short(_unmarked(text[: most * _UNCLEANED]), most)
+    return short(_unmarked(text, most), most)
 
 
 def plain_lines(text: str, most: int) -> str:
     """The same as `plain`, paragraph by paragraph."""
-    paragraphs = (short(paragraph, most) for paragraph in re.split(r"\n\s*\n", _unmarked(text[: most * _UNCLEANED])))
+    paragraphs = (short(paragraph, most) for paragraph in re.split(r"\n\s*\n", _unmarked(text, most)))
     return "\n\n".join(filter(None, paragraphs))[:most].rstrip()
 
 
@@ -49,7 +49,8 @@ def short(text: str | None, most: int = _LONGEST) -> str:
     return whole if len(whole) <= most else whole[: most - 1].rstrip() + "…"
 
 
-def _unmarked(text: str) -> str:
+def _unmarked(text: str, most: int) -> str:
+    text = text[: most * _UNCLEANED]
     text = unicodedata.normalize("NFC", _TERMINAL.sub("", text).encode("utf-8", "ignore").decode())
     text = "\n".join(_BULLET.sub("", line) for line in text.splitlines())
     # Removing markup may join two parts of other markup: `<scr<b>ipt>`.

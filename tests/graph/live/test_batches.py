@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
@@ -114,6 +114,16 @@ def follow(database_url):
     return following
 
 
+@contextmanager
+def change_that_waits(database_url, lead):
+    """A change of a lead, whose interactions cannot be read meanwhile."""
+    with psycopg.connect(database_url) as writer, psycopg.connect(database_url) as locked:
+        writer.execute(EVENT, ["lead.updated", lead, lead, 1])  # older than what holds the lock
+        locked.execute("LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE")
+        writer.commit()
+        yield
+
+
 class TestTooMuch:
     async def test_one_change_alone_ends_the_stream_with_its_error(self, engine, follow, db, make_lead):
         """It was read again and again, and whoever followed heard nothing more."""
@@ -135,10 +145,7 @@ class TestTooMuch:
         async with follow(limited, "subscription { changes { lead { interactions { id } } } }") as followers:
             db.execute(EVENT, ["lead.updated", lead, lead, 1])
             await followers.have(1)
-            with psycopg.connect(database_url) as writer, psycopg.connect(database_url) as locked:
-                writer.execute(EVENT, ["lead.updated", lead, lead, 1])  # older than what holds the lock
-                locked.execute("LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE")
-                writer.commit()
+            with change_that_waits(database_url, lead):
                 (problem,) = await followers.ended()
         assert problem.code == "TIMEOUT"
         assert limited.database.reads < 20
@@ -147,16 +154,13 @@ class TestTooMuch:
         """Each read that was not answered was repeated for fewer changes, and the fourth ended the stream."""
         lead = make_lead()["id"]
         async with Proxy(database_url) as proxy:
-            limited = engine(f"postgresql://postgres@{proxy.host}/crm", LaneLimits(read_seconds=0.3), size=10)
+            limited = engine(proxy.url, LaneLimits(read_seconds=0.3), size=10)
             pause = Statement("SELECT pg_sleep(0.3)")
             await asyncio.gather(*(limited.database.read(pause, ()) for _ in range(10)))
             async with follow(limited, "subscription { changes { lead { interactions { id } } } }") as followers:
                 db.execute(EVENT, ["lead.updated", lead, lead, 1])
                 await followers.have(1)
-                with psycopg.connect(database_url) as writer, psycopg.connect(database_url) as locked:
-                    writer.execute(EVENT, ["lead.updated", lead, lead, 1])  # older than what holds the lock
-                    locked.execute("LOCK TABLE interactions IN ACCESS EXCLUSIVE MODE")
-                    writer.commit()
+                with change_that_waits(database_url, lead):
                     while not db.execute(WAITING).fetchone()["count"]:
                         await asyncio.sleep(0.01)
                     proxy.freeze()

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from tests.support.http_client import AsyncClient
-from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import eventually
 
@@ -26,16 +25,9 @@ mutation($one: Int!, $two: Int!) {
 
 
 @pytest.fixture
-async def proxy(database_url):
-    async with Proxy(database_url) as found:
-        yield found
-
-
-@pytest.fixture
 async def ask(proxy, database_url, tmp_path, db):  # noqa: ARG001
     """Ask a server that reaches PostgreSQL by the proxy; it has connections already."""
-    url = f"postgresql://postgres@{proxy.host}/crm"
-    server = await asyncio.to_thread(Server(url, tmp_path / "log", CRM_REQUEST_TIMEOUT_SECONDS="2").start)
+    server = await asyncio.to_thread(Server(proxy.url, tmp_path / "log", CRM_REQUEST_TIMEOUT_SECONDS="2").start)
     server.database_url = database_url
     headers = {"Authorization": f"Bearer {server.token('member')}"}
 
