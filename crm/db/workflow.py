@@ -33,6 +33,10 @@ CommitGuard = Write[None]
 
 _SAVING_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.25
+_RELEASE_SECONDS: Final = 1.0
+
+# The event loop itself holds its tasks weakly.
+_releases: set[asyncio.Task[None]] = set()
 
 
 def time_to_save(seconds: float) -> float:
@@ -125,8 +129,12 @@ class Workflow:
             last = await method(service(self), *arguments, **keywords)
             return await self._saved(lambda: end(last))
         except BaseException:
-            # Shielded, so that another cancellation does not interrupt the release.
-            await asyncio.shield(asyncio.ensure_future(self._release()))
+            # Not awaited itself: another cancellation does not interrupt the release, and a PostgreSQL that says
+            # nothing does not hold the caller, who has waited long enough.
+            release = asyncio.create_task(self._release())
+            _releases.add(release)
+            release.add_done_callback(_releases.discard)
+            await asyncio.wait({release}, timeout=_RELEASE_SECONDS)
             raise
 
     async def _saved(self, save: Callable[[], Awaitable[T]]) -> T:
