@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 _LANES: Final = 2  # one is with PostgreSQL while this process serves the other
 _MOST: Final = 16
 _SLOW_SECONDS: Final = 0.05
+_LOCK_TIMEOUT: Final = Statement("SELECT set_config('lock_timeout', $1, true)")
 # In a batch no statement waits for a lock, which would delay the others.
-_SHORT_LOCK_TIMEOUT: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
+_SHORT: Final = (_LOCK_TIMEOUT, (b"20ms",))
 
 
 @dataclass(slots=True)
@@ -68,10 +69,16 @@ class GroupCommit:
             return await self._alone(statement, params, owner)
 
     async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
+        """Run one write; a viewer's waits for locks no longer than any other mutation may take.
+
+        PostgreSQL measures that: a cancellation could hit the commit, which would be confirmed before a standby has it.
+        """
+        seconds = self._pool.lanes.limits.mutation_seconds if owner else 0
+        limit = [(_LOCK_TIMEOUT, (b"%d" % (seconds * 1000),))] if seconds else []
         connection = await self._pool.acquire(owner)
         try:
             with committing:
-                return await connection.execute(statement, params)
+                return (await connection.run([*limit, (statement, params)]))[-1]
         finally:
             self._pool.release(connection)
 
@@ -100,7 +107,7 @@ class GroupCommit:
                 await self._commit(batch)
 
     async def _commit(self, batch: list[_Write]) -> None:
-        steps = [(_SHORT_LOCK_TIMEOUT, ()), *((write.statement, write.params) for write in batch)]
+        steps = [_SHORT, *((write.statement, write.params) for write in batch)]
         try:
             async with self._pool.connection() as connection:
                 results = (await connection.run(steps))[1:]

@@ -62,6 +62,10 @@ def _again(_: psycopg.Error) -> errors.CrmError:
     return errors.Conflict("Somebody else is changing this record right now; try again.")
 
 
+def _lasted_too_long(_: psycopg.Error) -> errors.CrmError:
+    return errors.Conflict(_LASTED_TOO_LONG, retryAfterSeconds=1)
+
+
 def _timeout(_: psycopg.Error) -> errors.CrmError:
     return errors.Timeout()
 
@@ -79,7 +83,7 @@ STATES: Final[dict[str, Translation]] = {
     "26000": _unavailable,  # a pooler lost a prepared statement
     "42P05": _unavailable,
     "40003": _unavailable,  # whether the statement was completed is not known
-    "55P03": _again,  # lock_timeout
+    "55P03": _lasted_too_long,  # lock_timeout
     "57014": _timeout,
 }
 CLASSES: Final[dict[str, Translation]] = {
@@ -112,7 +116,7 @@ def translated(error: psycopg.Error) -> errors.CrmError:
     if isinstance(error, ConnectionLost | StatementStale):
         return errors.Unavailable()
     if isinstance(error, LastedTooLong):
-        return errors.Conflict(_LASTED_TOO_LONG, retryAfterSeconds=1)
+        return _lasted_too_long(error)
     known = _CONSTRAINTS.get(error.diag.constraint_name or "")
     if known is not None:
         return known(error)
