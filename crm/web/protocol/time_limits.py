@@ -56,10 +56,17 @@ class TimedConnection(HttpConnection):
         self.start_next()
 
     def start_next(self) -> None:
-        """Start the next request that was received already, unless the answer before is still unread."""
+        """Start the next request that was received already, unless the answer before is still unread.
+
+        A server that stops answers those that it has begun; the client may repeat the others, which were not.
+        """
         active = self._active
         is_free = active is not None and active.response_complete and not self.flow.write_paused
-        if self.pipeline and is_free and not self.transport.is_closing():
+        if not self.pipeline or not is_free or self.transport.is_closing():
+            return
+        if self.server_state.drained(self.loop.time()):
+            self.transport.close()
+        else:
             self._start_asgi_task(*self.pipeline.pop())
 
     def unread(self) -> int:

@@ -77,6 +77,20 @@ class TestDraining:
         assert b"connection: close" in head
         writer.close()
 
+    @pytest.mark.parametrize(("seconds", "answers"), [(3, 2), (0, 1)])
+    async def test_begins_what_waits_in_line_only_until_the_time_is_over(self, serve, echo, seconds, answers):
+        async with serve(echo, ClientLimits(drain_seconds=seconds)) as server:
+            reader, writer = await asyncio.open_connection(*server.address)
+            writer.write(b"GET /waits HTTP/1.1\r\nHost: here\r\n\r\n" + GET)
+            await eventually(lambda: echo.paths)
+            server.should_exit = True
+            await eventually(lambda: server.server_state.draining)
+            echo.go_on.set()
+            shown = await reader.read()
+            assert shown.count(b"HTTP/1.1 200") == answers
+            assert echo.paths == ["/waits", "/"][:answers]
+            writer.close()
+
     async def test_clients_that_the_system_has_connected_already_are_answered(self, serve, echo):
         """They stand in the listener's queue while the loop is busy; closing the listener would reset them."""
         async with serve(echo, ClientLimits(drain_seconds=2)) as server:
