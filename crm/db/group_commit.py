@@ -18,7 +18,7 @@ import psycopg
 from crm.db.connection import ConnectionLost
 from crm.db.lanes import PROGRAM
 from crm.db.outcome import OutcomeUnknown, committing, mark_as_perhaps_saved
-from crm.db.statement import Params, Statement
+from crm.db.statement import WAIT_BRIEFLY, Params, Statement
 
 if TYPE_CHECKING:
     from psycopg import pq
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 _LANES: Final = 2  # one is with PostgreSQL while this process serves the other
 _MOST: Final = 16
 _SLOW_SECONDS: Final = 0.05
-_LOCK_TIMEOUT: Final = Statement("SELECT set_config('lock_timeout', $1, true)")
 # In a batch no statement waits for a lock, which would delay the others.
-_SHORT: Final = (_LOCK_TIMEOUT, (b"20ms",))
+_SHORT_LOCK_TIMEOUT: Final = Statement("SELECT set_config('lock_timeout', '20ms', true)")
 
 
 @dataclass(slots=True)
@@ -55,7 +54,7 @@ class GroupCommit:
         return asyncio.get_running_loop()  # on Python 3.11 that is a system call (getpid)
 
     async def execute(self, statement: Statement, params: Params, owner: int = PROGRAM) -> "pq.abc.PGresult":
-        """Run one statement and commit it."""
+        """Run one statement and commit it; a viewer's that has to wait for a lock raises LockNotAvailable."""
         if self._lanes >= _LANES:
             write = _Write(statement, params, owner, self._loop.create_future())
             self._waiting.append(write)
@@ -69,12 +68,7 @@ class GroupCommit:
             return await self._alone(statement, params, owner)
 
     async def _alone(self, statement: Statement, params: Params, owner: int) -> "pq.abc.PGresult":
-        """Run one write; a viewer's waits for locks no longer than any other mutation may take.
-
-        PostgreSQL measures that: a cancellation could hit the commit, which would be confirmed before a standby has it.
-        """
-        seconds = self._pool.lanes.limits.mutation_seconds if owner else 0
-        limit = [(_LOCK_TIMEOUT, (b"%d" % (seconds * 1000),))] if seconds else []
+        limit = [(WAIT_BRIEFLY, ())] if owner else []
         connection = await self._pool.acquire(owner)
         try:
             with committing:
@@ -107,7 +101,7 @@ class GroupCommit:
                 await self._commit(batch)
 
     async def _commit(self, batch: list[_Write]) -> None:
-        steps = [_SHORT, *((write.statement, write.params) for write in batch)]
+        steps = [(_SHORT_LOCK_TIMEOUT, ()), *((write.statement, write.params) for write in batch)]
         try:
             async with self._pool.connection() as connection:
                 results = (await connection.run(steps))[1:]

@@ -50,10 +50,11 @@ class Statement:
 class ViewerWrite:
     """A viewer's write, which may be stopped before its commit, and is then run again from the start."""
 
-    __slots__ = ("slow_for",)
+    __slots__ = ("met_a_lock", "slow_for")
     slow_lane: ClassVar = Lane.SLOW_WRITES
 
     def __init__(self) -> None:
+        self.met_a_lock = False  # whether it waits for others, so that its commit has to go by itself
         self.slow_for = NOBODY  # the viewer, once the write has taken long
 
 
@@ -62,6 +63,8 @@ Work = Statement | ViewerWrite
 BEGIN: Final = Statement("BEGIN")
 COMMIT: Final = Statement("COMMIT")
 ROLLBACK: Final = Statement("ROLLBACK")
+# With a commit in the same round trip a statement waits for a moment only: it cannot be stopped (see `UnitOfWork`).
+WAIT_BRIEFLY: Final = Statement("SELECT set_config('lock_timeout', '100ms', true)")
 
 
 def encode(value: object) -> bytes | None:

@@ -32,7 +32,7 @@ from crm.db.change_sql import (
 from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookTooLong
 from crm.db.database import Database
 from crm.db.outcome import committing
-from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Params, Statement, ViewerWrite, encode
+from crm.db.statement import BEGIN, COMMIT, ROLLBACK, WAIT_BRIEFLY, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
 
@@ -178,17 +178,23 @@ class UnitOfWork:
 
     async def _commit_one(self, change: RowChange, row: str) -> bytes:
         step = step_of(change, self.viewer, row)
-        if may_wait(type(change.instance), change.values, is_new=change.kind == "insert"):
+        if self._waits(change):
             # Apart from the commit: a step with the commit is never stopped, and this one may have to be.
             (result,) = await self._run([step])
             await self._run([(COMMIT, ())])
         elif self._connection is None:
             result = await self._database.group_commit.execute(*step, self.viewer.owner)
         else:
-            result = (await self._run([step, (COMMIT, ())]))[0]
+            brief = [] if self._write is None else [(WAIT_BRIEFLY, ())]
+            result = (await self._run([*brief, step, (COMMIT, ())]))[-2]
         if not result.ntuples:
             raise _nothing_written(change)
         return _cell(result) or b"null"
+
+    def _waits(self, change: RowChange) -> bool:
+        """Whether a change waits for others, or may: for a lock that an earlier run met, or for a unique value."""
+        met_a_lock = self._write is not None and self._write.met_a_lock
+        return met_a_lock or may_wait(type(change.instance), change.values, is_new=change.kind == "insert")
 
     async def _projected(self, steps: Sequence[Step]) -> list[bytes | None]:
         """Read the caller's selection, within the time limit of a read; beyond it TookTooLong, and nothing is written.

@@ -52,7 +52,7 @@ def write_of(method: Callable[Concatenate[S, P], Awaitable[T]], *arguments: P.ar
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Runs writes as a viewer: each is one transaction, re-run as a whole on 40001, 40P01 and when it made room."""
+    """Runs writes as a viewer: each is one transaction, re-run as a whole on 40001, 40P01, a lock, and to make room."""
 
     database: Database
     viewer: Viewer
@@ -93,6 +93,11 @@ class Writer:
                 try:
                     result = await work(unit_of_work)
                 except MadeRoom:
+                    continue
+                except psycopg.errors.LockNotAvailable:
+                    if write.met_a_lock:
+                        raise
+                    write.met_a_lock = True
                     continue
                 finally:
                     await unit_of_work.close()

@@ -158,6 +158,38 @@ class TestAFlood:
         assert sum(isinstance(one, psycopg.errors.UniqueViolation) for one in found) == SIZE * 2 - 1
 
     @pytest.mark.usefixtures("people")
+    @pytest.mark.parametrize("table", ["tasks", "events"])
+    async def test_of_those_who_create_while_a_table_is_locked(self, database, database_url, write, make_lead, db, table):
+        """Each is usually one statement with its commit, which could not be stopped."""
+        lead = make_lead()["id"]
+
+        async def create(unit):
+            return unit.add(Task(title="Call back", lead_id=lead), within=Lead)
+
+        async with (
+            locked(database_url, f"LOCK TABLE {table} IN EXCLUSIVE MODE", []) as other,
+            flood(*(write(create) for _ in range(SIZE * 2))) as waiting,
+        ):
+            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
+            await others_are_served(database)
+            await other.commit()
+            await asyncio.gather(*waiting)
+        assert db.execute("SELECT count(*) AS count FROM tasks").fetchone()["count"] == SIZE * 2
+
+    @pytest.mark.usefixtures("people")
+    async def test_of_those_who_update_while_the_events_are_locked(self, database, database_url, write, make_lead, db):
+        leads = [make_lead(company=None)["id"] for _ in range(SIZE * 2)]
+        async with (
+            locked(database_url, "LOCK TABLE events IN EXCLUSIVE MODE", []) as other,
+            flood(*(write(updates(lead)) for lead in leads)) as waiting,
+        ):
+            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
+            await others_are_served(database)
+            await other.commit()
+            await asyncio.gather(*waiting)
+        assert db.execute("SELECT count(*) AS count FROM leads WHERE version = 2").fetchone()["count"] == SIZE * 2
+
+    @pytest.mark.usefixtures("people")
     async def test_is_done_in_the_end_and_once(self, database, write, make_lead, db, events):
         lead, begun = make_lead()["id"], []
 
@@ -249,6 +281,17 @@ class TestTheTimeOfAWrite:
         found = Database(database_url, size=SIZE, timeout=3, limits=LaneLimits(mutation_seconds=1))
         yield found
         found.close()
+
+    async def test_ends_a_create_that_waits_for_a_lock(self, database_url, write, make_lead, db):
+        lead = make_lead()["id"]
+
+        async def create(unit):
+            return unit.add(Task(title="Call back", lead_id=lead), within=Lead)
+
+        async with locked(database_url, "SELECT FROM leads WHERE id = %s FOR UPDATE", [lead]), asyncio.timeout(10):
+            with pytest.raises(LastedTooLong):
+                await write(create)
+        assert db.execute("SELECT count(*) AS count FROM tasks").fetchone()["count"] == 0
 
     async def test_ends_a_chain_of_those_who_wait_for_each_other(self, database_url, write, make_lead, db, events):
         leads, begun = [make_lead(company=None)["id"] for _ in range(4)], []
