@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import orjson
+import psycopg
 import structlog
 from pydantic import ValidationError
 
@@ -22,6 +23,7 @@ from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, TaskRun
 from crm.ai_tasks.turns import FairTurns
 from crm.core import errors
 from crm.db.connection import ConnectionLost
+from crm.db.sqlstates import translated
 from crm.jobs import RunLater, WorkerContext
 
 log = structlog.get_logger()
@@ -290,7 +292,16 @@ def _end_of(work: "asyncio.Task[Any]", lease: TaskLease, task_type: Any) -> Atte
             return _completed(work.result(), task_type)
         except Exception as unfit:  # noqa: BLE001  (a result that cannot be kept is an error of ours)
             error = unfit
+    error = _known(error)
     return _postponed(error, lease) or _failed(error, lease)
+
+
+def _known(error: BaseException) -> BaseException:
+    """The API's error for one of PostgreSQL's, unless that is a defect of ours."""
+    if not isinstance(error, psycopg.Error):
+        return error
+    known = translated(error)
+    return error if isinstance(known, errors.Internal) else known
 
 
 def _postponed(error: BaseException, lease: TaskLease) -> AttemptEnd | None:

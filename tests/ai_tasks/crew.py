@@ -8,6 +8,7 @@ from contextlib import suppress
 from crm.ai_tasks.task_types import Failure, TaskInput, TaskRun, TaskType, register
 from crm.background import work
 from crm.core.settings import Settings
+from crm.db.statement import Statement
 
 
 class NoInput(TaskInput):
@@ -41,6 +42,12 @@ async def broken(_: TaskRun, __: NoInput):
     return {}["nothing"]
 
 
+async def cut(run: TaskRun, _: NoInput):
+    """Waits for PostgreSQL when its connection is cut."""
+    async with run.context.database.primary.connection() as connection:
+        await connection.execute(Statement("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
 async def hopeless(_: TaskRun, __: NoInput):
     message = "It never works."
     raise Failure(message, code="HOPELESS", again=False)
@@ -58,7 +65,7 @@ async def steps(run: TaskRun, _: NoInput):
 
 
 KINDS = [
-    TaskType(one.__name__, "A test's.", NoInput, one) for one in (hang, stubborn, freeze, poison, broken, hopeless)
+    TaskType(one.__name__, "A test's.", NoInput, one) for one in (hang, stubborn, freeze, poison, broken, cut, hopeless)
 ]
 KINDS += [TaskType(one.__name__, "A test's.", NoInput, one) for one in (unfit, steps)]
 

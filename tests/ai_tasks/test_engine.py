@@ -60,6 +60,12 @@ class TestRetries:
         assert "KeyError" not in failed["error"]
         assert '"ai_task.broke"' in worker.log()
 
+    async def test_say_that_the_database_was_away(self, put, reaches, start_worker):
+        worker = start_worker()
+        failed = await reaches(put("cut", max_retries=0), "FAILED")
+        assert failed["errorCode"] == "UNAVAILABLE"
+        assert '"ai_task.broke"' not in worker.log()
+
     async def test_a_type_that_the_worker_does_not_know_is_left_to_others(self, put, reaches, start_worker):
         """As while a new version is rolled out."""
         start_worker()

@@ -115,6 +115,13 @@ def updates(key):
     return work
 
 
+def creates(key):
+    async def work(unit):
+        return unit.add(Task(title="Call back", lead_id=key), within=Lead)
+
+    return work
+
+
 class TestAFlood:
     async def test_of_slow_writes_of_one_user(self, database, write, db):
         async with flood(*(write(sleeps) for _ in range(SIZE * 2))):
@@ -159,12 +166,9 @@ class TestAFlood:
 
     @pytest.mark.usefixtures("people")
     @pytest.mark.parametrize("table", ["tasks", "events"])
-    async def test_of_those_who_create_while_a_table_is_locked(self, database, database_url, write, make_lead, db, table):
+    async def test_of_those_who_create_under_a_lock(self, database, database_url, write, make_lead, db, table):
         """Each is usually one statement with its commit, which could not be stopped."""
-        lead = make_lead()["id"]
-
-        async def create(unit):
-            return unit.add(Task(title="Call back", lead_id=lead), within=Lead)
+        create = creates(make_lead()["id"])
 
         async with (
             locked(database_url, f"LOCK TABLE {table} IN EXCLUSIVE MODE", []) as other,
@@ -284,13 +288,9 @@ class TestTheTimeOfAWrite:
 
     async def test_ends_a_create_that_waits_for_a_lock(self, database_url, write, make_lead, db):
         lead = make_lead()["id"]
-
-        async def create(unit):
-            return unit.add(Task(title="Call back", lead_id=lead), within=Lead)
-
         async with locked(database_url, "SELECT FROM leads WHERE id = %s FOR UPDATE", [lead]), asyncio.timeout(10):
             with pytest.raises(LastedTooLong):
-                await write(create)
+                await write(creates(lead))
         assert db.execute("SELECT count(*) AS count FROM tasks").fetchone()["count"] == 0
 
     async def test_ends_a_chain_of_those_who_wait_for_each_other(self, database_url, write, make_lead, db, events):
