@@ -1,5 +1,6 @@
 """Fixtures: a real PostgreSQL, a real server, a real client, and makers of records."""
 
+import gc
 import itertools
 import os
 from contextlib import suppress
@@ -34,6 +35,13 @@ def pytest_configure(config):
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # a folder without any
     if folder := make_folder():
         config.add_cleanup(lambda: remove(folder))
+
+
+def pytest_collection_finish(session):  # noqa: ARG001
+    """Spare the garbage collector what is there by now: the program, and five thousand tests (as `crm/app.py` does)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -38,9 +38,9 @@ def served(database_url, folder, **limits):
 
 @pytest.fixture(scope="module")
 def limited(database_url, tmp_path_factory):
-    """A server whose reads have half a second, and that has one connection."""
+    """A server whose reads have a moment, and that has one connection."""
     server = served(
-        database_url, tmp_path_factory.mktemp("limited"), CRM_MUTATION_READ_TIMEOUT_SECONDS="0.5", CRM_POOL_SIZE="1"
+        database_url, tmp_path_factory.mktemp("limited"), CRM_MUTATION_READ_TIMEOUT_SECONDS="0.3", CRM_POOL_SIZE="1"
     )
     yield server
     server.stop()
@@ -50,7 +50,7 @@ def limited(database_url, tmp_path_factory):
 def patient(database_url, tmp_path_factory):
     """A server whose reads have longer than its requests."""
     folder = tmp_path_factory.mktemp("patient")
-    server = served(database_url, folder, CRM_MUTATION_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="2")
+    server = served(database_url, folder, CRM_MUTATION_READ_TIMEOUT_SECONDS="60", CRM_REQUEST_TIMEOUT_SECONDS="1")
     yield server
     server.stop()
 
@@ -83,7 +83,7 @@ class TestTheTimeLimitOfReads:
     async def test_ends_it_and_undoes_the_write(self, limited, nothing_is_left, query):
         answer = await ask(limited, query)
         assert code(answer) == "TIMEOUT"
-        assert "more than 0.5 s" in answer["errors"][0]["message"]
+        assert "more than 0.3 s" in answer["errors"][0]["message"]
         await nothing_is_left()
         for _ in range(2):  # the connection is as good as new
             quick = await ask(limited, f"mutation {{ {UPDATED} {{ tasks(limit: 2) {{ id }} }} }}")
@@ -96,7 +96,7 @@ class TestTheTimeLimitOfReads:
         assert found == {"source": "First", "company": None}
 
     async def test_ends_it_before_a_shutdown_would(self, database_url, tmp_path, db, nothing_is_left):
-        server = served(database_url, tmp_path, CRM_MUTATION_READ_TIMEOUT_SECONDS="2")
+        server = served(database_url, tmp_path, CRM_MUTATION_READ_TIMEOUT_SECONDS="1")
         asking = asyncio.create_task(ask(server, UPDATE))
         await eventually(lambda: db.execute(WORKING).fetchone()["count"])
         begun = time.monotonic()
@@ -115,7 +115,7 @@ class TestOtherLimits:
 
     async def test_a_client_that_goes_away_ends_it(self, patient, nothing_is_left):
         with pytest.raises(httpx2.ReadTimeout):
-            await ask(patient, UPDATE, seconds=1.0)
+            await ask(patient, UPDATE, seconds=0.5)
         await nothing_is_left()
 
 

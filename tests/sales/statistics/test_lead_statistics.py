@@ -30,25 +30,32 @@ def stats(graphql):
 
 
 @pytest.fixture
-def many_leads(make_lead, make_user):
+def many_leads(db, make_user):
     """Leads of every sort, deleted ones and gaps included."""
     dice = random.Random(7)
     owners = [make_user()["id"] for _ in range(3)]
-    return [
-        make_lead(
-            status=dice.choice(STATUSES),
-            source=dice.choice([None, "web", "Mässa"]),
-            owner_id=dice.choice([None, *owners]),
-            company=dice.choice([None, "Åkesson", "Volvo", "volvo"]),
-            location=dice.choice([None, "Malmö", "Leeds"]),
-            budget=dice.choice([None, Decimal(0), Decimal(dice.randrange(100_000_000)) / 100]),
-            currency=dice.choice([None, "SEK", "EUR", "GBP"]),
-            activity_score=dice.choice([None, dice.randrange(101)]),
-            created_at=dice.choice(["2026-01-01T00:30:00+01:00", "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"]),
-            deleted=dice.random() < 0.1,
-        )
+    leads = [
+        {
+            "first_name": "First",
+            "last_name": "Last",
+            "status": dice.choice(STATUSES),
+            "source": dice.choice([None, "web", "Mässa"]),
+            "owner_id": dice.choice([None, *owners]),
+            "company": dice.choice([None, "Åkesson", "Volvo", "volvo"]),
+            "location": dice.choice([None, "Malmö", "Leeds"]),
+            "budget": dice.choice([None, Decimal(0), Decimal(dice.randrange(100_000_000)) / 100]),
+            "currency": dice.choice([None, "SEK", "EUR", "GBP"]),
+            "activity_score": dice.choice([None, dice.randrange(101)]),
+            "created_at": dice.choice(["2026-01-01T00:30:00+01:00", "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"]),
+            "deleted_at": "2026-03-01T00:00:00Z" if dice.random() < 0.1 else None,
+        }
         for _ in range(300)
     ]
+    names = ", ".join(leads[0])
+    places = ", ".join(f"%({name})s" for name in leads[0])
+    with db.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO leads ({names}) VALUES ({places})", leads)
+        return cursor.execute("SELECT * FROM leads ORDER BY id").fetchall()
 
 
 def key_of(lead, group_by):
