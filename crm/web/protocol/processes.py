@@ -36,7 +36,8 @@ class Process(multiprocess.Process):
         super().__init__(config, sockets)
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, in the child process."""
+        """Serve, in the child process; what SIGHUP asks for is the parent's to do, also if all of them got it."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         _end_with_parent()
         self._end_if_orphaned()
         threading.Thread(target=self._look_while_starting, args=(self.server,), daemon=True).start()

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import structlog
@@ -17,6 +19,7 @@ from crm.web.protocol.unread import limit_unsent
 
 log = structlog.get_logger()
 _log = logging.getLogger(__name__)
+_HANGUP: Final = signal.SIGHUP
 _MOST_WAITING: Final = 4096
 # Connections accepted in one turn of the loop, beside the one that it accepts itself: so many at least, or as many as
 # requests were answered since connections were accepted. With less, thousands who come at once wait for who is served.
@@ -42,6 +45,20 @@ class Server(uvicorn.Server):
         self._connecting: set[asyncio.Task[None]] = set()
         # The supervisor's process id, if there is one.
         self.parent: int | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop in an orderly way on SIGHUP, too: the end of a terminal sends it to whoever does not ignore it."""
+        if threading.current_thread() is not threading.main_thread() or signal.getsignal(_HANGUP) is signal.SIG_IGN:
+            with super().capture_signals():
+                yield
+            return
+        former = signal.signal(_HANGUP, self.handle_exit)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(_HANGUP, former)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         checking = asyncio.create_task(self._look_after_connections())

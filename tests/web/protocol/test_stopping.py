@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import time
 
 import pytest
 
 from crm.web.protocol import ClientLimits
+from tests.support.http_client import AsyncClient
+from tests.support.servers import Server
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.waits(8)
@@ -117,3 +121,26 @@ class TestDraining:
 
 def _connected(address):
     return socket.create_connection(address)
+
+
+class TestSighup:
+    """What the end of a terminal sends."""
+
+    async def test_ends_a_server_as_sigterm_does(self, database_url, tmp_path, db, make_lead):
+        lead = make_lead()["id"]
+        server = await asyncio.to_thread(Server(database_url, tmp_path / "log").start)
+        update = f'mutation {{ updateLead(id: {lead}, input: {{company: "X"}}) {{ company }} }}'
+        headers = {"Authorization": f"Bearer {server.token('member')}"}
+        async with AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
+            with db.transaction():
+                db.execute("SELECT FROM leads WHERE id = %s FOR UPDATE", [lead])
+                asked = asyncio.create_task(client.post("/graphql", json={"query": update}))
+                await eventually(lambda: waits(db))
+                os.kill(server.pid, signal.SIGHUP)
+                await eventually(lambda: "server.stopping" in server.log())
+            assert (await asked).json() == {"data": {"updateLead": {"company": "X"}}}
+        assert await asyncio.to_thread(server.stop) == 0
+
+
+def waits(db):
+    return db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
