@@ -28,6 +28,7 @@ from crm.core.identity import Role, Viewer
 from crm.core.logs import configure as configure_logs
 from crm.core.memory import give_back_large_blocks
 from crm.core.settings import Settings, settings
+from crm.core.stop_signals import stop_signals
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
 from crm.graph.run.warming import warm_up
@@ -155,11 +156,11 @@ class App:
 
 
 def _on_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` as well when the process receives SIGTERM or SIGINT; handlers set before are still called."""
+    """Call `stop` as well when the process is asked to stop; handlers set before are still called."""
     if threading.current_thread() is not threading.main_thread():
         return
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         before = signal.getsignal(number)
 
         def both(number: int, frame: FrameType | None, before: Any = before) -> None:

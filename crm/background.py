@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,6 +13,7 @@ from crm.ai.build import build as build_ai
 from crm.ai_tasks import jobs as ai_tasks
 from crm.core.logs import configure
 from crm.core.settings import Settings
+from crm.core.stop_signals import stop_signals
 from crm.db.capacity import Capacity
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
@@ -38,7 +38,7 @@ def make(context: WorkerContext) -> Worker:
 
 
 def work(config: Settings, make_plan: MakePlan = plan) -> None:
-    """Run a worker until SIGTERM or ctrl-C."""
+    """Run a worker until a signal asks it to stop."""
     configure(config)
     uvloop.run(_work(config, make_plan))
 
@@ -54,7 +54,7 @@ async def _work(config: Settings, make_plan: MakePlan) -> None:
     worker = Worker(make_plan(context), context)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_unhandled)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, _stop, worker)
     feed.start()
     try:

@@ -15,6 +15,7 @@ from crm.cli.console import console, fail
 from crm.cli.data import load_demo, migrate_database
 from crm.cli.database import connect, development_secret, embedded
 from crm.cli.serve import refuse_taken_port, run_server
+from crm.core.stop_signals import stop_signals
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
@@ -43,7 +44,8 @@ def dev(
     if postgres.running:
         fail(f"Another `crm dev` uses {postgres.directory.parent}: stop it, or pass another --data-dir.")
     # Whatever ends this, at whatever moment, stops PostgreSQL too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in set(stop_signals()) - {signal.SIGINT}:  # which Python raises as KeyboardInterrupt
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         with console.status("Starting PostgreSQL"):
             url = postgres.start()

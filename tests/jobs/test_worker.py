@@ -270,11 +270,12 @@ class TestStop:
         crew()
         eventually(lambda: journal("ended"))
 
-    async def test_takes_no_more_work(self, crew, put, journal, eventually):
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    async def test_takes_no_more_work(self, crew, put, journal, eventually, number):
         one = crew()
         await put(Job("slow", {"about": "x", "seconds": 1}))
         eventually(lambda: journal("began"))
-        one.process.send_signal(signal.SIGTERM)
+        one.process.send_signal(number)
         await asyncio.sleep(0.2)
         await put(echo("late"))
         assert one.process.wait(10) == 0

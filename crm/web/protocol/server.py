@@ -13,13 +13,13 @@ from typing import Final
 import structlog
 import uvicorn
 
+from crm.core.stop_signals import stop_signals
 from crm.web.protocol.config import Config
 from crm.web.protocol.state import State
 from crm.web.protocol.unread import limit_unsent
 
 log = structlog.get_logger()
 _log = logging.getLogger(__name__)
-_HANGUP: Final = signal.SIGHUP
 _MOST_WAITING: Final = 4096
 # Connections accepted in one turn of the loop, beside the one that it accepts itself: so many at least, or as many as
 # requests were answered since connections were accepted. With less, thousands who come at once wait for who is served.
@@ -49,16 +49,16 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop in an orderly way on SIGHUP, too: the end of a terminal sends it to whoever does not ignore it."""
-        if threading.current_thread() is not threading.main_thread() or signal.getsignal(_HANGUP) is signal.SIG_IGN:
+        if threading.current_thread() is not threading.main_thread() or signal.SIGHUP not in stop_signals():
             with super().capture_signals():
                 yield
             return
-        former = signal.signal(_HANGUP, self.handle_exit)
+        former = signal.signal(signal.SIGHUP, self.handle_exit)
         try:
             with super().capture_signals():
                 yield
         finally:
-            signal.signal(_HANGUP, former)
+            signal.signal(signal.SIGHUP, former)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         checking = asyncio.create_task(self._look_after_connections())
