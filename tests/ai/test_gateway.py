@@ -24,6 +24,7 @@ from crm.db.database import Database
 from tests.ai.questions import KEY, Suggestions, question, suggestion
 from tests.support.model_server import ModelServer, good, hang, status
 from tests.support.servers import free_port
+from tests.support.waiting import eventually
 
 NOTHING = '{"tasks": []}'
 
@@ -44,13 +45,6 @@ async def refusal(asking):
 
 async def reason(asking):
     return (await refusal(asking)).details["reason"]
-
-
-async def until(found, timeout=5):
-    end = time.monotonic() + timeout
-    while not found():
-        assert time.monotonic() < end, "it did not happen"
-        await asyncio.sleep(0.01)
 
 
 class TestBudget:
@@ -145,7 +139,7 @@ class TestBudget:
         )
         ai = make_ai(provider=provider, budget=provider.most(question()))
         first = asyncio.create_task(ai.ask(question()))
-        await until(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests)
         refused = await refusal(ai.ask(question()))
         assert not isinstance(refused, AiBudgetSpent)
         assert (refused.details["reason"], refused.details["retryAfterSeconds"]) == ("BUDGET_RESERVED", 5)
@@ -213,7 +207,7 @@ class TestBreaker:
         slow = ScriptedProvider(NOTHING, takes_seconds=30)
         ai.provider = slow
         probe = asyncio.create_task(ai.ask(question()))
-        await until(lambda: slow.asked)
+        await eventually(lambda: slow.asked)
         probe.cancel()
         await asyncio.wait([probe])
         ai.provider = ScriptedProvider(NOTHING)
@@ -300,7 +294,7 @@ class TestWhoeverGoesAway:
         model_server.will(hang())
         ai = make_ai(endpoint=openrouter(KEY, address=model_server.url), model="openai/gpt-6-luna")
         asking = asyncio.create_task(ai.ask(question()))
-        await until(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests)
         assert [call["outcome"] for call in calls()] == ["underway"]
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -314,7 +308,7 @@ class TestWhoeverGoesAway:
     async def test_while_waiting_to_try_again(self, make_ai, model_server, calls):
         model_server.will(status(429, retry_after="2"))
         asking = asyncio.create_task(make_ai().ask(question()))
-        await until(lambda: calls() and calls()[0]["outcome"] == "rate_limited")
+        await eventually(lambda: calls() and calls()[0]["outcome"] == "rate_limited")
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -327,7 +321,7 @@ class TestWhoeverGoesAway:
         ai = make_ai(timeout=1)
         ai.calls = Calls(gone)
         asking = asyncio.create_task(ai.ask(question()))
-        await until(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests)
         gone.close()
         assert (await asking).cost == Decimal("0.5")
         began = time.monotonic()

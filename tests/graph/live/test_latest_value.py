@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import aclosing
 
-import psycopg
 import pytest
 
 from crm.core import errors
@@ -12,6 +11,7 @@ from crm.db.database import Database
 from crm.db.lanes import LaneLimits
 from crm.graph.run.engine import Engine, Request
 from crm.schema import schema
+from tests.support import locks
 
 QUEUE = Request("subscription { aiTaskQueueUpdated { queued } }", None, {})
 WAITING = "SELECT pid, query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -30,8 +30,7 @@ async def limited(database_url, db):  # noqa: ARG001
 @pytest.fixture
 def locked(database_url):
     """Whoever reads the queue waits until this is closed."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute("LOCK TABLE ai_tasks IN ACCESS EXCLUSIVE MODE")
+    with locks.locked(database_url, "ai_tasks") as connection:
         yield connection
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.http_client import AsyncClient
+from tests.support.locks import waiting
 from tests.support.servers import Server
 from tests.support.waiting import eventually
 
@@ -86,7 +87,7 @@ class TestNotSaved:
         with db.transaction():
             db.execute("SELECT FROM leads WHERE id = %s FOR UPDATE", [lead])
             asked = asyncio.create_task(ask(UPDATE, lead=lead))
-            await eventually(lambda: waits(db))
+            await eventually(lambda: waiting(db))
             proxy.cut()
             error = error_of(await asked)
         assert error["extensions"] == {"code": "UNAVAILABLE"}
@@ -103,7 +104,3 @@ class TestNotSaved:
 
 def events(db):
     return db.execute("SELECT count(*) AS count FROM events").fetchone()["count"]
-
-
-def waits(db):
-    return db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()

@@ -9,6 +9,7 @@ import httpx2
 import psycopg
 import pytest
 
+from tests.support import locks
 from tests.support.servers import Server
 
 MODERN = "application/graphql-response+json"
@@ -43,8 +44,7 @@ def open_to_pages(database_url, tmp_path_factory):
 @pytest.fixture
 def locked(database_url, db):  # noqa: ARG001
     """While this holds, whoever reads leads waits."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute("LOCK TABLE leads IN ACCESS EXCLUSIVE MODE")
+    with locks.locked(database_url, "leads") as connection:
         yield connection
 
 

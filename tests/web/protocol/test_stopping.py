@@ -11,6 +11,7 @@ import pytest
 
 from crm.web.protocol import ClientLimits
 from tests.support.http_client import AsyncClient
+from tests.support.locks import waiting
 from tests.support.servers import Server
 from tests.support.waiting import eventually
 
@@ -135,12 +136,8 @@ class TestSighup:
             with db.transaction():
                 db.execute("SELECT FROM leads WHERE id = %s FOR UPDATE", [lead])
                 asked = asyncio.create_task(client.post("/graphql", json={"query": update}))
-                await eventually(lambda: waits(db))
+                await eventually(lambda: waiting(db))
                 os.kill(server.pid, signal.SIGHUP)
                 await eventually(lambda: "server.stopping" in server.log())
             assert (await asked).json() == {"data": {"updateLead": {"company": "X"}}}
         assert await asyncio.to_thread(server.stop) == 0
-
-
-def waits(db):
-    return db.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()

@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from crm.web.protocol import ClientLimits
+from tests.support.waiting import eventually
 from tests.web.protocol.echo import answer
 from tests.web.protocol.rude_socket import OPENING, TEXT, frame
 
@@ -55,10 +56,9 @@ def unread(server):
     return sum(one.transport.get_write_buffer_size() for one in server.server_state.connections)
 
 
-async def until(holds, within=10):
-    async with asyncio.timeout(within):
-        while not holds():
-            await asyncio.sleep(0.02)
+async def asked(app, number):
+    """Until the application has been asked once more than so often."""
+    await eventually(lambda: app.asked > number)
 
 
 class TestAllConnections:
@@ -67,10 +67,10 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(12)]
             for number, client in enumerate(clients):
                 client.sendall(GET)
-                await until(lambda number=number: generous.asked > number)
+                await asked(generous, number)
                 await asyncio.sleep(0.02)
                 assert unread(server) <= 4 * ONE
-            await until(lambda: len(server.server_state.connections) <= 6)  # the systems keep some
+            await eventually(lambda: len(server.server_state.connections) <= 6)  # the systems keep some
             assert len(server.server_state.connections) >= 3
             for client in clients:
                 client.close()
@@ -83,8 +83,8 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(8)]
             for number, client in enumerate(clients):
                 client.sendall(GET)
-                await until(lambda number=number: generous.asked > number)
-            await until(lambda: len(server.server_state.connections) <= 4)
+                await asked(generous, number)
+            await eventually(lambda: len(server.server_state.connections) <= 4)
             assert unread(server) > 2 * size
             for client in clients:
                 client.close()
@@ -95,7 +95,7 @@ class TestAllConnections:
         async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             client = deaf(server)
             client.sendall(GET)
-            await until(lambda: unread(server) > 0)
+            await eventually(lambda: unread(server) > 0)
             taken = 3 * MIB - unread(server)
             client.close()
         little = Generous(taken + 32 * 1024)
@@ -103,8 +103,8 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(60)]
             for client in clients:
                 client.sendall(GET)
-            await until(lambda: little.asked == 60)
-            await until(lambda: len(server.server_state.connections) <= 32)  # each is counted with what was taken
+            await eventually(lambda: little.asked == 60)
+            await eventually(lambda: len(server.server_state.connections) <= 32)  # each is counted with what was taken
             for client in clients:
                 client.close()
 
@@ -119,7 +119,7 @@ class TestAllConnections:
                 assert len(await reader.readexactly(ONE // 8)) == ONE // 8
                 clients.append(deaf(server))
                 clients[-1].sendall(GET)
-                await until(lambda number=number: generous.asked > number + 1)
+                await asked(generous, number + 1)
             assert len(await reader.readexactly(ONE // 4)) == ONE // 4
             assert len(server.server_state.connections) <= 4
             writer.close()
@@ -140,10 +140,10 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(3)]
             for client in clients:
                 client.sendall(GET)
-            await until(lambda: unread(server) > 3 * MIB)
+            await eventually(lambda: unread(server) > 3 * MIB)
             for client in clients:
                 client.close()
-            await until(lambda: not server.server_state.connections)
+            await eventually(lambda: not server.server_state.connections)
             assert server.server_state.unread._readers == {}  # noqa: SLF001
             assert server.server_state.unread._total == 0  # noqa: SLF001
 
@@ -183,13 +183,13 @@ class TestWebSockets:
             client.sendall(OPENING)
             await asyncio.sleep(0.1)
             client.sendall(frame(TEXT, b"more") * 6)
-            await until(lambda: generous.asked == 6)
+            await eventually(lambda: generous.asked == 6)
             await asyncio.sleep(0.2)
             assert 0 < unread(server) <= ONE + MIB
             [one] = server.server_state.connections
             assert one.unread() > 5 * ONE  # what waits is counted, too
             await asyncio.to_thread(read_all, client, 6 * ONE)
-            await until(lambda: one.unread() == 0)
+            await eventually(lambda: one.unread() == 0)
             assert server.server_state.unread._readers == {}  # noqa: SLF001
             client.close()
 
@@ -200,7 +200,7 @@ class TestWebSockets:
                 client.sendall(OPENING)
                 await asyncio.sleep(0.1)
                 client.sendall(frame(TEXT, b"more") * 3)
-            await until(lambda: len(server.server_state.connections) == 1)
+            await eventually(lambda: len(server.server_state.connections) == 1)
             for client in clients:
                 client.close()
 
@@ -228,14 +228,14 @@ class TestSharedMessages:
         async with serve(Sharing(), ClientLimits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
             clients = [await asking(server, 0, 0) for _ in range(6)]
             unread = server.server_state.unread
-            await until(lambda: len(unread._readers) == 6)  # noqa: SLF001
+            await eventually(lambda: len(unread._readers) == 6)  # noqa: SLF001
             await asyncio.sleep(0.3)
             assert len(server.server_state.connections) == 6
             assert unread.parts.bytes == ONE
             for client in clients:
                 said = await asyncio.to_thread(read, client, 2 * (ONE + 12))
                 assert said == 2 * (b"\x81\x7f" + (ONE + 2).to_bytes(8) + b"[" + SHARED[0] + b"]")
-            await until(lambda: not unread._readers)  # noqa: SLF001
+            await eventually(lambda: not unread._readers)  # noqa: SLF001
             assert unread.parts.bytes == 0
             for client in clients:
                 client.close()
@@ -245,13 +245,13 @@ class TestSharedMessages:
             sharers = [await asking(server, 0) for _ in range(3)]
             await asyncio.sleep(0.2)
             others = [await asking(server, number) for number in (1, 2)]
-            await until(lambda: len(server.server_state.connections) == 4)
+            await eventually(lambda: len(server.server_state.connections) == 4)
             assert server.server_state.unread.parts.bytes == 2 * ONE
             for client in sharers:
                 assert len(await asyncio.to_thread(read, client, ONE)) == ONE
             for client in (*sharers, *others):
                 client.close()
-            await until(lambda: not server.server_state.connections)
+            await eventually(lambda: not server.server_state.connections)
             assert server.server_state.unread.parts.bytes == 0
             assert server.server_state.unread._total == 0  # noqa: SLF001
 

@@ -5,9 +5,9 @@ import json
 import socket
 import time
 
-import psycopg
 import pytest
 
+from tests.support import locks
 from tests.support.http_client import AsyncClient
 from tests.support.rest_client import ECHO, NOBODY, TASKS, refused
 from tests.support.servers import Server
@@ -279,8 +279,7 @@ def hasty(database_url, tmp_path_factory):
 @pytest.fixture
 def locked(database_url, db):  # noqa: ARG001
     """While this holds, whoever reads AI tasks waits."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute("LOCK TABLE ai_tasks IN ACCESS EXCLUSIVE MODE")
+    with locks.locked(database_url, "ai_tasks") as connection:
         yield connection
 
 
