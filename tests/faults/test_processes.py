@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,15 +13,21 @@ import pytest
 
 from tests.support.servers import Server
 
-pytestmark = pytest.mark.waits(35)
+pytestmark = pytest.mark.waits(18)
 TWO = ("serve", "--workers", "2")
+
+
+class Quick(Server):
+    """Its processes are forks."""
+
+    module = "tests.faults.forked_processes"
 
 
 def running(pid):
     """Whether there is such a process, and not only its exit status."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -42,7 +47,8 @@ def two(own_database, tmp_path):
 
     def start(*, fork=True, **settings):
         port = started[0].port if started else None
-        server = Server(own_database, tmp_path / "log", port=port, command=TWO, fork=fork, **settings)
+        kind = Quick if fork else Server
+        server = kind(own_database, tmp_path / "log", port=port, command=TWO, fork=fork, **settings)
         started.append(server)
         return server.start()
 
@@ -53,10 +59,18 @@ def two(own_database, tmp_path):
 
 def children_of(pid):
     """Its processes that serve; the standard library starts one more, which looks after semaphores."""
-    shown = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(line.split()[0]) for line in shown.stdout.splitlines() if "spawn_main" in line]
+    return [one for one in map(int, filter(str.isdigit, os.listdir("/proc"))) if serves(one, pid)]  # noqa: PTH208
+
+
+def serves(pid, parent):
+    with suppress(FileNotFoundError, ProcessLookupError):
+        state, its_parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        return int(its_parent) == parent and state != "Z" and b"resource_tracker" not in command_of(pid)
+    return False
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def looks_after_its_parent(pid):
