@@ -1,6 +1,7 @@
 """Concurrent writers that keep a journal of what the server acknowledged, and its comparison with the database."""
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -15,6 +16,9 @@ from psycopg.rows import dict_row
 from tests.support.http_client import AsyncClient
 
 BATCH = 20
+# Writers pause up to so long after each request, but for so long before a fault and after; in `make faults`, never.
+_PAUSE_SECONDS = 0.0 if "CRM_FAULT_ROUNDS" in os.environ else 0.2
+_RUSH_SECONDS = 0.05
 _LEAD = 'mutation($first: String!) { createLead(input: {firstName: $first, lastName: "Fault"}) { id } }'
 _LEADS = "mutation($inputs: [CreateLeadInput!]!) { createLeads(inputs: $inputs) { status lead { id } } }"
 _TASK = "mutation($lead: Int!, $title: String!) { createTask(input: {leadId: $lead, title: $title}) { id } }"
@@ -64,6 +68,7 @@ class Writers:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/graphql-response+json"}
         self._database_url = database_url
         self._going = True
+        self._rush = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._name = f"{random.getrandbits(40):x}"
 
@@ -77,8 +82,16 @@ class Writers:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
+    async def go_on(self, seconds: float) -> None:
+        """Let them write for so long, until a fault: in the end, and for a moment of it, as fast as they can."""
+        await asyncio.sleep(seconds - _RUSH_SECONDS)
+        self._rush.set()
+        asyncio.get_running_loop().call_later(2 * _RUSH_SECONDS, self._rush.clear)
+        await asyncio.sleep(_RUSH_SECONDS)
+
     async def stop(self) -> None:
         self._going = False
+        self._rush.set()
         await asyncio.gather(*self._tasks)
         self._tasks = []
 
@@ -94,6 +107,8 @@ class Writers:
             while self._going:
                 turn += 1
                 await dice.choice(steps)(client, f"{self._name}-{number}-{turn}", lead, task)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._rush.wait(), dice.uniform(0, _PAUSE_SECONDS))
 
     async def _lead(self, client: Any, mark: str, *_: int) -> None:
         self.journal.asked["lead"].append(mark)

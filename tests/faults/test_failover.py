@@ -70,10 +70,10 @@ class House:
         async with Keeper(self.server, self.pair) as keeper:
             writers = self._writers()
             async with writers:
-                await asyncio.sleep(1)
+                await writers.go_on(1)
                 if lost:
                     await asyncio.to_thread(self.pair.cut)
-                    await asyncio.sleep(_LOST_SECONDS)
+                    await writers.go_on(_LOST_SECONDS)
                 await asyncio.to_thread(self.pair.fail_over, way)
                 promoted = time.monotonic()
             self.ledger.move(self.pair.primary.url)

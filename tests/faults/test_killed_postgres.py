@@ -60,7 +60,7 @@ class TestAway:
         healed, refused = [], []
         async with Writers(server.url, server.token(), own_postgres.url) as writers:
             for _ in range(rounds):
-                await asyncio.sleep(0.5)
+                await writers.go_on(0.5)
                 await asyncio.to_thread(end)
                 away = time.monotonic()
                 await asyncio.sleep(0.7)
@@ -123,7 +123,7 @@ class TestTerminatedBackends:
         async with Writers(server.url, server.token(), own_database) as writers:
             with psycopg.connect(own_database, autocommit=True) as killer:
                 for _ in range(5 * rounds):
-                    await asyncio.sleep(0.15)
+                    await writers.go_on(0.15)
                     killer.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -207,7 +207,7 @@ class TestFrozen:
         healed, slowest = [], []
         async with Writers(server.url, server.token(), own_postgres.url) as writers:
             for _ in range(repeats):
-                await asyncio.sleep(1)
+                await writers.go_on(1)
                 with frozen(own_postgres):
                     away = time.monotonic()
                     # Longer than the server trusts a token that it has seen: the check of the token hangs as well.

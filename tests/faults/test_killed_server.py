@@ -24,7 +24,7 @@ class TestKill:
         async with Writers(server.url, server.token(), own_database) as writers:
             for number in range(rounds):
                 await _acknowledged(writers, 20 * (number + 1))
-                await asyncio.sleep(random.uniform(0.2, 0.7))
+                await writers.go_on(random.uniform(0.2, 0.7))
                 server.kill()
                 server.start()
             await asyncio.sleep(0.3)
@@ -43,7 +43,7 @@ class TestTerminate:
         for _ in range(repeats):
             server = start_server(CRM_LOG_FORMAT="json")
             async with Writers(server.url, server.token(), own_database) as writers:
-                await asyncio.sleep(random.uniform(0.3, 0.8))
+                await writers.go_on(random.uniform(0.3, 0.8))
                 start = time.monotonic()
                 code = await asyncio.to_thread(server.stop)
                 seconds.append(time.monotonic() - start)

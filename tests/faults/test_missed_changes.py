@@ -62,9 +62,10 @@ class TestAway:
         server = start_server()
         start = first_event(own_database)
         async with Follower(server, start) as follower:
-            async with Writers(server.url, server.token(), own_database, count=6), _long_transactions(own_database):
+            writers = Writers(server.url, server.token(), own_database, count=6)
+            async with writers, _long_transactions(own_database):
                 for _ in range(4 * repeats):
-                    await asyncio.sleep(random.uniform(0.1, 0.9))
+                    await writers.go_on(random.uniform(0.1, 0.9))
                     follower.drop()
             wanted = stream(own_database, start)
             await follower.reach(wanted)
@@ -76,9 +77,10 @@ class TestAway:
         server = start_server()
         start = first_event(own_database)
         async with Follower(server, start) as follower:
-            async with Writers(server.url, server.token(), own_database, count=6), _long_transactions(own_database):
+            writers = Writers(server.url, server.token(), own_database, count=6)
+            async with writers, _long_transactions(own_database):
                 for _ in range(rounds):
-                    await asyncio.sleep(random.uniform(0.3, 0.8))
+                    await writers.go_on(random.uniform(0.3, 0.8))
                     server.kill()
                     server.start()
                 await asyncio.sleep(0.3)
@@ -90,9 +92,9 @@ class TestAway:
         server = start_server()
         start = first_event(own_database)
         async with Follower(server, start) as follower:
-            async with Writers(server.url, server.token(), own_database, count=6):
+            async with Writers(server.url, server.token(), own_database, count=6) as writers:
                 for number in range(rounds):
-                    await asyncio.sleep(random.uniform(0.3, 0.8))
+                    await writers.go_on(random.uniform(0.3, 0.8))
                     await asyncio.to_thread(own_postgres.stop if number % 2 else own_postgres.kill)
                     await asyncio.sleep(0.5)
                     await asyncio.to_thread(own_postgres.start)
