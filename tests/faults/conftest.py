@@ -56,6 +56,14 @@ def _connected(url):
     return psycopg.connect(url, autocommit=True)
 
 
+@pytest.fixture(scope="module")
+def own_server(own_postgres, tmp_path_factory) -> Iterator[Server]:
+    """A server on the module's own PostgreSQL, for tests that do not hurt it."""
+    server = Server(own_postgres.url, tmp_path_factory.mktemp("own_server") / "log").start()
+    yield server
+    server.kill()
+
+
 @pytest.fixture
 def start_server(own_database, tmp_path):
     """Start `crm serve` on the module's own database; whatever is left at the end is killed."""

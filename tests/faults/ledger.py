@@ -115,7 +115,7 @@ class Ledger:
         """Let the tasks end that `wait`."""
         Path(f"{self._journal}.go").touch()
 
-    async def until(self, condition, seconds: float = 20):
+    async def until(self, condition, seconds: float = 20, *, pause: float = 0.02):
         """Wait until something is so, also while PostgreSQL is away."""
         deadline = time.monotonic() + seconds
         while True:
@@ -123,14 +123,15 @@ class Ledger:
                 if found := condition():
                     return found
             assert time.monotonic() < deadline, self.rows("SELECT * FROM ai_tasks WHERE status <> 'completed' LIMIT 3")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(pause)
 
     async def all_final(self, seconds: float = 30) -> float:
         """Wait until nothing is left to do; how long that took."""
         start = time.monotonic()
         statement = "SELECT count(*) AS n FROM ai_tasks WHERE finished_at IS NULL"
-        await self.until(lambda: not self.rows(statement)[0]["n"], seconds)
-        await self.until(lambda: not self.rows("SELECT 1 FROM procrastinate_jobs WHERE queue_name = 'ai'"), seconds)
+        left = "SELECT 1 FROM procrastinate_jobs WHERE queue_name = 'ai'"
+        await self.until(lambda: not self.rows(statement)[0]["n"], seconds, pause=0.05)
+        await self.until(lambda: not self.rows(left), seconds, pause=0.05)
         return time.monotonic() - start
 
     def compare(self, *outcomes: str) -> dict[str, int]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.faults.journal import until
 from tests.support.http_client import AsyncClient
 from tests.support.model_server import CALL, good, hang
 
@@ -48,15 +49,16 @@ def client_of(server):
 
 
 async def new_lead(client):
-    return int((await client.post("/graphql", json={"query": _LEAD})).json()["data"]["createLead"]["id"])
+    answer = (await client.post("/graphql", json={"query": _LEAD})).json()
+    assert "errors" not in answer, answer
+    return int(answer["data"]["createLead"]["id"])
 
 
 @pytest.fixture
-def request_tasks(start_server):
-    server = start_server()
-
+def request_tasks(own_server, own_database):  # noqa: ARG001
     async def run():
-        async with client_of(server) as client:
+        async with client_of(own_server) as client:
+            await until(lambda: new_lead(client), 10)  # it has noticed that PostgreSQL is back
             body = {"query": _CREATE, "variables": {"lead": await new_lead(client)}}
             return (await client.post("/graphql", json=body)).json()["data"]["createAiTask"]["id"]
 

@@ -9,10 +9,14 @@ import pytest
 pytestmark = pytest.mark.waits(15)
 
 
+@pytest.fixture(scope="module")
+def server(own_server):
+    return own_server
+
+
 @pytest.mark.timeout(900)
 class TestFrozen:
-    async def test_writes_nothing_when_it_wakes(self, start_server, ledger, hire, repeats, report):
-        server = start_server()
+    async def test_writes_nothing_when_it_wakes(self, server, ledger, hire, repeats, report):
         refused = 0
         for _ in range(repeats):
             frozen = await hire()
@@ -39,8 +43,7 @@ ORDER BY task.id, number"""
 
 @pytest.mark.timeout(600)
 class TestTwoWorkers:
-    async def test_one_task_runs_once_though_two_have_a_job_for_it(self, start_server, ledger, hire, rounds, report):
-        server = start_server()
+    async def test_one_task_runs_once_though_two_have_a_job_for_it(self, server, ledger, hire, rounds, report):
         crews = [await hire() for _ in range(2)]
         for _ in range(rounds):
             await ledger.create(server, "sleep", count=20, seconds=0.1)
@@ -60,8 +63,7 @@ class TestTwoWorkers:
 
 @pytest.mark.timeout(600)
 class TestTerminate:
-    async def test_ten_that_run_are_finished(self, start_server, ledger, hire, repeats, report):
-        server = start_server()
+    async def test_ten_that_run_are_finished(self, server, ledger, hire, repeats, report):
         seconds = []
         for _ in range(repeats):
             crew = await hire()
@@ -81,8 +83,7 @@ class TestTerminate:
         assert figures["attempts"] == figures["tasks"]
         report("SIGTERM with 10 that end in time", rounds=repeats, **figures, slowest_exit_s=max(seconds))
 
-    async def test_ten_that_run_too_long_go_back(self, start_server, ledger, hire, repeats, report):
-        server = start_server()
+    async def test_ten_that_run_too_long_go_back(self, server, ledger, hire, repeats, report):
         for _ in range(repeats):
             crew = await hire(CRM_WORKER_GRACE_SECONDS="0.3")
             keys = await ledger.create(server, "sleep", count=10, seconds=2)

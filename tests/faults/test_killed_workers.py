@@ -14,11 +14,15 @@ pytestmark = pytest.mark.waits(20)
 FOUND_SECONDS = LEASE_SECONDS + 5
 
 
+@pytest.fixture(scope="module")
+def server(own_server):
+    return own_server
+
+
 @pytest.mark.timeout(900)
 class TestKill:
     @pytest.mark.parametrize("step", ["during", "after"])
-    async def test_of_a_worker_in_and_after_the_call(self, start_server, ledger, hire, repeats, report, step):
-        server = start_server()
+    async def test_of_a_worker_in_and_after_the_call(self, server, ledger, hire, repeats, report, step):
         slowest = 0.0
         crew = await hire()
         for _ in range(repeats):
@@ -38,11 +42,8 @@ class TestKill:
 
     @pytest.mark.parametrize("backend", ["lives on", "dies too"])
     @pytest.mark.parametrize("step", ["before it begins", "while its end is written"])
-    async def test_of_a_worker_that_waits_for_the_database(
-        self, start_server, ledger, hire, repeats, report, step, backend
-    ):
+    async def test_of_a_worker_that_waits_for_the_database(self, server, ledger, hire, repeats, report, step, backend):
         """Its statement may come through after its death, or not: both leave one result."""
-        server = start_server()
         crew = await hire()
         for _ in range(repeats):
             await self._killed_at(server, ledger, crew, early=step == "before it begins", cut=backend == "dies too")

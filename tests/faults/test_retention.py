@@ -17,6 +17,11 @@ pytestmark = pytest.mark.waits(20)
 DAYS = 30
 
 
+@pytest.fixture(scope="module")
+def server(own_server):
+    return own_server
+
+
 @pytest.fixture
 async def feed(own_database):
     database = Database(own_database, size=2)
@@ -60,8 +65,7 @@ class TestPruning:
         assert [await feed.prune_once() for _ in range(4)] == [10, 10, 5, 0]
         assert stream(own_database) == kept
 
-    async def test_a_cursor_that_would_miss_some_has_expired(self, feed, events, start_server):
-        server = start_server()
+    async def test_a_cursor_that_would_miss_some_has_expired(self, feed, events, server):
         old, last = events(1, days=DAYS + 2)[0], events(2, days=DAYS + 1)[-1]
         kept = events(2)
         await feed.prune_once()
@@ -71,11 +75,8 @@ class TestPruning:
         assert stream(server.database_url) == kept
         assert last not in kept
 
-    async def test_a_cursor_in_the_middle_of_a_removed_transaction_has_expired(
-        self, feed, events, start_server, monkeypatch
-    ):
+    async def test_a_cursor_in_the_middle_of_a_removed_transaction_has_expired(self, feed, events, server, monkeypatch):
         monkeypatch.setattr(feeds, "_PRUNE_BATCH", 4)
-        server = start_server()
         many = events(6, days=DAYS + 1)
         await feed.prune_once()
         assert _code(await _first(server, after=many[1])) == "CURSOR_EXPIRED"
@@ -99,8 +100,7 @@ class TestPruning:
 
 
 class TestRestore:
-    async def test_a_new_epoch_ends_all_cursors(self, own_database, start_server):
-        server = start_server()
+    async def test_a_new_epoch_ends_all_cursors(self, own_database, server):
         before = first_event(own_database)
         first_event(own_database)
         assert (await _first(server, after=before))["type"] == "next"
@@ -112,16 +112,14 @@ class TestRestore:
         following = await _first(server, after=after[0])
         assert following["payload"]["data"]["changes"]["cursor"] == after[1]
 
-    async def test_a_cursor_from_the_future_is_refused(self, own_database, start_server):
+    async def test_a_cursor_from_the_future_is_refused(self, own_database, server):
         """As after a restore that forgot to renew the epoch."""
-        server = start_server()
         epoch, xid, _ = first_event(own_database).split(".")
         assert _code(await _first(server, after=f"{epoch}.{int(xid) + 1000}.1")) == "CURSOR_EXPIRED"
         assert _code(await _first(server, after=f"{uuid4()}.{xid}.1")) == "CURSOR_EXPIRED"
 
-    async def test_a_cursor_ahead_of_an_open_transaction_misses_nothing(self, own_database, start_server):
+    async def test_a_cursor_ahead_of_an_open_transaction_misses_nothing(self, own_database, server):
         """A timeline shows changes at once; its cursor may be ahead of a transaction that is still open."""
-        server = start_server()
         with psycopg.connect(own_database) as slow:
             slow.execute("INSERT INTO events (type, entity, entity_id) VALUES ('lead.late', 'lead', '0')")
             ahead = first_event(own_database)
