@@ -22,6 +22,9 @@ WITH task AS (
 )
 SELECT id, task FROM job
 """
+NAME_JOBS = """
+UPDATE ai_tasks SET job_id = job.id FROM unnest(%s::bigint[], %s::uuid[]) AS job (id, task) WHERE ai_tasks.id = job.task
+"""
 MEMBER, ADMIN = "service-member@crm.invalid", "service-admin@crm.invalid"
 FETCH = "SELECT id FROM procrastinate_fetch_job_v2('{ai}'::varchar[], %s)"
 
@@ -44,8 +47,7 @@ def queue(db):
 def pile(db, who, count):
     """Tasks of a user with their jobs, as they wait."""
     tasks = db.execute(PILE, {"who": who, "count": count}).fetchall()
-    with db.cursor() as cursor:
-        cursor.executemany("UPDATE ai_tasks SET job_id = %(id)s WHERE id = %(task)s", tasks)
+    db.execute(NAME_JOBS, ([one["id"] for one in tasks], [one["task"] for one in tasks]))
     return tasks
 
 
