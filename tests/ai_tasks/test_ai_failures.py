@@ -3,10 +3,13 @@
 import asyncio
 import time
 from decimal import Decimal
+from typing import ClassVar
 
 import pytest
 
 from tests.support.model_server import CALL, good, hang, reset, status
+
+from .conftest import WithOneWorker
 
 pytestmark = pytest.mark.waits(28)
 
@@ -36,11 +39,13 @@ class TestReason:
             assert "Ann" not in told["error"]
 
 
-class TestTime:
+class TestTime(WithOneWorker):
+    asks = True
+    settings: ClassVar = {"CRM_AI_TIMEOUT_SECONDS": "30"}
+
     @pytest.mark.parametrize("seconds", [1, 2])
-    async def test_is_the_models_as_far_as_possible(self, recommend, reaches, asking_worker, model_server, seconds):
+    async def test_is_the_models_as_far_as_possible(self, recommend, reaches, model_server, seconds):
         model_server.will(hang())
-        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
         task = await recommend(timeoutSeconds=seconds, maxRetries=0)
         failed = await reaches(task["id"], "TIMED_OUT", "FAILED")
         assert (failed["status"], failed["errorCode"]) == ("TIMED_OUT", "TIMEOUT")
@@ -49,19 +54,18 @@ class TestTime:
         assert len(model_server.requests) == 1
         assert 0.6 * seconds < failed["runMs"] / 1000 < seconds
 
-    async def test_of_a_second_is_enough_for_a_quick_model(self, recommend, reaches, asking_worker, model_server):
+    async def test_of_a_second_is_enough_for_a_quick_model(self, recommend, reaches, model_server):
         model_server.will(good([CALL], after=0.3))
-        asking_worker(CRM_AI_TIMEOUT_SECONDS="30")
         await reaches((await recommend())["id"], "COMPLETED")  # the worker is warm
         await reaches((await recommend(timeoutSeconds=1, maxRetries=0))["id"], "COMPLETED")
 
-    async def test_spent_waiting_for_somebody_elses_answer_counts(self, recommend, reaches, start_worker, db):
-        task = await recommend(timeoutSeconds=1, maxRetries=0)
+    async def test_spent_waiting_for_somebody_elses_answer_counts(self, create, make_lead, reaches, db):
+        lead = make_lead()["id"]
         db.execute(
             "INSERT INTO generations (lead_id, purpose, expires_at) VALUES (%s, 'recommendations', now() + '30 s')",
-            [task["leadId"]],
+            [lead],
         )
-        start_worker()
+        task = await create(taskType="task_recommendations", leadId=lead, timeoutSeconds=1, maxRetries=0)
         assert (await reaches(task["id"], "TIMED_OUT", "FAILED"))["errorCode"] == "TIMEOUT"
 
 

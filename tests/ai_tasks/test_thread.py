@@ -4,16 +4,17 @@ import statistics
 import time
 from datetime import datetime
 
+from .conftest import WithOneWorker
+
 FOLLOW = (
     "subscription($id: ID, $leadId: Int) { aiTaskUpdated(id: $id, leadId: $leadId) { id status progress version } }"
 )
 
 
-class TestThread:
-    async def test_runs_a_task_in_the_background(self, create, reaches, start_worker, jobs_gone):
+class TestThread(WithOneWorker):
+    async def test_runs_a_task_in_the_background(self, create, reaches, jobs_gone):
         task = await create("hej å %s")
         assert (task["status"], task["attempt"], task["positionInQueue"]) == ("QUEUED", 0, 1)
-        start_worker()
         done = await reaches(task["id"], "COMPLETED")
         assert done["result"] == {"message": "hej å %s"}
         assert (done["attempt"], done["progress"], done["costUsd"], done["costSource"]) == (1, 1, "0", None)
@@ -23,16 +24,14 @@ class TestThread:
         assert done["positionInQueue"] is None
         await jobs_gone()
 
-    async def test_writes_its_events(self, create, reaches, start_worker, events):
+    async def test_writes_its_events(self, create, reaches, events):
         task = await create()
-        start_worker()
         await reaches(task["id"], "COMPLETED")
         found = events(entity="ai_task", entity_id=task["id"])
         assert [event["type"] for event in found] == ["ai_task.created", "ai_task.started", "ai_task.updated"]
         assert "hello" not in str(found)
 
-    async def test_is_followed_live(self, create, subscribe, start_worker):
-        start_worker()
+    async def test_is_followed_live(self, create, subscribe):
         async with subscribe(FOLLOW) as following:
             task = await create(input={"seconds": 1.2})
             seen = []
@@ -45,8 +44,7 @@ class TestThread:
         assert any(0 < one["progress"] < 1 for one in seen)
         assert [one["version"] for one in seen] == sorted({one["version"] for one in seen})
 
-    async def test_reaches_subscribers_at_once(self, create, subscribe, start_worker, show):
-        start_worker()
+    async def test_reaches_subscribers_at_once(self, create, subscribe, show):
         waits = []
         async with subscribe("subscription { aiTaskUpdated { id status finishedAt } }") as following:
             for _ in range(20):
