@@ -75,9 +75,33 @@ def jobs_url(postgres):
 def jobs_db(jobs_url):
     """A plain connection, over empty queues."""
     with psycopg.connect(jobs_url, autocommit=True, row_factory=dict_row) as connection:
-        queues = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
-        empty(connection, *queues, "event_followers", "events", "journal", restart_identity=False)
+        _empty_queues(connection)
         yield connection
+
+
+def _empty_queues(connection):
+    queues = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
+    empty(connection, *queues, "event_followers", "events", "journal", restart_identity=False)
+
+
+@pytest.fixture(scope="class")
+def one_crew(jobs_url, tmp_path_factory):
+    """The worker process of a class of tests."""
+    with psycopg.connect(jobs_url, autocommit=True) as connection:
+        _empty_queues(connection)
+    one = Crew(jobs_url, tmp_path_factory.mktemp("crew") / "log", {}, {})
+    yield one
+    one.kill()
+
+
+class WithOneCrew:
+    """Tests that share a worker process, and leave none of their jobs to it."""
+
+    @pytest.fixture
+    def jobs_db(self, jobs_url, one_crew):  # noqa: ARG002
+        with psycopg.connect(jobs_url, autocommit=True, row_factory=dict_row) as connection:
+            connection.execute("DELETE FROM journal")
+            yield connection
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import Job, cancel, depth, enqueue, prioritise
 from crm.jobs.worker import worker_pool
 
+from .conftest import WithOneCrew
+
 pytestmark = pytest.mark.waits(40)
 
 
@@ -71,9 +73,8 @@ class TestEnqueue:
         assert rows == [{"id": second, "priority": 7}]
 
 
-class TestWorker:
-    async def test_starts_a_job_within_milliseconds_of_the_commit(self, crew, put, journal, eventually):
-        crew()
+class TestWorker(WithOneCrew):
+    async def test_starts_a_job_within_milliseconds_of_the_commit(self, put, journal, eventually):
         await put(echo("warm"))
         eventually(lambda: journal("ran"))
         waits = []
@@ -84,34 +85,24 @@ class TestWorker:
             waits.append((rows[0]["at"] - began).total_seconds())
         assert sorted(waits)[5] < 0.1, waits
 
-    async def test_runs_the_urgent_first_and_equal_ones_in_order(self, crew, put, journal, eventually):
-        await put(echo("low", priority=1), echo("a", priority=2), echo("b", priority=2), echo("urgent", priority=9))
-        crew(settings={"CRM_WORKER_CONCURRENCY": "1"})
-        eventually(lambda: len(journal("ran")) == 4)
-        assert [row["about"] for row in journal("ran")] == ["urgent", "a", "b", "low"]
-
-    async def test_leaves_nothing_behind_of_what_is_done(self, crew, put, journal, jobs_db, eventually):
+    async def test_leaves_nothing_behind_of_what_is_done(self, put, journal, jobs_db, eventually):
         await put(*(echo(str(number)) for number in range(20)))
-        crew()
         eventually(lambda: len(journal("ran")) == 20)
         for table in ("procrastinate_jobs", "procrastinate_events"):
             eventually(lambda table=table: not jobs_db.execute(f"SELECT FROM {table}").fetchall(), 3)
 
-    async def test_finds_a_job_that_became_due_though_nobody_tells(self, crew, put, journal, eventually):
-        crew()
+    async def test_finds_a_job_that_became_due_though_nobody_tells(self, put, journal, eventually):
         at = datetime.now(UTC) + timedelta(seconds=1)
         await put(echo("due", at=at))
         eventually(lambda: journal("ran"))
         assert 0 <= (journal("ran")[0]["at"] - at).total_seconds() < 0.8
 
-    async def test_runs_one_job_of_a_lock_at_a_time(self, crew, put, journal, eventually):
+    async def test_runs_one_job_of_a_lock_at_a_time(self, put, journal, eventually):
         await put(*(Job("slow", {"about": str(n), "seconds": 0.2}, lock="one") for n in range(3)))
-        crew()
         eventually(lambda: len(journal("ended")) == 3)
         assert [row["what"] for row in journal()] == ["began", "ended"] * 3
 
-    async def test_is_told_to_stop_a_running_job(self, crew, put, database, journal, jobs_db, eventually):
-        crew()
+    async def test_is_told_to_stop_a_running_job(self, put, database, journal, jobs_db, eventually):
         (key,) = await put(Job("slow", {"about": "x", "seconds": 30}))
         eventually(lambda: journal("began"))
         unit = UnitOfWork(database, PROGRAM)
@@ -122,6 +113,54 @@ class TestWorker:
         eventually(lambda: journal("cut"))
         assert time.monotonic() - asked < 1
         eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
+
+    def test_runs_a_job_that_it_has_taken_and_knows_nothing_of(self, one_crew, journal, jobs_db, eventually):
+        """Its connection broke when the job was handed over: the worker lives, so nobody else takes the job."""
+        before = len(one_crew.log())
+        eventually(lambda: jobs_db.execute("SELECT FROM procrastinate_workers").fetchall())
+        with jobs_db.transaction():  # so the worker does not see it before it is taken
+            (key,) = (
+                jobs_db.execute(
+                    "SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'echo', 0, NULL, NULL, %s, NULL)"
+                    "::procrastinate_job_to_defer_v1])) AS id",
+                    ('{"about": "handed over"}',),
+                )
+                .fetchone()
+                .values()
+            )
+            jobs_db.execute(
+                "UPDATE procrastinate_jobs SET status = 'doing', "
+                "worker_id = (SELECT max(id) FROM procrastinate_workers) WHERE id = %s",
+                (key,),
+            )
+        eventually(lambda: [row["about"] for row in journal("ran")] == ["handed over"])
+        eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
+        assert '"job.rescued"' in one_crew.log()[before:]
+
+    async def test_leaves_alone_what_runs(self, one_crew, put, journal, eventually):
+        before = len(one_crew.log())
+        await put(Job("slow", {"about": "x", "seconds": 2}))
+        eventually(lambda: journal("ended"))
+        assert len(journal("began")) == 1
+        assert '"job.rescued"' not in one_crew.log()[before:]
+
+    async def test_wakes_up_without_its_listener(self, put, journal, jobs_db, eventually):
+        jobs_db.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE 'LISTEN%' OR query = 'SELECT 1'"
+        )
+        began = time.monotonic()
+        await put(echo("quiet"))
+        eventually(lambda: journal("ran"))
+        assert time.monotonic() - began < 2
+
+
+class TestWorkerOfItsOwn:
+    async def test_runs_the_urgent_first_and_equal_ones_in_order(self, crew, put, journal, eventually):
+        await put(echo("low", priority=1), echo("a", priority=2), echo("b", priority=2), echo("urgent", priority=9))
+        crew(settings={"CRM_WORKER_CONCURRENCY": "1"})
+        eventually(lambda: len(journal("ran")) == 4)
+        assert [row["about"] for row in journal("ran")] == ["urgent", "a", "b", "low"]
 
     async def test_survives_the_end_of_all_its_connections(self, crew, put, journal, jobs_db, eventually):
         one = crew(chore=True)
@@ -143,51 +182,9 @@ class TestWorker:
             assert await app.check_connection_async()
             assert time.monotonic() - began < 2
 
-    def test_runs_a_job_that_it_has_taken_and_knows_nothing_of(self, crew, journal, jobs_db, eventually):
-        """Its connection broke when the job was handed over: the worker lives, so nobody else takes the job."""
-        one = crew()
-        eventually(lambda: jobs_db.execute("SELECT FROM procrastinate_workers").fetchall())
-        with jobs_db.transaction():  # so the worker does not see it before it is taken
-            (key,) = (
-                jobs_db.execute(
-                    "SELECT unnest(procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'echo', 0, NULL, NULL, %s, NULL)"
-                    "::procrastinate_job_to_defer_v1])) AS id",
-                    ('{"about": "handed over"}',),
-                )
-                .fetchone()
-                .values()
-            )
-            jobs_db.execute(
-                "UPDATE procrastinate_jobs SET status = 'doing', "
-                "worker_id = (SELECT max(id) FROM procrastinate_workers) WHERE id = %s",
-                (key,),
-            )
-        eventually(lambda: [row["about"] for row in journal("ran")] == ["handed over"])
-        eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
-        assert '"job.rescued"' in one.log()
 
-    async def test_leaves_alone_what_runs(self, crew, put, journal, eventually):
-        one = crew()
-        await put(Job("slow", {"about": "x", "seconds": 2}))
-        eventually(lambda: journal("ended"))
-        assert len(journal("began")) == 1
-        assert '"job.rescued"' not in one.log()
-
-    async def test_wakes_up_without_its_listener(self, crew, put, journal, jobs_db, eventually):
-        crew()
-        jobs_db.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE 'LISTEN%' OR query = 'SELECT 1'"
-        )
-        began = time.monotonic()
-        await put(echo("quiet"))
-        eventually(lambda: journal("ran"))
-        assert time.monotonic() - began < 2
-
-
-class TestRetries:
-    async def test_come_after_one_and_two_seconds(self, crew, put, journal, jobs_db, eventually):
-        crew()
+class TestRetries(WithOneCrew):
+    async def test_come_after_one_and_two_seconds(self, put, journal, jobs_db, eventually):
         await put(Job("fail", {"about": "x"}))
         eventually(lambda: len(journal("failed")) == 3)
         times = [row["at"] for row in journal("failed")]
@@ -196,17 +193,15 @@ class TestRetries:
         assert 2 <= pauses[1] < 2.8
         eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
 
-    async def test_come_when_the_job_asks_for_them(self, crew, put, journal, eventually):
-        crew()
+    async def test_come_when_the_job_asks_for_them(self, put, journal, eventually):
         await put(Job("later", {"about": "x"}))
         eventually(lambda: len(journal("postponed")) == 3)
         times = [row["at"] for row in journal("postponed")]
         assert all((after - before).total_seconds() < 1 for before, after in itertools.pairwise(times))
 
-    async def test_give_up_an_unknown_job_aloud(self, crew, put, jobs_db, eventually):
-        one = crew()
+    async def test_give_up_an_unknown_job_aloud(self, one_crew, put, jobs_db, eventually):
         await put(Job("nobody knows", {}))
-        eventually(lambda: "nobody knows" in one.log())
+        eventually(lambda: "nobody knows" in one_crew.log())
         eventually(lambda: not jobs_db.execute("SELECT FROM procrastinate_jobs").fetchall(), 3)
 
 
