@@ -23,6 +23,7 @@ import pytest
 from crm.db import migrations
 from crm.db.embedded import create_database
 from tests.support import children
+from tests.support.clusters import create_migrated_database
 from tests.support.servers import SECRET, Server, free_port
 
 ROOT = Path(__file__).parents[1]
@@ -51,11 +52,22 @@ def refusal(*arguments, **settings):
 @pytest.fixture
 def empty_database(database_url):
     """Another database on the same server, without tables."""
-    server_url = database_url.replace("/crm?", "/postgres?")
     name = f"empty{time.monotonic_ns()}"
-    create_database(server_url, name)
+    create_database(database_url.replace("/crm?", "/postgres?"), name)
     yield database_url.replace("/crm?", f"/{name}?")
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    drop_database(database_url, name)
+
+
+@pytest.fixture
+def ready_database(database_url):
+    """Another one, with all tables."""
+    name = f"ready{time.monotonic_ns()}"
+    yield create_migrated_database(database_url, name)
+    drop_database(database_url, name)
+
+
+def drop_database(server_url, name):
+    with psycopg.connect(server_url.replace("/crm?", "/postgres?"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -106,11 +118,10 @@ class TestServe:
         assert "crm migrate" in message
         assert migrations.pending(empty_database)[0] in message
 
-    def test_refuses_a_database_that_is_ahead(self, empty_database):
-        crm("migrate", DATABASE_URL=empty_database)
-        with psycopg.connect(empty_database) as connection:
+    def test_refuses_a_database_that_is_ahead(self, ready_database):
+        with psycopg.connect(ready_database) as connection:
             connection.execute("UPDATE alembic_version SET version_num = '9999_future'")
-        message = refusal("serve", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET)
+        message = refusal("serve", DATABASE_URL=ready_database, CRM_SECRET_KEY=SECRET)
         assert "9999_future" in message
 
     @pytest.mark.parametrize("command", ["serve", "worker", "migrate", "token"])
@@ -255,7 +266,9 @@ class TestDev:
     def test_listens_on_loopback_only(self, host):
         assert "loopback only" in refusal("dev", "--host", host)
 
-    def test_starts_from_nothing_answers_and_stops_cleanly(self, folder):
+    def test_starts_from_nothing_answers_and_stops_cleanly(self, dev_folder):
+        folder = dev_folder
+        assert not list(folder.iterdir())
         with running("dev", "--data-dir", str(folder), fork=False) as (url, process, log):
             found = ask(url, "{ me { email role } leadsConnection(first: 1) { totalCount } }")["data"]
             assert found["me"] == {"email": "admin@localhost", "role": "ADMIN"}
@@ -317,10 +330,17 @@ def folder():
 
 
 @pytest.fixture(scope="module")
-def dev():
+def dev_folder():
+    """The data directory that the first test of `crm dev` makes; later ones start over it again."""
+    with data_directory() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def dev(dev_folder):
     """A `crm dev` for those who leave it as it is: its URL and its data directory."""
-    with data_directory() as folder, running("dev", "--no-demo", "--data-dir", str(folder)) as (url, *_):
-        yield url, folder
+    with running("dev", "--no-demo", "--data-dir", str(dev_folder)) as (url, *_):
+        yield url, dev_folder
 
 
 @contextmanager
