@@ -57,13 +57,18 @@ class ViewerWrite:
         self.met_a_lock = False  # whether it waits for others, so that its commit has to go by itself
         self.slow_for = NOBODY  # the viewer, once the write has taken long
 
+    def meet_a_lock(self, owner: int) -> None:
+        """Note that the write waits for others: it runs again as one that takes long."""
+        self.met_a_lock, self.slow_for = True, owner
+
 
 Work = Statement | ViewerWrite
 
 BEGIN: Final = Statement("BEGIN")
 COMMIT: Final = Statement("COMMIT")
 ROLLBACK: Final = Statement("ROLLBACK")
-# With a commit in the same round trip a statement waits for a moment only: it cannot be stopped (see `UnitOfWork`).
+# In its first run a viewer's write waits for a lock for a moment only: so it shows early that it takes long, and no
+# statement waits that has its commit in the same round trip, and so cannot be stopped (see `UnitOfWork`).
 WAIT_BRIEFLY: Final = Statement("SELECT set_config('lock_timeout', '100ms', true)")
 
 

@@ -185,8 +185,7 @@ class UnitOfWork:
         elif self._connection is None:
             result = await self._database.group_commit.execute(*step, self.viewer.owner)
         else:
-            brief = [] if self._write is None else [(WAIT_BRIEFLY, ())]
-            result = (await self._run([*brief, step, (COMMIT, ())]))[-2]
+            result = (await self._run([step, (COMMIT, ())]))[0]
         if not result.ntuples:
             raise _nothing_written(change)
         return _cell(result) or b"null"
@@ -216,8 +215,7 @@ class UnitOfWork:
         Steps without the commit may be stopped, and have a common time limit. A step with the commit is not stopped:
         PostgreSQL would then confirm the commit before a standby has it.
         """
-        connection = self._connection
-        begins = connection is None
+        connection, beginning = self._connection, self._beginning()
         if connection is None:
             connection = self._connection = await self._database.primary.acquire(self.viewer.owner, self._write)
             self._start_clock()
@@ -229,12 +227,20 @@ class UnitOfWork:
         connection.undoable = undoable
         try:
             with _UNDOABLE if undoable else committing:
-                results = await connection.run([(BEGIN, ()), *steps] if begins else steps)
+                results = await connection.run([*beginning, *steps])
         finally:
             connection.undoable = False
         if undoable and connection.stopped is MadeRoom:  # these steps have ended, but the rest must not run
             raise MadeRoom
-        return results[begins:]
+        return results[len(beginning) :]
+
+    def _beginning(self) -> Sequence[Step]:
+        """The steps before the first: a viewer's write waits for a lock only briefly, until it has met one."""
+        if self._connection is not None:
+            return ()
+        if self._write is None or self._write.met_a_lock:
+            return ((BEGIN, ()),)
+        return (BEGIN, ()), (WAIT_BRIEFLY, ())
 
     def _start_clock(self) -> None:
         """Start the time limit of a viewer's transaction: readers of the event stream wait for the oldest open one."""

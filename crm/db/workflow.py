@@ -97,7 +97,7 @@ class Writer:
                 except psycopg.errors.LockNotAvailable:
                     if write.met_a_lock:
                         raise
-                    write.met_a_lock = True
+                    write.meet_a_lock(self.viewer.owner)
                     continue
                 finally:
                     await unit_of_work.close()
