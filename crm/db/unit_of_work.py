@@ -2,7 +2,7 @@
 
 SQLAlchemy's ORM session costs 1.2 ms of Python for one insert with its event; this costs a tenth
 (docs/decisions/0004-unit-of-work.md). A change and its event are one statement, so neither can be without the other,
-and a mutation that adds a single row is that one statement and nothing else.
+and a mutation that adds a single row is that one statement and nothing else (but for a time limit beside it).
 """
 
 import asyncio

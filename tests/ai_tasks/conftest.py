@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import ClassVar
 
@@ -62,6 +62,14 @@ class Worker:
 
     def log(self):
         return self._log.read_text() if self._log.exists() else ""
+
+    @contextmanager
+    def paused(self):
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

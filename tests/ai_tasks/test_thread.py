@@ -31,11 +31,12 @@ class TestThread(WithOneWorker):
         assert [event["type"] for event in found] == ["ai_task.created", "ai_task.started", "ai_task.updated"]
         assert "hello" not in str(found)
 
-    async def test_is_followed_live(self, create, subscribe):
+    async def test_is_followed_live(self, create, subscribe, worker):
         async with subscribe(FOLLOW) as following:
-            task = await create(input={"seconds": 1.2})
-            seen = []
-            while not seen or seen[-1]["status"] != "COMPLETED":
+            with worker.paused():  # until it was shown as it waits
+                task = await create(input={"seconds": 1.2})
+                seen = [await following()]
+            while seen[-1]["status"] != "COMPLETED":
                 seen.append(await following())
         assert {one["id"] for one in seen} == {task["id"]}
         statuses = [one["status"] for one in seen]
