@@ -17,9 +17,10 @@ from crm.sales.leads.facts import facts_statement
 from crm.sales.scoring import statements
 from tests.bench import operations
 from tests.support.clusters import create_migrated_database
+from tests.support.examples import examples
 from tests.support.plans import pages, statement
 
-LEADS = 20_000
+LEADS = examples(10_000)
 SOME = LEADS // 2
 TABLES = "leads", "interactions", "tasks", "events"
 # As an import makes them: one after the other, with events.
@@ -100,7 +101,7 @@ FORGET_COUNTS = "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname 
 
 @pytest.fixture(scope="module")
 def new_database(postgres):
-    """A connection to a database into which 20,000 leads have just come."""
+    """A connection to a database into which thousands of leads have just come."""
     base = postgres.url.replace("/crm?", "/postgres?")
     name = f"new{time.monotonic_ns()}"
     url = create_migrated_database(postgres.url, name)
