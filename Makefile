@@ -18,6 +18,7 @@ help: ## What there is to make
 setup: $(VENV)/.installed graphiql ## A virtual environment with everything in it, and GraphiQL's files
 
 $(VENV)/.installed: requirements.lock pyproject.toml
+	@test ! -L $(VENV) || { echo "$(VENV) is a link to another checkout's: installing would point that at this one. Remove the link, and this checkout gets its own."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the Python packages into $(VENV): usually a minute, once."
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.lock

@@ -1,6 +1,8 @@
 """CONTRIBUTING.md and SECURITY.md: every file, command and name that they send people to is there."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,22 @@ def test_every_name_is_there():
         for name in wanted:
             assert name in text, (path, name)
             assert name.removeprefix("def ").removeprefix("class ") in page, name
+
+
+def test_nothing_is_installed_into_the_environment_of_another_checkout(tmp_path):
+    """A link to it would make that one import this one's program."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "theirs" / "bin").mkdir(parents=True)
+    python = tmp_path / "theirs" / "bin" / "python"
+    python.write_text("#!/bin/sh\necho installing\n", encoding="utf-8")
+    python.chmod(0o755)
+    (tmp_path / ".venv").symlink_to("theirs")
+    command = ["make", "--no-print-directory", ".venv/.installed"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "Remove the link" in refused.stdout
+    assert "installing\n" not in refused.stdout
+    (tmp_path / ".venv").unlink()
+    (tmp_path / "theirs").rename(tmp_path / ".venv")
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
