@@ -96,7 +96,6 @@ SCORING = {
     "a batch of scores": (statements.BATCH, [AT, encode(list(range(1, 1001))), encode("run"), None]),
 }
 FORGET = "DELETE FROM pg_statistic WHERE starelid = ANY(%s::regclass[])"
-FORGET_COUNTS = "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = ANY(%s)"
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,6 @@ _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 _MOST_MESSAGE: Final = 300
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 _MOST_TOKENS: Final = 2**31 - 1
-_OK: Final = 200
 _AGAIN: Final = frozenset({408, 409, 425, 429})
 _RATE_LIMITED: Final = 429
 _SERVER_ERROR: Final = 500

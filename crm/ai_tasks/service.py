@@ -38,8 +38,6 @@ JOB: Final = "ai_task"
 MOST_AT_ONCE: Final = 100
 MOST_CANCELLED: Final = 1000
 _MOST_INPUT: Final = 64 * 1024
-_MOST_RETRIES: Final = 10
-_MOST_SECONDS: Final = 3600
 _LONGEST_AHEAD: Final = timedelta(days=366)
 # procrastinate's priorities: higher is sooner. A task that has waited long goes before all others.
 _LEVELS: Final = {

@@ -10,7 +10,6 @@ from tests.ai.questions import KEY, question
 from tests.support.model_server import good
 
 OPENROUTER = "https://openrouter.ai/api/v1"
-MILLION = 1_000_000
 
 
 class TestEstimates:

@@ -1,7 +1,7 @@
 """Users."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, any_, select, type_coerce
@@ -12,8 +12,6 @@ from crm.core.identity import Role
 from crm.db.query import Operand, Where, filtered
 from crm.db.service import Service
 from crm.db.sqlstates import on_violation
-
-_NAME: Final = 200
 
 
 def unknown_user(field: str) -> errors.BadUserInput:

@@ -12,8 +12,6 @@ from crm.db.service import Service
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 
-_TEXT: Final = 20_000
-_DAY: Final = 24 * 60
 _CLOCK_SKEW: Final = timedelta(minutes=5)
 
 

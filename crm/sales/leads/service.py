@@ -19,8 +19,6 @@ from crm.db.sqlstates import on_violation
 from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
 
-_NAME: Final = 200
-_LONG: Final = 300
 MOST_AT_ONCE: Final = 1000
 
 on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))

@@ -15,8 +15,6 @@ from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task, TaskSource
 
-_TITLE: Final = 255
-_TEXT: Final = 20_000
 _REASON: Final = 1000
 # A suggestion counts as edited once one of these columns was changed.
 _WORDING: Final = ("title", "description", "due_date", "priority")
