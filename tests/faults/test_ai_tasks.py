@@ -15,6 +15,7 @@ from tests.faults.follower import open_socket, subscribe
 from tests.faults.journal import until
 from tests.faults.processes import frozen
 from tests.support.http_client import AsyncClient
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.waits(40)
 
@@ -67,6 +68,10 @@ class Creators:
                 else:
                     self._ledger.acknowledged.append(found["data"]["createAiTask"]["id"])
 
+    async def has_created(self, count):
+        """Until more than so many were acknowledged."""
+        await eventually(lambda: len(self._ledger.acknowledged) > count)
+
 
 @pytest.mark.timeout(900)
 class TestKilledServer:
@@ -74,14 +79,14 @@ class TestKilledServer:
         server = start_server()
         await hire()
         async with Creators(server, ledger) as creators:
-            for _ in range(rounds):
-                await asyncio.sleep(random.uniform(0.2, 0.8))
+            for number in range(rounds):
+                await creators.has_created(5 * (number + 1))
+                await asyncio.sleep(random.uniform(0.1, 0.7))
                 server.kill()
                 await asyncio.to_thread(server.start)
             await asyncio.sleep(0.3)
         await ledger.all_final()
         figures = ledger.compare()
-        assert len(ledger.acknowledged) > 5 * rounds
         assert creators.broken >= rounds
         report(
             "kill -9 of the API under creates",
