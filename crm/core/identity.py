@@ -12,7 +12,7 @@ class Role(Choice):
     """What a user may do."""
 
     ADMIN = "admin", "May do everything, users and deleted records included."
-    MEMBER = "member", "May read and write leads, interactions and tasks."
+    MEMBER = "member", "May read, and write all but users."
     VIEWER = "viewer", "May read."
 
     def includes(self, other: "Role") -> bool:

@@ -1,6 +1,6 @@
 """The schema's types and fields as the engine uses them, and how each field becomes SQL."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -59,6 +59,7 @@ class FieldShape:
     most_bytes: int = 0  # of a plain value: its greatest length
     is_text: bool = False  # a column of text
     is_total: bool = False  # a connection's count of all rows
+    pages: str = ""  # of a list: the root field that pages through rows of this name
 
     @property
     def kind(self) -> str:
@@ -111,8 +112,9 @@ class SchemaShape:
             for abstract in schema.type_map.values()
             if is_abstract_type(abstract)
         }
+        roots = schema.query_type.fields if schema.query_type else {}
         self.types = {
-            graphql_type.name: _type_shape(graphql_type, self.possible)
+            graphql_type.name: _type_shape(graphql_type, self.possible, roots)
             for graphql_type in schema.type_map.values()
             if isinstance(graphql_type, GraphQLObjectType)
             and "strawberry-definition" in (graphql_type.extensions or {})
@@ -148,7 +150,9 @@ class SchemaShape:
         return self.types[operation.title()]
 
 
-def _type_shape(graphql_type: GraphQLObjectType, possible: Mapping[str, Sequence[str]]) -> TypeShape:
+def _type_shape(
+    graphql_type: GraphQLObjectType, possible: Mapping[str, Sequence[str]], roots: Container[str]
+) -> TypeShape:
     definition = graphql_type.extensions["strawberry-definition"]
     origin = definition.origin
     generic = definition.concrete_of.origin if definition.concrete_of else origin
@@ -157,8 +161,11 @@ def _type_shape(graphql_type: GraphQLObjectType, possible: Mapping[str, Sequence
     large = shape.model.large if shape.model is not None else {}
     for name, graphql_field in graphql_type.fields.items():
         field_shape = _field_shape(name, graphql_field, large, possible)
+        pages = f"{name}Connection"
         shape.fields[name] = replace(
-            field_shape, is_total=part == _CONNECTION and field_shape.python_name == "total_count"
+            field_shape,
+            is_total=part == _CONNECTION and field_shape.python_name == "total_count",
+            pages=pages if pages in roots else "",
         )
     return shape
 

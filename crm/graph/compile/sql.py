@@ -358,8 +358,7 @@ def _name(field: Selected) -> str:
 def too_many(field: Selected) -> ColumnElement[Any]:
     """SQL that raises the error for a list without a limit that has too many rows."""
     assert field.shape is not None
-    name = field.shape.name
-    hint = f" or page with `{name}Connection`" if name in ("leads", "tasks", "interactions") else ""
+    hint = f" or page with `{field.shape.pages}`" if field.shape.pages else ""
     advice = f": pass `limit`{hint}" if "limit" in field.shape.arguments else ""
-    message = f"`{name}` has more than {longest(field):,} rows here{advice}."
+    message = f"`{field.shape.name}` has more than {longest(field):,} rows here{advice}."
     return func.crm_too_large(literal_column(f"'{message}'"))
