@@ -178,10 +178,11 @@ def eventually():
     """Wait until something is true."""
 
     def wait(condition, seconds=45):
-        deadline = time.monotonic() + seconds
+        deadline, pause = time.monotonic() + seconds, 0.01
         while not (found := condition()):
             assert time.monotonic() < deadline, "it did not happen"
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.05)
         return found
 
     return wait
