@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+import crm.models
 from crm.db import migrations
 from crm.db.embedded import create_database
 from crm.db.table_statistics import NEVER_ANALYZED, names
@@ -25,6 +26,13 @@ INSERT INTO events (type, entity, entity_id, lead_id, fields)
 SELECT %s, 'interaction', n::text, n / 10, '[{"name": "notes", "before": null, "after": "Secret"}]'
 FROM generate_series(1, %s) AS n
 """
+# Models whose events keep their texts when rows are deleted for good.
+UNBLANKED = {
+    "User",  # is disabled, never deleted: who did what stays known
+    "AiTask",  # its events are its owner's, and hold neither its input nor its result
+}
+BLANKING = "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = %s AND tgrelid = %s::regclass"
+EVENTFUL = [one for name in crm.models.__all__ if isinstance((one := getattr(crm.models, name)).entity, str)]
 REVISIONS = sorted(SCRIPTS.glob("versions/*.py"))
 
 
@@ -107,6 +115,22 @@ class TestMigrations:
 
     def test_make_what_the_models_say(self, migrated_database):
         command.check(_config(migrated_database))
+
+    @pytest.mark.parametrize("model", EVENTFUL, ids=lambda model: model.__name__)
+    def test_blank_the_events_of_what_is_deleted_for_good(self, connected, model):
+        """By a trigger for each model that has events; see docs/decisions/0020."""
+        table = model.__tablename__
+        found = connected().execute(BLANKING, [f"{table}_blank_events", table]).fetchone()
+        if model.__name__ in UNBLANKED:
+            assert found is None
+        else:
+            assert found, f"no revision creates the trigger {table}_blank_events"
+            called = found["pg_get_triggerdef"].partition(" AFTER DELETE ")[2].partition(" REFERENCING ")
+            assert called[0] == f"ON public.{table}"
+            assert called[2] == (
+                "OLD TABLE AS gone FOR EACH STATEMENT "
+                f"EXECUTE FUNCTION crm_blank_events('{model.entity}', '{model.timeline}')"
+            )
 
     def test_have_one_head(self):
         assert len(ScriptDirectory(str(SCRIPTS)).get_heads()) == 1
