@@ -8,17 +8,16 @@ import pytest
 from graphql import OperationDefinitionNode, OperationType, parse, print_ast
 from sqlalchemy import exists, select
 
-from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
+from crm import models
 from crm.core.api_json import sql_text
 from crm.db.visibility import compiled, with_deleted
 from crm.graph.live.event_projection import EventProjection, FirstRow
 from crm.graph.run.engine import Request
 from crm.graph.run.projection import MutationProjection
-from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
 from tests.graph.generate import Generator, Pools
-from tests.graph.scopes import unguarded
+from tests.graph.scopes import BELONGS, DELETED_AT, FOR_ADMINS, OWNED, unguarded
 from tests.graph.test_statements import ROOTS
 from tests.graph.test_visibility import QUERIES
 from tests.support import sdl
@@ -45,7 +44,9 @@ VALUES = {
     "CreateAiTaskInput!": {"taskType": "echo"},
     "[CreateAiTaskInput!]!": [{"taskType": "echo"}],
 }
-GUARDED = [Lead, Task, Interaction, AiTask, AiTaskAttempt, AiTaskDay]
+SHOWN = [one for name in models.__all__ if name != "Model" and (one := getattr(models, name)).policy.public]
+SCOPED = [one for one in SHOWN if one.policy.within_scope(one.__table__.c) is not None]
+GUARDED = [one for one in SHOWN if one.policy.exists or one.policy.belongs_to or one in SCOPED]
 # The queue is one queue, whosever the tasks are that wait in it: their number and their places are everybody's.
 QUEUE = re.compile(
     r"ai_tasks AS ai_tasks: SELECT (.* AS number|.* AS waiting|.* AS oldest_waiting_ms|.*last_hour) FROM"
@@ -118,6 +119,13 @@ class TestEveryFrom:
 
 class TestTheReader:
     """What reads the SQL above finds what is missing."""
+
+    def test_knows_every_policy(self):
+        parents = {one.__tablename__: (one.policy.by, one.policy.belongs_to) for one in SHOWN if one.policy.belongs_to}
+        assert {table: (by, parent.__tablename__) for table, (by, parent) in parents.items()} == BELONGS
+        assert {one.__tablename__ for one in SHOWN if one.policy.exists} == DELETED_AT
+        assert {one.__tablename__: one.policy.owner for one in SCOPED if one.policy.owner} == OWNED
+        assert {one.__tablename__ for one in SCOPED if not one.policy.owner} == FOR_ADMINS
 
     @pytest.mark.parametrize("model", GUARDED)
     def test_finds_a_table_without_its_policy(self, model):

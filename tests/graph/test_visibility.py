@@ -128,6 +128,12 @@ class TestIncludeDeleted:
         "tasksConnection(includeDeleted: %s) { totalCount }",
     )
 
+    def test_each_root_that_takes_it_is_here(self):
+        roots = sdl.schema().query_type.fields
+        assert {root.partition("(")[0] for root in self.ROOTS} == {
+            name for name, field in roots.items() if "includeDeleted" in field.args
+        }
+
     @pytest.mark.parametrize("role", ["viewer", "member"])
     @pytest.mark.parametrize("root", ROOTS)
     async def test_is_for_admins(self, engine, viewers, root, role):
