@@ -52,7 +52,7 @@ class Page:
     kind: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class World:
     """Everything in the database."""
 
@@ -73,7 +73,8 @@ class World:
 
             epoch = str(rows("event_epoch")[0]["epoch"])
             events = connection.execute("SELECT *, xid::text AS transaction FROM events").fetchall()
-            return cls(rows("leads"), rows("tasks"), rows("interactions"), rows("users"), events, epoch)
+            tables = {name: rows(name) for name in ("leads", "tasks", "interactions", "users")}
+            return cls(**tables, events=events, epoch=epoch)
 
     # Which rows there are
 
