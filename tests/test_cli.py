@@ -302,6 +302,18 @@ class TestDev:
         process.wait(30)
         assert not postgres_of(folder)
 
+    def test_starts_again_after_it_was_killed(self, folder):
+        """Its PostgreSQL goes on without it, and is taken over."""
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (_, process, _):
+            process.kill()
+            process.wait(20)
+        assert postgres_of(folder)
+        with running("dev", "--no-demo", "--data-dir", str(folder)) as (url, process, _):
+            assert ask(url, "{ me { name } }")["data"]["me"]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert not postgres_of(folder)
+
     def test_says_when_the_port_is_taken_and_leaves_no_postgresql(self, folder, server):
         done = crm("dev", "--no-demo", "--data-dir", str(folder), "--port", str(urlsplit(server.url).port))
         assert done.returncode == 2

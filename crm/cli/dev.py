@@ -1,9 +1,12 @@
 """`crm dev`: everything on this machine, for whoever tries or develops it."""
 
+import fcntl
 import os
 import secrets
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -40,20 +43,32 @@ def dev(
         _dev(config.database_url, secrets.token_urlsafe(48), host, port, demo=demo)
         return
     refuse_taken_port(host, port)
-    postgres = embedded(data_dir or config.data_dir)
-    if postgres.running:
-        fail(f"Another `crm dev` uses {postgres.directory.parent}: stop it, or pass another --data-dir.")
+    folder = data_dir or config.data_dir
+    postgres = embedded(folder)
     # Whatever ends this, at whatever moment, stops PostgreSQL too.
     for number in set(stop_signals()) - {signal.SIGINT}:  # which Python raises as KeyboardInterrupt
         signal.signal(number, lambda *_: sys.exit(0))
-    try:
-        with console.status("Starting PostgreSQL"):
-            url = postgres.start()
-        _dev(url, development_secret(data_dir or config.data_dir), host, port, demo=demo)
-    except KeyboardInterrupt:
-        console.print("Stopped.")
-    finally:
-        postgres.stop()
+    with _alone_in(folder):
+        try:
+            with console.status("Starting PostgreSQL"):
+                url = postgres.start()
+            _dev(url, development_secret(folder), host, port, demo=demo)
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Refuse a second `crm dev` in a folder; the next one takes over the PostgreSQL of one that was killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "dev.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fail(f"Another `crm dev` uses {folder.resolve()}: stop it, or pass another --data-dir.")
+        yield
 
 
 def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
