@@ -18,6 +18,7 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from crm.core.detached import detached
 from crm.db.address import PostgresAddress
 from crm.db.refusals import log_refusal
 from crm.db.statement import (
@@ -334,9 +335,7 @@ class PostgresConnection:
         self.broken = True
         self._leaving = True
         self._stop_reading()
-        task = self._loop.create_task(self._cancel_and_close())
-        _abandoned.add(task)
-        task.add_done_callback(_abandoned.discard)
+        detached(self._cancel_and_close())
 
     async def _cancel_and_close(self) -> None:
         with suppress(psycopg.Error):
@@ -360,6 +359,3 @@ class PostgresConnection:
 def _finish(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-_abandoned: set[asyncio.Task[None]] = set()

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import psycopg
 
 from crm.core import errors
+from crm.core.detached import detached
 from crm.core.identity import Viewer
 from crm.db.connection import LastedTooLong, MadeRoom
 from crm.db.database import Database, retried
@@ -34,9 +35,6 @@ CommitGuard = Write[None]
 _SAVING_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.25
 _RELEASE_SECONDS: Final = 1.0
-
-# The event loop itself holds its tasks weakly.
-_releases: set[asyncio.Task[None]] = set()
 
 
 def time_to_save(seconds: float) -> float:
@@ -136,10 +134,7 @@ class Workflow:
         except BaseException:
             # Not awaited itself: another cancellation does not interrupt the release, and a PostgreSQL that says
             # nothing does not hold the caller, who has waited long enough.
-            release = asyncio.create_task(self._release())
-            _releases.add(release)
-            release.add_done_callback(_releases.discard)
-            await asyncio.wait({release}, timeout=_RELEASE_SECONDS)
+            await asyncio.wait({detached(self._release())}, timeout=_RELEASE_SECONDS)
             raise
 
     async def _saved(self, save: Callable[[], Awaitable[T]]) -> T:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from tests.support import children
-from tests.support.tables import empty
+from tests.support.tables import QUEUES, empty
 from tests.support.websockets import signed_in
 
 SHOWN = """id status priority taskType input result error errorCode attempt maxRetries timeoutSeconds progress costUsd
@@ -80,9 +80,6 @@ class Worker:
         self.process.wait(10)
 
 
-_QUEUES = ("procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events")
-
-
 @pytest.fixture
 def db(db):
     """Empty queues, too."""
@@ -91,7 +88,7 @@ def db(db):
 
 
 def _empty_queues(connection):
-    empty(connection, "ai_tasks", "ai_task_days", "ai_calls", "event_followers", *_QUEUES, restart_identity=False)
+    empty(connection, "ai_tasks", "ai_task_days", "ai_calls", "event_followers", *QUEUES, restart_identity=False)
 
 
 @pytest.fixture(scope="class")

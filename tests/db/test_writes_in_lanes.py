@@ -125,6 +125,19 @@ def creates(key):
 
 
 class TestAFlood:
+    @pytest.fixture
+    def wait_without_harm(self, database, db):
+        """Have writes wait for a lock on all connections while others are served; then let all of them end."""
+
+        async def run(lock, writes):
+            async with lock as other, flood(*writes) as waiting:
+                await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
+                await others_are_served(database)
+                await other.commit()
+                await asyncio.gather(*waiting)
+
+        return run
+
     async def test_of_slow_writes_of_one_user(self, database, write, db):
         async with flood(*(write(sleeps) for _ in range(SIZE * 2))):
             await eventually(lambda: count(db, "wait_event = 'PgSleep'") == SIZE)
@@ -135,17 +148,11 @@ class TestAFlood:
             await eventually(lambda: count(db, "wait_event = 'PgSleep'") == SIZE)
             await others_are_served(database)
 
-    async def test_of_those_who_wait_for_a_record(self, database, database_url, write, make_lead, db):
+    async def test_of_those_who_wait_for_a_record(self, wait_without_harm, database_url, write, make_lead, db):
         """Each is done once, and none is lost."""
         lead = make_lead(company=None)["id"]
-        async with (
-            locked(database_url, "SELECT FROM leads WHERE id = %s FOR UPDATE", [lead]) as other,
-            flood(*(write(updates(lead), 10 + number % 7) for number in range(SIZE * 2))) as waiting,
-        ):
-            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
-            await others_are_served(database)
-            await other.commit()
-            await asyncio.gather(*waiting)
+        lock = locked(database_url, "SELECT FROM leads WHERE id = %s FOR UPDATE", [lead])
+        await wait_without_harm(lock, (write(updates(lead), 10 + number % 7) for number in range(SIZE * 2)))
         found = db.execute("SELECT company, version FROM leads WHERE id = %s", [lead]).fetchone()
         assert found == {"company": "+" * SIZE * 2, "version": SIZE * 2 + 1}
 
@@ -168,31 +175,20 @@ class TestAFlood:
 
     @pytest.mark.usefixtures("people")
     @pytest.mark.parametrize("table", ["tasks", "events"])
-    async def test_of_those_who_create_under_a_lock(self, database, database_url, write, make_lead, db, table):
+    async def test_of_those_who_create_under_a_lock(self, wait_without_harm, database_url, write, make_lead, db, table):
         """Each is usually one statement with its commit, which could not be stopped."""
         create = creates(make_lead()["id"])
-
-        async with (
-            locked(database_url, f"LOCK TABLE {table} IN EXCLUSIVE MODE", []) as other,
-            flood(*(write(create) for _ in range(SIZE * 2))) as waiting,
-        ):
-            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
-            await others_are_served(database)
-            await other.commit()
-            await asyncio.gather(*waiting)
+        lock = locked(database_url, f"LOCK TABLE {table} IN EXCLUSIVE MODE", [])
+        await wait_without_harm(lock, (write(create) for _ in range(SIZE * 2)))
         assert db.execute("SELECT count(*) AS count FROM tasks").fetchone()["count"] == SIZE * 2
 
     @pytest.mark.usefixtures("people")
-    async def test_of_those_who_update_while_the_events_are_locked(self, database, database_url, write, make_lead, db):
+    async def test_of_those_who_update_while_the_events_are_locked(
+        self, wait_without_harm, database_url, write, make_lead, db
+    ):
         leads = [make_lead(company=None)["id"] for _ in range(SIZE * 2)]
-        async with (
-            locked(database_url, "LOCK TABLE events IN EXCLUSIVE MODE", []) as other,
-            flood(*(write(updates(lead)) for lead in leads)) as waiting,
-        ):
-            await eventually(lambda: count(db, "wait_event_type = 'Lock'") == SIZE)
-            await others_are_served(database)
-            await other.commit()
-            await asyncio.gather(*waiting)
+        lock = locked(database_url, "LOCK TABLE events IN EXCLUSIVE MODE", [])
+        await wait_without_harm(lock, (write(updates(lead)) for lead in leads))
         assert db.execute("SELECT count(*) AS count FROM leads WHERE version = 2").fetchone()["count"] == SIZE * 2
 
     @pytest.mark.usefixtures("people")

@@ -5,12 +5,13 @@ import itertools
 import json
 import statistics
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
 from tests.support.http_client import AsyncClient
+from tests.support.locks import locked
 from tests.support.websockets import signed_in
 
 pytestmark = pytest.mark.waits(15)
@@ -23,14 +24,6 @@ def lead(own_database):
     with psycopg.connect(own_database) as connection:
         row = connection.execute("INSERT INTO leads (first_name, last_name) VALUES ('a', 'b') RETURNING id").fetchone()
     return row[0]
-
-
-@contextmanager
-def locked(url, table):
-    """Reads of this table take as long as this does."""
-    with psycopg.connect(url) as connection:
-        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        yield
 
 
 class Flood:

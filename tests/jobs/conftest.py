@@ -17,7 +17,7 @@ from crm.db.unit_of_work import UnitOfWork
 from crm.jobs import enqueue
 from tests.support import children
 from tests.support.clusters import create_migrated_database
-from tests.support.tables import empty
+from tests.support.tables import QUEUES, empty
 
 
 class Crew:
@@ -80,8 +80,7 @@ def jobs_db(jobs_url):
 
 
 def _empty_queues(connection):
-    queues = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
-    empty(connection, *queues, "event_followers", "events", "journal", restart_identity=False)
+    empty(connection, *QUEUES, "event_followers", "events", "journal", restart_identity=False)
 
 
 @pytest.fixture(scope="class")

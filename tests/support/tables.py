@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 _PAGE = 8192
+QUEUES = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
 
 # The tables, and those that refer to them, each with its own referring tables and its sequence.
 _REFERRING = """

@@ -49,16 +49,14 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop in an orderly way on SIGHUP, too: the end of a terminal sends it to whoever does not ignore it."""
-        if threading.current_thread() is not threading.main_thread() or signal.SIGHUP not in stop_signals():
-            with super().capture_signals():
-                yield
-            return
-        former = signal.signal(signal.SIGHUP, self.handle_exit)
+        listens = threading.current_thread() is threading.main_thread() and signal.SIGHUP in stop_signals()
+        former = signal.signal(signal.SIGHUP, self.handle_exit) if listens else None
         try:
             with super().capture_signals():
                 yield
         finally:
-            signal.signal(signal.SIGHUP, former)
+            if listens:
+                signal.signal(signal.SIGHUP, former)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         checking = asyncio.create_task(self._look_after_connections())
