@@ -17,10 +17,9 @@ from crm.sales.leads.facts import facts_statement
 from crm.sales.scoring import statements
 from tests.bench import operations
 from tests.support.clusters import create_migrated_database
-from tests.support.examples import examples
 from tests.support.plans import pages, statement
 
-LEADS = examples(10_000)
+LEADS = 20_000
 SOME = LEADS // 2
 TABLES = "leads", "interactions", "tasks", "events"
 # As an import makes them: one after the other, with events.
@@ -100,7 +99,7 @@ FORGET = "DELETE FROM pg_statistic WHERE starelid = ANY(%s::regclass[])"
 
 @pytest.fixture(scope="module")
 def new_database(postgres):
-    """A connection to a database into which thousands of leads have just come."""
+    """A connection to a database into which 20,000 leads have just come."""
     base = postgres.url.replace("/crm?", "/postgres?")
     name = f"new{time.monotonic_ns()}"
     url = create_migrated_database(postgres.url, name)

@@ -139,7 +139,7 @@ class TestBudget:
         )
         ai = make_ai(provider=provider, budget=provider.most(question()))
         first = asyncio.create_task(ai.ask(question()))
-        await eventually(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests, 5)
         refused = await refusal(ai.ask(question()))
         assert not isinstance(refused, AiBudgetSpent)
         assert (refused.details["reason"], refused.details["retryAfterSeconds"]) == ("BUDGET_RESERVED", 5)
@@ -207,7 +207,7 @@ class TestBreaker:
         slow = ScriptedProvider(NOTHING, takes_seconds=30)
         ai.provider = slow
         probe = asyncio.create_task(ai.ask(question()))
-        await eventually(lambda: slow.asked)
+        await eventually(lambda: slow.asked, 5)
         probe.cancel()
         await asyncio.wait([probe])
         ai.provider = ScriptedProvider(NOTHING)
@@ -294,7 +294,7 @@ class TestWhoeverGoesAway:
         model_server.will(hang())
         ai = make_ai(endpoint=openrouter(KEY, address=model_server.url), model="openai/gpt-6-luna")
         asking = asyncio.create_task(ai.ask(question()))
-        await eventually(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests, 5)
         assert [call["outcome"] for call in calls()] == ["underway"]
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -308,7 +308,7 @@ class TestWhoeverGoesAway:
     async def test_while_waiting_to_try_again(self, make_ai, model_server, calls):
         model_server.will(status(429, retry_after="2"))
         asking = asyncio.create_task(make_ai().ask(question()))
-        await eventually(lambda: calls() and calls()[0]["outcome"] == "rate_limited")
+        await eventually(lambda: calls() and calls()[0]["outcome"] == "rate_limited", 5)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -321,7 +321,7 @@ class TestWhoeverGoesAway:
         ai = make_ai(timeout=1)
         ai.calls = Calls(gone)
         asking = asyncio.create_task(ai.ask(question()))
-        await eventually(lambda: model_server.requests)
+        await eventually(lambda: model_server.requests, 5)
         gone.close()
         assert (await asking).cost == Decimal("0.5")
         began = time.monotonic()

@@ -58,7 +58,7 @@ def unread(server):
 
 async def asked(app, number):
     """Until the application has been asked once more than so often."""
-    await eventually(lambda: app.asked > number)
+    await eventually(lambda: app.asked > number, 10)
 
 
 class TestAllConnections:
@@ -70,7 +70,7 @@ class TestAllConnections:
                 await asked(generous, number)
                 await asyncio.sleep(0.02)
                 assert unread(server) <= 4 * ONE
-            await eventually(lambda: len(server.server_state.connections) <= 6)  # the systems keep some
+            await eventually(lambda: len(server.server_state.connections) <= 6, 10)  # the systems keep some
             assert len(server.server_state.connections) >= 3
             for client in clients:
                 client.close()
@@ -84,7 +84,7 @@ class TestAllConnections:
             for number, client in enumerate(clients):
                 client.sendall(GET)
                 await asked(generous, number)
-            await eventually(lambda: len(server.server_state.connections) <= 4)
+            await eventually(lambda: len(server.server_state.connections) <= 4, 10)
             assert unread(server) > 2 * size
             for client in clients:
                 client.close()
@@ -95,7 +95,7 @@ class TestAllConnections:
         async with serve(generous, ClientLimits(drain_seconds=0)) as server:
             client = deaf(server)
             client.sendall(GET)
-            await eventually(lambda: unread(server) > 0)
+            await eventually(lambda: unread(server) > 0, 10)
             taken = 3 * MIB - unread(server)
             client.close()
         little = Generous(taken + 32 * 1024)
@@ -103,8 +103,9 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(60)]
             for client in clients:
                 client.sendall(GET)
-            await eventually(lambda: little.asked == 60)
-            await eventually(lambda: len(server.server_state.connections) <= 32)  # each is counted with what was taken
+            await eventually(lambda: little.asked == 60, 10)
+            # Each is counted with what was taken.
+            await eventually(lambda: len(server.server_state.connections) <= 32, 10)
             for client in clients:
                 client.close()
 
@@ -140,10 +141,10 @@ class TestAllConnections:
             clients = [deaf(server) for _ in range(3)]
             for client in clients:
                 client.sendall(GET)
-            await eventually(lambda: unread(server) > 3 * MIB)
+            await eventually(lambda: unread(server) > 3 * MIB, 10)
             for client in clients:
                 client.close()
-            await eventually(lambda: not server.server_state.connections)
+            await eventually(lambda: not server.server_state.connections, 10)
             assert server.server_state.unread._readers == {}  # noqa: SLF001
             assert server.server_state.unread._total == 0  # noqa: SLF001
 
@@ -183,13 +184,13 @@ class TestWebSockets:
             client.sendall(OPENING)
             await asyncio.sleep(0.1)
             client.sendall(frame(TEXT, b"more") * 6)
-            await eventually(lambda: generous.asked == 6)
+            await eventually(lambda: generous.asked == 6, 10)
             await asyncio.sleep(0.2)
             assert 0 < unread(server) <= ONE + MIB
             [one] = server.server_state.connections
             assert one.unread() > 5 * ONE  # what waits is counted, too
             await asyncio.to_thread(read_all, client, 6 * ONE)
-            await eventually(lambda: one.unread() == 0)
+            await eventually(lambda: one.unread() == 0, 10)
             assert server.server_state.unread._readers == {}  # noqa: SLF001
             client.close()
 
@@ -200,7 +201,7 @@ class TestWebSockets:
                 client.sendall(OPENING)
                 await asyncio.sleep(0.1)
                 client.sendall(frame(TEXT, b"more") * 3)
-            await eventually(lambda: len(server.server_state.connections) == 1)
+            await eventually(lambda: len(server.server_state.connections) == 1, 10)
             for client in clients:
                 client.close()
 
@@ -228,14 +229,14 @@ class TestSharedMessages:
         async with serve(Sharing(), ClientLimits(drain_seconds=0, unread_bytes=2 * ONE)) as server:
             clients = [await asking(server, 0, 0) for _ in range(6)]
             unread = server.server_state.unread
-            await eventually(lambda: len(unread._readers) == 6)  # noqa: SLF001
+            await eventually(lambda: len(unread._readers) == 6, 10)  # noqa: SLF001
             await asyncio.sleep(0.3)
             assert len(server.server_state.connections) == 6
             assert unread.parts.bytes == ONE
             for client in clients:
                 said = await asyncio.to_thread(read, client, 2 * (ONE + 12))
                 assert said == 2 * (b"\x81\x7f" + (ONE + 2).to_bytes(8) + b"[" + SHARED[0] + b"]")
-            await eventually(lambda: not unread._readers)  # noqa: SLF001
+            await eventually(lambda: not unread._readers, 10)  # noqa: SLF001
             assert unread.parts.bytes == 0
             for client in clients:
                 client.close()
@@ -245,13 +246,13 @@ class TestSharedMessages:
             sharers = [await asking(server, 0) for _ in range(3)]
             await asyncio.sleep(0.2)
             others = [await asking(server, number) for number in (1, 2)]
-            await eventually(lambda: len(server.server_state.connections) == 4)
+            await eventually(lambda: len(server.server_state.connections) == 4, 10)
             assert server.server_state.unread.parts.bytes == 2 * ONE
             for client in sharers:
                 assert len(await asyncio.to_thread(read, client, ONE)) == ONE
             for client in (*sharers, *others):
                 client.close()
-            await eventually(lambda: not server.server_state.connections)
+            await eventually(lambda: not server.server_state.connections, 10)
             assert server.server_state.unread.parts.bytes == 0
             assert server.server_state.unread._total == 0  # noqa: SLF001
 
