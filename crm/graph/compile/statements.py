@@ -109,6 +109,11 @@ class StatementsByShape:
         max_bytes = max(_MAX_BYTES, _BYTES_OF_WORK * self._counting_work)
         self._prepared: SecondUseCache[Hashable, Prepared] = SecondUseCache(max_bytes, _REMEMBERED_SHAPES)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether even the statement that counts is compiled fast enough for the event loop."""
+        return self._counting_work <= _MAX_WORK_ON_LOOP
+
     def step(
         self, variables: Mapping[str, Any], viewer: Viewer, extra: Sequence[object] = ()
     ) -> tuple[Statement, Params]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from crm.db.visibility import with_deleted
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import Compiler
-from crm.graph.compile.statements import BoundStatement, StatementsByShape
+from crm.graph.compile.statements import StatementsByShape
 from crm.graph.declare.fields import MAX_ROWS
 
 
@@ -36,6 +37,7 @@ class MutationProjection:
             StatementsByShape(slot.children, _by_ids(slot), ("ids",), weigh, self._allotments(slot, budget))
             for slot in self.slots
         ]
+        self._is_row = self.row is not None and all(shaped.is_short for shaped in self._shaped)
 
     def _allotments(self, slot: Selected, budget: AnswerBudget | None) -> Allotments | None:
         many = any(selected.shape is not None and selected.shape.many for selected in (self.field, slot))
@@ -43,11 +45,16 @@ class MutationProjection:
         return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
 
     async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
-        """The projection for one request: compiled now, so that no transaction waits for the compiler."""
+        """The projection for one request: compiled now, so that no transaction waits for the compiler.
+
+        What one row answers hardly ever needs a statement of its own; a short one may be compiled when it does.
+        """
+        if self._is_row:
+            return BoundProjection(self, [partial(shaped.step, variables, viewer) for shaped in self._shaped])
         statements = [
             shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, side) for shaped in self._shaped
         ]
-        return BoundProjection(self, statements)
+        return BoundProjection(self, [statement.step for statement in statements])
 
     def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""
@@ -66,9 +73,9 @@ class MutationProjection:
 class BoundProjection:
     """A `crm.db.unit_of_work.Projection`: the selection together with the request's variables."""
 
-    def __init__(self, projection: MutationProjection, statements: Sequence[BoundStatement]) -> None:
+    def __init__(self, projection: MutationProjection, steps: Sequence[Callable[[Sequence[object]], Step]]) -> None:
         self._projection = projection
-        self._statements = statements
+        self._steps = steps
 
     @property
     def row(self) -> str | None:
@@ -78,9 +85,9 @@ class BoundProjection:
     def steps(self, result: object) -> Sequence[Step]:
         """One statement for each place where records stand in the result."""
         steps = []
-        for slot, statement in zip(self._projection.slots, self._statements, strict=True):
+        for slot, step in zip(self._projection.slots, self._steps, strict=True):
             ids = [record.__dict__["id"] for record in _records(result, self._projection.field, slot)]
-            steps.append(statement.step([ids]))
+            steps.append(step([ids]))
         return steps
 
     def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
