@@ -236,17 +236,19 @@ def _recorded(calls):
 
 class TestPacked:
     @pytest.mark.parametrize(
-        ("behaviour", "detail"),
+        ("pack", "body", "encoding", "detail"),
         [
-            (packed(gzip.compress, BOMB, "gzip"), "the body of the answer is too large"),
-            (packed(zlib.compress, BOMB, "deflate"), "the body of the answer is too large"),
-            (packed(bytes, b"{}", "gzip"), "the body of the answer cannot be unpacked"),
-            (packed(bytes, b"{}", "zstd"), "the body of the answer is packed in an unknown way"),
+            (gzip.compress, BOMB, "gzip", "the body of the answer is too large"),
+            (zlib.compress, BOMB, "deflate", "the body of the answer is too large"),
+            (bytes, b"{}", "gzip", "the body of the answer cannot be unpacked"),
+            (bytes, b"{}", "zstd", "the body of the answer is packed in an unknown way"),
         ],
         ids=["gzip", "deflate", "not at all", "otherwise"],
     )
-    async def test_is_unpacked_as_far_as_a_reply_may_go(self, make_ai, model_server, calls, behaviour, detail):
-        model_server.will(behaviour)
+    async def test_is_unpacked_as_far_as_a_reply_may_go(
+        self, make_ai, model_server, calls, pack, body, encoding, detail
+    ):
+        model_server.will(packed(pack, body, encoding))
         with pytest.raises(AiUnavailable) as raised:
             await make_ai().ask(question())
         assert raised.value.details["reason"] == "FAILED"
