@@ -18,6 +18,7 @@ from crm.db.service import Service
 from crm.db.sqlstates import on_violation
 from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
+from crm.sales.leads.phone import has_phone, names_same_country
 
 MOST_AT_ONCE: Final = 1000
 
@@ -84,11 +85,11 @@ class LeadService(Service):
 
     @staticmethod
     def with_phone(number: Any) -> Select[Any]:
-        """The newest lead with this phone number, however it is spelled."""
+        """The newest lead with this phone number, however it is spelled; first those whose number names its country."""
         return (
             select(Lead)
-            .where(func.crm_phone(Lead.phone) == func.crm_phone(type_coerce(number, Text)), Lead.phone.is_not(None))
-            .order_by(Lead.id.desc())
+            .where(has_phone(number))
+            .order_by(names_same_country(number).desc(), Lead.id.desc())
             .limit(literal_column("1"))
         )
 

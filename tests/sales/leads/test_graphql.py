@@ -538,6 +538,21 @@ class TestLeadBy:
         assert (await graphql(self.QUERY, input={"email": "a@example.com"}))["leadBy"] is None
         assert (await graphql(self.QUERY, input={"phone": "070-1234567"}))["leadBy"] is None
 
+    async def test_does_not_take_one_country_for_another(self, graphql, make_lead):
+        async def found(number):
+            lead = (await graphql(self.QUERY, input={"phone": number}))["leadBy"]
+            return lead and int(lead["id"])
+
+        swedish, egyptian = make_lead(phone="+46 (0)70 555 12 34")["id"], make_lead(phone="0020 100 123 4567")["id"]
+        for number in ("+4670 5551234", "0046 070-555 12 34", "070-5551234", "+46705551234 (mobile)"):
+            assert await found(number) == swedish
+        for number in ("+47 70 555 12 34", "+1705551234", "0035870 555 12 34"):
+            assert await found(number) is None
+        assert [await found(number) for number in ("+201001234567", "100 1234567")] == [egyptian, egyptian]
+        norwegian, plain = make_lead(phone="+47 70 555 12 34")["id"], make_lead(phone="070 555 12 34")["id"]
+        numbers = ("+46705551234", "+4770 5551234", "0705551234", "+358705551234")
+        assert [await found(number) for number in numbers] == [swedish, norwegian, plain, plain]
+
     @pytest.mark.parametrize("key", [{}, {"id": 1, "email": "a@example.com"}, {"email": None}], ids=str)
     async def test_takes_exactly_one_key(self, refused, key):
         assert (await refused(self.QUERY, input=key))["extensions"]["code"] == "BAD_USER_INPUT"
