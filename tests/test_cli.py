@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from crm.db.embedded import create_database
 from tests.support import children
 from tests.support.clusters import create_migrated_database
 from tests.support.servers import SECRET, Server, free_port
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("dev", "serve", "worker", "migrate", "demo", "token", "schema")
@@ -164,6 +166,21 @@ class TestMigrate:
         assert [line.split()[0] for line in first.stderr.splitlines()] == ["Migrating", "The"]  # no revision's title
         assert migrations.pending(empty_database) == []
         assert crm("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET).returncode == 0
+
+
+class TestDemo:
+    async def test_says_that_its_connection_broke(self, ready_database):
+        copying = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query LIKE 'COPY %' AND state = 'active'"
+        )
+        loading = asyncio.create_task(
+            asyncio.to_thread(refusal, "demo", "--leads", "20000", DATABASE_URL=ready_database)
+        )
+        with psycopg.connect(ready_database, autocommit=True) as connection:
+            await eventually(lambda: connection.execute(copying).fetchone()[0])
+            assert "The connection to the database broke" in await loading
+            assert connection.execute("SELECT count(*) FROM leads").fetchone() == (0,)
 
 
 class TestSeveralHosts:

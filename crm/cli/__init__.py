@@ -3,9 +3,11 @@
 from importlib.metadata import version
 from typing import Annotated
 
+import psycopg
 import typer
 
 from crm.cli import data, dev, schema, serve, tokens, worker
+from crm.cli.console import fail, first_line
 
 app = typer.Typer(
     help="A GraphQL-first CRM backend. Start with `crm dev`; run it for real with `crm serve`.",
@@ -45,4 +47,7 @@ def _options(
 
 def main() -> None:
     """The `crm` command."""
-    app()
+    try:
+        app()
+    except psycopg.OperationalError as error:
+        fail(f"The connection to the database broke, and this command with it: {first_line(error)}")
