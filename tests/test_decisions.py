@@ -67,7 +67,9 @@ def test_what_it_names_is_there(record, text):
 
 
 def test_numbers_are_given_once():
-    assert [int(path.name[:4]) for path in RECORDS] == list(range(1, len(RECORDS) + 1))
+    """Some are kept for records that are being written."""
+    numbers = [int(path.name[:4]) for path in RECORDS]
+    assert numbers == sorted(set(numbers))
 
 
 def test_the_index_lists_each_with_its_title():

@@ -128,6 +128,12 @@ class Timeout(CrmError):
     status = 504
 
 
+class BodyTimeout(Timeout):
+    """The request's body did not come in time."""
+
+    status = 408
+
+
 class Unavailable(CrmError):
     """The database cannot be reached right now; try again shortly."""
 

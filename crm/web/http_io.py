@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol, TypeVar
 
 import orjson
 
@@ -17,6 +17,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Mapping[bytes, bytes]
+
+T = TypeVar("T")
 
 JSON: Final = b"application/json"
 SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -133,8 +135,8 @@ async def read_json(side: SideThread, viewer: Viewer, body: bytes | bytearray) -
     return await side.run_short(viewer.id, loaded, body, "The body")
 
 
-def preferred(accept: bytes, offered: Mapping[bytes, bytes]) -> bytes | None:
-    """The media type to answer with: the client's preferred one, the first of equals; None if it accepts none."""
+def preferred(accept: bytes, offered: Mapping[bytes, T]) -> T | None:
+    """What is offered for the client's preferred media type, the first of equals; None if it accepts none."""
     best, preferred_type = 0.0, None
     for accepted in (accept[:_LONGEST_ACCEPT] or b"*/*").lower().split(b","):
         media_type, *parameters = (part.strip() for part in accepted.split(b";"))

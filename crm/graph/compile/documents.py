@@ -66,6 +66,10 @@ class InvalidDocument(errors.BadUserInput):
         self.problems = problems(graphql_errors, document, self.code)
 
 
+class UnparsedDocument(InvalidDocument):
+    """The document is not GraphQL."""
+
+
 class _Text(Source):
     """A document's text, which finds lines by bisection.
 
@@ -285,7 +289,7 @@ def _parsed(text: str, limits: Settings) -> DocumentNode:
         return parser.parse_document()
     except GraphQLSyntaxError as error:
         if _TOO_MANY_TOKENS not in error.message:
-            raise InvalidDocument([error]) from None
+            raise UnparsedDocument([error]) from None
         message = f"The document has more than {limits.max_tokens:,} tokens."
         raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
     finally:

@@ -14,17 +14,25 @@ from graphql import GraphQLError
 from crm.core import errors
 from crm.db.outcome import is_perhaps_saved
 from crm.db.sqlstates import translated
-from crm.graph.compile.documents import InvalidDocument
+from crm.graph.compile.documents import InvalidDocument, UnparsedDocument
 from crm.graph.run.error_fields import MAX_MESSAGE, shortened
 
 log = structlog.get_logger()
 
+_OK: Final = 200
+_PARTIAL: Final = 294  # GraphQL over HTTP's own: `data` and `errors` together
+_MALFORMED: Final = 400
+_UNPROCESSABLE: Final = 422
 _SERVER_ERROR: Final = 500
+# What is wrong with a request that can be read: the document, its variables, or how much it asks for.
+_MISTAKES: Final = frozenset({errors.BadUserInput.code, errors.TooComplex.code})
 _PERHAPS_SAVED: Final = "The request took too long, and what it wrote may have been saved: look before you try again."
 
 
 class NotGraphQL(errors.BadUserInput):
     """Send one request: {"query": "...", "variables": {...}}. Batches are not taken."""
+
+    status = _UNPROCESSABLE
 
 
 @dataclass(frozen=True)
@@ -32,8 +40,8 @@ class Answer:
     """The answer to a request: finished JSON, and its HTTP status by the media type that the client accepts."""
 
     body: bytes
-    status: int = 200  # as application/graphql-response+json
-    plain_status: int = 200  # as application/json
+    status: int = _OK  # as application/graphql-response+json
+    plain_status: int = _OK  # as application/json
     refused: bool = False  # no execution took place, so `data` is absent
     # The same in parts, for transports that do not send GraphQL's `data` (REST).
     parts: Sequence[tuple[str, bytes]] = ()
@@ -52,33 +60,35 @@ def succeeded(
     """An answer with the root fields' JSON."""
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
     rest = _aside(problems, warnings) if problems or warnings else b""
-    return Answer(b'{"data":{%s}%s}' % (data, rest), parts=parts, problems=problems, changed=changed)
+    status = _PARTIAL if problems else _OK
+    return Answer(b'{"data":{%s}%s}' % (data, rest), status, parts=parts, problems=problems, changed=changed)
 
 
 def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:
     """An answer with null for data: a non-null root field failed."""
-    return Answer(b'{"data":null%s}' % _aside(problems, warnings), problems=problems)
+    return Answer(b'{"data":null%s}' % _aside(problems, warnings), _PARTIAL, problems=problems)
 
 
 def refused(error: Exception) -> Answer:
     """The answer to a well-formed request that was not executed: 200 as application/json, but for server errors."""
     if isinstance(error, InvalidDocument):
         problems = error.problems
-        return Answer(b'{"errors":%s}' % dumped(problems), error.status, refused=True, problems=problems)
+        status = _MALFORMED if isinstance(error, UnparsedDocument) else _UNPROCESSABLE
+        return Answer(b'{"errors":%s}' % dumped(problems), status, refused=True, problems=problems)
     known = known_error(error)
-    plain_status = known.status if known.status >= _SERVER_ERROR else 200
-    return _not_run(known, plain_status)
+    status = _UNPROCESSABLE if known.code in _MISTAKES else known.status
+    return _not_run(known, status, status if status >= _SERVER_ERROR else _OK)
 
 
 def turned_away(error: Exception) -> Answer:
     """The answer to a request that is no GraphQL operation: one status, whatever media type the client accepts."""
     known = known_error(error)
-    return _not_run(known, known.status)
+    return _not_run(known, known.status, known.status)
 
 
-def _not_run(error: errors.CrmError, plain_status: int) -> Answer:
+def _not_run(error: errors.CrmError, status: int, plain_status: int) -> Answer:
     problems = [rendered(error)]
-    return Answer(b'{"errors":%s}' % dumped(problems), error.status, plain_status, refused=True, problems=problems)
+    return Answer(b'{"errors":%s}' % dumped(problems), status, plain_status, refused=True, problems=problems)
 
 
 def known_error(error: BaseException) -> errors.CrmError:

@@ -1,24 +1,24 @@
 """GraphQL over HTTP: a plain ASGI application, since every microsecond here is paid by every request.
 
-https://graphql.github.io/graphql-over-http/draft/ says which status goes with which media type: for
-`application/graphql-response+json` a refused operation is a 4xx; for `application/json` it is a 200, and only a request
-that is no GraphQL operation, or a server error, has another status.
+https://graphql.github.io/graphql-over-http/ says which status goes with which answer. A client that does not know
+`application/graphql-response+json` is answered as before that text, so that it shows its user what went wrong:
+docs/decisions/0032-statuses-by-media-type.md.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from typing import Any, Final, NoReturn
-from urllib.parse import parse_qsl
+from typing import Final, NamedTuple
 
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
-from crm.graph.run.answers import Answer, NotGraphQL
+from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.deadline import RequestDeadline
+from crm.web.graphql.parameters import in_address, request_of
 from crm.web.http_io import (
     JSON,
     SAFE_HEADERS,
@@ -36,7 +36,23 @@ from crm.web.http_io import (
 )
 
 _RESPONSE_JSON: Final = b"application/graphql-response+json"
-_ACCEPTED: Final = {JSON: JSON, _RESPONSE_JSON: _RESPONSE_JSON, b"application/*": JSON, b"*/*": JSON}
+
+
+class _Media(NamedTuple):
+    """How a client wants its answers."""
+
+    type: bytes
+    refusal_type: bytes  # of what is no 2xx
+    is_modern: bool  # with the statuses of the published text
+
+
+_MODERN: Final = _Media(_RESPONSE_JSON, _RESPONSE_JSON, is_modern=True)
+# Clients that name JSON alone read `errors` of what is no 2xx only from the type that is GraphQL's own; old ones that
+# name nothing know no such type.
+_NAMED: Final = _Media(JSON, _RESPONSE_JSON, is_modern=False)
+_ANY: Final = _Media(JSON, JSON, is_modern=False)
+_ACCEPTED: Final = {JSON: _NAMED, _RESPONSE_JSON: _MODERN, b"application/*": _ANY, b"*/*": _ANY}
+_LEAST_REFUSAL: Final = 300
 _METHODS: Final = ("POST", "GET", "HEAD")
 _EXTRA_HEADERS: Final = {
     errors.MethodNotAllowed.status: (b"allow", b"GET, HEAD, POST"),
@@ -59,11 +75,13 @@ class GraphQLHTTP:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = dict(scope["headers"])
-        media_type = _negotiated(headers.get(b"accept", b""))
-        answered = await self._answer(scope, headers, receive, acceptable=media_type is not None)
-        status = answered.status if media_type is _RESPONSE_JSON else answered.plain_status
+        media = _negotiated(headers.get(b"accept", b""))
+        answered = await self._answer(scope, headers, receive, acceptable=media is not None)
+        media = media or _ANY
+        status = answered.status if media.is_modern else answered.plain_status
+        media_type = media.type if status < _LEAST_REFUSAL else media.refusal_type
         response_headers = [
-            (b"content-type", (media_type or JSON) + b"; charset=utf-8"),
+            (b"content-type", media_type + b"; charset=utf-8"),
             (b"content-length", b"%d" % len(answered.body)),
             *SAFE_HEADERS,
         ]
@@ -76,6 +94,7 @@ class GraphQLHTTP:
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, *, acceptable: bool
     ) -> Answer:
         """The answer, within the request's deadline."""
+        is_received = True
         try:
             with RequestDeadline(self._loop, self._settings.request_timeout_seconds) as deadline:
                 self._authenticator.check_origin(headers)
@@ -90,10 +109,12 @@ class GraphQLHTTP:
                 stale = headers.get(b"x-allow-stale") == b"true"
                 if method != "POST":
                     deadline.watch(receive)
-                    request = _asked(scope["query_string"])
+                    request = request_of(in_address(scope["query_string"]))
                     return await self._engine.run(request, viewer, stale=stale, mutations=False)
                 check_content_type(headers.get(b"content-type", b""))
+                is_received = False
                 body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
+                is_received = True
                 deadline.watch(receive)
                 if len(body) > min(SMALL_BODY, self._settings.max_body_bytes):
                     async with self._engine.large_requests.taken(viewer.id, len(body)):  # for what it is parsed into
@@ -101,17 +122,18 @@ class GraphQLHTTP:
                         del body  # its memory is free while the operation runs
                         # The body, or the place, may have come long after the head with the token.
                         return await self._engine.run(request, await viewer.now(), operation=operation, stale=stale)
-                request = _request(loaded(body, "The body"))
+                request = request_of(loaded(body, "The body"))
                 return await self._engine.run(request, await viewer.now(), stale=stale)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
-            return answer.turned_away(error)
+            late = isinstance(error, TimeoutError) and not is_received
+            return answer.turned_away(errors.BodyTimeout() if late else error)
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> tuple[Request, Operation | None]:
         """The request of a large body, and its operation; without the variables that the operation does not declare.
 
         It may wait for long.
         """
-        request = _request(await read_json(self._engine.side, viewer, body))
+        request = request_of(await read_json(self._engine.side, viewer, body))
         most = self._settings.max_body_bytes
         if len(request.query) > most:
             refuse_size(most)
@@ -125,41 +147,6 @@ class GraphQLHTTP:
 
 
 @lru_cache(maxsize=256)
-def _negotiated(accept: bytes) -> bytes | None:
-    """The media type to answer with; None if the client accepts neither."""
+def _negotiated(accept: bytes) -> _Media | None:
+    """How to answer; None if the client accepts neither type."""
     return preferred(accept, _ACCEPTED)
-
-
-def _request(body: Any) -> Request:
-    if not isinstance(body, dict):
-        raise NotGraphQL
-    query, variables, name = body.get("query"), body.get("variables"), body.get("operationName")
-    if not isinstance(query, str) or not query:
-        _refuse("query", "a GraphQL document, as text")
-    if variables is not None and not isinstance(variables, dict):
-        _refuse("variables", "an object")
-    if name is not None and not isinstance(name, str):
-        _refuse("operationName", "text")
-    if not isinstance(body.get("extensions"), dict | None):
-        _refuse("extensions", "an object")
-    return Request(query, name or None, variables or {})
-
-
-def _refuse(field: str, needed: str) -> NoReturn:
-    message = f"`{field}` must be {needed}."
-    raise NotGraphQL(message, field=field)
-
-
-def _asked(query_string: bytes) -> Request:
-    try:
-        pairs = parse_qsl(query_string.decode(), keep_blank_values=True, errors="strict", max_num_fields=20)
-    except ValueError:
-        message = "The URL is not UTF-8."
-        raise NotGraphQL(message) from None
-    parameters: dict[str, Any] = dict(pairs)
-    for name in ("variables", "extensions"):
-        if parameters.get(name):
-            parameters[name] = loaded(parameters[name].encode(), f"`{name}`")
-        else:
-            parameters.pop(name, None)
-    return _request(parameters)

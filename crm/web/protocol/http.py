@@ -16,7 +16,7 @@ from crm.web.protocol import refusal as refusals
 from crm.web.protocol.bodies import SMALL
 from crm.web.protocol.config import Config
 from crm.web.protocol.intake import Intake, work
-from crm.web.protocol.refusal import Refused
+from crm.web.protocol.refusal import Refusal, Refused
 from crm.web.protocol.state import State
 from crm.web.protocol.time_limits import TimedConnection
 
@@ -47,6 +47,7 @@ class Http(TimedConnection):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.url = b""
         self._feeding = 0
         self._unwanted = 0
         self._dropped = 0
@@ -124,7 +125,7 @@ class Http(TimedConnection):
         if self._progress == before:
             self._fruitless += len(data)
             if self._fruitless > self._limits.head_bytes:
-                self._refuse(refusals.HEAD_TOO_LARGE)
+                self._refuse(self._too_large())
             elif self._in_head:
                 self._count_received()
 
@@ -218,10 +219,15 @@ class Http(TimedConnection):
         """Refuse a head that two programs could read in two ways, or that is too large."""
         most = self._limits.head_bytes
         if self._fruitless + self._feeding > most and heads.size(self.url, self.headers) > most:
-            raise Refused(refusals.HEAD_TOO_LARGE)
+            raise Refused(self._too_large())
         if len(self.pipeline) >= _MOST_IN_LINE:
             raise Refused(refusals.TOO_MANY_IN_LINE)
         heads.check(self.headers, self.parser.get_http_version())
+
+    def _too_large(self) -> Refusal:
+        """The refusal of a head that is too large: by its address, or by its headers."""
+        is_address = self._in_head and len(self.url) > self._limits.head_bytes // 2
+        return refusals.ADDRESS_TOO_LONG if is_address else refusals.HEAD_TOO_LARGE
 
     def _check_upgrade(self) -> None:
         """Refuse an upgrade with a body: the parser ends such a request at its head."""

@@ -99,6 +99,9 @@ CONTENT_ENCODED = Refusal(
 HEAD_TOO_LARGE = Refusal(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _LARGE, "The request's head is too large: send fewer, shorter headers."
 )
+ADDRESS_TOO_LONG = Refusal(
+    HTTPStatus.REQUEST_URI_TOO_LONG, _LARGE, "The request's address is too long: send a long document by POST or QUERY."
+)
 HEAD_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's head did not come in time.")
 BODY_TOO_LATE = Refusal(HTTPStatus.REQUEST_TIMEOUT, errors.Timeout.code, "The request's body did not come in time.")
 NO_ROOM = Refusal(

@@ -38,7 +38,7 @@ def shown(answer: Answer, call: "EndpointCall") -> RestAnswer:
 def _failed(answer: Answer, words: "_Words") -> RestAnswer:
     """The problem document of an answer's errors, with the status of the first."""
     code = answer.problems[0]["extensions"]["code"]
-    status = answer.status if answer.refused else errors.STATUSES.get(code, errors.Internal.status)
+    status = errors.STATUSES.get(code, errors.Internal.status)
     return problem.document(status, [words.of(error) for error in answer.problems])
 
 

@@ -30,14 +30,14 @@ CODES_OF = {405: "METHOD_NOT_ALLOWED", 406: "NOT_ACCEPTABLE", 415: "UNSUPPORTED_
 
 
 class Case(NamedTuple):
-    """What is sent, and what must come back. Executed operations (a mutation's own refusal) have status 200."""
+    """What is sent, and what must come back. Executed operations (a mutation's own refusal) have status 294."""
 
     name: str
     query: Any
     variables: Any = None
     field: str | None = None
     code: str = "BAD_USER_INPUT"
-    status: int = 400
+    status: int = 422
     role: str = "admin"
 
 
@@ -79,7 +79,11 @@ def nested(levels: int) -> str:
 
 
 def executed(name: str, query: str, variables: Any, field: str | None, code: str = "BAD_USER_INPUT") -> Case:
-    return Case(name, query, variables, field, code, status=200)
+    return Case(name, query, variables, field, code, status=294)
+
+
+def unparsed(name: str, query: str) -> Case:
+    return Case(name, query, status=400)
 
 
 def too_much(name: str, query: str, variables: Any = None) -> Case:
@@ -101,14 +105,14 @@ COLUMNS = ("firstName", "lastName", "email", "phone", "company", "source", "summ
 FLAGGED = [f"{name} @skip(if: $f{number})" for number, name in enumerate(COLUMNS)]
 
 DOCUMENTS = [
-    Case("a document of spaces", "   "),
-    Case("a document of commas", ",,,,"),
-    Case("a document of comments", "# nothing here\n# nor here"),
-    Case("half a document", "{ leads { id"),
-    Case("not GraphQL", "SELECT * FROM leads"),
-    Case("an unterminated string", '{ leadBy(input: {email: "x}) { id } }'),
-    Case("a bad escape", r'{ leadBy(input: {email: "\q"}) { id } }'),
-    Case("an empty selection", "{ leads { } }"),
+    unparsed("a document of spaces", "   "),
+    unparsed("a document of commas", ",,,,"),
+    unparsed("a document of comments", "# nothing here\n# nor here"),
+    unparsed("half a document", "{ leads { id"),
+    unparsed("not GraphQL", "SELECT * FROM leads"),
+    unparsed("an unterminated string", '{ leadBy(input: {email: "x}) { id } }'),
+    unparsed("a bad escape", r'{ leadBy(input: {email: "\q"}) { id } }'),
+    unparsed("an empty selection", "{ leads { } }"),
     Case("a type definition", "type Query { a: Int }"),
     Case("only a fragment", "fragment F on Lead { id }"),
     Case("an unknown root field", "{ customers { id } }", None, "customers"),
@@ -142,8 +146,8 @@ DOCUMENTS = [
     Case("two operations without a name", "{ leads { id } } { tasks { id } }"),
     Case("several operations, none chosen", "query A { leads { id } } query B { tasks { id } }", None, "operationName"),
     Case("a subscription over HTTP", "subscription { changes { cursor } }"),
-    Case("half a surrogate pair for a name", "{ leads { \ud800 } }"),
-    Case("a NUL between fields", "{ leads { id \x00 } }"),
+    unparsed("half a surrogate pair for a name", "{ leads { \ud800 } }"),
+    unparsed("a NUL between fields", "{ leads { id \x00 } }"),
 ]
 
 LITERALS = [
@@ -182,8 +186,8 @@ LITERALS = [
     Case("no key of one", "{ leadBy(input: {}) { id } }", None, "input"),
     Case("a null key", "{ leadBy(input: {id: null}) { id } }", None, "input"),
     Case("a NUL in a filter", r'{ leads(filter: {email: {eq: "a\u0000"}}) { id } }', None, "filter.email.eq"),
-    Case("half a surrogate pair in a filter", '{ leads(filter: {email: {eq: "a\ud800"}}) { id } }'),
-    Case("half an escaped surrogate pair", r'{ leads(filter: {email: {eq: "a\ud800"}}) { id } }'),
+    unparsed("half a surrogate pair in a filter", '{ leads(filter: {email: {eq: "a\ud800"}}) { id } }'),
+    unparsed("half an escaped surrogate pair", r'{ leads(filter: {email: {eq: "a\ud800"}}) { id } }'),
     Case("a missing member", creating(""), None, "lastName"),
     Case("a null member", creating("lastName: null"), None, "lastName"),
     Case("an unknown member", creating('lastName: "b", id: 1'), None, "id"),
@@ -420,23 +424,23 @@ OPERATIONS = [*DOCUMENTS, *LITERALS, *VARIABLES, *CURSORS, *WRITES, *TOO_MUCH]
 GOOD = b'{"query":"{ leads { id } }"}'
 REQUESTS = [
     Raw("nothing", b""),
-    Raw("null", b"null"),
-    Raw("a number", b"5"),
-    Raw("text", b'"text"'),
-    Raw("a flag", b"true"),
-    Raw("an empty list", b"[]"),
-    Raw("a batch", b"[{},{}]"),
-    Raw("a batch of one", b"[" + GOOD + b"]"),
-    Raw("an empty object", b"{}"),
-    Raw("a null query", b'{"query":null}'),
-    Raw("an empty query", b'{"query":""}'),
-    Raw("a query that is a number", b'{"query":5}'),
-    Raw("a query that is a list", b'{"query":["{ leads { id } }"]}'),
-    Raw("variables that are a list", b'{"query":"{ leads { id } }","variables":[1]}'),
-    Raw("variables that are text", b'{"query":"{ leads { id } }","variables":"{}"}'),
-    Raw("an operationName that is a number", b'{"query":"{ leads { id } }","operationName":1}'),
-    Raw("a wrong operationName", b'{"query":"query A { leads { id } }","operationName":"B"}'),
-    Raw("extensions that are text", b'{"query":"{ leads { id } }","extensions":"x"}'),
+    Raw("null", b"null", 422),
+    Raw("a number", b"5", 422),
+    Raw("text", b'"text"', 422),
+    Raw("a flag", b"true", 422),
+    Raw("an empty list", b"[]", 422),
+    Raw("a batch", b"[{},{}]", 422),
+    Raw("a batch of one", b"[" + GOOD + b"]", 422),
+    Raw("an empty object", b"{}", 422),
+    Raw("a null query", b'{"query":null}', 422),
+    Raw("an empty query", b'{"query":""}', 422),
+    Raw("a query that is a number", b'{"query":5}', 422),
+    Raw("a query that is a list", b'{"query":["{ leads { id } }"]}', 422),
+    Raw("variables that are a list", b'{"query":"{ leads { id } }","variables":[1]}', 422),
+    Raw("variables that are text", b'{"query":"{ leads { id } }","variables":"{}"}', 422),
+    Raw("an operationName that is a number", b'{"query":"{ leads { id } }","operationName":1}', 422),
+    Raw("a wrong operationName", b'{"query":"query A { leads { id } }","operationName":"B"}', 422),
+    Raw("extensions that are text", b'{"query":"{ leads { id } }","extensions":"x"}', 422),
     Raw("half a JSON", GOOD[:-3]),
     Raw("JSON and more", GOOD + b"x"),
     Raw("JSON with a comment", b"/* hi */" + GOOD),
@@ -472,8 +476,8 @@ REQUESTS = [
     Raw("PATCH", GOOD, 405, method="PATCH"),
     Raw("DELETE", b"", 405, method="DELETE"),
     Raw("OPTIONS", b"", 405, method="OPTIONS"),
-    Raw("GET of nothing", b"", method="GET"),
-    Raw("GET of an empty query", b"", method="GET", url="/graphql?query="),
+    Raw("GET of nothing", b"", 422, method="GET"),
+    Raw("GET of an empty query", b"", 422, method="GET", url="/graphql?query="),
     Raw("GET of a mutation", b"", 405, method="GET", url="/graphql?query=mutation{deleteLead(id:1){id}}"),
     Raw(
         "GET of a chosen mutation",
@@ -482,9 +486,9 @@ REQUESTS = [
         method="GET",
         url="/graphql?query=query A{leads{id}} mutation B{deleteLead(id:1){id}}&operationName=B",
     ),
-    Raw("GET with variables that are no JSON", b"", method="GET", url="/graphql?query={leads{id}}&variables={x"),
-    Raw("GET with variables that are a list", b"", method="GET", url="/graphql?query={leads{id}}&variables=[1]"),
-    Raw("GET with extensions that are a number", b"", method="GET", url="/graphql?query={leads{id}}&extensions=5"),
+    Raw("GET with variables that are no JSON", b"", 422, method="GET", url="/graphql?query={leads{id}}&variables={x"),
+    Raw("GET with variables that are a list", b"", 422, method="GET", url="/graphql?query={leads{id}}&variables=[1]"),
+    Raw("GET with extensions that are a number", b"", 422, method="GET", url="/graphql?query={leads{id}}&extensions=5"),
     Raw("GET of invalid UTF-8", b"", method="GET", url="/graphql?query=%ff%fe"),
     Raw("GET of a hundred parameters", b"", method="GET", url="/graphql?" + "a=1&" * 100 + "query={leads{id}}"),
 ]
@@ -547,7 +551,7 @@ class TestOperations:
         assert response.headers["content-type"] == f"{MODERN}; charset=utf-8"
         error = check_errors(response, case.code)
         assert error["extensions"].get("field") == case.field, response.text
-        assert (response.json().get("data", "absent") == "absent") == (case.status != 200)
+        assert (response.json().get("data", "absent") == "absent") == (case.status != 294)
 
     @pytest.mark.parametrize("case", [DOCUMENTS[0], LITERALS[0], VARIABLES[0], TOO_MUCH[0]], ids=lambda case: case.name)
     def test_plain_json_keeps_200(self, http, case):
@@ -563,7 +567,7 @@ class TestOperations:
 
 @pytest.mark.usefixtures("unchanged")
 class TestRequests:
-    @pytest.mark.parametrize("accept", [MODERN, "application/json"])
+    @pytest.mark.parametrize("accept", [MODERN, "application/json", "*/*"])
     @pytest.mark.parametrize("case", REQUESTS, ids=lambda case: case.name)
     def test_gets_a_clear_error(self, http, case, accept):
         accept = accept if case.accept == MODERN else case.accept
@@ -575,6 +579,8 @@ class TestRequests:
         assert response.status_code == (case.status if malformed or accept == MODERN else 200), response.text
         check_errors(response, CODES_OF.get(case.status, case.code))
         assert "data" not in response.json()
+        if accept == "*/*":
+            assert response.headers["content-type"] == "application/json; charset=utf-8"
         if response.status_code == 405:
             assert response.headers["allow"] == "GET, HEAD, POST"
 
