@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -166,6 +167,12 @@ class TestMigrate:
         assert [line.split()[0] for line in first.stderr.splitlines()] == ["Migrating", "The"]  # no revision's title
         assert migrations.pending(empty_database) == []
         assert crm("token", DATABASE_URL=empty_database, CRM_SECRET_KEY=SECRET).returncode == 0
+
+    def test_several_at_once_take_turns(self, empty_database):
+        with ThreadPoolExecutor(3) as pool:
+            running = [pool.submit(crm, "migrate", DATABASE_URL=empty_database) for _ in range(3)]
+        assert [done.result().returncode for done in running] == [0, 0, 0]
+        assert migrations.pending(empty_database) == []
 
 
 class TestDemo:

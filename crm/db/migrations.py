@@ -3,7 +3,8 @@
 import io
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ _ROLE_SETTINGS: Final = {
 # pauses for as long, and tries again.
 PATIENCE_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = (0.5, 1.5)
+_LOCK: Final = int.from_bytes(b"crm", "big")
 _BLOCKED_STATES: Final = frozenset({"55P03", "40P01"})
 _OLDEST_TRANSACTION: Final = """
 SELECT format('process %s (%s) has had a transaction open for %s', pid,
@@ -73,14 +75,15 @@ def upgrade(
     `on_revision` gets the title of each revision that was applied, `on_wait` a message while one waits for a lock.
     """
     config = _config(url)
-    behind = pending(url)
-    for revision in behind:
-        title = (ScriptDirectory.from_config(config).get_revision(revision).doc or revision).strip(" .")
-        _patiently(url, partial(command.upgrade, config, revision), on_wait, patience)
-        on_revision(title)
-    _set_role_defaults(url)
-    if behind:
-        analyze_all(url)
+    with _one_at_a_time(url, on_wait):
+        behind = pending(url)
+        for revision in behind:
+            title = (ScriptDirectory.from_config(config).get_revision(revision).doc or revision).strip(" .")
+            _patiently(url, partial(command.upgrade, config, revision), on_wait, patience)
+            on_revision(title)
+        _set_role_defaults(url)
+        if behind:
+            analyze_all(url)
 
 
 def downgrade(
@@ -89,6 +92,20 @@ def downgrade(
     """Go back to a revision."""
     config = _config(url)
     _patiently(url, lambda: command.downgrade(config, revision), on_wait, patience)
+
+
+@contextmanager
+def _one_at_a_time(url: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process migrates this database, and keep others waiting.
+
+    The lock belongs to a transaction, so that it works through a pooler; the transaction has no snapshot meanwhile.
+    """
+    with psycopg.connect(conninfo(url)) as connection:
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        while connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() != (True,):
+            on_wait("another process migrates")
+            time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  (no secret)
+        yield
 
 
 def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], None], patience: float) -> None:
