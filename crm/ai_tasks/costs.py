@@ -61,13 +61,14 @@ _SETTLE_TASK: Final = Statement(
     ), written AS (
       UPDATE ai_tasks AS task SET cost_usd = total.cost, tokens = total.tokens, cost_source = total.source,
         version = version + 1, updated_at = clock_timestamp()
-      FROM total WHERE task.id = $1::uuid RETURNING task.id, task.lead_id, task.cost_usd
+      FROM total WHERE task.id = $1::uuid RETURNING task.id, task.lead_id, task.cost_usd, task.version
     )
-    INSERT INTO events (type, entity, entity_id, lead_id, fields)
-    SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, jsonb_build_array(
-      jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
-        'after', trim_scale(written.cost_usd)::text)
-    ) FROM written, old
+    INSERT INTO events (type, entity, entity_id, lead_id, via, version, fields)
+    SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, 'program', written.version,
+      jsonb_build_array(
+        jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
+          'after', trim_scale(written.cost_usd)::text)
+      ) FROM written, old
     """
 )
 

@@ -45,8 +45,8 @@ _CLAIM: Final = Statement(
       INSERT INTO ai_task_attempts (id, task_id, number, worker, started_at)
       SELECT $3::uuid, id, attempt, $4::text, started_at FROM claimed
     ), logged AS (
-      INSERT INTO events (type, entity, entity_id, lead_id, fields)
-      SELECT 'ai_task.started', 'ai_task', id::text, lead_id, jsonb_build_array(
+      INSERT INTO events (type, entity, entity_id, lead_id, via, version, fields)
+      SELECT 'ai_task.started', 'ai_task', id::text, lead_id, 'program', version, jsonb_build_array(
         jsonb_build_object('name', 'status', 'before', upper(was), 'after', upper(status)),
         jsonb_build_object('name', 'attempt', 'before', attempt - 1, 'after', attempt)
       ) FROM claimed
@@ -128,13 +128,14 @@ _END: Final = Statement(
           (before.cost_usd, before.tokens, before.cost_source))
       RETURNING task.*
     ), logged AS (
-      INSERT INTO events (type, entity, entity_id, lead_id, fields)
-      SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, jsonb_build_array(
-        jsonb_build_object('name', 'status', 'before', upper(old.status), 'after', upper(written.status)),
-        jsonb_build_object('name', 'progress', 'before', old.progress, 'after', written.progress),
-        jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
-          'after', trim_scale(written.cost_usd)::text)
-      ) FROM written, old
+      INSERT INTO events (type, entity, entity_id, lead_id, via, version, fields)
+      SELECT 'ai_task.updated', 'ai_task', written.id::text, written.lead_id, 'program', written.version,
+        jsonb_build_array(
+          jsonb_build_object('name', 'status', 'before', upper(old.status), 'after', upper(written.status)),
+          jsonb_build_object('name', 'progress', 'before', old.progress, 'after', written.progress),
+          jsonb_build_object('name', 'costUsd', 'before', trim_scale(old.cost_usd)::text,
+            'after', trim_scale(written.cost_usd)::text)
+        ) FROM written, old
     ), progressed AS (
       DELETE FROM events WHERE id = $11::bigint
     )
@@ -152,10 +153,10 @@ _PROGRESS: Final = Statement(
       WHERE id = $1::uuid AND lease_token = $2::uuid AND status = 'running' FOR NO KEY UPDATE
     ), written AS (
       UPDATE ai_tasks SET progress = $3::float, version = version + 1, updated_at = clock_timestamp()
-      FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.id, lead_id
+      FROM old WHERE ai_tasks.id = old.id RETURNING ai_tasks.id, lead_id, version
     )
-    INSERT INTO events (type, entity, entity_id, lead_id, fields)
-    SELECT 'ai_task.progressed', 'ai_task', written.id::text, lead_id, jsonb_build_array(
+    INSERT INTO events (type, entity, entity_id, lead_id, via, version, fields)
+    SELECT 'ai_task.progressed', 'ai_task', written.id::text, lead_id, 'program', written.version, jsonb_build_array(
       jsonb_build_object('name', 'progress', 'before', old.progress, 'after', $3::float)
     ) FROM written, old
     RETURNING id::text

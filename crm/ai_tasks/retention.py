@@ -43,10 +43,11 @@ _CLEAN: Final = Statement(
         ran = total.ran + excluded.ran, run_ms = total.run_ms + excluded.run_ms, rated = total.rated + excluded.rated,
         quality = total.quality + excluded.quality
     ), logged AS (
-      INSERT INTO events (type, entity, entity_id, actor_id, fields)
-      SELECT 'ai_tasks.cleaned', 'ai_tasks', '', $3::uuid, jsonb_build_array(
-        jsonb_build_object('name', 'tasks', 'before', count(*), 'after', 0)
-      ) FROM gone HAVING count(*) > 0
+      INSERT INTO events (type, entity, entity_id, actor_id, via, fields)
+      SELECT 'ai_tasks.cleaned', 'ai_tasks', '', $3::uuid,
+        CASE WHEN $3::uuid IS NULL THEN 'program' ELSE 'api' END, jsonb_build_array(
+          jsonb_build_object('name', 'tasks', 'before', count(*), 'after', 0)
+        ) FROM gone HAVING count(*) > 0
     )
     SELECT count(*)::integer AS tasks FROM gone
     """

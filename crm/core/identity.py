@@ -20,6 +20,23 @@ class Role(Choice):
         return _RANK[self] >= _RANK[other]
 
 
+class Via(Choice):
+    """The way by which a change came."""
+
+    API = "api", "By a request: GraphQL or REST."
+    PROGRAM = "program", "By the program itself: a worker, a periodic task, a command."
+    DEMO = "demo", "With the demo data, as if it had happened when it says so."
+    SQL = "sql", "By another program that writes to the database."
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the changes of a unit of work come from; events keep it."""
+
+    via: Via
+    request_id: str | None = None
+
+
 _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}
 
 
@@ -44,3 +61,4 @@ class Viewer:
 
 
 PROGRAM: Final = Viewer(None, Role.ADMIN)
+OF_PROGRAM: Final = Origin(Via.PROGRAM)

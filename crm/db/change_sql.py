@@ -12,7 +12,7 @@ from sqlalchemy import Table, select
 
 from crm.core.api_json import DIALECT, camel, json_value, sql_text
 from crm.core.bounded import BoundedDict
-from crm.core.identity import Viewer
+from crm.core.identity import Origin, Via, Viewer
 from crm.core.model import Model
 from crm.db.statement import Params, Statement, encode
 from crm.db.visibility import compiled
@@ -21,6 +21,8 @@ Step = tuple[Statement, Params]
 _MAX_STATEMENTS: Final = 2000
 # Set by the unit of work; never part of an event.
 _KEPT: Final = frozenset({"version", "updated_at"})
+# The number of the first parameter after the actor and the request.
+_FIRST: Final = 3
 
 
 @dataclass(slots=True)
@@ -33,18 +35,27 @@ class RowChange:
     within: type[Model] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The last parts of a change's statement: the way by which it came, and the SQL that it returns."""
+
+    via: Via
+    row: str | None
+
+
 _statements: BoundedDict[tuple[object, ...], Statement] = BoundedDict(_MAX_STATEMENTS)
 
 
-def step_of(change: RowChange, viewer: Viewer, row: str | None) -> Step:
+def step_of(change: RowChange, viewer: Viewer, origin: Origin, row: str | None) -> Step:
     """The statement of a change and its parameters; it returns `row` if that SQL is given, else all columns."""
     model = type(change.instance)
     names = tuple(change.values)
-    key = (change.kind, model, names, change.within, row)
+    key = (change.kind, model, names, change.within, origin.via, row)
     statement = _statements.get(key)
     if statement is None:
-        statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, row))
-    values: list[object] = [viewer.id, *change.values.values()]
+        returned = Returned(origin.via, row)
+        statement = _statements[key] = Statement(_TEXTS[change.kind](model, names, change.within, returned))
+    values: list[object] = [viewer.id, origin.request_id, *change.values.values()]
     if change.kind != "insert":
         values.append(change.instance.__dict__["id"])
     return statement, [encode(value) for value in values]
@@ -63,13 +74,13 @@ def _insert(
     model: type[Model],
     names: tuple[str, ...],
     within: type[Model] | None,
-    row: str | None,
+    returned: Returned,
 ) -> str:
     table = model.__table__
-    values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, 2))
+    values = ", ".join(_parameter(table, name, number) for number, name in enumerate(names, _FIRST))
     source = f"VALUES ({values})"
     if within is not None:
-        number = names.index(reference_to(model, within)) + 2
+        number = names.index(reference_to(model, within)) + _FIRST
         living = compiled(select(within.__table__.c.id))
         key = f"{within.__table__.name}.id = {_parameter(table, reference_to(model, within), number)}"
         source = f"SELECT {values} WHERE EXISTS ({living}{' AND ' if 'WHERE' in str(living) else ' WHERE '}{key})"
@@ -80,16 +91,16 @@ def _insert(
         f"INSERT INTO {table.name} ({', '.join(names)}) {source} RETURNING *",
         fields,
         f"{model.entity}.created",
-        row,
+        returned,
     )
 
 
-def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | None, returned: Returned) -> str:
     table = model.__table__
-    sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, 2)]
+    sets = [f"{name} = {_parameter(table, name, number)}" for number, name in enumerate(names, _FIRST)]
     if "version" in table.c and not model.derived.issuperset(names):
         sets += ["version = version + 1", "updated_at = now()"]
-    key = _parameter(table, "id", len(names) + 2)
+    key = _parameter(table, "id", len(names) + _FIRST)
     fields = [_field(table, name, before=True, after=True) for name in names if name not in _KEPT | _unlogged(model)]
     update = f"UPDATE {table.name} SET {', '.join(sets)} WHERE id = {key} RETURNING *"
     old = f"SELECT * FROM {table.name} WHERE id = {key}"
@@ -97,16 +108,16 @@ def _update(model: type[Model], names: tuple[str, ...], _within: type[Model] | N
     if "deleted_at" in names:
         verb = "' || CASE WHEN written.deleted_at IS NULL THEN 'restored' ELSE 'deleted' END || '"
     event = None if model.internal.issuperset(names) else f"{model.entity}.{verb}"
-    return _written(model, update, fields, event, row, old=old)
+    return _written(model, update, fields, event, returned, old=old)
 
 
-def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, row: str | None) -> str:
+def _delete(model: type[Model], _names: tuple[str, ...], _within: type[Model] | None, returned: Returned) -> str:
     table = model.__table__
     logged = [column.name for column in table.c if column.name not in _KEPT | _unlogged(model)]
     fields = [_field(table, name, before=True, after=False) for name in logged]
-    delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', 2)} RETURNING *"
-    old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', 2)}"
-    return _written(model, delete, fields, f"{model.entity}.deleted", row, old=old)
+    delete = f"DELETE FROM {table.name} WHERE id = {_parameter(table, 'id', _FIRST)} RETURNING *"
+    old = f"SELECT * FROM {table.name} WHERE id = {_parameter(table, 'id', _FIRST)}"
+    return _written(model, delete, fields, f"{model.entity}.deleted", returned, old=old)
 
 
 _TEXTS: Final = {"insert": _insert, "update": _update, "delete": _delete}
@@ -117,7 +128,7 @@ def _written(  # noqa: PLR0913, PLR0917
     change: str,
     fields: list[str],
     event: str | None,
-    row: str | None,
+    returned: Returned,
     old: str | None = None,
 ) -> str:
     """SQL of a change together with its event, which returns the row as it is after the change."""
@@ -125,16 +136,18 @@ def _written(  # noqa: PLR0913, PLR0917
     if old is not None:
         parts.insert(0, f"old AS ({old})")
     if model.entity is None or event is None:
-        parts.append("actor AS (SELECT $1::uuid)")  # no event has the actor, but the parameter needs a type
+        parts.append("actor AS (SELECT $1::uuid, $2::text)")  # no event has them, but parameters need types
     else:
         lead = f"written.{model.timeline}" if model.timeline else "NULL::integer"
+        version = "written.version" if "version" in model.__table__.c else "NULL::integer"
         source = "written" if old is None else "written, old"
         parts.append(
-            "logged AS (INSERT INTO events (type, entity, entity_id, lead_id, actor_id, fields) "
-            f"SELECT '{event}', '{model.entity}', written.id::text, {lead}, $1::uuid, "
-            f"jsonb_build_array({', '.join(fields)}) FROM {source})"
+            "logged AS (INSERT INTO events "
+            "(type, entity, entity_id, lead_id, actor_id, via, request_id, version, fields) "
+            f"SELECT '{event}', '{model.entity}', written.id::text, {lead}, $1::uuid, '{returned.via}', $2::text, "
+            f"{version}, jsonb_build_array({', '.join(fields)}) FROM {source})"
         )
-    return f"WITH {', '.join(parts)} SELECT {row or '*'} FROM written"
+    return f"WITH {', '.join(parts)} SELECT {returned.row or '*'} FROM written"
 
 
 def _unlogged(model: type[Model]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Identity, Index, Integer, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
+from crm.core.identity import Via
 from crm.core.model import Model
 from crm.core.policy import EVERYBODY, INTERNAL
 
@@ -45,6 +46,11 @@ class Event(Model):
     fields: Mapped[list[dict[str, Any]]] = mapped_column(
         Model.type_annotation_map[dict[str, Any]], server_default=text("'[]'")
     )
+    # The way by which the change came, and the request that brought it; null in events of earlier versions.
+    via: Mapped[Via | None] = mapped_column(server_default=Via.SQL.value)
+    request_id: Mapped[str | None]
+    # The record's version after the change; null in events of earlier versions, and of records without versions.
+    version: Mapped[int | None]
     # PostgreSQL's timeline that the event was written on, and the oldest transaction open then: after a failover they
     # tell which events readers may have seen that the promoted server does not have.
     server_timeline: Mapped[int] = mapped_column("timeline", Integer, server_default=func.crm_timeline())

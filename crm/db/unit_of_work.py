@@ -18,7 +18,7 @@ from sqlalchemy import Select, select
 
 from crm.core import errors
 from crm.core.choice import EnumText
-from crm.core.identity import Viewer
+from crm.core.identity import OF_PROGRAM, Origin, Viewer
 from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
@@ -57,9 +57,12 @@ class Projection(Protocol):
 class UnitOfWork:
     """One write in progress. Services add, get and change records; the engine commits."""
 
-    def __init__(self, database: Database, viewer: Viewer, write: ViewerWrite | None = None) -> None:
+    def __init__(
+        self, database: Database, viewer: Viewer, write: ViewerWrite | None = None, origin: Origin = OF_PROGRAM
+    ) -> None:
         """Begin a unit of work; a viewer's `write` may be ended with MadeRoom while others wait for a connection."""
         self.viewer = viewer
+        self._origin = origin
         self._database = database
         self._write = write if viewer.owner else None
         self._connection: PostgresConnection | None = None
@@ -135,7 +138,7 @@ class UnitOfWork:
         changes = self._collected()
         if not changes:
             return
-        steps = [step_of(change, self.viewer, None) async for change in paced(changes)]
+        steps = [step_of(change, self.viewer, self._origin, None) async for change in paced(changes)]
         results = await self._run(steps)
         async for change, result in paced(zip(changes, results, strict=True)):
             self._take(change, result)
@@ -177,7 +180,7 @@ class UnitOfWork:
             self._database.primary.release(connection)
 
     async def _commit_one(self, change: RowChange, row: str) -> bytes:
-        step = step_of(change, self.viewer, row)
+        step = step_of(change, self.viewer, self._origin, row)
         if self._waits(change):
             # Apart from the commit: a step with the commit is never stopped, and this one may have to be.
             (result,) = await self._run([step])

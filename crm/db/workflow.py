@@ -14,7 +14,7 @@ import psycopg
 
 from crm.core import errors
 from crm.core.detached import detached
-from crm.core.identity import Viewer
+from crm.core.identity import OF_PROGRAM, Origin, Viewer
 from crm.db.connection import LastedTooLong, MadeRoom
 from crm.db.database import Database, retried
 from crm.db.service import Service, owner_of, remember_owner
@@ -56,6 +56,7 @@ class Writer:
     viewer: Viewer
     announce: Callable[[], None]
     commit_guard: CommitGuard | None = None
+    origin: Origin = OF_PROGRAM
 
     async def shown(self, write: Write[Any], projection: Projection) -> bytes:
         """Run a write, and return its result as JSON, projected within the transaction."""
@@ -87,7 +88,7 @@ class Writer:
 
         async def attempt() -> T:
             while True:
-                unit_of_work = UnitOfWork(self.database, self.viewer, write)
+                unit_of_work = UnitOfWork(self.database, self.viewer, write, self.origin)
                 try:
                     result = await work(unit_of_work)
                 except MadeRoom:

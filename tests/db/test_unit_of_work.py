@@ -81,6 +81,8 @@ class TestCommit:
         assert sorted(event["type"] for event in events()) == ["lead.updated", "task.created", "task.updated"]
         assert {event["actor_id"] for event in events()} == {viewer.id}
         assert len({event["xid"] for event in events()}) == 1
+        assert {event["via"] for event in events()} == {"program"}
+        assert sorted(event["version"] for event in events()) == [1, 2, 2]
         versions = db.execute("SELECT version FROM leads WHERE id = %s", (lead["id"],)).fetchone()
         assert versions == {"version": 2}
 

@@ -197,6 +197,9 @@ class _Filler:
                 ]
             ),
             occurred_at=self._moment(),
+            via=self._dice.choice(("api", "program", "demo", "sql", None)),
+            request_id=self._maybe(self._text()),
+            version=self._maybe(self._dice.randint(1, 3)),
         )
 
     def _insert(self, table: str, **values: Any) -> Any:

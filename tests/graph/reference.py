@@ -25,7 +25,7 @@ DECLARED = {
     "status": ["new", "contacted", "qualified", "proposal", "won", "lost"],
     "priority": ["low", "normal", "high", "urgent"],
 }
-ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source", "signal"}
+ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source", "signal", "via"}
 
 DERIVED = {
     *("summary", "summaryGeneratedAt", "summarySource", "summaryModel", "summaryPromptVersion", "summaryHash"),

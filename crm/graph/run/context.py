@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Concatenate
 import strawberry
 
 from crm.core import errors
-from crm.core.identity import Viewer
+from crm.core.identity import Origin, Via, Viewer
 from crm.db.connection import TookTooLong
 from crm.db.workflow import P, S, W, Workflow, Write, Writer, time_to_save, write_of
 from crm.graph.run.projection import MutationProjection
@@ -27,6 +27,7 @@ class Context:
     projection: MutationProjection
     variables: Mapping[str, Any]
     deadline: float
+    request_id: str
     warnings: list[errors.CrmError] = field(default_factory=list)
     changed: bool = False  # whether something was written
 
@@ -52,7 +53,7 @@ class Context:
         return await workflow.run(partial(self._projected, writer), method, *arguments, **keywords)
 
     def _writer(self) -> Writer:
-        return Writer(self.engine.database, self.viewer, self._announce)
+        return Writer(self.engine.database, self.viewer, self._announce, origin=Origin(Via.API, self.request_id))
 
     def _announce(self) -> None:
         self.changed = True

@@ -29,6 +29,7 @@ class OperationRun:
     variables: Mapping[str, Any]
     viewer: Viewer
     deadline: float
+    request_id: str
     warnings: list[dict[str, Any]] = field(default_factory=list)
     changed: bool = False
 
@@ -44,7 +45,7 @@ async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRu
     else:
         keywords = _keywords(root, run.variables)
     projection = _projection(root, plan)
-    context = Context(engine, run.viewer, projection, run.variables, run.deadline)
+    context = Context(engine, run.viewer, projection, run.variables, run.deadline, run.request_id)
     try:
         result = await shape.resolver(None, Info(context), **keywords)
     finally:

@@ -12,7 +12,7 @@ from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.core.choice import Choice
-from crm.core.identity import Role
+from crm.core.identity import Role, Via
 from crm.core.policy import viewer_is
 from crm.db import events
 from crm.db.query import Operand
@@ -43,6 +43,7 @@ _ONE: Final[ColumnElement[Any]] = literal_column("1")
 
 
 graph.enum(Entity)
+graph.enum(Via)
 
 
 @graph.type()
@@ -64,6 +65,11 @@ class Change:
     occurred_at: datetime = strawberry.field(description="When.")
     lead_id: int | None = strawberry.field(description="The lead it concerns.")
     actor_id: strawberry.ID | None = strawberry.field(description="Who did it.")
+    via: Via | None = strawberry.field(description="By which way it came; null if that was not noted yet.")
+    request_id: str | None = strawberry.field(description="What one request changed has the same; null if none did.")
+    version: int | None = strawberry.field(
+        description="The record's version after it; null if that was not noted yet, or it has no versions."
+    )
 
     @graph.computed(never_null=True)
     def cursor(event: Row) -> str:

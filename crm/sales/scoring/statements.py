@@ -25,7 +25,7 @@ _WRITTEN: Final = """
     written AS (
       UPDATE leads SET activity_score = scored.score, score_factors = scored.factors, score_calculated_at = $1
       FROM scored WHERE leads.id = scored.id AND {only}
-      RETURNING leads.id, scored.was, leads.activity_score AS score
+      RETURNING leads.id, leads.version, scored.was, leads.activity_score AS score
     )"""
 _AT: Final = "$1::timestamptz"
 
@@ -46,8 +46,8 @@ SHOW: Final = Statement(f"WITH {scored(_SHOWN, _AT)} SELECT id, score, factors F
 
 _LOGGED: Final = """
     logged AS (
-      INSERT INTO events (type, entity, entity_id, lead_id, fields)
-      SELECT 'lead.scored', 'lead', id::text, id,
+      INSERT INTO events (type, entity, entity_id, lead_id, via, version, fields)
+      SELECT 'lead.scored', 'lead', id::text, id, 'program', version,
         jsonb_build_array(jsonb_build_object('name', 'activityScore', 'before', was, 'after', score))
       FROM written WHERE was IS DISTINCT FROM score
     )"""
@@ -86,8 +86,9 @@ _COUNTED: Final = """
 BATCH: Final = Statement(
     f"""{_BATCH},
     logged AS (
-      INSERT INTO events (type, entity, entity_id, actor_id, fields)
-      SELECT 'scores.recalculated', 'recalculation', $3::text, $4::uuid, jsonb_build_array(
+      INSERT INTO events (type, entity, entity_id, actor_id, via, fields)
+      SELECT 'scores.recalculated', 'recalculation', $3::text, $4::uuid,
+        CASE WHEN $4::uuid IS NULL THEN 'program' ELSE 'api' END, jsonb_build_array(
         jsonb_build_object('name', 'count', 'before', NULL, 'after', count(*)),
         jsonb_build_object('name', 'firstLeadId', 'before', NULL, 'after', min(id)),
         jsonb_build_object('name', 'lastLeadId', 'before', NULL, 'after', max(id)))

@@ -59,6 +59,25 @@ class TestTimeline:
         assert created["task"] == {"title": "Call"}
         assert created["actor"] == {"email": "service-admin@crm.invalid"}
 
+    async def test_says_by_which_way_and_request_a_change_came_and_to_which_version(self, graphql, make_lead, db):
+        lead = make_lead()["id"]
+        both = """mutation($id: Int!) {
+          saab: updateLead(id: $id, input: {company: "Saab"}) { id }
+          volvo: updateLead(id: $id, input: {company: "Volvo"}) { id }
+          logInteraction(input: {leadId: 1, type: CALL}) { id }
+        }"""
+        await graphql(both.replace("leadId: 1", f"leadId: {lead}"), id=lead)
+        await graphql(f'mutation {{ createTask(input: {{leadId: {lead}, title: "Call"}}) {{ id }} }}')
+        db.execute(
+            "INSERT INTO events (type, entity, entity_id, lead_id) VALUES ('lead.updated', 'lead', '1', %s)", [lead]
+        )
+        read = "query($id: Int!) { lead(id: $id) { timeline { type via requestId version } } }"
+        by_hand, task, call, volvo, saab = (await graphql(read, id=lead))["lead"]["timeline"]
+        assert [saab["version"], volvo["version"], call["version"], task["version"]] == [2, 3, 1, 1]
+        assert {change["via"] for change in (saab, volvo, call, task)} == {"API"}
+        assert saab["requestId"] == volvo["requestId"] == call["requestId"] != task["requestId"]
+        assert by_hand == {"type": "lead.updated", "via": "SQL", "requestId": None, "version": None}
+
     async def test_shows_no_field_that_the_api_does_not_have(self, graphql, make_lead, db):
         """Not even of events that an earlier version wrote."""
         lead = make_lead()["id"]
