@@ -87,8 +87,6 @@ def _forget_head(scope: Scope) -> None:
 class Session(Generic[Key]):
     """One client's session: its user, and the operations that it runs, by the client's keys."""
 
-    # The code for a token that is not valid.
-    refused_code: ClassVar[int] = UNAUTHORIZED
     # The code and reason for a client that signs in too late.
     late: ClassVar[tuple[int, str]] = (UNAUTHORIZED, "No token came in time")
     # The seconds that a client which does not read has to take the message with the reason of the close.
@@ -148,7 +146,7 @@ class Session(Generic[Key]):
         try:
             return await self.user.enter(headers)
         except errors.Unauthenticated as error:
-            raise Closed(self.refused_code, error.message) from None
+            raise Closed(UNAUTHORIZED, error.message) from None
         except errors.CrmError as error:
             raise Closed(TRY_AGAIN, error.message) from None
 

@@ -20,7 +20,7 @@ from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
-from crm.web.session import FORBIDDEN, TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
+from crm.web.session import TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
 
 PROTOCOL: Final = "graphql-transport-ws"
 _BAD_MESSAGE: Final = 4400
@@ -55,7 +55,6 @@ class GraphQLWebSocket:
 class _GraphQLSession(Session[str]):
     """One client's session."""
 
-    refused_code: ClassVar[int] = FORBIDDEN
     late: ClassVar[tuple[int, str]] = (_INIT_TIMEOUT, "Connection initialisation timeout")
 
     def __init__(self, engine: Engine, authenticator: Authenticator, socket: Socket) -> None:

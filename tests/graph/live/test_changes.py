@@ -254,12 +254,22 @@ class TestProtocol:
             closed = await socket.closed()
         assert closed == 4409
 
-    async def test_needs_a_token(self, open_socket):
+    @pytest.mark.parametrize("payload", [{}, {"payload": {"Authorization": "Bearer no.token.of.ours"}}])
+    async def test_needs_a_token(self, open_socket, payload):
+        """4401 is final for clients (npm's graphql-ws); after 4403 it tries again for 13 s."""
         async with open_socket(init=False) as socket:
-            await socket.send(type="connection_init")
+            await socket.send(type="connection_init", **payload)
             with pytest.raises(ConnectionClosed) as closed:
                 await socket.receive()
-        assert closed.value.rcvd.code == 4403
+        assert closed.value.rcvd.code == 4401
+
+    async def test_takes_no_expired_token(self, open_socket, server):
+        async with open_socket(init=False) as socket:
+            token = f"Bearer {server.token(lifetime=-60)}"
+            await socket.send(type="connection_init", payload={"Authorization": token})
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.receive()
+        assert closed.value.rcvd.code == 4401
 
     async def test_takes_the_token_from_the_upgrade(self, open_socket, server):
         headers = {"Authorization": f"Bearer {server.token()}"}
