@@ -22,17 +22,17 @@ log = structlog.get_logger()
 _OK: Final = 200
 _PARTIAL: Final = 294  # GraphQL over HTTP's own: `data` and `errors` together
 _MALFORMED: Final = 400
-_UNPROCESSABLE: Final = 422
+UNPROCESSABLE: Final = 422
 _SERVER_ERROR: Final = 500
 # What is wrong with a request that can be read: the document, its variables, or how much it asks for.
-_MISTAKES: Final = frozenset({errors.BadUserInput.code, errors.TooComplex.code})
+MISTAKES: Final = frozenset({errors.BadUserInput.code, errors.TooComplex.code})
 _PERHAPS_SAVED: Final = "The request took too long, and what it wrote may have been saved: look before you try again."
 
 
 class NotGraphQL(errors.BadUserInput):
     """Send one request: {"query": "...", "variables": {...}}. Batches are not taken."""
 
-    status = _UNPROCESSABLE
+    status = UNPROCESSABLE
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ def refused(error: Exception) -> Answer:
     """The answer to a well-formed request that was not executed: 200 as application/json, but for server errors."""
     if isinstance(error, InvalidDocument):
         problems = error.problems
-        status = _MALFORMED if isinstance(error, UnparsedDocument) else _UNPROCESSABLE
+        status = _MALFORMED if isinstance(error, UnparsedDocument) else UNPROCESSABLE
         return Answer(b'{"errors":%s}' % dumped(problems), status, refused=True, problems=problems)
     known = known_error(error)
-    status = _UNPROCESSABLE if known.code in _MISTAKES else known.status
+    status = UNPROCESSABLE if known.code in MISTAKES else known.status
     return _not_run(known, status, status if status >= _SERVER_ERROR else _OK)
 
 

@@ -65,6 +65,8 @@ class Request:
     query: str
     operation_name: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    # A root field that fails is null, whatever its type, and leaves the others their data (`onError: NULL`).
+    null_on_error: bool = False
 
 
 class Engine:
@@ -157,13 +159,13 @@ class Engine:
             if variables is None:
                 variables = await self._coerced_in_full(operation, request.variables, viewer)
             if operation.kind is OperationType.QUERY:
-                return await self._query(operation, variables, viewer, stale=stale)
+                return await self._query(operation, variables, viewer, stale=stale, null_on_error=request.null_on_error)
             if operation.kind is OperationType.SUBSCRIPTION:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
                 return answer.refused(errors.BadUserInput(message))
             if not mutations:
                 return answer.turned_away(errors.MethodNotAllowed("Send mutations by POST."))
-            return await self._mutation(operation, variables, viewer)
+            return await self._mutation(operation, variables, viewer, null_on_error=request.null_on_error)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.refused(error)
 
@@ -184,12 +186,13 @@ class Engine:
         viewer: Viewer,
         *,
         stale: bool,
+        null_on_error: bool,
     ) -> Answer:
         plan = self.plan(operation, variables, viewer)
         plan.price.check(variables, self.settings.max_cost)
         statements = plan.shaped
         if statements is None:
-            return await self._mixed(operation, plan, {}, [], variables, viewer)
+            return await self._mixed(operation, plan, {}, [], variables, viewer, null_on_error=null_on_error)
         time = ReadTime()
         try:
             cells = await self._cells(plan, statements, variables, viewer, time, stale=stale)
@@ -202,11 +205,11 @@ class Engine:
         except psycopg.Error as error:
             if error.sqlstate in BEYOND_BUDGET:
                 raise translated(error) from error
-            return await self._one_by_one(operation, plan, variables, viewer, error, time)
+            return await self._one_by_one(operation, plan, variables, viewer, error, time, null_on_error=null_on_error)
         if len(plan.reads) == len(plan.roots):
             return answer.succeeded([(root.key, cell) for root, cell in zip(plan.roots, cells, strict=True)])
         cells_by_key = {root.key: cell for root, cell in zip(plan.reads, cells, strict=True)}
-        return await self._mixed(operation, plan, cells_by_key, [], variables, viewer)
+        return await self._mixed(operation, plan, cells_by_key, [], variables, viewer, null_on_error=null_on_error)
 
     async def _cells(  # noqa: PLR0913
         self,
@@ -258,6 +261,8 @@ class Engine:
         viewer: Viewer,
         error: psycopg.Error,
         time: ReadTime,
+        *,
+        null_on_error: bool,
     ) -> Answer:
         """Run each root by itself after their statement failed, so that the error has a path and the others have data.
 
@@ -277,9 +282,9 @@ class Engine:
                 except (psycopg.Error, errors.CrmError) as root_error:
                     failure = root_error
             problems.append((root, failure))
-            if not _may_be_null(root):
+            if not (null_on_error or _may_be_null(root)):
                 return answer.nothing([_problem(root, failure)])
-        return await self._mixed(operation, plan, cells, problems, variables, viewer)
+        return await self._mixed(operation, plan, cells, problems, variables, viewer, null_on_error=null_on_error)
 
     async def _mixed(  # noqa: PLR0913, PLR0917
         self,
@@ -289,6 +294,8 @@ class Engine:
         failures: Sequence[tuple[Selected, Exception]],
         variables: Mapping[str, Any],
         viewer: Viewer,
+        *,
+        null_on_error: bool,
     ) -> Answer:
         """Put the answer together: SQL's results, introspection, `__typename`, results of resolvers, and errors."""
         problems = [_problem(root, error) for root, error in failures]
@@ -313,7 +320,7 @@ class Engine:
                 except Exception as error:  # noqa: BLE001
                     problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
             if root.key not in cells:
-                if root.shape.never_null:
+                if root.shape.never_null and not null_on_error:
                     return answer.nothing(problems, run.warnings)
                 cells[root.key] = b"null"
         return answer.succeeded([(root.key, cells[root.key]) for root in plan.roots], problems, run.warnings)
@@ -349,7 +356,9 @@ class Engine:
 
     # Mutations
 
-    async def _mutation(self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer) -> Answer:
+    async def _mutation(
+        self, operation: Operation, variables: Mapping[str, Any], viewer: Viewer, *, null_on_error: bool
+    ) -> Answer:
         """Run root fields one after another, each in its own transaction; earlier ones stay if a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
@@ -368,7 +377,7 @@ class Engine:
                 raise
             except Exception as error:  # noqa: BLE001
                 problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
-                if root.shape.never_null:
+                if root.shape.never_null and not null_on_error:
                     return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
         return answer.succeeded(parts, problems, run.warnings, changed=run.changed)

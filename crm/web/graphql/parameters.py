@@ -24,7 +24,7 @@ def request_of(parameters: Any) -> Request:
         _refuse("operationName", "text")
     if not isinstance(parameters.get("extensions"), dict | None):
         _refuse("extensions", "an object")
-    return Request(query, name or None, variables or {})
+    return Request(query, name or None, variables or {}, null_on_error=_nulls(parameters.get("onError")))
 
 
 def in_address(query_string: bytes) -> dict[str, Any]:
@@ -48,6 +48,16 @@ def _value(text: str, name: str) -> Any:
         return loaded(text.encode(), f"`{name}`")
     except errors.BadUserInput as error:
         raise NotGraphQL(error.message, field=name) from None
+
+
+def _nulls(on_error: Any) -> bool:
+    """Whether a root field that fails is null, whatever its type.
+
+    https://github.com/graphql/graphql-spec/pull/1163; its third behaviour, HALT, is not offered.
+    """
+    if on_error not in (None, "", "PROPAGATE", "NULL"):
+        _refuse("onError", "`NULL` or `PROPAGATE`")
+    return bool(on_error == "NULL")
 
 
 def _refuse(field: str, needed: str) -> NoReturn:

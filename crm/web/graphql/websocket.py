@@ -17,8 +17,9 @@ from crm.core.identity import Viewer
 from crm.core.shared_room import Place
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
-from crm.graph.run.answers import Answer
+from crm.graph.run.answers import Answer, NotGraphQL
 from crm.graph.run.engine import Engine, Request
+from crm.web.graphql.parameters import request_of
 from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
 from crm.web.session import TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
 
@@ -244,10 +245,7 @@ def _id_of(message: dict[str, Any]) -> str:
 
 
 def _request_of(message: dict[str, Any]) -> Request:
-    payload = message.get("payload")
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
-        raise Closed(_BAD_MESSAGE, "Invalid message: `payload.query` must be text")
-    variables, name = payload.get("variables"), payload.get("operationName")
-    if not isinstance(variables, dict | None) or not isinstance(name, str | None):
-        raise Closed(_BAD_MESSAGE, "Invalid message: `variables` must be an object, `operationName` text")
-    return Request(payload["query"], name or None, variables or {})
+    try:
+        return request_of(message.get("payload"))
+    except NotGraphQL as error:
+        raise Closed(_BAD_MESSAGE, f"Invalid message, in its payload: {error.message}") from None

@@ -12,6 +12,7 @@ from graphql.execution.values import get_variable_values
 
 from crm.ai_tasks.runner import LASTING
 from crm.core import errors
+from crm.graph.run import answers
 
 ROOT = Path(__file__).parents[3]
 GUIDES = ROOT / "docs" / "guides"
@@ -80,7 +81,26 @@ class TestGraphQLGuide:
     def test_the_table_of_errors_has_every_code_with_its_status(self):
         rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (GUIDES / "graphql.md").read_text(), re.MULTILINE)
         statuses = {kind.code: str(kind.status) for kind in all_errors(errors.CrmError)}
+        statuses |= dict.fromkeys(answers.MISTAKES, str(answers.UNPROCESSABLE))
         assert dict(rows) == {code: statuses[code] for code in errors.CODES}
+
+
+class TestHTTPGuide:
+    def test_the_commands_answer_as_shown(self, server, db):  # noqa: ARG002
+        environment = {**os.environ, "CRM_URL": f"{server.url}/graphql", "CRM_TOKEN": server.token("member")}
+        found = blocks("http.md")
+        for (kind, _, command), (after, _, shown) in zip(found, [*found[1:], ("", "", "")], strict=True):
+            if kind == "sh":
+                done = subprocess.run(
+                    ["bash", "-ec", command], env=environment, capture_output=True, text=True, timeout=30, check=True
+                )
+                if after == "json":
+                    answer = json.loads(done.stdout)
+                    for problem in answer.get("errors", ()):
+                        problem.pop("locations", None)
+                    assert answer == json.loads(shown), command
+                elif after == "http":
+                    assert [line for line in shown.splitlines() if line not in done.stdout.splitlines()] == []
 
 
 def all_errors(kind: type[errors.CrmError]):
