@@ -4,16 +4,17 @@
 without words is not in the API, only in the database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from inspect import get_annotations
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
-from sqlalchemy import Column, Table, text
+from sqlalchemy import Column, ColumnElement, Integer, Table, case, false, literal_column, or_, text, type_coerce
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column
 
+from crm.core.choice import Choice, EnumText
 from crm.core.validate import Rule
 
 if TYPE_CHECKING:
@@ -36,6 +37,36 @@ class Field:
     rule: Rule | None
     fixed: bool
     default: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cases:
+    """A field that is no column: a choice that follows from the row's columns, as one condition for each value says.
+
+    Of the conditions exactly one holds, and none is null. A filter by a value is its condition, so that the indexes of
+    the columns serve it.
+    """
+
+    kind: type[Choice]
+    words: str
+    by: str
+    order: str
+    when: Mapping[Choice, Callable[[Any], ColumnElement[bool]]]
+
+    def value(self, row: Any) -> ColumnElement[Any]:
+        """The value of a row."""
+        values: list[tuple[Any, Any]] = [
+            (holds(row), literal_column(f"'{choice.value}'")) for choice, holds in self.when.items()
+        ]
+        return type_coerce(case(*values), EnumText(self.kind))
+
+    def rank(self, row: Any) -> ColumnElement[int]:
+        """The place of a row's value among all: the order in which they are declared."""
+        return case(*((holds(row), literal_column(str(n), Integer)) for n, holds in enumerate(self.when.values())))
+
+    def among(self, row: Any, choices: Sequence[Any]) -> ColumnElement[bool]:
+        """Whether a row's value is one of these."""
+        return or_(false(), *(self.when[choice](row) for choice in dict.fromkeys(choices)))
 
 
 def column(  # noqa: PLR0913  (each is one property of a field)

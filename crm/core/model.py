@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm.core.choice import EnumText
-from crm.core.columns import declared_kinds, fields_of, remember_kinds
+from crm.core.columns import Cases, declared_kinds, fields_of, remember_kinds
 from crm.core.policy import Policy
 from crm.core.validate import Rule
 
@@ -100,6 +100,7 @@ class Model(DeclarativeBase):
         cls.__table__.info[POLICY] = cls.policy
         remember_kinds(cls.__table__, kinds)
         cls.rules = {column.name: field.rule for column, field in fields_of(cls) if field.rule is not None}
+        cls.cases = {name: value for name, value in vars(cls).items() if isinstance(value, Cases)}
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -121,6 +122,8 @@ class Model(DeclarativeBase):
     policy: ClassVar[Policy]
     # The rules by which values for its columns are cleaned, by the columns' names; made of the columns.
     rules: ClassVar[Mapping[str, Rule]] = {}
+    # Its fields that are no columns, but follow from them; made of its attributes.
+    cases: ClassVar[Mapping[str, Cases]] = {}
     # Its name in the event stream ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
     # The column with the id of the lead on whose timeline its changes show.

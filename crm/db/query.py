@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from crm.core.choice import Choice
-from crm.core.columns import field_of, kind_of
+from crm.core.columns import Cases, field_of, kind_of
 from crm.core.model import CASE_COLLATION, Model
 
 # A value of an argument in a statement: a placeholder, or the column that it comes from.
@@ -54,6 +54,7 @@ class Where:
     """A model's filter: conditions by its columns' names, `and_ or_ not_`, and relations."""
 
     relations: ClassVar[Mapping[str, "Relation"]] = {}
+    cases: ClassVar[Mapping[str, Cases]] = {}
 
     def present_fields(self) -> Mapping[str, Any]:
         """The filter's members that have a value, by their Python names."""
@@ -96,6 +97,8 @@ def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
             conditions.append(not_(func.coalesce(condition(row, value, depth), false())))
         elif name in where.relations:
             conditions.append(_across(row, where.relations[name], value, depth))
+        elif name in where.cases:
+            conditions.append(_is_case(row, where.cases[name], value))
         else:
             conditions.append(_compared(row[name], value))
     return and_(true(), *conditions)
@@ -132,6 +135,18 @@ def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnEleme
 
 def _compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.present_fields().items()))
+
+
+def _is_case(row: Any, cases: Cases, value: Any) -> ColumnElement[bool]:
+    """A condition on a field that follows from columns; its operands are known when the statement is made."""
+    operators: dict[str, Callable[[Any], ColumnElement[bool]]] = {
+        "eq": lambda operand: cases.among(row, [operand]),
+        "neq": lambda operand: not_(cases.among(row, [operand])),
+        "in_": lambda operand: cases.among(row, operand),
+        "not_in": lambda operand: not_(cases.among(row, operand)),
+        "is_null": lambda operand: false() if operand else true(),
+    }
+    return and_(true(), *(operators[name](operand) for name, operand in value.present_fields().items()))
 
 
 def _like(column: Any, operand: Any, before: str, after: str) -> ColumnElement[bool]:
@@ -210,6 +225,8 @@ def ordered(
 
 def _key(model: type[Model], name: str) -> ColumnElement[Any]:
     """The expression to order by a column: an enum in the order of its values, if the model says so."""
+    if name in model.cases:
+        return model.cases[name].rank(model.__table__.c)
     column = model.__table__.columns[name]
     field = field_of(column)
     return rank(column, kind_of(column)) if field is not None and field.ranked else column

@@ -25,6 +25,7 @@ DECLARED = {
     "status": ["new", "contacted", "qualified", "proposal", "won", "lost"],
     "priority": ["low", "normal", "high", "urgent"],
 }
+TASK_STATUSES = ["open", "done", "suggested", "dismissed"]
 ENUMS = {"status", "priority", "source", "generated_by", "type", "role", "entity", "summary_source", "signal", "via"}
 
 DERIVED = {
@@ -74,6 +75,8 @@ class World:
             epoch = str(rows("event_epoch")[0]["epoch"])
             events = connection.execute("SELECT *, xid::text AS transaction FROM events").fetchall()
             tables = {name: rows(name) for name in ("leads", "tasks", "interactions", "users")}
+            for task in tables["tasks"]:
+                task["status"] = task_status(task)
             return cls(**tables, events=events, epoch=epoch)
 
     # Which rows there are
@@ -102,6 +105,14 @@ class World:
 
     def one(self, kind: str, key: Any, *, deleted: bool = False) -> Row | None:
         return next((one for one in self.shown(kind, deleted=deleted) if one["id"] == key), None)
+
+
+def task_status(task: Row) -> str:
+    if task["source"] == "dismissed":
+        return "dismissed"
+    if task["completed"]:
+        return "done"
+    return "open" if task["source"] == "manual" else "suggested"
 
 
 # Filters
@@ -233,6 +244,8 @@ def in_order(kind: str, rows: list[Row], order_by: list[dict[str, Any]] | None) 
 
 
 def sort_value(kind: str, name: str, value: Any) -> Any:
+    if (kind, name) == ("Task", "status"):
+        return TASK_STATUSES.index(value)
     if value is not None and name in DECLARED and kind in ("Lead", "Task"):
         return DECLARED[name].index(value)
     return value

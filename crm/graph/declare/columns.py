@@ -15,11 +15,19 @@ import strawberry
 from sqlalchemy import Column
 
 from crm.core.choice import Choice
-from crm.core.columns import Field, fields_of, kind_of
+from crm.core.columns import Cases, Field, fields_of, kind_of
 from crm.core.model import Model
 from crm.db.query import Direction, Nulls, Relation
 from crm.graph.declare import filters
-from crm.graph.declare.fields import Price, enum, first_paragraph, is_registered, price_of_order, remember_model
+from crm.graph.declare.fields import (
+    Price,
+    computed,
+    enum,
+    first_paragraph,
+    is_registered,
+    price_of_order,
+    remember_model,
+)
 from crm.graph.declare.filters import UNSET, WhereInput
 from crm.graph.declare.scalars import JSON
 
@@ -59,6 +67,7 @@ def type(
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
         if model is not None:
             _add(cls, [(column.name, *_value(column, field)) for column, field in fields_of(model)])
+            _add(cls, [(name, _choice_of(cases), _case_value(cases)) for name, cases in model.cases.items()])
         decorated = strawberry.type(cls, name=name, description=first_paragraph(cls))
         remember_model(decorated, model)
         return decorated
@@ -100,11 +109,16 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
             for name, member_metadata in metadata.items()
             if _RELATION in member_metadata
         }
+        cls.cases = {name: cases for name, cases in model.cases.items() if cases.by}
         name = cls.__name__
         return _input(
             cls,
             [
                 *((column.name, *_optional(_condition(column), field.by)) for column, field in _filtered(model)),
+                *(
+                    (name, *_optional(filters.Filter[_choice_of(cases)], cases.by))  # type: ignore[misc]
+                    for name, cases in cls.cases.items()
+                ),
                 ("and_", *_optional(list[name], "All of these.", name="and")),  # type: ignore[valid-type]
                 ("or_", *_optional(list[name], "At least one of these.", name="or")),  # type: ignore[valid-type]
                 ("not_", *_optional(ForwardRef(name), "Not this.", name="not")),
@@ -205,12 +219,29 @@ def _registered(kind: Any) -> Any:
     return kind
 
 
+def _choice_of(cases: Cases) -> Any:
+    """The enum of a field that follows from columns: its values are part of a statement's shape."""
+    if not is_registered(cases.kind):
+        enum(cases.kind, structural=True)
+    return cases.kind
+
+
+def _case_value(cases: Cases) -> Any:
+    def value(row: Any) -> Any:
+        return cases.value(row)
+
+    value.__annotations__["return"] = cases.kind
+    value.__doc__ = cases.words
+    return computed(never_null=True)(value)
+
+
 def _filtered(model: builtins.type[Model]) -> Iterable[tuple[Column[Any], Field]]:
     return ((column, field) for column, field in fields_of(model) if field.by)
 
 
 def _orders(model: builtins.type[Model]) -> Iterable[tuple[str, str]]:
-    return ((column.name, field.order) for column, field in fields_of(model) if field.order)
+    yield from ((column.name, field.order) for column, field in fields_of(model) if field.order)
+    yield from ((name, cases.order) for name, cases in model.cases.items() if cases.order)
 
 
 def _input(cls: builtins.type[T], made: Iterable[NewField], description: str | None = None) -> builtins.type[T]:

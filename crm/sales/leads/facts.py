@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, not_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 
 from crm.access.users.model import User
 from crm.db.events import Event
@@ -20,7 +20,7 @@ from crm.db.unit_of_work import UnitOfWork, missing
 from crm.sales.interactions.model import Interaction, InteractionType
 from crm.sales.leads.language import Language, language_of
 from crm.sales.leads.model import Lead, LeadStatus
-from crm.sales.tasks.model import Task, TaskPriority, TaskSource
+from crm.sales.tasks.model import Task, TaskPriority, TaskSource, TaskStatus
 
 DISMISSED_DAYS: Final = 30
 _CONTACTS: Final = 12
@@ -238,7 +238,7 @@ def _contacts() -> ColumnElement[Any]:
 
 
 def _is_open() -> ColumnElement[bool]:
-    return and_(not_(Task.completed), Task.source != TaskSource.DISMISSED)
+    return Task.status.among(Task, [TaskStatus.OPEN, TaskStatus.SUGGESTED])
 
 
 def dismissed_of_late() -> ColumnElement[bool]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Identity, Index, String, func, text
+from sqlalchemy import ColumnElement, ForeignKey, Identity, Index, String, and_, func, not_, text
 from sqlalchemy.orm import Mapped
 
 from crm.core import validate
 from crm.core.choice import Choice
-from crm.core.columns import column
+from crm.core.columns import Cases, column
 from crm.core.model import Model
 from crm.core.policy import Policy
 from crm.sales.leads.model import Lead
@@ -33,11 +33,27 @@ class TaskSource(Choice):
     DISMISSED = "dismissed", "Somebody decided against it; kept for analytics and undo."
 
 
+class TaskStatus(Choice):
+    """Where a task stands."""
+
+    OPEN = "open", "To be done: a person wrote it, or accepted a suggestion."
+    DONE = "done", "Done."
+    SUGGESTED = "suggested", "A suggestion that waits for an answer."
+    DISMISSED = "dismissed", "Somebody decided against it."
+
+
 class TaskGenerator(Choice):
     """What wrote a suggested task."""
 
     LLM = "llm", "A language model."
     PLAYBOOK = "playbook", "The built-in rules."
+
+
+def _undone(source: TaskSource) -> Any:
+    def holds(task: Any) -> ColumnElement[bool]:
+        return and_(not_(task.completed), task.source == source)
+
+    return holds
 
 
 class Task(Model):
@@ -67,6 +83,18 @@ class Task(Model):
     )
     description: Mapped[str | None] = column(
         "More about it.", by="By description.", rule=validate.text(20_000, lines=True)
+    )
+    status: ClassVar[Cases] = Cases(
+        kind=TaskStatus,
+        words="Where it stands: to be done, done, suggested or dismissed.",
+        by="By where it stands.",
+        order="By where it stands: OPEN first, DISMISSED last.",
+        when={
+            TaskStatus.OPEN: _undone(TaskSource.MANUAL),
+            TaskStatus.DONE: lambda task: and_(task.completed, task.source != TaskSource.DISMISSED),
+            TaskStatus.SUGGESTED: _undone(TaskSource.AI_SUGGESTED),
+            TaskStatus.DISMISSED: lambda task: task.source == TaskSource.DISMISSED,
+        },
     )
     due_date: Mapped[datetime | None] = column(
         "By when.", by="By due date.", order="By due date.", rule=validate.anything

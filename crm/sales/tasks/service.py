@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, select
+from sqlalchemy import ColumnElement, Select, func, select
 
 from crm.access.users.service import unknown_user
 from crm.core import errors, validate
@@ -13,7 +13,7 @@ from crm.db.sqlstates import on_violation
 from crm.db.unit_of_work import missing
 from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
-from crm.sales.tasks.model import Task, TaskSource
+from crm.sales.tasks.model import Task, TaskSource, TaskStatus
 
 _REASON: Final = 1000
 # A suggestion counts as edited once one of these columns was changed.
@@ -47,12 +47,12 @@ class TaskService(Service):
     @staticmethod
     def open_count(lead_id: Operand) -> ColumnElement[int]:
         """How many of a lead's tasks are open; suggestions count once they are accepted."""
-        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.MANUAL))
+        return _count(lead_id, Task.status.among(Task, [TaskStatus.OPEN]))
 
     @staticmethod
     def suggested_count(lead_id: Operand) -> ColumnElement[int]:
         """How many of a lead's suggestions are neither accepted nor dismissed."""
-        return _count(lead_id, and_(not_(Task.completed), Task.source == TaskSource.AI_SUGGESTED))
+        return _count(lead_id, Task.status.among(Task, [TaskStatus.SUGGESTED]))
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a task to a living lead."""

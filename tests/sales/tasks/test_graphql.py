@@ -1,6 +1,9 @@
 import asyncio
 
+import psycopg
 import pytest
+
+from tests.support import plans
 
 CREATE = "mutation($input: CreateTaskInput!) { createTask(input: $input) { id source generatedBy version } }"
 UPDATE = "mutation($id: Int!, $input: UpdateTaskInput!) { updateTask(id: $id, input: $input) { version } }"
@@ -141,6 +144,67 @@ class TestCompleteTask:
     async def test_needs_a_living_task_of_a_living_lead(self, refused, make_task, make_lead):
         for key in (make_task(deleted=True)["id"], make_task(lead_id=make_lead(deleted=True)["id"])["id"], 999_999):
             assert await refused(COMPLETE, id=key, done=True) == {"code": "NOT_FOUND", "entity": "task", "id": str(key)}
+
+
+class TestStatus:
+    @pytest.fixture
+    def tasks(self, make_lead, make_task):
+        lead = make_lead()["id"]
+        for source in ("manual", "ai_suggested", "dismissed"):
+            for done in (False, True):
+                make_task(lead_id=lead, title=f"{source} {done}", source=source, completed=done)
+        return lead
+
+    async def test_says_where_a_task_stands_whatever_made_it_so(self, graphql, tasks):
+        data = await graphql("query($id: Int!) { tasksByLeadId(leadId: $id) { title status } }", id=tasks)
+        assert {task["title"]: task["status"] for task in data["tasksByLeadId"]} == {
+            "manual False": "OPEN",
+            "manual True": "DONE",
+            "ai_suggested False": "SUGGESTED",
+            "ai_suggested True": "DONE",
+            "dismissed False": "DISMISSED",
+            "dismissed True": "DISMISSED",
+        }
+
+    async def test_open_is_what_is_counted_as_open(self, graphql, tasks):
+        await graphql('mutation($id: Int!) { createTask(input: {leadId: $id, title: "B"}) { status } }', id=tasks)
+        data = await graphql(
+            """query($id: Int!, $status: TaskStatus!) { lead(id: $id) {
+              openTaskCount suggestedTaskCount
+              open: tasks(filter: {status: {eq: $status}}) { title status }
+              rest: tasks(filter: {status: {neq: OPEN}}) { id }
+              some: tasks(filter: {status: {in: [DONE, SUGGESTED, DONE]}}) { title }
+              none: tasks(filter: {status: {isNull: true}}) { id }
+              not: tasks(filter: {status: {notIn: [DISMISSED, DONE, SUGGESTED]}}) { title }
+            } leads(filter: {tasks: {some: {status: {eq: SUGGESTED}}}}) { id } }""",
+            id=tasks,
+            status="OPEN",
+        )
+        lead = data["lead"]
+        assert lead["openTaskCount"] == len(lead["open"]) == 2
+        assert lead["suggestedTaskCount"] == 1
+        assert {task["status"] for task in lead["open"]} == {"OPEN"}
+        assert [len(lead[name]) for name in ("rest", "some", "none", "not")] == [5, 3, 0, 2]
+        assert data["leads"] == [{"id": str(tasks)}]
+
+    @pytest.mark.usefixtures("tasks")
+    async def test_orders_tasks_and_pages_through_them(self, graphql):
+        read = """query($after: String) { tasksConnection(first: 4, after: $after, orderBy: [{field: STATUS}]) {
+          nodes { status } pageInfo { endCursor } } }"""
+        first = (await graphql(read))["tasksConnection"]
+        second = (await graphql(read, after=first["pageInfo"]["endCursor"]))["tasksConnection"]
+        assert [node["status"] for node in (*first["nodes"], *second["nodes"])] == [
+            *("OPEN", "DONE", "DONE", "SUGGESTED", "DISMISSED", "DISMISSED")
+        ]
+
+    @pytest.mark.usefixtures("tasks")
+    async def test_open_tasks_by_due_date_are_read_from_their_index(self, database_url):
+        query = "{ tasks(filter: {status: {eq: OPEN}}, orderBy: [{field: DUE_DATE}], limit: 5) { id } }"
+        text, params = await plans.statement(database_url, query, {})
+        with psycopg.connect(database_url) as connection:
+            connection.execute("SET enable_seqscan = off")
+            connection.execute("SET enable_bitmapscan = off")
+            assert "tasks_open_due_date_idx" in plans.plan(connection, text, params)
 
 
 class TestUpdateTaskSource:

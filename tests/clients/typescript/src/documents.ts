@@ -25,7 +25,7 @@ export const LeadCard = graphql(`
       id
       name
     }
-    tasks(filter: { completed: { eq: false } }, orderBy: [{ field: DUE_DATE }], limit: 5) {
+    tasks(filter: { status: { eq: OPEN } }, orderBy: [{ field: DUE_DATE }], limit: 5) {
       ...TaskRow
     }
   }

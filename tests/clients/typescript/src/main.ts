@@ -44,7 +44,7 @@ async function list(): Promise<void> {
     input: { leadId: osten, title: "First", dueDate: "2027-01-01T12:00:00Z" },
   });
 
-  const filter: LeadFilter = { tags: { has: run }, tasks: { some: { completed: { eq: false } } } };
+  const filter: LeadFilter = { tags: { has: run }, tasks: { some: { status: { eq: "OPEN" } } } };
   const { leads } = await client.run(documents.OpenLeads, {
     filter,
     orderBy: [{ field: "LAST_NAME", direction: "DESC" }, { field: "BUDGET", nulls: "FIRST" }],
