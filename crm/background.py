@@ -10,6 +10,7 @@ import structlog
 import uvloop
 
 from crm.ai.build import build as build_ai
+from crm.ai.gateway import Ai
 from crm.ai_tasks import jobs as ai_tasks
 from crm.core.logs import configure
 from crm.core.settings import Settings
@@ -60,10 +61,15 @@ async def _work(config: Settings, make_plan: MakePlan) -> None:
     try:
         await worker.run()
     finally:
-        await feed.stop()
-        await ai.close()
+        # While PostgreSQL is frozen, psycopg waits for ten seconds to cancel what it was asked.
+        await asyncio.wait({asyncio.create_task(_close(feed, ai))}, timeout=_EXIT_SECONDS)
         database.close()
         await _cancel_remaining_tasks()
+
+
+async def _close(feed: EventFeed, ai: Ai) -> None:
+    await feed.stop()
+    await ai.close()
 
 
 def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
