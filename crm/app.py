@@ -97,7 +97,7 @@ class App:
                 Route("/healthz", _alive, methods=["GET"]),
                 Route("/readyz", _ready, methods=["GET"]),
                 Route("/graphql", _page, methods=["GET"]),
-                Route("/graphql/", _without_slash, methods=["GET", "POST"]),
+                Route("/graphql/", _without_slash, methods=["GET", "POST", "QUERY"]),
                 *asset_routes(),
                 *self._console.routes(),
             ],
@@ -196,9 +196,9 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=sorted(origins),
-        allow_methods=["GET", "HEAD", "POST", "PUT"],
-        allow_headers=["authorization", "content-type", "x-allow-stale"],
-        expose_headers=["www-authenticate", "location", "deprecation", "link", "retry-after"],
+        allow_methods=["GET", "HEAD", "POST", "PUT", "QUERY"],
+        allow_headers=["authorization", "content-type", "x-allow-stale", "if-none-match"],
+        expose_headers=["www-authenticate", "location", "deprecation", "link", "retry-after", "etag"],
     )
 
 

@@ -21,7 +21,8 @@ Headers = Mapping[bytes, bytes]
 T = TypeVar("T")
 
 JSON: Final = b"application/json"
-SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+SAFE_HEADERS: Final = ((b"cache-control", b"no-store"), NO_SNIFFING)
 # The bytes read of a body that is refused: enough for a mistake, too few to keep a server busy.
 _MOST_DRAINED_BYTES: Final = 8 * 1024 * 1024
 _MOST_DRAINED_SECONDS: Final = 2.0

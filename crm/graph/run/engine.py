@@ -149,9 +149,9 @@ class Engine:
         *,
         operation: Operation | None = None,
         stale: bool = False,
-        mutations: bool = True,
+        no_mutation: type[errors.MethodNotAllowed] | None = None,
     ) -> Answer:
-        """Answer a query or a mutation; its `operation`, if it has been opened, is not opened again."""
+        """Answer a query, or a mutation unless it is refused by `no_mutation`; an opened `operation` stays open."""
         try:
             # Steps that most requests take have no coroutine of their own: each would cost a microsecond.
             operation = operation or self.known(request) or await self.opened(request, viewer)
@@ -163,8 +163,8 @@ class Engine:
             if operation.kind is OperationType.SUBSCRIPTION:
                 message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
                 return answer.refused(errors.BadUserInput(message))
-            if not mutations:
-                return answer.turned_away(errors.MethodNotAllowed("Send mutations by POST."))
+            if no_mutation is not None:
+                return answer.turned_away(no_mutation())
             return await self._mutation(operation, variables, viewer, null_on_error=request.null_on_error)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             return answer.refused(error)

@@ -8,8 +8,8 @@ docs/decisions/0032-statuses-by-media-type.md.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
-from typing import Final, NamedTuple
+from functools import cached_property
+from typing import Final
 
 from crm.core import errors
 from crm.core.identity import Viewer
@@ -18,9 +18,11 @@ from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.deadline import RequestDeadline
+from crm.web.graphql.media import ANY, negotiated
 from crm.web.graphql.parameters import in_address, request_of
 from crm.web.http_io import (
     JSON,
+    NO_SNIFFING,
     SAFE_HEADERS,
     SMALL_BODY,
     Authenticator,
@@ -30,38 +32,40 @@ from crm.web.http_io import (
     body_of,
     check_content_type,
     loaded,
-    preferred,
     read_json,
     refuse_size,
 )
+from crm.web.packing import LEAST_PACKED, matches, packed, tag_of, takes_gzip
 
-_RESPONSE_JSON: Final = b"application/graphql-response+json"
-
-
-class _Media(NamedTuple):
-    """How a client wants its answers."""
-
-    type: bytes
-    refusal_type: bytes  # of what is no 2xx
-    is_modern: bool  # with the statuses of the published text
-
-
-_MODERN: Final = _Media(_RESPONSE_JSON, _RESPONSE_JSON, is_modern=True)
-# Clients that name JSON alone read `errors` of what is no 2xx only from the type that is GraphQL's own; old ones that
-# name nothing know no such type.
-_NAMED: Final = _Media(JSON, _RESPONSE_JSON, is_modern=False)
-_ANY: Final = _Media(JSON, JSON, is_modern=False)
-_ACCEPTED: Final = {JSON: _NAMED, _RESPONSE_JSON: _MODERN, b"application/*": _ANY, b"*/*": _ANY}
-_LEAST_REFUSAL: Final = 300
-_METHODS: Final = ("POST", "GET", "HEAD")
+_OK: Final = 200
+_NOT_MODIFIED: Final = 304
+_METHODS: Final = frozenset({"POST", "QUERY", "GET", "HEAD"})
+_QUERY: Final = "QUERY"
+_TAKES_QUERY: Final = (b"accept-query", JSON)
 _EXTRA_HEADERS: Final = {
-    errors.MethodNotAllowed.status: (b"allow", b"GET, HEAD, POST"),
-    errors.Unauthenticated.status: (b"www-authenticate", b"Bearer"),
+    errors.MethodNotAllowed.status: ((b"allow", b"GET, HEAD, POST, QUERY"), _TAKES_QUERY),
+    errors.UnsupportedMediaType.status: (_TAKES_QUERY,),
+    errors.Unauthenticated.status: ((b"www-authenticate", b"Bearer"),),
 }
+# Kept by the client alone, and never used unasked: the data may have changed.
+_KEPT: Final = (b"cache-control", b"private, no-cache")
+_VARY: Final = (b"vary", b"accept-encoding")
+_VARY_OF_QUERY: Final = (b"vary", b"accept, accept-encoding, authorization, x-allow-stale")
+_Headers = list[tuple[bytes, bytes]]
+
+
+class SendByPost(errors.MethodNotAllowed):
+    """Send mutations by POST."""
+
+
+class OnlyQueries(errors.MethodNotAllowed):
+    """The method QUERY only reads: send mutations by POST."""
+
+    status = 422  # the address does take the method
 
 
 class GraphQLHTTP:
-    """Answers GET and POST at one address, and HEAD as GET: the server leaves the body out."""
+    """Answers POST, QUERY and GET at one address, and HEAD as GET: the server leaves the body out."""
 
     def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
         self._engine = engine
@@ -75,20 +79,29 @@ class GraphQLHTTP:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = dict(scope["headers"])
-        media = _negotiated(headers.get(b"accept", b""))
+        media = negotiated(headers.get(b"accept", b""))
         answered = await self._answer(scope, headers, receive, acceptable=media is not None)
-        media = media or _ANY
-        status = answered.status if media.is_modern else answered.plain_status
-        media_type = media.type if status < _LEAST_REFUSAL else media.refusal_type
-        response_headers = [
-            (b"content-type", media_type + b"; charset=utf-8"),
-            (b"content-length", b"%d" % len(answered.body)),
-            *SAFE_HEADERS,
-        ]
-        if status in _EXTRA_HEADERS:
-            response_headers.append(_EXTRA_HEADERS[status])
-        await send({"type": "http.response.start", "status": status, "headers": response_headers})
-        await send({"type": "http.response.body", "body": answered.body})
+        media = media or ANY
+        status, body = media.status(answered), answered.body
+        response_headers: _Headers = [(b"content-type", media.content_type(status))]
+        if scope["method"] == _QUERY and status == _OK and not answered.problems:
+            tag = await tag_of(body, self._engine.side, headers.get(b"authorization"))
+            response_headers += [(b"etag", tag), _KEPT, _VARY_OF_QUERY, NO_SNIFFING]
+            if matches(headers.get(b"if-none-match", b""), tag):
+                del response_headers[0]
+                await _send(send, _NOT_MODIFIED, response_headers, b"")
+                return
+        else:
+            response_headers += SAFE_HEADERS
+            if len(body) > LEAST_PACKED:
+                response_headers.append(_VARY)
+            if status in _EXTRA_HEADERS:
+                response_headers += _EXTRA_HEADERS[status]
+        if len(body) > LEAST_PACKED and takes_gzip(headers.get(b"accept-encoding", b"")):
+            body = await packed(body, self._engine.side, headers.get(b"authorization"))
+            response_headers.append((b"content-encoding", b"gzip"))
+        response_headers.append((b"content-length", b"%d" % len(body)))
+        await _send(send, status, response_headers, body)
 
     async def _answer(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, *, acceptable: bool
@@ -100,17 +113,18 @@ class GraphQLHTTP:
                 self._authenticator.check_origin(headers)
                 method = scope["method"]
                 if method not in _METHODS:
-                    message = "Send GraphQL by POST (or queries by GET)."
+                    message = "Send GraphQL by POST (or queries by QUERY or GET)."
                     raise errors.MethodNotAllowed(message)  # noqa: TRY301
                 if not acceptable:
                     message = "Accept application/graphql-response+json or application/json."
                     raise errors.NotAcceptable(message)  # noqa: TRY301
                 viewer = await self._authenticator.viewer(headers)
                 stale = headers.get(b"x-allow-stale") == b"true"
-                if method != "POST":
+                if method in {"GET", "HEAD"}:
                     deadline.watch(receive)
                     request = request_of(in_address(scope["query_string"]))
-                    return await self._engine.run(request, viewer, stale=stale, mutations=False)
+                    return await self._engine.run(request, viewer, stale=stale, no_mutation=SendByPost)
+                no_mutation = OnlyQueries if method == _QUERY else None
                 check_content_type(headers.get(b"content-type", b""))
                 is_received = False
                 body = await body_of(scope, headers, receive, viewer, self._settings.max_bulk_body_bytes)
@@ -121,9 +135,11 @@ class GraphQLHTTP:
                         request, operation = await self._posted(body, viewer)
                         del body  # its memory is free while the operation runs
                         # The body, or the place, may have come long after the head with the token.
-                        return await self._engine.run(request, await viewer.now(), operation=operation, stale=stale)
+                        return await self._engine.run(
+                            request, await viewer.now(), operation=operation, stale=stale, no_mutation=no_mutation
+                        )
                 request = request_of(loaded(body, "The body"))
-                return await self._engine.run(request, await viewer.now(), stale=stale)
+                return await self._engine.run(request, await viewer.now(), stale=stale, no_mutation=no_mutation)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             late = isinstance(error, TimeoutError) and not is_received
             return answer.turned_away(errors.BodyTimeout() if late else error)
@@ -146,7 +162,6 @@ class GraphQLHTTP:
         return replace(request, variables=operation.declared(request.variables)), operation
 
 
-@lru_cache(maxsize=256)
-def _negotiated(accept: bytes) -> _Media | None:
-    """How to answer; None if the client accepts neither type."""
-    return preferred(accept, _ACCEPTED)
+async def _send(send: Send, status: int, headers: _Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

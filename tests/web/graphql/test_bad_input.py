@@ -582,7 +582,7 @@ class TestRequests:
         if accept == "*/*":
             assert response.headers["content-type"] == "application/json; charset=utf-8"
         if response.status_code == 405:
-            assert response.headers["allow"] == "GET, HEAD, POST"
+            assert response.headers["allow"] == "GET, HEAD, POST, QUERY"
 
     @pytest.mark.parametrize("size", [300_000, 3_000_000])
     def test_a_chunked_body_is_measured_as_it_comes(self, http, size):

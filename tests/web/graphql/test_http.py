@@ -266,7 +266,7 @@ class TestHead:
     async def test_other_methods_are_told_the_three(self, client):
         answered = await client.put("/graphql", json=GOOD)
         assert answered.status_code == 405
-        assert answered.headers["allow"] == "GET, HEAD, POST"
+        assert answered.headers["allow"] == "GET, HEAD, POST, QUERY"
 
 
 class TestContentLength:
