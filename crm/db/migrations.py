@@ -31,7 +31,7 @@ _ROLE_SETTINGS: Final = {
 # pauses for as long, and tries again.
 PATIENCE_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = (0.5, 1.5)
-_LOCK: Final = int.from_bytes(b"crm", "big")
+_TRY_LOCK: Final = sql.SQL("SELECT pg_try_advisory_xact_lock({})").format(int.from_bytes(b"crm", "big"))
 _BLOCKED_STATES: Final = frozenset({"55P03", "40P01"})
 _OLDEST_TRANSACTION: Final = """
 SELECT format('process %s (%s) has had a transaction open for %s', pid,
@@ -102,7 +102,9 @@ def _one_at_a_time(url: str, on_wait: Callable[[str], None]) -> Iterator[None]:
     """
     with psycopg.connect(conninfo(url)) as connection:
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        while connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone() != (True,):
+        # Without parameters, by the simple protocol: the other one keeps its portal, and with it a snapshot that
+        # `CREATE INDEX CONCURRENTLY` in a revision would wait for.
+        while connection.execute(_TRY_LOCK).fetchone() != (True,):
             on_wait("another process migrates")
             time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  (no secret)
         yield
