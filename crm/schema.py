@@ -7,6 +7,7 @@ from crm.advice.recommendations.graphql import RecommendationMutation, Recommend
 from crm.advice.summaries.graphql import SummaryMutation
 from crm.ai.graphql import AiQuery
 from crm.ai_tasks.graphql import AiTaskMutation, AiTaskQuery, AiTaskSubscription
+from crm.graph.declare.node import NodeQuery
 from crm.graph.declare.scalars import CONFIG
 from crm.sales.history.graphql import ChangeSubscription
 from crm.sales.interactions.graphql import InteractionMutation, InteractionQuery
@@ -19,6 +20,7 @@ from crm.sales.tasks.graphql import TaskMutation, TaskQuery
 
 @strawberry.type(description="Everything that can be read.")
 class Query(
+    NodeQuery,
     LeadQuery,
     InteractionQuery,
     TaskQuery,

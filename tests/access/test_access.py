@@ -48,6 +48,8 @@ RULES = {
         "leads": Role.VIEWER,
         "leadsConnection": Role.VIEWER,
         "me": Role.VIEWER,
+        "node": Role.VIEWER,
+        "nodes": Role.VIEWER,
         "search": Role.VIEWER,
         "task": Role.VIEWER,
         "taskAnalytics": Role.VIEWER,

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from graphql import (
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLInputObjectType,
+    GraphQLInterfaceType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -33,6 +35,7 @@ _ELSEWHERE = (
     "aiTaskQueueStatus",
     "aiTaskStatistics",
 )
+NODES = ("Lead", "Task", "Interaction", "User")
 _LONG = "an_alias_that_is_longer_than_any_name_that_PostgreSQL_would_keep_whole"
 
 
@@ -86,6 +89,8 @@ class Generator:
         self._fragments: list[tuple[str, GraphQLObjectType, int]] = []
         self._fragment_texts: list[str] = []
         self._plain_arguments: dict[tuple[str, str], str] = {}
+        # Of which type the records behind `Node` are asked for more: types share names of fields that are different.
+        self._nodes = self._dice.choice(NODES)
 
     def operation(self) -> Operation:
         query = self._schema.query_type
@@ -120,7 +125,9 @@ class Generator:
 
     # Selections
 
-    def _selection(self, kind: GraphQLObjectType, depth: int, size: int | None = None) -> str:
+    def _selection(self, kind: Any, depth: int, size: int | None = None) -> str:
+        if isinstance(kind, GraphQLInterfaceType):
+            return self._of_any(depth)
         leaves = [name for name, one in kind.fields.items() if is_leaf_type(get_named_type(one.type))]
         branches = [name for name in kind.fields if name not in (*leaves, *_ELSEWHERE)] if depth > 1 else []
         made: list[tuple[str, GraphQLObjectType]] = []
@@ -128,6 +135,14 @@ class Generator:
         parts = [self._part(kind, depth, leaves, branches, made) for _ in range(count)]
         if leaves and self._chance(0.02):
             parts.extend(f"{self._alias(0.9)}{self._dice.choice(leaves)}" for _ in range(60))
+        return f"{{ {' '.join(parts)} }}"
+
+    def _of_any(self, depth: int) -> str:
+        within = self._selection(self._schema.type_map[self._nodes], depth)
+        fragment = f"... on {self._nodes}{self._directives()} {within}"
+        plain = ["__typename", "nodeId", "... on Node { nodeId }", "... on AiTask { waitMs }"]
+        parts = [fragment, *self._dice.sample(plain, self._dice.randint(0, 4))]
+        self._dice.shuffle(parts)
         return f"{{ {' '.join(parts)} }}"
 
     def _part(  # noqa: PLR0911  (one line for each kind of selection)
@@ -157,11 +172,10 @@ class Generator:
         alias = self._alias(0.4)
         arguments = self._plain_arguments.get((kind.name, name)) if not alias else None
         if arguments is None:
-            arguments = self._arguments(name, kind.fields[name].args)
+            arguments = self._arguments(name, kind.fields[name].args, is_root=kind is self._schema.query_type)
             if not alias:  # the same key must mean the same, wherever two selections merge
                 self._plain_arguments[kind.name, name] = arguments
-        target = get_named_type(kind.fields[name].type)
-        assert isinstance(target, GraphQLObjectType)
+        target: Any = get_named_type(kind.fields[name].type)
         field_ = f"{alias}{name}{arguments}"
         made.append((field_, target))
         return f"{field_}{self._directives()} {self._selection(target, depth - 1)}"
@@ -204,7 +218,7 @@ class Generator:
 
     # Arguments
 
-    def _arguments(self, field_: str, arguments: dict[str, GraphQLArgument]) -> str:
+    def _arguments(self, field_: str, arguments: dict[str, GraphQLArgument], *, is_root: bool) -> str:
         texts = []
         backwards = self._chance(0.3)
         for name, argument in arguments.items():
@@ -215,11 +229,11 @@ class Generator:
             if name == "includeDeleted" and not self._deleted:
                 continue
             required = isinstance(argument.type, GraphQLNonNull) and argument.default_value in (None, ...)
-            required = required or name in ("id", "leadId", "input")
+            required = required or name in ("id", "leadId", "input", "nodeId", "nodeIds")
             if required or self._chance(0.9 if name == "last" else 0.35):
                 value = self._argument(name, argument, required=required)
                 texts.append(f"{name}: {self._placed(argument.type, value, name, free=not required)}")
-        if "first" in arguments:
+        if "first" in arguments and is_root:
             texts += self._ends(field_, [one for one in texts if not one.startswith(("first", "last"))])
         self._dice.shuffle(texts)
         return f"({', '.join(texts)})" if texts else ""
@@ -228,6 +242,10 @@ class Generator:
         dice = self._dice
         if not required and not isinstance(argument.type, GraphQLNonNull) and name != "last" and self._chance(0.05):
             return None
+        if name == "nodeId":
+            return self._node_id()
+        if name == "nodeIds":
+            return [self._node_id() for _ in range(dice.choice((0, 1, 2, 5, 20)))]
         if name in ("id", "leadId"):
             return dice.randint(1, self._pools.highest + 2)
         if name in ("limit", "offset", "first", "last"):
@@ -239,6 +257,11 @@ class Generator:
                 return {"email": dice.choice((str.upper, str.lower))(dice.choice(self._pools.emails))}
             return {"id": dice.randint(1, self._pools.highest)}
         return self._value(argument.type, 2)
+
+    def _node_id(self) -> str:
+        kind = self._nodes if self._chance(0.5) else self._dice.choice((*NODES, "Nothing"))
+        users = self._dice.choice(self._pools.users)
+        return node_id(kind, users if kind == "User" else self._dice.randint(1, self._pools.highest + 2))
 
     def _ends(self, field_: str, given: list[str]) -> list[str]:
         """`after` and `before`: cursors can only be found under the very same filter and order."""
@@ -349,6 +372,11 @@ class Generator:
 def _is_filter(kind: Any) -> bool:
     """Whether an input is a record's filter, or one across an edge; not a scalar's."""
     return isinstance(kind, GraphQLInputObjectType) and ("and" in kind.fields or "some" in kind.fields)
+
+
+def node_id(kind: str, key: Any) -> str:
+    """The global id of a record."""
+    return b64encode(f"{kind}:{key}".encode()).decode()
 
 
 def literal(value: Any) -> str:

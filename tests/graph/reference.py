@@ -324,7 +324,13 @@ class Reference:
         self.viewer = viewer
 
     def answer(self, query: str, variables: dict[str, Any]) -> Any:
-        result = execute_sync(self.schema, parse(query), field_resolver=self._resolve, variable_values=variables)
+        result = execute_sync(
+            self.schema,
+            parse(query),
+            field_resolver=self._resolve,
+            type_resolver=lambda value, *_: value.kind,
+            variable_values=variables,
+        )
         assert not result.errors, result.errors
         return result.data
 
@@ -336,16 +342,20 @@ class Reference:
             return self._page(source, name)
         if isinstance(source, dict):
             return source[name]
+        if name == "nodeId":
+            return base64.b64encode(f"{source.kind}:{source.row['id']}".encode()).decode()
         special = getattr(self, f"_{source.kind.lower()}", None)
         found = special(source.row, name, given) if special else NotImplemented
         return column(source, snake(name)) if found is NotImplemented else found
 
-    def _root(self, name: str, given: dict[str, Any]) -> Any:
+    def _root(self, name: str, given: dict[str, Any]) -> Any:  # noqa: PLR0911  (one for each kind of field)
         world, deleted = self.world, given.get("includeDeleted", False)
         single = {"lead": "Lead", "task": "Task", "interaction": "Interaction"}
         lists = {"leads": "Lead", "tasks": "Task", "interactions": "Interaction", "tasksByLeadId": "Task"}
         if name in single:
             return record(single[name], world.one(single[name], given["id"], deleted=deleted))
+        if name in ("node", "nodes"):
+            return self._node(given["nodeId"]) if name == "node" else list(map(self._node, given["nodeIds"]))
         if name == "me":
             return record("User", world.one("User", self.viewer))
         if name == "leadBy":
@@ -364,6 +374,12 @@ class Reference:
         if name.endswith("Connection"):
             return page(kind, found, given)
         return records(kind, window(found, given.get("limit"), given.get("offset")))
+
+    def _node(self, node_id: str) -> Record | None:
+        kind, key = base64.b64decode(node_id).decode().split(":")
+        if kind not in ("Lead", "Task", "Interaction", "User"):
+            return None
+        return record(kind, self.world.one(kind, UUID(key) if kind == "User" else int(key)))
 
     def _lead_by(self, key: dict[str, Any]) -> Row | None:
         if "id" in key:
@@ -407,10 +423,12 @@ class Reference:
             return records("ScoreFactor", found) if isinstance(found, list) else found
         if name == "owner":
             return record("User", world.one("User", row["owner_id"]))
-        if name in ("tasks", "interactions"):
-            kind = {"tasks": "Task", "interactions": "Interaction"}[name]
+        if name.removesuffix("Connection") in ("tasks", "interactions"):
+            kind = {"tasks": "Task", "interactions": "Interaction"}[name.removesuffix("Connection")]
             found = [one for one in world.of_lead(kind, row) if matches(world, kind, one, given.get("filter"))]
             found = in_order(kind, found, given.get("orderBy"))
+            if name.endswith("Connection"):
+                return page(kind, found, given)
             return records(kind, window(found, given.get("limit"), given.get("offset")))
         if name == "timeline":
             found = in_order("Change", [one for one in world.events if one["lead_id"] == row["id"]], None)

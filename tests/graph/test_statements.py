@@ -35,6 +35,8 @@ ROOTS = [
     "interactions { lead { tasks { id } } }",
     "interactionsConnection { nodes { id } }",
     "users { id }",
+    'node(nodeId: "TGVhZDox") { nodeId ... on Lead { tasks { id } } ... on Task { lead { id } } }',
+    'nodes(nodeIds: ["TGVhZDox", "VGFzazox"]) { nodeId ... on Lead { tasks { id } } ... on Task { lead { id } } }',
     'search(text: "ab") { score lead { id } task { id } interaction { id } }',
     "leadStats(groupBy: [STATUS]) { count }",
     'aiTask(id: "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10") { status positionInQueue attempts { costUsd } lead { id } }',
@@ -149,7 +151,7 @@ class TestWrites:
     CREATE = 'mutation {{ createTask(input: {{leadId: {}, title: "Call"}}) {{ {} }} }}'
 
     async def test_a_task_with_plain_fields_is_one_statement(self, tapped, tap, viewers, make_lead, events):
-        query = self.CREATE.format(make_lead()["id"], "id title completed createdAt")
+        query = self.CREATE.format(make_lead()["id"], "id nodeId title completed createdAt")
         for _ in range(2):
             tap.reset()
             await data(tapped, viewers["member"], query)

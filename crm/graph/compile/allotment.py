@@ -72,7 +72,7 @@ class Allotments:
 
     def of(self, variables: Mapping[str, Any]) -> Allotment | None:
         """The allotment for these variables: the same object for the same shares."""
-        key = tuple([variables.get(name) for name in self._names]) if self._names else ()
+        key = tuple([_size(variables.get(name)) for name in self._names]) if self._names else ()
         try:
             return self._kept[key]
         except KeyError:
@@ -120,6 +120,8 @@ class _Lengths:
 
     def rows(self, field: Selected) -> int:
         """The most rows of a field and all fields below it."""
+        if is_one_of(field):
+            return max(map(self.rows, field.children), default=0)
         below = sum(map(self.rows, field.children))
         if is_list(field):
             return self.of(field) * (1 + below)
@@ -163,13 +165,18 @@ class _Shares:
 
 def is_list(field: Selected) -> bool:
     """Whether a field leads to many rows."""
-    return field.shape is not None and field.shape.kind in ("many", "connection")
+    return field.shape is not None and field.shape.kind in ("many", "each", "connection")
 
 
 def longest(field: Selected) -> int:
     """The most rows of a list without a limit; a field without that argument is a report, and may be longer."""
     assert field.shape is not None
-    return MAX_ROWS if "limit" in field.shape.arguments else _LONGEST_REPORT
+    return MAX_ROWS if "limit" in field.shape.arguments or field.shape.each else _LONGEST_REPORT
+
+
+def is_one_of(field: Selected) -> bool:
+    """Whether a field leads to one row of one of several types, each of which is a child."""
+    return field.shape is not None and field.shape.kind == "any"
 
 
 def is_record(field: Selected) -> bool:
@@ -216,6 +223,8 @@ def _bytes(field: Selected) -> int:
     own = len(field.key) + _KEY_BYTES
     if is_list(field):
         return own
+    if is_one_of(field):
+        return max(map(_bytes, field.children), default=own)
     if field.children:
         repeated = _MANY_MEMBERS if field.shape is not None and field.shape.many else 1
         return own + repeated * sum(map(_bytes, field.children))
@@ -223,6 +232,11 @@ def _bytes(field: Selected) -> int:
 
 
 _MANY_MEMBERS: Final = 10  # of a document: a list of objects in one column
+
+
+def _size(value: Any) -> Any:
+    """What a variable says of a list's length: keys by their number, others by themselves."""
+    return len(value) if isinstance(value, list) else value
 
 
 def _power(number: int) -> int:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from crm.core import errors
-from crm.graph.compile.allotment import LONG_ROW, AnswerBudget, is_list, is_record, long_texts, longest
+from crm.graph.compile.allotment import LONG_ROW, AnswerBudget, is_list, is_one_of, is_record, long_texts, longest
 from crm.graph.compile.json_sql import has_long_key, text_object
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import EMPTY, BoundArguments, Compiler, shows_rows, too_many
@@ -156,6 +156,15 @@ class CountingCompiler(Compiler):
             value = case((func.coalesce(added, _ZERO) >= _ZERO, value))
         return select(value.label("j"), *_labelled(totals)).select_from(source)
 
+    def _each_counted(self, field: Selected, statement: Any, start: Totals) -> Any:
+        keys = statement.subquery(self._name("q"))
+        value, length = self._value(field.children[0], "", keys), self.length(field.children, keys)
+        made = select(value.label("j"), length.label("n")).select_from(self.source(keys))
+        lines = made.offset(_ZERO).subquery(self._name("g"))
+        totals = self._added(lines.c.n, [lines.c.j], start, field.key)
+        listed = func.coalesce(func.json_agg(lines.c.j), EMPTY)
+        return select(_counted(listed, totals).label("j"), *_labelled(totals)).select_from(lines)
+
     def _within_budget(self, totals: Pair, place: str) -> ColumnElement[bool]:
         """SQL that is true within the budget and raises an error beyond it."""
         (rows, size), most_rows, most_bytes = totals, self._most_rows, self._most_bytes
@@ -272,6 +281,7 @@ class CountingCompiler(Compiler):
         "one": _record_counted,
         "pulse": _record_counted,
         "many": _list_counted,
+        "each": _each_counted,
         "connection": _page_counted,
     }
 
@@ -337,4 +347,6 @@ def _fixed(field: Selected) -> int:
     """The number of a field's rows outside lists, which does not depend on the data: one per record."""
     if is_list(field) or (is_record(field) and any(is_list(inner) for inner in field.walk())):
         return 0
+    if is_one_of(field):
+        return max(map(_fixed, field.children), default=0)
     return int(is_record(field)) + sum(map(_fixed, field.children))

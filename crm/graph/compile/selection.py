@@ -96,6 +96,9 @@ class Collector:
         if name == TYPENAME or name.startswith("__"):
             return Selected(key, None, parent, nodes)
         shape = parent.fields[name]
+        if shape.each:
+            one = self._one_of(key, shape.of_one_key(), nodes)
+            return Selected(key, shape, None, nodes, _arguments(shape, nodes), [one])
         if shape.possible:
             return self._one_of(key, shape, nodes)
         return self._leading_to(key, shape, self._schema.types.get(shape.target) if shape.target else None, nodes)
@@ -107,13 +110,9 @@ class Collector:
         return Selected(key, shape, None, nodes, children=children)
 
     def _leading_to(self, key: str, shape: FieldShape, kind: TypeShape | None, nodes: list[FieldNode]) -> Selected:
-        values = {argument.name.value: argument.value for argument in nodes[0].arguments or ()}
-        arguments = [
-            Argument.make(python_name, label, argument, values.get(label))
-            for label, (python_name, argument) in shape.arguments.items()
-        ]
         sets = [duplicate.selection_set for duplicate in nodes if duplicate.selection_set is not None]
-        return Selected(key, shape, kind, nodes, arguments, self.collect(sets, kind) if kind else [])
+        children = self.collect(sets, kind) if kind else []
+        return Selected(key, shape, kind, nodes, _arguments(shape, nodes), children)
 
     def _included(self, node: Any) -> bool:
         for directive in node.directives or ():
@@ -123,3 +122,11 @@ class Collector:
                 if flag == (directive.name.value == "skip"):
                     return False
         return True
+
+
+def _arguments(shape: FieldShape, nodes: list[FieldNode]) -> list[Argument]:
+    values = {argument.name.value: argument.value for argument in nodes[0].arguments or ()}
+    return [
+        Argument.make(python_name, label, argument, values.get(label))
+        for label, (python_name, argument) in shape.arguments.items()
+    ]

@@ -63,7 +63,7 @@ class FieldShape:
 
     @property
     def kind(self) -> str:
-        """column, computed, one, any (one of several types), many, connection or python."""
+        """column, computed, one, any (one of several types), many, each (one for each key), connection or python."""
         if self.declaration is not None:
             return self.declaration.kind
         return "column" if self.resolver is None else "python"
@@ -72,6 +72,11 @@ class FieldShape:
     def is_long(self) -> bool:
         """Whether a value may be so long that the field has a price of its own."""
         return self.most_bytes >= _LONG
+
+    @property
+    def each(self) -> str:
+        """Of a list with an element for each key: the function's argument with the keys."""
+        return self.declaration.each if self.declaration is not None else ""
 
     def leading_to(self, kind: "TypeShape") -> "FieldShape":
         """Of a field that leads to one of several types: the same field where it leads to this one."""
@@ -83,6 +88,17 @@ class FieldShape:
 
         declaration = replace(self.declaration, kind="one", function=rows)
         return replace(self, target=kind.name, possible=(), declaration=declaration)
+
+    def of_one_key(self) -> "FieldShape":
+        """Of a list with an element for each key: the field that leads to one of them from a row with its key."""
+        assert self.declaration is not None
+        function, each = self.declaration.function, self.each
+
+        def rows(row: Any) -> Any:
+            return function(**{each: row.key})
+
+        declaration = replace(self.declaration, kind="any", function=rows, each="")
+        return replace(self, many=False, arguments={}, declaration=declaration)
 
     def check(self, name: str, label: str, value: Any) -> None:
         """Refuse an argument's value if its declaration says so."""
@@ -125,10 +141,10 @@ class SchemaShape:
             self._check_possible(graphql_type)
 
     def _check_possible(self, kind: TypeShape) -> None:
-        """Check at start-up: only a field of one row may lead to several types, each of which has a model."""
+        """Check at start-up: only one row, or one for each key, may be of several types, each of which has a model."""
         for shape in kind.fields.values():
             models = [self.types[name].model for name in shape.possible]
-            if models and (shape.kind != "any" or None in models):
+            if models and (shape.kind not in ("any", "each") or None in models):
                 msg = f"{kind.name}.{shape.name} leads to several types: that takes one row, of types made of models"
                 raise TypeError(msg)
 

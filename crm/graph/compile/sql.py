@@ -120,10 +120,14 @@ class Compiler:
             return self._one(field, statement)
         if shape.kind == "many":
             return self._many(field, statement, arguments)
+        if shape.kind == "each":
+            return self._each(field, statement)
         return self._connection(field, statement, arguments).scalar_subquery()
 
     def _statement_of(self, field: Selected, row: Any, outer: FromClause | None) -> Any:
-        """The statement of the rows that a field leads to."""
+        """The statement of the rows that a field leads to; of a list with an element for each key, of the keys."""
+        if field.shape is not None and field.shape.each:
+            return self._keys(field, field.shape.each)
         statement = self.statement(field) if row is None else self.statement(field, row)
         return statement if outer is None else statement.correlate(outer)
 
@@ -152,6 +156,18 @@ class Compiler:
         value: ColumnElement[Any] = func.coalesce(listed, EMPTY)
         value = case(*problems, else_=value) if problems else value
         return record_rows.with_only_columns(value).scalar_subquery()
+
+    # One for each key
+
+    def _keys(self, field: Selected, name: str) -> Select[Any]:
+        values = func.unnest(self._arguments[field].keywords[name])
+        keys = values.table_valued(column("key", Text), with_ordinality="place", name=self._name("e")).render_derived()
+        return select(keys.c.key).order_by(keys.c.place)
+
+    def _each(self, field: Selected, statement: Select[Any]) -> ColumnElement[Any]:
+        keys = statement.subquery(self._name("q"))
+        value = self._value(field.children[0], "", keys)
+        return select(func.coalesce(func.json_agg(value), EMPTY)).select_from(self.source(keys)).scalar_subquery()
 
     def _limited(self, statement: Any, arguments: BoundArguments, most: Any) -> FromClause:
         if arguments.offset is not None:

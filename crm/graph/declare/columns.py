@@ -29,6 +29,7 @@ from crm.graph.declare.fields import (
     remember_model,
 )
 from crm.graph.declare.filters import UNSET, WhereInput
+from crm.graph.declare.node import has_node_id, make_node, node_id_of
 from crm.graph.declare.scalars import JSON
 
 T = TypeVar("T")
@@ -59,7 +60,10 @@ NewField = tuple[str, Any, Any]
 def type(
     model: builtins.type[Model] | None = None, *, name: str | None = None
 ) -> Callable[[builtins.type[T]], builtins.type[T]]:
-    """A GraphQL type with every public column of the model; without a model, with the class's own fields."""
+    """A GraphQL type with every public column of the model; without a model, with the class's own fields.
+
+    If the model's `id` is public the type is a `Node`, with a `nodeId`.
+    """
     if model is not None and not model.policy.public:
         msg = f"{model.__name__} is for the program alone (`policy = INTERNAL`): no type of the API is made of it"
         raise TypeError(msg)
@@ -68,8 +72,13 @@ def type(
         if model is not None:
             _add(cls, [(column.name, *_value(column, field)) for column, field in fields_of(model)])
             _add(cls, [(name, _choice_of(cases), _case_value(cases)) for name, cases in model.cases.items()])
+        is_node = model is not None and has_node_id(model)
+        if is_node:
+            cls.node_id = node_id_of(name or cls.__name__)  # type: ignore[attr-defined]
         decorated = strawberry.type(cls, name=name, description=first_paragraph(cls))
         remember_model(decorated, model)
+        if is_node:
+            make_node(decorated)
         return decorated
 
     return decorate

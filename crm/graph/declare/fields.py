@@ -108,6 +108,8 @@ class Declaration:
     pulse_seconds: float = 0.0
     # The function has a parameter `viewer`: it gets a placeholder for the viewer's id.
     wants_viewer: bool = False
+    # Of a list with an element for each value of an argument: that argument's name.
+    each: str = ""
 
 
 @strawberry.type(description="Where a page stands.")
@@ -230,16 +232,23 @@ def computed(
 @overload
 def rows(function: F) -> F: ...
 @overload
-def rows(*, role: Role = ..., usual_rows: int = ..., extra_cost: Price | None = ...) -> Callable[[F], F]: ...
+def rows(
+    *, role: Role = ..., usual_rows: int = ..., extra_cost: Price | None = ..., each: str = ...
+) -> Callable[[F], F]: ...
 def rows(
     function: F | None = None,
     *,
     role: Role = Role.VIEWER,
     usual_rows: int = 100,
     extra_cost: Price | None = None,
+    each: str = "",
 ) -> Any:
-    """A root field that is a read: the function returns a statement. A parameter `viewer` is the viewer's id."""
-    return _declared(function, skip=0, role=role, usual_rows=usual_rows, extra_cost=extra_cost)
+    """A root field that is a read: the function returns a statement. A parameter `viewer` is the viewer's id.
+
+    A list of interfaces or unions has an element for each value of the argument `each`: the function gets one of these
+    values in place of the list, and returns a statement for each type as `edge` has it.
+    """
+    return _declared(function, skip=0, role=role, usual_rows=usual_rows, extra_cost=extra_cost, each=each)
 
 
 @overload
@@ -323,7 +332,7 @@ def price_of_order(served: Collection[str]) -> Price:
 
 def _declared(function: F | None, *, skip: int, takes: Sequence[str] = tuple(_LIST), **options: Any) -> Any:
     def declare(function: F) -> Any:
-        kind, extra = _shape(function)
+        kind, extra = ("each", {}) if options.get("each") else _shape(function)
         if kind == "many":
             extra = {name: extra[name] for name in takes}
         return _field(function, kind, skip=skip, extra=extra, **options)

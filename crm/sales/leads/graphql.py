@@ -93,9 +93,23 @@ class Lead:
         return UserService.with_id(lead.owner_id)
 
     @graph.edge
+    def tasks_connection(
+        lead: Row, filter: tasks.Which = None, order_by: tasks.InOrder = None
+    ) -> graph.Connection[tasks.Task]:
+        """Its tasks, page by page; dismissed ones too."""
+        return TaskService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge
     def tasks(lead: Row, filter: tasks.Which = None, order_by: tasks.InOrder = None) -> list[tasks.Task]:
         """Its tasks, newest first; dismissed ones too."""
         return TaskService.of_lead(lead.id, filter, order_by)
+
+    @graph.edge
+    def interactions_connection(
+        lead: Row, filter: interactions.Which = None, order_by: interactions.InOrder = None
+    ) -> graph.Connection[interactions.Interaction]:
+        """What happened with it, page by page."""
+        return InteractionService.of_lead(lead.id, filter, order_by)
 
     @graph.edge
     def interactions(

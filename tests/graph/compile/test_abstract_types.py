@@ -22,14 +22,14 @@ TaskRow = type[task_model.Task]
 
 
 @strawberry.interface
-class Node:
+class Item:
     """What has an id."""
 
     id: strawberry.ID = strawberry.field(description="A number.")
 
 
 @graph.type(task_model.Task)
-class Task(Node):
+class Task(Item):
     """What is to be done."""
 
     @graph.edge
@@ -38,14 +38,14 @@ class Task(Node):
         return select(lead_model.Lead).where(lead_model.Lead.id == task.lead_id)
 
     @graph.edge
-    def parent(task: TaskRow) -> Node | None:  # noqa: N805
+    def parent(task: TaskRow) -> Item | None:  # noqa: N805
         """The lead, though the schema does not say so."""
         leads = select(lead_model.Lead).where(lead_model.Lead.id == task.lead_id)
         return {Lead: leads, Task: select(task_model.Task).where(false())}
 
 
 @graph.type(lead_model.Lead)
-class Lead(Node):
+class Lead(Item):
     """Somebody who may buy."""
 
     @graph.edge
@@ -74,7 +74,7 @@ def either(wanted):
 @strawberry.type
 class Query:
     @graph.rows
-    def node(name: str) -> Node | None:  # noqa: N805
+    def node(name: str) -> Item | None:  # noqa: N805
         """By name."""
         return either(name)
 
@@ -82,6 +82,11 @@ class Query:
     def either(name: str) -> Either | None:  # noqa: N805
         """By name."""
         return either(name)
+
+    @graph.rows(each="names")
+    def each(names: list[str]) -> list[Either | None]:  # noqa: N805
+        """By their names."""
+        return either(names)
 
 
 SCHEMA = strawberry.Schema(Query, types=[Lead, Task], config=CONFIG)
@@ -122,7 +127,7 @@ class TestOneOfSeveralTypes:
     async def test_keys_keep_the_order_of_the_document(self, ask, make_lead):
         lead = make_lead()
         query = (
-            f'{{ node(name: "lead:{lead["id"]}") {{ ... on Lead {{ lastName }} id ... on Node {{ __typename }} }} }}'
+            f'{{ node(name: "lead:{lead["id"]}") {{ ... on Lead {{ lastName }} id ... on Item {{ __typename }} }} }}'
         )
         assert list((await ask(query))["node"]) == ["lastName", "id", "__typename"]
 
@@ -132,13 +137,13 @@ class TestOneOfSeveralTypes:
 
     async def test_unions(self, ask, make_task):
         task = make_task(title="Call")
-        query = f'{{ either(name: "task:{task["id"]}") {{ __typename ... on Task {{ title }} ... on Node {{ id }} }} }}'
+        query = f'{{ either(name: "task:{task["id"]}") {{ __typename ... on Task {{ title }} ... on Item {{ id }} }} }}'
         assert await ask(query) == {"either": {"__typename": "Task", "title": "Call", "id": str(task["id"])}}
 
     async def test_named_fragments(self, ask, make_task):
         task = make_task(title="Call")
         query = f"""{{ node(name: "task:{task["id"]}") {{ ...Any }} }}
-            fragment Any on Node {{ id ...OfTask ...OfLead }}
+            fragment Any on Item {{ id ...OfTask ...OfLead }}
             fragment OfTask on Task {{ title }}
             fragment OfLead on Lead {{ firstName }}"""
         assert await ask(query) == {"node": {"id": str(task["id"]), "title": "Call"}}
@@ -154,6 +159,31 @@ class TestOneOfSeveralTypes:
         assert await ask(query) == {"node": {"tasks": [{"id": one, "parent": parent} for one in ids]}}
         query = query.replace(f"lead:{lead['id']}", f"task:{ids[0]}")
         assert await ask(query) == {"node": {"about": {"tasks": [{"id": one} for one in ids]}}}
+
+
+class TestOneForEachKey:
+    async def test_in_their_order_with_null_for_what_is_not_there(self, ask, make_lead, make_task):
+        lead, task = make_lead(first_name="Åsa"), make_task(title="Call")
+        query = """query($names: [String!]!) {
+            each(names: $names) { __typename ... on Lead { firstName } ... on Task { title } }
+        }"""
+        found = await ask(query, names=[f"task:{task['id']}", "nothing", f"lead:{lead['id']}"])
+        assert found["each"] == [
+            {"__typename": "Task", "title": "Call"},
+            None,
+            {"__typename": "Lead", "firstName": "Åsa"},
+        ]
+        assert await ask(query, names=[]) == {"each": []}
+
+    async def test_lists_within(self, ask, make_lead, make_task):
+        lead = make_lead()
+        ids = [str(make_task(lead_id=lead["id"])["id"]) for _ in range(20)]
+        query = f"""{{ each(names: ["lead:{lead["id"]}", "task:{ids[0]}", "lead:{lead["id"]}"]) {{
+            ... on Lead {{ tasks {{ id }} }}
+            ... on Task {{ about {{ tasks {{ id }} }} }}
+        }} }}"""
+        tasks = {"tasks": [{"id": one} for one in ids]}
+        assert await ask(query) == {"each": [tasks, {"about": tasks}, tasks]}
 
 
 class TestVisibility:
@@ -186,13 +216,25 @@ class TestBudget:
         database.close()
         assert found["errors"][0]["extensions"]["code"] == "TOO_COMPLEX"
 
+    async def test_lists_within_each_count(self, database_url, viewers, make_lead, make_task):
+        lead = make_lead()
+        for _ in range(20):
+            make_task(lead_id=lead["id"])
+        database = Database(database_url, size=1)
+        engine = Engine(SCHEMA, database, Settings(max_cost=40))
+        query = f'{{ each(names: ["lead:{lead["id"]}", "lead:{lead["id"]}"]) {{ ... on Lead {{ tasks {{ id }} }} }} }}'
+        found = await answer(engine, viewers["viewer"], query)
+        database.close()
+        assert found["errors"][0]["extensions"]["code"] == "TOO_COMPLEX"
+        assert "ran out in `each`" in found["errors"][0]["message"]
+
 
 class TestDeclarations:
     def test_lists_of_several_types_are_refused(self):
         @strawberry.type
         class Lists:
             @graph.rows
-            def nodes() -> list[Node]:
+            def nodes() -> list[Item]:
                 """All."""
 
         schema = strawberry.Schema(Lists, types=[Lead, Task], config=CONFIG)
@@ -201,13 +243,13 @@ class TestDeclarations:
 
     def test_types_without_a_model_are_refused(self):
         @graph.type()
-        class Plain(Node):
+        class Plain(Item):
             """No record."""
 
         @strawberry.type
         class Plains:
             @graph.rows
-            def node() -> Node | None:
+            def node() -> Item | None:
                 """One."""
 
         schema = strawberry.Schema(Plains, types=[Lead, Plain], config=CONFIG)
