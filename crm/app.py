@@ -38,6 +38,7 @@ from crm.web.authentication import LocalAuthenticator, TokenAuthenticator
 from crm.web.console.page import Console
 from crm.web.graphiql.page import asset_routes, page
 from crm.web.graphql.http import GraphQLHTTP
+from crm.web.graphql.persisted import PersistedDocuments
 from crm.web.graphql.websocket import GraphQLWebSocket
 from crm.web.http_io import Receive, Scope, Send
 from crm.web.rest.http import Rest
@@ -70,10 +71,11 @@ class App:
             if local_admin
             else TokenAuthenticator(tokens, origins)
         )
-        self._graphql = GraphQLHTTP(self.engine, authenticator)
+        documents = PersistedDocuments.read(config.document_files, only=config.trusted_documents)
+        self._graphql = GraphQLHTTP(self.engine, authenticator, documents)
         self._rest = Rest(self.engine, authenticator, ENDPOINTS)
         self._sockets: dict[str, GraphQLWebSocket | AiTaskWebSocket] = {
-            "/graphql": GraphQLWebSocket(self.engine, authenticator),
+            "/graphql": GraphQLWebSocket(self.engine, authenticator, documents),
             "/ws/ai-tasks": AiTaskWebSocket(self.engine, authenticator),
         }
         self._console = Console(self.engine, authenticator)

@@ -107,6 +107,20 @@ class TooLarge(CrmError):
     status = 413
 
 
+class PersistedQueryNotFound(CrmError):
+    """PersistedQueryNotFound"""  # noqa: D400, D415  (Apollo's clients compare the message)
+
+    code = "PERSISTED_QUERY_NOT_FOUND"
+    status = 422
+
+
+class PersistedQueryNotSupported(CrmError):
+    """PersistedQueryNotSupported"""  # noqa: D400, D415
+
+    code = "PERSISTED_QUERY_NOT_SUPPORTED"
+    status = 422
+
+
 class CursorExpired(CrmError):
     """The cursor is older than the events that are kept, or from another database."""
 
@@ -165,6 +179,8 @@ STATUSES = {
         UnsupportedMediaType,
         TooComplex,
         TooLarge,
+        PersistedQueryNotFound,
+        PersistedQueryNotSupported,
         CursorExpired,
         RateLimited,
         Timeout,

@@ -1,6 +1,11 @@
 """Connections of clients: requests, answers and WebSockets."""
 
-from pydantic import BaseModel, Field
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
+
+_DOCUMENTS = TypeAdapter(dict[str, str])
 
 
 class WebSettings(BaseModel):
@@ -67,6 +72,14 @@ class WebSettings(BaseModel):
         ge=4096,
         description="What may wait for a slow reader of `/ws/ai-tasks`; one who is further behind is dropped.",
     )
+    persisted_documents: str = Field(
+        default="",
+        description="Files with documents that clients may name by an id, separated by commas: what graphql-codegen "
+        "writes as persisted-documents.json. Those of the releases in use, old ones too.",
+    )
+    trusted_documents: bool = Field(
+        default=False, description="Whether only these documents are run, at /graphql and over WebSockets."
+    )
     websocket_operations: int = Field(default=100, ge=1, description="Operations at once on one WebSocket.")
     max_subscription_bytes: int = Field(
         default=128 * 1024 * 1024,
@@ -74,3 +87,21 @@ class WebSettings(BaseModel):
         description="Memory for the subscriptions of a process, half of it for one user: about 30 KB for each that "
         "differs from all others by its document or its variables. Beyond it a subscription is refused.",
     )
+
+    @property
+    def document_files(self) -> list[Path]:
+        """The files of persisted documents."""
+        return [Path(name.strip()) for name in self.persisted_documents.split(",") if name.strip()]
+
+    @model_validator(mode="after")
+    def _documents_can_be_read(self) -> Self:
+        if self.trusted_documents and not self.document_files:
+            msg = "CRM_TRUSTED_DOCUMENTS needs CRM_PERSISTED_DOCUMENTS"
+            raise ValueError(msg)
+        for file in self.document_files:
+            try:
+                _DOCUMENTS.validate_json(file.read_bytes())
+            except (OSError, ValueError):
+                msg = f"CRM_PERSISTED_DOCUMENTS: {file} is no JSON object of documents by their ids"
+                raise ValueError(msg) from None
+        return self

@@ -20,6 +20,8 @@ from crm.graph.run.engine import Engine, Request
 from crm.web.deadline import RequestDeadline
 from crm.web.graphql.media import ANY, negotiated
 from crm.web.graphql.parameters import in_address, request_of
+from crm.web.graphql.persisted import NONE as NO_DOCUMENTS
+from crm.web.graphql.persisted import PersistedDocuments, UntrustedDocument
 from crm.web.http_io import (
     JSON,
     NO_SNIFFING,
@@ -51,6 +53,8 @@ _EXTRA_HEADERS: Final = {
 _KEPT: Final = (b"cache-control", b"private, no-cache")
 _VARY: Final = (b"vary", b"accept-encoding")
 _VARY_OF_QUERY: Final = (b"vary", b"accept, accept-encoding, authorization, x-allow-stale")
+# Refusals of what is a request all the same.
+_WELL_FORMED: Final = (errors.PersistedQueryNotFound, errors.PersistedQueryNotSupported, UntrustedDocument)
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -67,9 +71,12 @@ class OnlyQueries(errors.MethodNotAllowed):
 class GraphQLHTTP:
     """Answers POST, QUERY and GET at one address, and HEAD as GET: the server leaves the body out."""
 
-    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
+    def __init__(
+        self, engine: Engine, authenticator: Authenticator, documents: PersistedDocuments = NO_DOCUMENTS
+    ) -> None:
         self._engine = engine
         self._authenticator = authenticator
+        self._documents = documents
         self._settings = engine.settings
 
     @cached_property
@@ -122,7 +129,7 @@ class GraphQLHTTP:
                 stale = headers.get(b"x-allow-stale") == b"true"
                 if method in {"GET", "HEAD"}:
                     deadline.watch(receive)
-                    request = request_of(in_address(scope["query_string"]))
+                    request = request_of(in_address(scope["query_string"]), self._documents)
                     return await self._engine.run(request, viewer, stale=stale, no_mutation=SendByPost)
                 no_mutation = OnlyQueries if method == _QUERY else None
                 check_content_type(headers.get(b"content-type", b""))
@@ -138,8 +145,10 @@ class GraphQLHTTP:
                         return await self._engine.run(
                             request, await viewer.now(), operation=operation, stale=stale, no_mutation=no_mutation
                         )
-                request = request_of(loaded(body, "The body"))
+                request = request_of(loaded(body, "The body"), self._documents)
                 return await self._engine.run(request, await viewer.now(), stale=stale, no_mutation=no_mutation)
+        except _WELL_FORMED as error:
+            return answer.refused(error)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             late = isinstance(error, TimeoutError) and not is_received
             return answer.turned_away(errors.BodyTimeout() if late else error)
@@ -149,7 +158,7 @@ class GraphQLHTTP:
 
         It may wait for long.
         """
-        request = request_of(await read_json(self._engine.side, viewer, body))
+        request = request_of(await read_json(self._engine.side, viewer, body), self._documents)
         most = self._settings.max_body_bytes
         if len(request.query) > most:
             refuse_size(most)

@@ -6,25 +6,28 @@ from urllib.parse import parse_qsl
 from crm.core import errors
 from crm.graph.run.answers import NotGraphQL
 from crm.graph.run.engine import Request
+from crm.web.graphql.persisted import PersistedDocuments
 from crm.web.http_io import loaded
 
 _MOST_PARAMETERS = 20
 
 
-def request_of(parameters: Any) -> Request:
-    """The request that these parameters make."""
+def request_of(parameters: Any, documents: PersistedDocuments) -> Request:
+    """The request that these parameters make, with the document that they have or name."""
     if not isinstance(parameters, dict):
         raise NotGraphQL
     query, variables, name = parameters.get("query"), parameters.get("variables"), parameters.get("operationName")
-    if not isinstance(query, str) or not query:
-        _refuse("query", "a GraphQL document, as text")
     if variables is not None and not isinstance(variables, dict):
         _refuse("variables", "an object")
     if name is not None and not isinstance(name, str):
         _refuse("operationName", "text")
     if not isinstance(parameters.get("extensions"), dict | None):
         _refuse("extensions", "an object")
-    return Request(query, name or None, variables or {}, null_on_error=_nulls(parameters.get("onError")))
+    if isinstance(query, str) and query:
+        text = documents.sent(query)
+    else:
+        text = (query in (None, "") and documents.named(parameters)) or _refuse("query", "a GraphQL document, as text")
+    return Request(text, name or None, variables or {}, null_on_error=_nulls(parameters.get("onError")))
 
 
 def in_address(query_string: bytes) -> dict[str, Any]:

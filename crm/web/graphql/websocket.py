@@ -20,6 +20,8 @@ from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer, NotGraphQL
 from crm.graph.run.engine import Engine, Request
 from crm.web.graphql.parameters import request_of
+from crm.web.graphql.persisted import NONE as NO_DOCUMENTS
+from crm.web.graphql.persisted import PersistedDocuments
 from crm.web.http_io import MAX_PARTS, OWNER, SMALL_BODY, Authenticator, Message, Receive, Scope, Send, has_many_parts
 from crm.web.session import TOO_LARGE, UNAUTHORIZED, Closed, Session, Socket
 
@@ -37,9 +39,12 @@ _MAX_ID: Final = 200  # the id is repeated in every answer
 class GraphQLWebSocket:
     """Answers WebSockets at one address."""
 
-    def __init__(self, engine: Engine, authenticator: Authenticator) -> None:
+    def __init__(
+        self, engine: Engine, authenticator: Authenticator, documents: PersistedDocuments = NO_DOCUMENTS
+    ) -> None:
         self._engine = engine
         self._authenticator = authenticator
+        self._documents = documents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket, from its opening to its end."""
@@ -50,7 +55,7 @@ class GraphQLWebSocket:
         if socket.subprotocol is None:
             await send(Closed(_NOT_THAT_PROTOCOL, f"Subprotocol not acceptable: use {PROTOCOL}").message)
             return
-        await _GraphQLSession(self._engine, self._authenticator, socket).run()
+        await _GraphQLSession(self._engine, self._authenticator, self._documents, socket).run()
 
 
 class _GraphQLSession(Session[str]):
@@ -58,8 +63,11 @@ class _GraphQLSession(Session[str]):
 
     late: ClassVar[tuple[int, str]] = (_INIT_TIMEOUT, "Connection initialisation timeout")
 
-    def __init__(self, engine: Engine, authenticator: Authenticator, socket: Socket) -> None:
+    def __init__(
+        self, engine: Engine, authenticator: Authenticator, documents: PersistedDocuments, socket: Socket
+    ) -> None:
         super().__init__(socket, authenticator, engine.settings)
+        self._documents = documents
         self._engine = engine
         self._takes_utf8 = socket.takes_utf8
         self._reads = asyncio.Semaphore(_READS_AT_ONCE)
@@ -122,7 +130,13 @@ class _GraphQLSession(Session[str]):
         if len(self.operations) >= self.settings.websocket_operations:
             await self._send_errors(key, [answer.rendered(errors.TooComplex("Too many operations on this socket."))])
             return None
-        request = _request_of(message)
+        try:
+            request = request_of(message.get("payload"), self._documents)
+        except NotGraphQL as error:
+            raise Closed(_BAD_MESSAGE, f"Invalid message, in its payload: {error.message}") from None
+        except errors.CrmError as error:
+            await self._send_errors(key, [answer.rendered(error)])
+            return None
         return self.begin(key, self._run_operation(key, request, size, place))
 
     async def _run_operation(self, key: str, request: Request, size: int, place: Place | None) -> None:
@@ -242,10 +256,3 @@ def _id_of(message: dict[str, Any]) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= _MAX_ID:
         raise Closed(_BAD_MESSAGE, f"Invalid message: `id` must be text of 1 to {_MAX_ID} characters")
     return key
-
-
-def _request_of(message: dict[str, Any]) -> Request:
-    try:
-        return request_of(message.get("payload"))
-    except NotGraphQL as error:
-        raise Closed(_BAD_MESSAGE, f"Invalid message, in its payload: {error.message}") from None

@@ -8,6 +8,7 @@ const config: CodegenConfig = {
       preset: "client",
       presetConfig: {
         fragmentMasking: { unmaskFunctionName: "getFragmentData" },
+        persistedDocuments: { hashAlgorithm: "sha256" }, // src/gql/persisted-documents.json: give it to the server
       },
       config: {
         scalars: {

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from crm.web.graphql.persisted import PersistedDocuments
+
 HERE = Path(__file__).parent
 OLDEST_NODE = 20
 NPM_SECONDS = 240
@@ -86,6 +88,18 @@ class TestTypedClient:
         assert "export type LeadFilter = {" in types
         assert re.findall(r".*\bany\b.*", types) == []
         assert (HERE / "out" / "main.js").exists()
+
+    def test_the_server_knows_its_documents_by_their_hashes(self):
+        file = HERE / "src" / "gql" / "persisted-documents.json"
+        documents = PersistedDocuments.read([file], only=True)
+        written = json.loads(file.read_text())
+        assert len(written) > 10
+        for key, text in written.items():
+            assert key.startswith("sha256:")
+            assert documents.named({"documentId": key}) == text
+            assert (
+                documents.named({"extensions": {"persistedQuery": {"sha256Hash": key.removeprefix("sha256:")}}}) == text
+            )
 
     def test_a_running_server_gives_the_same_types_as_the_file(self, server, tmp_path):
         config = HERE / "out" / "codegen.live.ts"  # beside the packages that it imports
