@@ -15,6 +15,7 @@ from crm.ai_tasks import jobs as ai_tasks
 from crm.core.logs import configure
 from crm.core.settings import Settings
 from crm.core.stop_signals import stop_signals
+from crm.core.terminal import leave_if_closed
 from crm.db.capacity import Capacity
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
@@ -81,6 +82,7 @@ def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Non
 
 def _stop(worker: Worker) -> None:
     """Stop gracefully on the first signal, at once on the second."""
+    leave_if_closed()
     if worker.is_stopping:
         structlog.get_logger().warning("worker.stopped_at_once")
         os._exit(1)

@@ -1,10 +1,13 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -188,6 +191,57 @@ class TestDemo:
             await eventually(lambda: connection.execute(copying).fetchone()[0])
             assert "The connection to the database broke" in await loading
             assert connection.execute("SELECT count(*) FROM leads").fetchone() == (0,)
+
+
+class TestAClosedTerminal:
+    @pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["alone", "two"])
+    async def test_stops_the_server_which_answers_first(self, ready_database, more):
+        terminal, inner = pty.openpty()
+        server = InATerminal(inner, ready_database, *more)
+        with psycopg.connect(ready_database) as connection, server:
+            await eventually(server.answers, 60)
+            connection.execute("INSERT INTO leads (first_name, last_name) VALUES ('Åsa', 'Lind')")
+            connection.commit()
+            connection.execute("SELECT FROM leads FOR UPDATE")
+            writing = asyncio.create_task(
+                asyncio.to_thread(server.ask, 'mutation { updateLead(id: 1, input: {company: "Lind AB"}) { company } }')
+            )
+            await eventually(lambda: psycopg.connect(ready_database).execute(WAITING).fetchone()[0])
+            os.close(terminal)
+            await asyncio.sleep(1)
+            connection.rollback()
+            assert await writing == {"data": {"updateLead": {"company": "Lind AB"}}}
+            assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+class InATerminal:
+    """`crm serve` in a terminal of its own."""
+
+    def __init__(self, terminal, url, *arguments):
+        self._port = free_port()
+        self._environment = environment(DATABASE_URL=url, CRM_SECRET_KEY=SECRET)
+        self._url, self._terminal, self._arguments = url, terminal, arguments
+
+    def __enter__(self):
+        command = ["setsid", "--ctty", sys.executable, "-W", "ignore", "-m", "crm", "serve", "--port", str(self._port)]
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._terminal)
+        self.process = subprocess.Popen([*command, *self._arguments], env=self._environment, **streams)
+        os.close(self._terminal)
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(10)
+
+    def answers(self):
+        with suppress(OSError):
+            return self.ask("{ __typename }") == {"data": {"__typename": "Query"}}
+
+    def ask(self, query):
+        server = Server(self._url, Path(os.devnull), port=self._port)
+        return ask(f"{server.url}/graphql", query, Authorization=f"Bearer {server.token()}")
 
 
 class TestSeveralHosts:

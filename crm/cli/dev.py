@@ -19,6 +19,7 @@ from crm.cli.data import load_demo, migrate_database
 from crm.cli.database import connect, development_secret, embedded
 from crm.cli.serve import refuse_taken_port, run_server
 from crm.core.stop_signals import stop_signals
+from crm.core.terminal import leave_if_closed
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _DEMO_LEADS = 500
@@ -47,7 +48,7 @@ def dev(
     postgres = embedded(folder)
     # Whatever ends this, at whatever moment, stops PostgreSQL too.
     for number in set(stop_signals()) - {signal.SIGINT}:  # which Python raises as KeyboardInterrupt
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _stop)
     with _alone_in(folder):
         try:
             with console.status("Starting PostgreSQL"):
@@ -57,6 +58,11 @@ def dev(
             console.print("Stopped.")
         finally:
             postgres.stop()
+
+
+def _stop(*_: object) -> None:
+    leave_if_closed()
+    sys.exit(0)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import logging
 import sys
 import time
 from collections.abc import Hashable
-from typing import Final
+from typing import Final, TextIO, cast
 
 import structlog
 
 from crm.core.settings import Settings
+from crm.core.terminal import Output
 
 _PAUSE_SECONDS: Final = 1.0
 
@@ -32,7 +33,7 @@ def configure(config: Settings) -> None:
     structlog.configure(
         processors=[*common, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Output(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[_of_libraries(common, renderers)])
@@ -42,7 +43,7 @@ def _of_libraries(
     common: list[structlog.typing.Processor], renderers: list[structlog.typing.Processor]
 ) -> logging.Handler:
     """The handler for log lines of libraries (uvicorn, asyncio): in the same format, and few of each kind."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(Output(sys.stderr))
     handler.addFilter(FewAlike())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -14,6 +14,7 @@ import structlog
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
+from crm.core.terminal import leave_if_closed
 from crm.web.protocol.config import Config
 from crm.web.protocol.server import Server
 
@@ -97,6 +98,13 @@ class Supervisor(multiprocess.Multiprocess):
         ):
             self._has_announced = True
             self._on_started(*self.sockets[0].getsockname()[:2])
+
+    def handle_hup(self) -> None:
+        """Restart the processes if somebody asks for it, and stop if it says that the terminal was closed."""
+        if leave_if_closed():
+            self.should_exit.set()
+        else:
+            super().handle_hup()
 
     def restart_all(self) -> None:
         """Replace the processes one by one; unlike uvicorn's, this ends when the server is told to stop meanwhile."""

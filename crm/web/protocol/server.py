@@ -8,12 +8,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Final
 
 import structlog
 import uvicorn
 
 from crm.core.stop_signals import stop_signals
+from crm.core.terminal import leave_if_closed
 from crm.web.protocol.config import Config
 from crm.web.protocol.state import State
 from crm.web.protocol.unread import limit_unsent
@@ -50,13 +52,17 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Stop in an orderly way on SIGHUP, too: the end of a terminal sends it to whoever does not ignore it."""
         listens = threading.current_thread() is threading.main_thread() and signal.SIGHUP in stop_signals()
-        former = signal.signal(signal.SIGHUP, self.handle_exit) if listens else None
+        former = signal.signal(signal.SIGHUP, self._hang_up) if listens else None
         try:
             with super().capture_signals():
                 yield
         finally:
             if listens:
                 signal.signal(signal.SIGHUP, former)
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        leave_if_closed()
+        self.handle_exit(number, frame)
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         checking = asyncio.create_task(self._look_after_connections())
