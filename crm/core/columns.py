@@ -36,6 +36,7 @@ class Field:
     ranked: bool
     rule: Rule | None
     fixed: bool
+    sort_key: str
     default: Any
 
 
@@ -79,6 +80,7 @@ def column(  # noqa: PLR0913  (each is one property of a field)
     rule: Rule | None = None,
     input_words: str = "",
     fixed: bool = False,
+    sort_key: str = "",
     default: StrEnum | bool | int | None = None,
     key: bool = False,
     **options: Any,
@@ -87,8 +89,8 @@ def column(  # noqa: PLR0913  (each is one property of a field)
 
     `by` describes the column in the filter, `order` in the order: without them it is in neither. An order `served` by
     an index costs nothing more (a text tells when: "when descending"); a `ranked` one follows an enum's values as they
-    are declared. A column with a `rule` is in inputs, described by `input_words` if those differ; one that is `fixed`
-    is only in the input that creates a record.
+    are declared, one with a `sort_key` the column of that name. A column with a `rule` is in inputs, described by
+    `input_words` if those differ; one that is `fixed` is only in the input that creates a record.
     """
     if served:
         order += f" Served by an index{'' if served is True else f' {served}'}."
@@ -101,6 +103,7 @@ def column(  # noqa: PLR0913  (each is one property of a field)
         ranked=ranked,
         rule=rule,
         fixed=fixed,
+        sort_key=sort_key,
         default=default,
     )
     if default is not None:

@@ -29,6 +29,8 @@ from crm.core.validate import Rule
 
 # The program's own collation of C.UTF-8, whose name differs by server: lower('Å') is 'å' in every database.
 CASE_COLLATION = "crm_text"
+# A text that sorts as people expect names to, by its bytes: PostgreSQL makes it (docs/decisions/0037).
+SORT_KEY: Final = Text(collation="C")
 # The key in a table's `info` of its model's policy.
 POLICY: Final = "policy"
 

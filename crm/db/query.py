@@ -224,12 +224,17 @@ def ordered(
 
 
 def _key(model: type[Model], name: str) -> ColumnElement[Any]:
-    """The expression to order by a column: an enum in the order of its values, if the model says so."""
+    """The expression to order by a column: if the model says so, an enum's rank, or a name's sort key."""
     if name in model.cases:
         return model.cases[name].rank(model.__table__.c)
-    column = model.__table__.columns[name]
+    columns = model.__table__.columns
+    column = columns[name]
     field = field_of(column)
-    return rank(column, kind_of(column)) if field is not None and field.ranked else column
+    if field is None:
+        return column
+    if field.sort_key:
+        return columns[field.sort_key]
+    return rank(column, kind_of(column)) if field.ranked else column
 
 
 def rank(column: ColumnElement[Any], enum_: type[StrEnum]) -> ColumnElement[Any]:

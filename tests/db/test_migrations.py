@@ -155,6 +155,20 @@ class TestMigrations:
             assert written.fetchone()[0] < 4000
         assert left == [("2501",)]
 
+    def test_fill_the_sort_keys_of_leads_in_short_transactions(self, migrated_database):
+        """Whoever changes one of these leads waits meanwhile."""
+        migrations.downgrade(migrated_database, "0019_origin_of_events")
+        with psycopg.connect(migrated_database) as connection:
+            connection.execute(
+                "INSERT INTO leads (first_name, last_name) SELECT 'Åsa', 'von Öberg' FROM generate_series(1, 2500)"
+            )
+        migrations.upgrade(migrated_database)
+        with psycopg.connect(migrated_database) as connection:
+            keys = "SELECT DISTINCT first_name_key, last_name_key, company_key FROM leads"
+            assert connection.execute(keys).fetchall() == [("{sa", "}berg", None)]
+            written = connection.execute("SELECT max(n) FROM (SELECT count(*) n FROM leads GROUP BY xmin) AS _")
+            assert written.fetchone()[0] == 1000
+
     def test_leave_no_table_without_statistics(self, migrated_database):
         head = _in_order()[-1]
         migrations.upgrade(migrated_database)

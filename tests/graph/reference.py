@@ -232,7 +232,7 @@ def in_order(kind: str, rows: list[Row], order_by: list[dict[str, Any]] | None) 
 
     def compare(left: Row, right: Row) -> int:
         for name, descending, nulls_first in keys:
-            one, other = sort_value(kind, name, left[name]), sort_value(kind, name, right[name])
+            one, other = sort_value(kind, name, left), sort_value(kind, name, right)
             if one == other:
                 continue
             if one is None or other is None:
@@ -243,9 +243,12 @@ def in_order(kind: str, rows: list[Row], order_by: list[dict[str, Any]] | None) 
     return sorted(rows, key=cmp_to_key(compare))
 
 
-def sort_value(kind: str, name: str, value: Any) -> Any:
+def sort_value(kind: str, name: str, row: Row) -> Any:
+    value = row[name]
     if (kind, name) == ("Task", "status"):
         return TASK_STATUSES.index(value)
+    if (key := row.get(f"{name}_key", value)) is not value:  # of a name: PostgreSQL made it
+        return None if key is None else key.encode()
     if value is not None and name in DECLARED and kind in ("Lead", "Task"):
         return DECLARED[name].index(value)
     return value
@@ -279,7 +282,7 @@ def cursor_parts(text: str) -> list[Any] | None:
         found = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError:
         return None
-    return found if isinstance(found, list) and len(found) > 2 and found[0] == 1 else None
+    return found if isinstance(found, list) and len(found) > 2 and found[0] == 2 else None
 
 
 def cursor_id(text: str) -> str:
@@ -361,7 +364,7 @@ class Reference:
         if name == "leadBy":
             return record("Lead", self._lead_by(given["input"]))
         if name == "users":
-            users = sorted(world.users, key=lambda one: (one["name"], one["id"]))
+            users = sorted(world.users, key=lambda one: (one["name_key"].encode(), one["id"]))
             found = [one for one in users if matches(world, "User", one, given.get("filter"))]
             return records("User", window(found, given.get("limit"), given.get("offset")))
         kind = lists[name.removesuffix("Connection")]

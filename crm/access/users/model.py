@@ -4,12 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Index, func, text
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core import validate
 from crm.core.columns import column
 from crm.core.identity import Role
-from crm.core.model import CASE_COLLATION, Model
+from crm.core.model import CASE_COLLATION, SORT_KEY, Model
 from crm.core.policy import EVERYBODY
 
 
@@ -19,6 +19,7 @@ class User(Model):
     __tablename__ = "users"
     policy = EVERYBODY
     entity = "user"
+    internal = frozenset({"name_key"})
 
     id: Mapped[UUID] = column("A UUID.", by="By id.", key=True, server_default=func.gen_random_uuid())
     email: Mapped[str] = column(
@@ -33,6 +34,7 @@ class User(Model):
         "When they were added.", by="By when they were added.", server_default=func.now()
     )
     disabled_at: Mapped[datetime | None] = column("Since when they are shut out.", by="By when they were disabled.")
+    name_key: Mapped[str] = mapped_column(SORT_KEY, server_default=text("''"))  # kept by the trigger `users_sort_key`
 
     __table_args__ = (
         Index(

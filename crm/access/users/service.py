@@ -31,7 +31,7 @@ class UserService(Service):
     @staticmethod
     def matching(where: Where | None = None) -> Select[Any]:
         """Users by name."""
-        return filtered(select(User), User, where).order_by(User.name, User.id)
+        return filtered(select(User), User, where).order_by(User.name_key, User.id)
 
     @staticmethod
     def with_id(key: Operand) -> Select[Any]:

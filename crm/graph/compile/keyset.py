@@ -142,7 +142,7 @@ def _bound(key: SortKey, value: ColumnElement[Any] | None, *, reverse: bool) -> 
 
 # Cursors
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # 1: before names had sort keys, whose values were the names
 _MAX_CURSOR: Final = 4000
 _FIRST_VALUE: Final = 2
 

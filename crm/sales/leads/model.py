@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, func, text
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core import validate
 from crm.core.choice import Choice
 from crm.core.columns import column
-from crm.core.model import CASE_COLLATION, Model
+from crm.core.model import CASE_COLLATION, SORT_KEY, Model
 from crm.core.policy import Policy
 
 _NAME: Final = 200
@@ -58,7 +58,7 @@ class Lead(Model):
             "score_factors",
         }
     )
-    internal = frozenset({"summary_hash", "summary_facts_at"})
+    internal = frozenset({"summary_hash", "summary_facts_at", "first_name_key", "last_name_key", "company_key"})
 
     large: ClassVar[Mapping[str, int]] = {"summary": 16_000, "tags": 20_000}
 
@@ -74,14 +74,17 @@ class Lead(Model):
         "First name.",
         by="By first name.",
         order="By first name.",
+        served=True,
+        sort_key="first_name_key",
         rule=validate.text(_NAME, required=True),
         input_words="First name: 1 to 200 characters.",
     )
     last_name: Mapped[str] = column(
         "Last name.",
         by="By last name.",
-        order="By last name.",
+        order="By last name, particles such as `von` aside.",
         served=True,
+        sort_key="last_name_key",
         rule=validate.text(_NAME, required=True),
         input_words="Last name: 1 to 200 characters.",
     )
@@ -96,7 +99,12 @@ class Lead(Model):
         "Phone number, as typed.", by="By phone number.", rule=validate.text(50), input_words="Phone number."
     )
     company: Mapped[str | None] = column(
-        "Where they work.", by="By company.", order="By company.", rule=validate.text(_LONG)
+        "Where they work.",
+        by="By company.",
+        order="By company.",
+        served=True,
+        sort_key="company_key",
+        rule=validate.text(_LONG),
     )
     industry: Mapped[str | None] = column(
         "What they make or sell.", by="By industry.", order="By industry.", rule=validate.text(100)
@@ -175,6 +183,10 @@ class Lead(Model):
         server_default=func.now(),
     )
     deleted_at: Mapped[datetime | None] = column("When it was deleted.", by="By when it was deleted.")
+    # Kept by the trigger `leads_sort_keys`.
+    first_name_key: Mapped[str] = mapped_column(SORT_KEY, server_default=text("''"))
+    last_name_key: Mapped[str] = mapped_column(SORT_KEY, server_default=text("''"))
+    company_key: Mapped[str | None] = mapped_column(SORT_KEY)
 
     __table_args__ = (
         CheckConstraint("budget >= 0", name="budget_positive"),
@@ -189,7 +201,9 @@ class Lead(Model):
         # Each order that keyset paging promises to serve has its index (`id`: the primary key): docs/guides/paging.md.
         Index("leads_created_at_id_idx", "created_at", "id"),
         Index("leads_updated_at_id_idx", "updated_at", "id"),
-        Index("leads_last_name_id_idx", "last_name", "id"),
+        Index("leads_first_name_key_id_idx", "first_name_key", "id"),
+        Index("leads_last_name_key_id_idx", "last_name_key", "id"),
+        Index("leads_company_key_id_idx", "company_key", "id"),
         Index(
             "leads_activity_score_id_idx",
             text("activity_score DESC NULLS LAST"),
