@@ -1,70 +1,28 @@
 """What a frontend developer does: generate types from the schema, compile a program against them, run it."""
 
-import fcntl
 import json
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from crm.web.graphql.persisted import PersistedDocuments
+from tests.support import node
 
 HERE = Path(__file__).parent
-OLDEST_NODE = 20
-NPM_SECONDS = 240
 # A first run installs the packages.
 pytestmark = pytest.mark.timeout(360)
 
 
-def npm(*arguments, seconds=60, **environment):
-    """Run npm in the project; what it printed is the message when it fails."""
-    done = subprocess.run(
-        ["npm", *arguments],
-        cwd=HERE,
-        env={**os.environ, **environment},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=seconds,
-        check=False,
-    )
-    if done.returncode:
-        pytest.fail(f"npm {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-6000:]}", pytrace=False)
-    return done.stdout
-
-
-def require_node():
-    node = shutil.which("node")
-    if node is None or shutil.which("npm") is None:
-        pytest.fail(
-            f"Node.js is not installed. Install version {OLDEST_NODE} or newer with npm (https://nodejs.org, or "
-            "`apt install nodejs npm`): types generated from the schema are part of what this project promises.",
-            pytrace=False,
-        )
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.lstrip("v").split(".")[0]) < OLDEST_NODE:
-        pytest.fail(f"Node.js {version} is too old; install version {OLDEST_NODE} or newer.", pytrace=False)
-
-
-def install():
-    """`npm ci`, unless what is installed is what the lock file says."""
-    installed = HERE / "node_modules" / ".package-lock.json"
-    lock = HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        npm("ci", "--no-audit", "--no-fund", seconds=NPM_SECONDS)
+def npm(*arguments, **environment):
+    """Run npm in the project."""
+    return node.run(HERE, "npm", *arguments, **environment)
 
 
 @pytest.fixture(scope="module")
 def compiled():
     """The project, installed, with its types generated and its program compiled."""
-    require_node()
-    # Another test process may be doing the same in the same folder.
-    with (HERE / "package.json").open() as mine:
-        fcntl.flock(mine, fcntl.LOCK_EX)
-        install()
+    with node.alone_with(HERE):
         npm("run", "codegen")
         npm("run", "compile")
 
