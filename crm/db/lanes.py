@@ -7,7 +7,7 @@ docs/decisions/0016-lanes-and-timeouts.md.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -156,6 +156,8 @@ class Lanes:
                 connection.stop(TookTooLong)
         if self._fast_queue:
             self._make_room(now)
+        if self._queues[_SLOW_READS]:
+            self._share_slots(now)
         if self.strict and now >= self._strict_until:
             self.strict = False
 
@@ -174,6 +176,19 @@ class Lanes:
             if others > ending and _may_be_stopped(connection):
                 connection.stop(MadeRoom)
                 ending += 1
+
+    def _share_slots(self, now: float) -> None:
+        """Free a slot for an owner who waits and has none: stop the latest slow read of the one who has most."""
+        running = [connection for connection in self.busy if connection.lane is _SLOW_READS and not connection.stopped]
+        held = Counter(connection.owner for connection in running)
+        if not self._queues[_SLOW_READS].counts(lambda owner: not held[owner]):
+            return
+        self.strict, self._strict_until = True, now + _STRICT_SECONDS
+        for connection in sorted(running, key=lambda connection: connection.since, reverse=True):
+            has_most = held[connection.owner] == max(held.values()) > 1
+            if held.total() >= self._slots and has_most and _may_be_stopped(connection):
+                connection.stop(MadeRoom)
+                held[connection.owner] -= 1
 
     def _beyond(self, now: float) -> "list[PostgresConnection]":
         """The connections beyond their owner's limit, or beyond the slots of their lane."""

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import psycopg
 import pytest
@@ -92,6 +92,22 @@ class TestAFlood:
             await eventually(lambda: sleeping(db) == 10)
             await timed(database, count=2)
             await database.read(sleep(1), (), owner=OTHER)
+
+    @pytest.mark.parametrize("flooders", [1, 2])
+    async def test_shares_the_slots_with_reads_known_to_be_slow(self, database, db, flooders):
+        """Nobody asks for anything quick, so that all connections are taken by slow ones."""
+        slow = Statement("SELECT 1 FROM pg_sleep(0.3)")
+        slow.slow_for = OTHER
+        async with AsyncExitStack() as stack:
+            for flooder in range(flooders):
+                await stack.enter_async_context(flood(database, FLOODER + 10 * flooder, [sleep(15) for _ in range(20)]))
+            await eventually(lambda: sleeping(db) == 10)
+            await asyncio.sleep(0.7)
+            for _ in range(3):
+                began = time.monotonic()
+                await database.read(slow, (), owner=OTHER)
+                assert time.monotonic() - began < 3  # waiting for one of theirs would be 15
+                slow.slow_for = OTHER
 
     async def test_is_done_in_the_end(self, database):
         """What was stopped for others runs again."""
