@@ -14,6 +14,7 @@ from crm.access.revocation import token_id
 from crm.core import errors
 from crm.core.bounded import BoundedDict
 from crm.core.identity import Role, Viewer
+from crm.core.language import Phrase
 from crm.db.database import Database
 from crm.db.statement import Statement, encode
 
@@ -28,6 +29,9 @@ _USER: Final = Statement(
     FROM users WHERE id = $1::uuid
     """
 )
+_EXPIRED: Final = Phrase("The token has expired; get a new one.", "Inloggningen har gått ut; logga in igen.")
+_NO_USER: Final = Phrase("The token's user does not exist or is disabled.", "Användaren finns inte eller är avstängd.")
+_REVOKED: Final = Phrase("The token was revoked; get a new one.", "Inloggningen är återkallad; logga in igen.")
 
 
 class Tokens:
@@ -47,7 +51,7 @@ class Tokens:
             viewer, checked = known
             if now >= (viewer.expires_at or 0):
                 del self._known[token]
-                message = "The token has expired; get a new one."
+                message = _EXPIRED
                 raise errors.Unauthenticated(message)
             if now - checked < _RECHECK_SECONDS:
                 return viewer
@@ -73,10 +77,10 @@ class Tokens:
         user, role = claims["sub"], Role(claims["role"])
         result = await self._database.read(_USER, [encode(user), encode(claims["jti"])])
         if not result.ntuples or result.get_value(0, 1) != b"t":
-            message = "The token's user does not exist or is disabled."
+            message = _NO_USER
             raise errors.Unauthenticated(message)
         if result.get_value(0, 2) == b"t":
-            message = "The token was revoked; get a new one."
+            message = _REVOKED
             raise errors.Unauthenticated(message)
         granted = Role((result.get_value(0, 0) or b"").decode())
         viewer = Viewer(
@@ -100,7 +104,7 @@ def claims_of(token: str, secret: str) -> dict[str, Any]:
         _check_moment(claims["exp"])
         return {**claims, "sub": UUID(claims["sub"]), "role": Role(claims["role"]), "jti": token_id(token, claims)}
     except jwt.ExpiredSignatureError:
-        message = "The token has expired; get a new one."
+        message = _EXPIRED
         raise errors.Unauthenticated(message) from None
     except (jwt.InvalidTokenError, ValueError, TypeError):
         raise errors.Unauthenticated from None

@@ -23,6 +23,7 @@ from crm.ai.provider import Correction, Outcome, Provider, ProviderFailed, Quest
 from crm.ai.replies import ParsedReply, Unusable, read
 from crm.core import errors
 from crm.core.choice import Choice
+from crm.core.language import Phrase
 
 R = TypeVar("R", bound=BaseModel)
 log = structlog.get_logger()
@@ -42,17 +43,30 @@ _CIRCUIT_OPEN: Final = "CIRCUIT_OPEN"
 _BUDGET_SPENT: Final = "BUDGET_SPENT"
 _BUDGET_RESERVED: Final = "BUDGET_RESERVED"
 _MESSAGES: Final = {
-    _CIRCUIT_OPEN: "The AI provider has failed again and again, and is left alone for a while.",
-    _BUDGET_SPENT: errors.AiBudgetSpent().message,
-    _BUDGET_RESERVED: "What is left of today's AI budget is reserved for questions under way; try again shortly.",
-    Outcome.REFUSED.name: "The model refused to answer.",
-    Outcome.TRUNCATED.name: "The model's reply was cut off before its end.",
-    Outcome.INVALID.name: "The model's reply could not be understood.",
-    Outcome.TIMEOUT.name: "The AI provider did not answer in time.",
-    Outcome.UNREACHABLE.name: "The AI provider cannot be reached.",
-    Outcome.RATE_LIMITED.name: "The AI provider takes no more questions right now.",
-    Outcome.REJECTED.name: "The AI provider rejects our questions: an admin should look at its key, credit and model.",
-    Outcome.FAILED.name: "The AI provider answered with an error.",
+    _CIRCUIT_OPEN: Phrase(
+        "The AI provider has failed again and again, and is left alone for a while.",
+        "AI-tjänsten har misslyckats gång på gång och får vara i fred en stund.",
+    ),
+    _BUDGET_SPENT: errors.AiBudgetSpent().phrase,
+    _BUDGET_RESERVED: Phrase(
+        "What is left of today's AI budget is reserved for questions under way; try again shortly.",
+        "Det som är kvar av dagens AI-budget är reserverat för pågående frågor; försök igen om en stund.",
+    ),
+    Outcome.REFUSED.name: Phrase("The model refused to answer.", "Modellen vägrade svara."),
+    Outcome.TRUNCATED.name: Phrase(
+        "The model's reply was cut off before its end.", "Modellens svar bröts av före slutet."
+    ),
+    Outcome.INVALID.name: Phrase("The model's reply could not be understood.", "Modellens svar gick inte att förstå."),
+    Outcome.TIMEOUT.name: Phrase("The AI provider did not answer in time.", "AI-tjänsten svarade inte i tid."),
+    Outcome.UNREACHABLE.name: Phrase("The AI provider cannot be reached.", "AI-tjänsten går inte att nå."),
+    Outcome.RATE_LIMITED.name: Phrase(
+        "The AI provider takes no more questions right now.", "AI-tjänsten tar inte emot fler frågor just nu."
+    ),
+    Outcome.REJECTED.name: Phrase(
+        "The AI provider rejects our questions: an admin should look at its key, credit and model.",
+        "AI-tjänsten avvisar våra frågor: en administratör bör se över nyckel, kredit och modell.",
+    ),
+    Outcome.FAILED.name: Phrase("The AI provider answered with an error.", "AI-tjänsten svarade med ett fel."),
 }
 # Whether a failure shows that the provider answers (though not as hoped); other failures say nothing about it.
 _SHOWS_AN_ANSWER: Final = {
@@ -311,6 +325,6 @@ def _unavailable(
         detail=detail,
         calls=inquiry.attempt,
     )
-    later = {} if retry_after is None else {"retryAfterSeconds": math.ceil(retry_after)}
+    later: dict[str, Any] = {} if retry_after is None else {"retryAfterSeconds": math.ceil(retry_after)}
     kind = errors.AiBudgetSpent if reason == _BUDGET_SPENT else errors.AiUnavailable
     return kind(_MESSAGES[reason], reason=reason, **later)

@@ -93,7 +93,8 @@ async def _score(run: TaskRun, _: ScoresInput) -> Result:
     try:
         done = await recalculation.run()
     except LockTaken as taken:  # for an unknown time: retry soon, and then ever more rarely
-        raise errors.Conflict(taken.message, retryAfterSeconds=min(run.attempt, _LONGEST_PAUSE)) from taken
+        pause = min(run.attempt, _LONGEST_PAUSE)
+        raise errors.Conflict(taken.phrase, conflict=errors.ConflictReason.BUSY, retryAfterSeconds=pause) from taken
     return {key: value for key, value in asdict(done).items() if key in ("count", "failed", "changed")}
 
 

@@ -69,6 +69,7 @@ class AiTask(Model):
     __tablename__ = "ai_tasks"
     policy = Policy(owner="created_by", scopes=by_role(admin=Scope.ALL, member=Scope.OWN, viewer=Scope.OWN))
     entity = "ai_task"
+    noun = ("AI task", "AI-uppgift")
     timeline = "lead_id"
     # Large or personal: events say that these columns changed, without their values.
     unlogged = frozenset({"input", "fingerprint", "result", "lease_token", "lease_expires_at", "job_id"})
@@ -84,6 +85,7 @@ class AiTask(Model):
     agent_id: Mapped[str | None] = column(
         "Which agent asked for it, in the caller's own words.",
         by="By agent.",
+        label=("Agent", "Agent"),
         rule=validate.text(100),
         input_words="Which agent asks for it, in your own words.",
         fixed=True,
@@ -92,6 +94,7 @@ class AiTask(Model):
         "What is to be done, like `task_recommendations`.",
         by="By type.",
         order="By type.",
+        label=("Task type", "Typ av uppgift"),
         rule=validate.text(100, required=True),
         input_words="What is to be done: `task_recommendations`, `lead_summary`, `score_recalculation`, `echo`.",
         fixed=True,
@@ -101,6 +104,7 @@ class AiTask(Model):
         by="By priority.",
         order="By urgency: LOW first, URGENT last.",
         ranked=True,
+        label=("Priority", "Prioritet"),
         rule=validate.given,
         fixed=True,
         default=AiTaskPriority.NORMAL,
@@ -115,6 +119,7 @@ class AiTask(Model):
     input: Mapped[dict[str, Any]] = column(
         "What it was given.",
         JSONB,
+        label=("Input", "Uppgifter"),
         rule=validate.anything,
         input_words="What that takes: an object, at most 64 KiB.",
         fixed=True,
@@ -130,6 +135,7 @@ class AiTask(Model):
     losses: Mapped[int] = mapped_column(server_default=text("0"))
     max_retries: Mapped[int] = column(
         "How many failed attempts are followed by another.",
+        label=("Retries", "Omförsök"),
         rule=validate.between(0, 10),
         input_words="How many failed attempts are followed by another: 0 to 10; default 3.",
         fixed=True,
@@ -137,7 +143,8 @@ class AiTask(Model):
     )
     timeout_seconds: Mapped[int] = column(
         "What an attempt may take.",
-        rule=validate.between(1, 3600, " seconds"),
+        label=("Time limit", "Tidsgräns"),
+        rule=validate.between(1, 3600, (" seconds", " sekunder")),
         input_words="What an attempt may take: 1 to 3,600; default 60.",
         fixed=True,
         server_default=text(str(DEFAULTS["timeout_seconds"])),
@@ -145,7 +152,8 @@ class AiTask(Model):
     scheduled_for: Mapped[datetime | None] = column(
         "Not before; null: at once.",
         by="By when they were to run.",
-        rule=validate.anything,
+        label=("Start time", "Starttid"),
+        rule=validate.not_beyond(366),
         input_words="Not before; at most 366 days ahead. What is past is now.",
         fixed=True,
     )
@@ -178,6 +186,7 @@ class AiTask(Model):
         "The lead it is about.",
         ForeignKey("leads.id", ondelete="SET NULL"),
         by="By the lead's id.",
+        label=("Lead", "Lead"),
         rule=validate.anything,
         fixed=True,
     )
@@ -187,6 +196,7 @@ class AiTask(Model):
     idempotency_key: Mapped[str | None] = column(
         "The key it was created with.",
         by="By the key they were created with.",
+        label=("Idempotency key", "Idempotensnyckel"),
         rule=validate.key(200),
         input_words="Your own key: the same key again gives the same task, and no second one.",
         fixed=True,

@@ -81,7 +81,7 @@ class AiTaskMaintenance(WorkflowService):
 
     async def clean(self, days: int) -> Write[CleanupResult]:
         """Remove tasks that ended so many days ago, batch by batch, as long as there is time."""
-        validate.between(0, _MOST_DAYS, " days")("olderThanDays", days)
+        validate.between(0, _MOST_DAYS, (" days", " dagar"))("olderThanDays", days)
         total, last = 0, BATCH
         while last == BATCH and self.workflow.seconds_left() > _LEAST_SECONDS:
             last = await self.workflow.write(AiTaskCleaner.batch, days)

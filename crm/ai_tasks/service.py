@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
@@ -24,7 +24,9 @@ from crm.ai_tasks.columns import in_line, is_final
 from crm.ai_tasks.model import DEFAULTS, FINAL, RETRIABLE, AiTask, AiTaskAttempt, AiTaskPriority, AiTaskStatus
 from crm.ai_tasks.task_types import TaskType, checked_input, task_type_of
 from crm.core import errors, validate
+from crm.core.language import Phrase
 from crm.core.pacing import paced
+from crm.core.problems import FieldProblem, Problem
 from crm.core.validate import parse_uuid
 from crm.db.query import Operand, Where, filtered, ordered, says_nothing
 from crm.db.service import Service
@@ -38,7 +40,30 @@ JOB: Final = "ai_task"
 MOST_AT_ONCE: Final = 100
 MOST_CANCELLED: Final = 1000
 _MOST_INPUT: Final = 64 * 1024
-_LONGEST_AHEAD: Final = timedelta(days=366)
+_MANY: Final = Phrase("1 to {limit} tasks are allowed, not {length}.", "1 till {limit} uppgifter går, inte {length}.")
+_LARGE: Final = Phrase(
+    "{label}: at most {limit} bytes are allowed, not {size}.", "{label}: högst {limit} byte är tillåtna, inte {size}."
+)
+_SAME_KEY: Final = Phrase(
+    "Two of these tasks have the same idempotency key.", "Två av uppgifterna har samma idempotensnyckel."
+)
+_OTHER_TASK: Final = Phrase(
+    "The idempotency key {key} was used for another task: {task}.",
+    "Idempotensnyckeln {key} har använts för en annan uppgift: {task}.",
+)
+_NOT_CANCELLED: Final = Phrase(
+    "The task is {status}, so it cannot be cancelled.", "Uppgiften är {status}, så den kan inte avbrytas."
+)
+_NOT_RETRIED: Final = Phrase(
+    "The task is {status}, so it cannot be retried.", "Uppgiften är {status}, så den kan inte köras om."
+)
+_NO_RESULT: Final = Phrase(
+    "The task is {status}, so it has no result to rate.", "Uppgiften är {status}, så det finns inget att betygsätta."
+)
+_NO_PRIORITY: Final = Phrase(
+    "The task is {status}, so it has no use for a priority any more.",
+    "Uppgiften är {status}, så en prioritet gör ingen nytta längre.",
+)
 # procrastinate's priorities: higher is sooner. A task that has waited long goes before all others.
 _LEVELS: Final = {
     AiTaskPriority.LOW: 10,
@@ -95,12 +120,14 @@ class AiTaskService(Service):
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[AiTask]:
         """Add tasks and their jobs, all or none."""
         if not 0 < len(inputs) <= MOST_AT_ONCE:
-            message = f"`inputs` has {len(inputs)} tasks; 1 to {MOST_AT_ONCE} are allowed."
-            raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
+            raise _wrong(FieldProblem.TOO_MANY, "inputs", _MANY, limit=MOST_AT_ONCE, length=len(inputs))
         tasks, places = [], [f"inputs.{index}" for index in range(len(inputs))]
+        problems: list[Problem] = []
         async for values, place in paced(zip(inputs, places, strict=True)):
-            with errors.within(place):
+            with errors.gathered(problems, place):
                 tasks.append(self._checked(values))
+        if problems:
+            raise errors.BadUserInput.of(problems)
         return await self._added(tasks, places)
 
     async def _added(self, tasks: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
@@ -127,7 +154,7 @@ class AiTaskService(Service):
         """Cancel a task that has not ended; a running one is stopped."""
         task = await self._get_locked(key)
         if task.status in FINAL:
-            raise _refused(task, "cannot be cancelled")
+            raise _refused(task, _NOT_CANCELLED)
         await self._cancel([task])
         return task
 
@@ -145,7 +172,7 @@ class AiTaskService(Service):
         """Run a task again that failed, was cancelled or timed out; it has all its retries again."""
         task = await self._get(key)
         if task.status not in RETRIABLE:
-            raise _refused(task, "cannot be retried")
+            raise _refused(task, _NOT_RETRIED)
         task.status = AiTaskStatus.QUEUED
         task.failures, task.losses, task.progress, task.aged, task.finished_at = 0, 0, 0.0, False, None
         now = (await self.unit_of_work.rows(select(func.now().label("now"))))[0]["now"]
@@ -157,10 +184,10 @@ class AiTaskService(Service):
         """Rate a result, 0 to 1."""
         task = await self._get(key)
         if task.status is not AiTaskStatus.COMPLETED:
-            raise _refused(task, "has no result to rate")
+            raise _refused(task, _NO_RESULT)
         if not 0 <= score <= 1:
-            message = f"`score` must be 0 to 1, not {score}."
-            raise errors.BadUserInput(message, field="score")
+            error = validate.out_of_range("score", score, 0, 1)
+            raise error
         task.quality_score = score
         return task
 
@@ -182,7 +209,7 @@ class AiTaskService(Service):
         """Change a task's priority; for a running task it counts for the next attempt."""
         task = await self._get(key)
         if task.status in FINAL:
-            raise _refused(task, "has no use for a priority any more")
+            raise _refused(task, _NO_PRIORITY)
         task.priority = priority
         if task.job_id is not None:
             await prioritise(self.unit_of_work, [task.job_id], AGED if task.aged else _LEVELS[priority])
@@ -200,14 +227,7 @@ class AiTaskService(Service):
         return task
 
     def _checked(self, values: Mapping[str, Any]) -> AiTask:
-        values = validate.clean(values, AiTask.rules)
-        validate.require(values, "task_type")
-        task_type = task_type_of(values["task_type"])
-        if task_type.needs_lead:
-            validate.require(values, "lead_id")
-        values = {name: value for name, value in values.items() if value is not None}
-        _check_size(values.get("input"))
-        values["input"] = checked_input(task_type, values.get("input"))
+        values, task_type = _cleaned(values)
         if "idempotency_key" in values:
             values["fingerprint"] = _fingerprint(task_type, values)
         # A task without a schedule is due at once by PostgreSQL's clock, which may differ from this machine's.
@@ -224,9 +244,8 @@ class AiTaskService(Service):
         existing = {row["id"] for row in await self.unit_of_work.rows(select(Lead.id).where(_any(Lead.id, keys)))}
         for place, key in wanted.items():
             if key not in existing:
-                error = missing(Lead, key)
-                error.details["field"] = f"{place}.leadId"
-                raise error
+                with errors.within(place):
+                    raise missing(Lead, key, reference="lead_id")
 
     async def _known(self, tasks: Sequence[AiTask], places: Sequence[str]) -> list[AiTask]:
         """The same tasks, but for a key that was used before the task that it created."""
@@ -234,36 +253,61 @@ class AiTaskService(Service):
         if not keys:
             return list(tasks)
         if len(set(keys)) < len(keys):
-            message = "Two of these tasks have the same `idempotencyKey`."
-            raise errors.BadUserInput(message, field="inputs")
+            raise _wrong(FieldProblem.TAKEN, "inputs", _SAME_KEY)
         wanted = select(AiTask).where(AiTask.created_by == self.viewer.id, _any(AiTask.idempotency_key, keys))
         before = {str(task.idempotency_key): task for task in await self.unit_of_work.all(wanted, AiTask)}
         saved = [before.get(task.__dict__.get("idempotency_key") or "", task) for task in tasks]
         for new, task, place in zip(tasks, saved, places, strict=True):
             if task is not new and new.fingerprint != (task.fingerprint or new.fingerprint):
-                message = f"`idempotencyKey` {new.idempotency_key!r} was used for another task: {task.id}."
-                raise errors.Conflict(message, field=f"{place}.idempotencyKey", existingId=str(task.id))
+                raise errors.Conflict(
+                    _OTHER_TASK.of(key=repr(new.idempotency_key), task=str(task.id)),
+                    conflict=errors.ConflictReason.KEY_REUSED,
+                    problem=FieldProblem.TAKEN,
+                    field=f"{place}.idempotencyKey",
+                    existingId=str(task.id),
+                )
         return saved
 
 
-def _refused(task: AiTask, reason: str) -> errors.Conflict:
+def _cleaned(values: Mapping[str, Any]) -> tuple[dict[str, Any], TaskType[Any]]:
+    """A task's values by the columns' rules and those of its type, and the type; or one error for all mistakes."""
+    cleaned, problems = validate.checked(values, AiTask.rules)
+    task_type: TaskType[Any] | None = None
+    if "task_type" in cleaned:
+        with errors.gathered(problems):
+            validate.require(cleaned, "task_type")
+            task_type = task_type_of(cleaned["task_type"])
+    if task_type is not None and task_type.needs_lead and cleaned.get("lead_id") is None:
+        problems.append(Problem.of("leadId", FieldProblem.REQUIRED))
+    with errors.gathered(problems):
+        _check_size(cleaned.get("input"))
+        if task_type is not None:
+            cleaned["input"] = checked_input(task_type, cleaned.get("input"))
+    if problems or task_type is None:
+        raise errors.BadUserInput.of(problems or [Problem.of("taskType", FieldProblem.REQUIRED)])
+    return {name: value for name, value in cleaned.items() if value is not None}, task_type
+
+
+def _refused(task: AiTask, reason: Phrase) -> errors.Conflict:
     status = task.status.name
-    return errors.Conflict(f"The task is {status}, so it {reason}.", field="id", status=status)
+    return errors.Conflict(
+        reason.of(status=status), conflict=errors.ConflictReason.WRONG_STATE, field="id", status=status
+    )
+
+
+def _wrong(reason: FieldProblem, field: str, phrase: Phrase | None = None, **values: Any) -> errors.BadUserInput:
+    return errors.BadUserInput.of([Problem.of(field, reason, phrase, **values)])
 
 
 def _later(moment: datetime | None, now: datetime) -> datetime | None:
     """When a task is due, if that is not now."""
-    if moment is not None and moment > now + _LONGEST_AHEAD:
-        message = f"`scheduledFor` is more than {_LONGEST_AHEAD.days} days ahead."
-        raise errors.BadUserInput(message, field="scheduledFor")
     return moment if moment is not None and moment > now else None
 
 
 def _check_size(task_input: object) -> None:
     size = len(json.dumps(task_input, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
     if size > _MOST_INPUT:
-        message = f"`input` has {size:,} bytes; at most {_MOST_INPUT:,} are allowed."
-        raise errors.BadUserInput(message, field="input", limit=_MOST_INPUT)
+        raise _wrong(FieldProblem.TOO_LONG, "input", _LARGE, limit=_MOST_INPUT, size=size)
 
 
 def _fingerprint(task_type: TaskType[Any], values: Mapping[str, Any]) -> str:

@@ -6,9 +6,12 @@ from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.language import Phrase
+from crm.core.problems import FieldProblem, Problem
 from crm.graph.compile.arguments import check_text
 from crm.jobs import WorkerContext
 
@@ -60,6 +63,10 @@ class TaskType(Generic[I]):
     quality: Callable[[Result], float | None] = lambda _: None
 
 
+_UNFIT: Final = Phrase("{label}, for the task type {type}: {words}.", "{label}, för typen {type}: {words}.")
+_REASONS: Final = {"missing": FieldProblem.REQUIRED, "extra_forbidden": FieldProblem.UNKNOWN_FIELD}
+
+
 class TaskInput(BaseModel):
     """The input of a task; unknown fields are errors."""
 
@@ -78,8 +85,9 @@ def task_type_of(name: str) -> TaskType[Any]:
     """The type of this name."""
     task_type = TASK_TYPES.get(name)
     if task_type is None:
-        message = f"There is no task type {name[:100]!r}; there are: {', '.join(sorted(TASK_TYPES))}."
-        raise errors.BadUserInput(message, field="taskType", known=sorted(TASK_TYPES))
+        known = sorted(TASK_TYPES)
+        problem = Problem.of("taskType", FieldProblem.NOT_A_CHOICE, known=known, given=repr(name[:100]))
+        raise errors.BadUserInput.of([problem])
     return task_type
 
 
@@ -88,14 +96,18 @@ def checked_input(task_type: TaskType[I], task_input: object) -> dict[str, Any]:
     try:
         valid_input = task_type.input.model_validate({} if task_input is None else task_input)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(["input", *(str(part) for part in first["loc"])])
-        message = f"`{place}`, for the task type {task_type.name}: {first['msg']}."
-        raise errors.BadUserInput(message, field=place) from None
+        raise errors.BadUserInput.of([_unfit(task_type, found) for found in error.errors(include_url=False)]) from None
     values = valid_input.model_dump(mode="json", exclude_unset=True)
     for place, text in _texts(values, "input"):
         check_text(text, place)
     return values
+
+
+def _unfit(task_type: TaskType[Any], found: ErrorDetails) -> Problem:
+    """A mistake that the model of a type's input found, in its words."""
+    field = ".".join(["input", *(str(part) for part in found["loc"])])
+    reason = _REASONS.get(found["type"], FieldProblem.MALFORMED)
+    return Problem.of(field, reason, _UNFIT, type=task_type.name, words=found["msg"])
 
 
 def _texts(value: object, place: str) -> Iterator[tuple[str, str]]:

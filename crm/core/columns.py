@@ -15,6 +15,7 @@ from sqlalchemy import Column, ColumnElement, Integer, Table, case, false, liter
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column
 
 from crm.core.choice import Choice, EnumText
+from crm.core.labels import Label
 from crm.core.validate import Rule
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Field:
 
     words: str
     input_words: str
+    label: Label | None
     by: str
     order: str
     served: bool
@@ -78,6 +80,7 @@ def column(  # noqa: PLR0913  (each is one property of a field)
     served: bool | str = False,
     ranked: bool = False,
     rule: Rule | None = None,
+    label: Label | None = None,
     input_words: str = "",
     fixed: bool = False,
     sort_key: str = "",
@@ -90,13 +93,18 @@ def column(  # noqa: PLR0913  (each is one property of a field)
     `by` describes the column in the filter, `order` in the order: without them it is in neither. An order `served` by
     an index costs nothing more (a text tells when: "when descending"); a `ranked` one follows an enum's values as they
     are declared, one with a `sort_key` the column of that name. A column with a `rule` is in inputs, described by
-    `input_words` if those differ; one that is `fixed` is only in the input that creates a record.
+    `input_words` if those differ; messages call it by its `label`, in English and in Swedish. One that is `fixed` is
+    only in the input that creates a record.
     """
+    if rule is not None and label is None:
+        msg = f"A column with a rule needs a label, as messages about it name it: {words!r}"
+        raise TypeError(msg)
     if served:
         order += f" Served by an index{'' if served is True else f' {served}'}."
     field = Field(
         words=words,
         input_words=input_words or words,
+        label=label,
         by=by,
         order=order,
         served=bool(served),

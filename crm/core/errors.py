@@ -1,8 +1,17 @@
-"""The one tree of errors. A docstring is the default message; `code` is what clients switch on."""
+"""The one tree of errors. A docstring is the default message; `code` is what clients switch on.
 
-from collections.abc import Iterator
+Messages that people see are in English and Swedish (`Phrase`, `swedish`); a plain text is for who writes programs.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from crm.core.api_json import camel
+from crm.core.choice import Choice
+from crm.core.language import Language, Phrase
+from crm.core.problems import MAX_PROBLEMS, FieldProblem, Problem
 
 
 class CrmError(Exception):
@@ -10,31 +19,121 @@ class CrmError(Exception):
 
     code: ClassVar[str] = "INTERNAL"
     status: ClassVar[int] = 500
+    # The default message in Swedish; of a class without it, the message is English.
+    swedish: ClassVar[str]
 
-    def __init__(self, message: str | None = None, **details: object) -> None:
-        self.message = message or " ".join((type(self).__doc__ or "").split())
+    def __init__(
+        self,
+        message: str | Phrase | None = None,
+        *,
+        problem: FieldProblem | None = None,
+        problems: Sequence[Problem] = (),
+        **details: Any,
+    ) -> None:
+        self.phrase = message or self._default()
         self.details = details
-        super().__init__(self.message)
+        self.problems = list(problems[:MAX_PROBLEMS])
+        if problem is not None:
+            self.problems.append(self._only_problem(problem))
+        super().__init__(self.phrase if isinstance(self.phrase, str) else self.phrase.text(Language.ENGLISH))
+
+    def _default(self) -> str | Phrase:
+        """The class's own message, in Swedish too if the class says it."""
+        english = " ".join((type(self).__doc__ or "").split())
+        return Phrase(english, self.swedish) if "swedish" in vars(type(self)) else english
+
+    @property
+    def message(self) -> str:
+        """The message, in the language of the request."""
+        return self.phrase if isinstance(self.phrase, str) else self.phrase.text()
+
+    def _only_problem(self, reason: FieldProblem) -> Problem:
+        """The mistake that an error about one field is about."""
+        limit = self.details.get("limit")
+        return Problem(
+            str(self.details.get("field", "")), reason, self.phrase, limit if isinstance(limit, int) else None
+        )
 
     @property
     def extensions(self) -> dict[str, object]:
         """The error's `extensions` for clients: the code and the details, in camelCase already."""
-        return {"code": self.code, **self.details}
+        extensions = {"code": self.code, **self.details}
+        if self.problems:
+            extensions["problems"] = [problem.rendered() for problem in self.problems]
+        return extensions
 
 
 @contextmanager
 def within(place: str) -> Iterator[None]:
-    """Prefix the `field` of errors raised in this context with a member of the input."""
+    """Prefix the fields of errors raised in this context with a member of the input."""
     try:
         yield
     except CrmError as error:
         if "field" in error.details:
             error.details["field"] = f"{place}.{error.details['field']}"
+        error.problems = [problem.within(place) for problem in error.problems]
         raise
+
+
+@contextmanager
+def gathered(problems: list[Problem], place: str = "") -> Iterator[None]:
+    """Add the mistakes of an input that is refused in this context to a list, rather than refuse it at the first."""
+    try:
+        yield
+    except BadUserInput as error:
+        problems += [problem.within(place) for problem in error.mistakes] if place else error.mistakes
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """An error that was got over, as the payload of a mutation shows it."""
+
+    code: str
+    message: str
+    reason: str | None
+    retry_after_seconds: float | None
+
+    @classmethod
+    def of(cls, error: CrmError) -> "Warned":
+        """The warning about this error."""
+        reason = error.details.get("reason")
+        return cls(error.code, error.message, reason and str(reason), error.details.get("retryAfterSeconds"))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetails:
+    """An error's `extensions` as an object, for results that hold an error beside others' data."""
+
+    code: str
+    problems: Sequence[Problem] | None = None
+    conflict: str | None = None
+    field: str | None = None
+    existing_id: str | None = None
+    current_version: int | None = None
+    status: str | None = None
+    entity: str | None = None
+    id: str | None = None
+    known: Sequence[str] | None = None
+    limit: int | None = None
+    what: str | None = None
+    cost: int | None = None
+    reason: str | None = None
+    retry_after_seconds: float | None = None
+    outcome: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, error: CrmError) -> "ErrorDetails":
+        """The extensions of this error."""
+        names = {camel(member.name): member.name for member in fields(cls)}
+        about: dict[str, Any] = {names[name]: value for name, value in error.extensions.items() if name in names}
+        return cls(**{**about, "problems": error.problems or None})
 
 
 class Internal(CrmError):
     """Something went wrong here. It has been logged; please try again."""
+
+    swedish = "Något gick fel hos oss. Det är antecknat; försök igen."
 
 
 class BadUserInput(CrmError):
@@ -42,6 +141,21 @@ class BadUserInput(CrmError):
 
     code = "BAD_USER_INPUT"
     status = 400
+    swedish = "Uppgifterna är inte giltiga."
+
+    @property
+    def mistakes(self) -> list[Problem]:
+        """The mistakes that it lists, or the one in its field."""
+        return self.problems or [self._only_problem(FieldProblem.MALFORMED)]
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem], **details: Any) -> "BadUserInput":
+        """The error for all mistakes in an input: its message and field are those of the first."""
+        first = problems[0]
+        about = {"field": first.field, "limit": first.limit, "known": first.known and list(first.known), **details}
+        return cls(
+            first.phrase, problems=problems, **{name: value for name, value in about.items() if value is not None}
+        )
 
 
 class NotFound(CrmError):
@@ -49,6 +163,20 @@ class NotFound(CrmError):
 
     code = "NOT_FOUND"
     status = 404
+    swedish = "Posten finns inte."
+
+
+class ConflictReason(Choice):
+    """What an operation is in conflict with. Later versions add values: treat those you do not know as BUSY."""
+
+    CHANGED = "changed", "Somebody changed the record since `expectedVersion`: read it again."
+    TAKEN = "taken", "Another record (`existingId`) has the value of `field` already."
+    KEY_REUSED = "key_reused", "The `idempotencyKey` was used for something else (`existingId`)."
+    WRONG_STATE = "wrong_state", "The record is not in a state for this (`status`)."
+    LAST_ADMIN = "last_admin", "There would be no admin left."
+    OWN_ACCOUNT = "own_account", "Nobody can do this to their own account."
+    OVERTAKEN = "overtaken", "Somebody else has begun the same anew, or is still at it."
+    BUSY = "busy", "Others change the same records right now: try again."
 
 
 class Conflict(CrmError):
@@ -56,6 +184,23 @@ class Conflict(CrmError):
 
     code = "CONFLICT"
     status = 409
+    swedish = "Posten har ändrats sedan du läste den."
+
+    def __init__(
+        self,
+        message: str | Phrase | None = None,
+        *,
+        conflict: ConflictReason,
+        problem: FieldProblem | None = None,
+        problems: Sequence[Problem] = (),
+        **details: Any,
+    ) -> None:
+        super().__init__(message, problem=problem, problems=problems, conflict=conflict, **details)
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """The error's `extensions`, with the reason by its name in the API."""
+        return {**super().extensions, "conflict": ConflictReason(str(self.details["conflict"])).name}
 
 
 class Forbidden(CrmError):
@@ -63,6 +208,7 @@ class Forbidden(CrmError):
 
     code = "FORBIDDEN"
     status = 403
+    swedish = "Din roll tillåter inte det här."
 
 
 class Unauthenticated(CrmError):
@@ -70,6 +216,7 @@ class Unauthenticated(CrmError):
 
     code = "UNAUTHENTICATED"
     status = 401
+    swedish = "Logga in: skicka en giltig token, `Authorization: Bearer ...`."
 
 
 class MethodNotAllowed(CrmError):
@@ -77,6 +224,7 @@ class MethodNotAllowed(CrmError):
 
     code = "METHOD_NOT_ALLOWED"
     status = 405
+    swedish = "Adressen tar inte emot den metoden."
 
 
 class NotAcceptable(CrmError):
@@ -84,6 +232,7 @@ class NotAcceptable(CrmError):
 
     code = "NOT_ACCEPTABLE"
     status = 406
+    swedish = "Ta emot application/json."
 
 
 class UnsupportedMediaType(CrmError):
@@ -91,6 +240,7 @@ class UnsupportedMediaType(CrmError):
 
     code = "UNSUPPORTED_MEDIA_TYPE"
     status = 415
+    swedish = "Skicka `Content-Type: application/json`, i UTF-8."
 
 
 class TooComplex(CrmError):
@@ -98,6 +248,7 @@ class TooComplex(CrmError):
 
     code = "TOO_COMPLEX"
     status = 400
+    swedish = "Operationen begär för mycket på en gång."
 
 
 class TooLarge(CrmError):
@@ -105,6 +256,7 @@ class TooLarge(CrmError):
 
     code = "TOO_LARGE"
     status = 413
+    swedish = "Begäran eller svaret är för stort."
 
 
 class PersistedQueryNotFound(CrmError):
@@ -126,6 +278,7 @@ class CursorExpired(CrmError):
 
     code = "CURSOR_EXPIRED"
     status = 410
+    swedish = "Markören är äldre än de händelser som sparas, eller från en annan databas."
 
 
 class RateLimited(CrmError):
@@ -133,6 +286,7 @@ class RateLimited(CrmError):
 
     code = "RATE_LIMITED"
     status = 429
+    swedish = "För många förfrågningar; försök igen senare."
 
 
 class Timeout(CrmError):
@@ -140,6 +294,7 @@ class Timeout(CrmError):
 
     code = "TIMEOUT"
     status = 504
+    swedish = "Det tog för lång tid och avbröts."
 
 
 class BodyTimeout(Timeout):
@@ -153,6 +308,7 @@ class Unavailable(CrmError):
 
     code = "UNAVAILABLE"
     status = 503
+    swedish = "Databasen går inte att nå just nu; försök igen om en stund."
 
 
 class AiUnavailable(CrmError):
@@ -160,10 +316,13 @@ class AiUnavailable(CrmError):
 
     code = "AI_UNAVAILABLE"
     status = 503
+    swedish = "AI-tjänsten kan inte svara just nu."
 
 
 class AiBudgetSpent(AiUnavailable):
     """Today's AI budget does not allow another question. It starts anew at midnight UTC: try again then."""
+
+    swedish = "Dagens AI-budget räcker inte till en fråga till. Den börjar om vid midnatt UTC: försök igen då."
 
 
 STATUSES = {

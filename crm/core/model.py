@@ -22,8 +22,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, MappedColumn, mapped_column
 from sqlalchemy.sql.elements import KeyedColumnElement
 
+from crm.core.api_json import camel
 from crm.core.choice import EnumText
 from crm.core.columns import Cases, declared_kinds, fields_of, remember_kinds
+from crm.core.labels import Label, add_label
 from crm.core.policy import Policy
 from crm.core.validate import Rule
 
@@ -103,6 +105,9 @@ class Model(DeclarativeBase):
         remember_kinds(cls.__table__, kinds)
         cls.rules = {column.name: field.rule for column, field in fields_of(cls) if field.rule is not None}
         cls.cases = {name: value for name, value in vars(cls).items() if isinstance(value, Cases)}
+        for column, field in fields_of(cls):
+            if field.label is not None:
+                add_label(camel(column.name), field.label)
         for column in cls.__table__.c:
             type.__setattr__(cls, column.key, _Attribute(column))
 
@@ -128,6 +133,8 @@ class Model(DeclarativeBase):
     cases: ClassVar[Mapping[str, Cases]] = {}
     # Its name in the event stream ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
+    # What people call a record, in English and in Swedish; None: its entity.
+    noun: ClassVar[Label | None] = None
     # The column with the id of the lead on whose timeline its changes show.
     timeline: ClassVar[str | None] = None
     # Columns computed from others: their change bumps neither `version` nor `updated_at`.

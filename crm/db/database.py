@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from crm.core import errors
+from crm.core.language import Phrase
 from crm.core.settings import Settings
 from crm.db.address import conninfo
 from crm.db.connection import ConnectionLost, MadeRoom, PreparedLimits, StatementStale, TookTooLong
@@ -231,5 +232,8 @@ async def retried(attempt: Callable[[], Awaitable[T]]) -> T:
             # Transactions that deadlocked would meet again if they were re-run at the same time.
             longest = _DEADLOCK_SECONDS if error.sqlstate == DEADLOCK else _AGAIN_SECONDS
             await asyncio.sleep(random.uniform(0, longest) * 2**number)  # noqa: S311
-    message = "Too many others are changing this record right now; try again."
-    raise errors.Conflict(message)
+    message = Phrase(
+        "Too many others are changing this record right now; try again.",
+        "För många andra ändrar den här posten just nu; försök igen.",
+    )
+    raise errors.Conflict(message, conflict=errors.ConflictReason.BUSY)

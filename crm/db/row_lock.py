@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core import errors
+from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.core.policy import INTERNAL
 from crm.db.database import Database
@@ -49,6 +50,11 @@ _LEFT: Final = Statement(
 _GIVE_BACK: Final = Statement("DELETE FROM leases WHERE name = $1::text AND holder = $2::uuid")
 
 
+_UNDER_WAY: Final = Phrase(
+    "{name} is under way already; try again when that is done.", "{name} pågår redan; försök igen när det är klart."
+)
+
+
 class LockTaken(errors.Conflict):
     """Somebody else does this already; try again when that is done."""
 
@@ -69,8 +75,8 @@ class RowLock:
         """Take the lease, or extend it; LockTaken if another holder has it."""
         params = [encode(self._name), encode(self._holder), encode(self._seconds)]
         if not (await self._database.write(_TAKE, params)).ntuples:
-            message = f"{self._name} is under way already; try again when that is done."
-            raise LockTaken(message)
+            message = _UNDER_WAY.of(name=self._name)
+            raise LockTaken(message, conflict=errors.ConflictReason.BUSY)
 
     async def seconds_left(self) -> int:
         """The seconds until the present holder's lease expires, unless it is renewed."""

@@ -6,11 +6,12 @@ tests/db/test_sqlstates.py walks all that psycopg knows.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
 from crm.core import errors
+from crm.core.language import Phrase
 from crm.db.connection import ConnectionLost, LastedTooLong, StatementStale
 from crm.db.outcome import OutcomeUnknown
 
@@ -25,19 +26,32 @@ BEYOND_ALLOTMENT: Final = "CRM05"
 # PostgreSQL itself asks to run the transaction again; and a primary that became a standby has changed nothing.
 DEADLOCK: Final = "40P01"
 RUN_AGAIN: Final = frozenset({"40001", DEADLOCK, READ_ONLY})
-_LASTED_TOO_LONG: Final = (
-    "This took too long, most likely because others are changing the same records, so nothing was changed; try again."
+_LASTED_TOO_LONG: Final = Phrase(
+    "This took too long, most likely because others are changing the same records, so nothing was changed; try again.",
+    "Det tog för lång tid, troligen för att andra ändrar samma poster, så inget har ändrats; försök igen.",
 )
-_PERHAPS_SAVED: Final = (
-    "The database went away while this was being saved, and it may have been saved: look before you try again."
+_PERHAPS_SAVED: Final = Phrase(
+    "The database went away while this was being saved, and it may have been saved: look before you try again.",
+    "Databasen försvann medan det sparades, och det kan ha blivit sparat: se efter innan du försöker igen.",
+)
+_OVERLOADED: Final = Phrase(
+    "The database cannot take this right now; try again shortly.",
+    "Databasen kan inte ta emot detta just nu; försök igen om en stund.",
+)
+_CHANGING: Final = Phrase(
+    "Somebody else is changing this record right now; try again.",
+    "Någon annan ändrar den här posten just nu; försök igen.",
+)
+_NO_OWNER: Final = Phrase(
+    "The record that this one belongs to does not exist.", "Posten som den här hör till finns inte."
 )
 
 
-def _column(error: psycopg.Error) -> dict[str, object]:
+def _column(error: psycopg.Error) -> dict[str, Any]:
     return {"field": error.diag.column_name} if error.diag.column_name else {}
 
 
-def _most(error: psycopg.Error) -> dict[str, object]:
+def _most(error: psycopg.Error) -> dict[str, Any]:
     return {"limit": int(error.diag.message_detail)} if error.diag.message_detail else {}
 
 
@@ -55,15 +69,15 @@ def _unavailable(_: psycopg.Error) -> errors.CrmError:
 
 
 def _overloaded(_: psycopg.Error) -> errors.CrmError:
-    return errors.Unavailable("The database cannot take this right now; try again shortly.")
+    return errors.Unavailable(_OVERLOADED)
 
 
 def _again(_: psycopg.Error) -> errors.CrmError:
-    return errors.Conflict("Somebody else is changing this record right now; try again.")
+    return errors.Conflict(_CHANGING, conflict=errors.ConflictReason.BUSY)
 
 
 def _lasted_too_long(_: psycopg.Error) -> errors.CrmError:
-    return errors.Conflict(_LASTED_TOO_LONG, retryAfterSeconds=1)
+    return errors.Conflict(_LASTED_TOO_LONG, conflict=errors.ConflictReason.BUSY, retryAfterSeconds=1)
 
 
 def _timeout(_: psycopg.Error) -> errors.CrmError:
@@ -76,7 +90,7 @@ STATES: Final[dict[str, Translation]] = {
     "CRM03": lambda error: errors.TooComplex(error.diag.message_primary, what="rows", **_most(error)),
     "CRM04": lambda error: errors.TooLarge(error.diag.message_primary, what="bytes", **_most(error)),
     "CRM02": lambda error: errors.CursorExpired(None, **_column(error)),
-    "23503": lambda _: errors.NotFound("The record that this one belongs to does not exist."),
+    "23503": lambda _: errors.NotFound(_NO_OWNER),
     READ_ONLY: _unavailable,  # a standby, where a primary was
     "25P03": _unavailable,  # the connection was ended: its transaction was idle for too long
     "25P04": _timeout,  # the transaction took too long, and its connection was ended

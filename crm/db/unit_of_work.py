@@ -17,11 +17,14 @@ from psycopg.adapt import Transformer
 from sqlalchemy import Select, select
 
 from crm.core import errors
+from crm.core.api_json import camel
 from crm.core.choice import EnumText
 from crm.core.identity import OF_PROGRAM, Origin, Viewer
+from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
+from crm.core.problems import FieldProblem
 from crm.db.change_sql import (
     RowChange,
     Step,
@@ -38,6 +41,11 @@ from crm.db.visibility import compiled, with_deleted
 
 M = TypeVar("M", bound=Model)
 _UNDOABLE: Final = nullcontext()
+_MISSING: Final = Phrase("There is no {noun} with id {key}.", "Det finns ingen {noun} med id {key}.")
+_NO_DELETED: Final = Phrase(
+    "There is no deleted {noun} with id {key}.", "Det finns ingen borttagen {noun} med id {key}."
+)
+_NO_SUCH: Final = Phrase("There is no such {noun}.", "Det finns ingen sådan {noun}.")
 
 
 class Projection(Protocol):
@@ -305,20 +313,20 @@ def _time_limit(connection: PostgresConnection, seconds: float) -> Iterator[None
             timer.cancel()
 
 
-def missing(model: type[Model], key: object, *, deleted: bool = False) -> errors.NotFound:
-    """The error for a record that does not exist."""
-    adjective = "deleted " if deleted else ""
-    return errors.NotFound(
-        f"There is no {adjective}{model.entity} with id {key}.",
-        entity=model.entity,
-        id=str(key),
-    )
+def missing(model: type[Model], key: object, *, deleted: bool = False, reference: str | None = None) -> errors.NotFound:
+    """The error for a record that does not exist; `reference` is the column of the input that names it."""
+    english, swedish = model.noun or (str(model.entity), str(model.entity))
+    about: dict[str, Any] = {"entity": model.entity, "id": None if key is None else str(key)}
+    phrase = _NO_SUCH if key is None else _NO_DELETED if deleted else _MISSING
+    if reference is not None:
+        about |= {"field": camel(reference), "problem": FieldProblem.UNKNOWN_REFERENCE}
+    return errors.NotFound(phrase.of(noun=Phrase(english, swedish), key=str(key)), **about)
 
 
 def _nothing_written(change: RowChange) -> errors.CrmError:
     if change.within is not None:
         reference = reference_to(type(change.instance), change.within)
-        return missing(change.within, change.values[reference])
+        return missing(change.within, change.values[reference], reference=reference)
     return missing(type(change.instance), getattr(change.instance, "id", None))
 
 

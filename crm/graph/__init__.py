@@ -2,10 +2,8 @@
 
 from crm.graph.declare.columns import (
     across,
-    compares,
     create_input,
     filter,  # noqa: A004
-    finds,
     list_filter,
     order,
     order_cost,
@@ -36,7 +34,6 @@ __all__ = [
     "answered",
     "at_most",
     "checked",
-    "compares",
     "computed",
     "create_input",
     "document",
@@ -44,7 +41,6 @@ __all__ = [
     "enum",
     "extend",
     "filter",
-    "finds",
     "list_filter",
     "mutation",
     "order",

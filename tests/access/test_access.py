@@ -82,6 +82,7 @@ RULES = {
         "generateTaskRecommendations": Role.MEMBER,
         "logInteraction": Role.MEMBER,
         "recalculateAllScores": Role.MEMBER,
+        "recommendTasks": Role.MEMBER,
         "regenerateSummary": Role.MEMBER,
         "restoreLead": Role.MEMBER,
         "restoreTask": Role.MEMBER,
@@ -90,6 +91,7 @@ RULES = {
         "updateTask": Role.MEMBER,
         "updateTaskSource": Role.MEMBER,
         "updateUser": Role.ADMIN,
+        "writeSummary": Role.MEMBER,
     },
     "Subscription": {"aiTaskQueueUpdated": Role.VIEWER, "aiTaskUpdated": Role.VIEWER, "changes": Role.VIEWER},
 }

@@ -1,8 +1,12 @@
 """Text, before it reaches the database."""
 
+from contextvars import copy_context
+from typing import ClassVar
+
 import pytest
 
 from crm.core import errors, validate
+from crm.core.language import speak
 
 ONE_LINE = validate.text(20, required=True)
 LINES = validate.text(20, lines=True)
@@ -15,7 +19,7 @@ class TestText:
 
     @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\u2029b", "\u202ab", "a\u2069b"])
     def test_one_line_may_not(self, value):
-        with pytest.raises(errors.BadUserInput, match="`name`"):
+        with pytest.raises(errors.BadUserInput, match="Name"):
             ONE_LINE("name", value)
 
     @pytest.mark.parametrize("value", ["a\x00b", "a\x1bb", "a\x7fb", "a\x9fb", "a\ud83d", "\udc00b"])
@@ -27,7 +31,7 @@ class TestText:
     @pytest.mark.parametrize("value", [None, "", " \n", "\u200b", "\u2060\ufeff \u00ad", "\u3000"])
     def test_something_must_be_seen(self, value):
         assert LINES("notes", value) is None
-        with pytest.raises(errors.BadUserInput, match="blank"):
+        with pytest.raises(errors.BadUserInput, match="must be given" if value is None else "blank"):
             ONE_LINE("name", value)
 
     def test_breaks_around_it_do_not_matter(self):
@@ -40,9 +44,47 @@ class TestEmail:
     def test_holds_no_invisible_character(self, address, hidden):
         """Two addresses that look the same would be two users, or leads."""
         for rule in validate.email(), validate.email(required=True):
-            with pytest.raises(errors.BadUserInput, match=rf"`email` .* \(U\+{ord(hidden):04X}\)\."):
+            with pytest.raises(errors.BadUserInput, match=rf"E-mail: .* \(U\+{ord(hidden):04X}\)"):
                 rule("email", address.format(hidden, hidden))
 
     @pytest.mark.parametrize("address", ["åsa@höst.se", "ΟΔΟΣ@example.com", "anna+crm@example.co.uk"])
     def test_may_hold_any_letter(self, address):
         assert validate.email()("email", f" {address} ") == address
+
+
+class TestPhone:
+    @pytest.mark.parametrize("number", ["+46 70-123 45 67", "ext. 7", "\N{ARABIC-INDIC DIGIT SEVEN}"])
+    def test_is_kept_as_typed(self, number):
+        assert validate.phone(50)("phone", f" {number} ") == number
+
+    def test_has_a_digit(self):
+        assert validate.phone(50)("phone", " ") is None
+        with pytest.raises(errors.BadUserInput) as refused:
+            validate.phone(50)("phone", "ask for it")
+        assert [problem.reason.name for problem in refused.value.problems] == ["NOT_A_PHONE"]
+
+
+class TestClean:
+    RULES: ClassVar = {
+        "name": ONE_LINE,
+        "notes": LINES,
+        "tags": validate.tags,
+        "length": validate.between(1, 5, (" m", " meter")),
+    }
+
+    def test_refuses_all_mistakes_at_once(self):
+        values = {"name": " ", "notes": "fine", "tags": ["a", "b\x00"], "length": 6, "other": 1}
+        with pytest.raises(errors.BadUserInput) as refused:
+            validate.clean(values, self.RULES)
+        found = [(problem.field, problem.reason.name, problem.limit) for problem in refused.value.problems]
+        assert found == [("name", "BLANK", None), ("tags.1", "BAD_CHARACTER", None), ("length", "OUT_OF_RANGE", 5)]
+        assert refused.value.details == {"field": "name"}
+
+    def test_tells_them_in_the_language_of_the_request(self):
+        with pytest.raises(errors.BadUserInput) as refused:
+            validate.clean({"length": 1234}, self.RULES)
+        assert str(refused.value) == "Length must be 1 to 5 m, not 1,234."
+        assert copy_context().run(lambda: (speak("sv"), refused.value.message)[1]) == (
+            "Length ska vara 1 till 5 meter, inte 1\N{NO-BREAK SPACE}234."
+        )
+        assert refused.value.message == str(refused.value)

@@ -20,16 +20,22 @@ class User(Model):
     policy = EVERYBODY
     entity = "user"
     internal = frozenset({"name_key"})
+    noun = ("user", "användare")
 
     id: Mapped[UUID] = column("A UUID.", by="By id.", key=True, server_default=func.gen_random_uuid())
     email: Mapped[str] = column(
         "Unique, whatever the case.",
         by="By e-mail address.",
+        label=("E-mail", "E-post"),
         rule=validate.email(required=True),
         input_words="Must be unique.",
     )
-    name: Mapped[str] = column("As colleagues know them.", by="By name.", rule=validate.text(200, required=True))
-    role: Mapped[Role] = column("What they may do.", by="By role.", rule=validate.given, default=Role.MEMBER)
+    name: Mapped[str] = column(
+        "As colleagues know them.", by="By name.", label=("Name", "Namn"), rule=validate.text(200, required=True)
+    )
+    role: Mapped[Role] = column(
+        "What they may do.", by="By role.", label=("Role", "Roll"), rule=validate.given, default=Role.MEMBER
+    )
     created_at: Mapped[datetime] = column(
         "When they were added.", by="By when they were added.", server_default=func.now()
     )

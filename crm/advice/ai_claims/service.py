@@ -12,6 +12,7 @@ from sqlalchemy import select
 from crm.advice.ai_claims.model import AiClaim, AiClaimOutcome, AiClaimPurpose
 from crm.ai.calls import new_id
 from crm.core import errors
+from crm.core.language import Phrase
 from crm.db.service import Service
 from crm.db.workflow import Workflow, write_of
 from crm.sales.leads.model import Lead
@@ -21,6 +22,21 @@ _SAVING_SECONDS: Final = 5
 _FIRST_LOOK_SECONDS: Final = 0.05
 _LAST_LOOK_SECONDS: Final = 0.5
 _ASK_AGAIN_SECONDS: Final = 1
+_BEGUN_ANEW: Final = Phrase(
+    "It took too long, and somebody else has begun anew.", "Det tog för lång tid, och någon annan har börjat om."
+)
+_JOINED: Final = Phrase(
+    "The AI could not answer another request about this lead, which this one waited for; try again.",
+    "AI:n kunde inte svara på en annan fråga om denna lead, som den här väntade på; försök igen.",
+)
+_STOOD_IN: Final = Phrase(
+    "The AI provider cannot answer; the playbook did instead.",
+    "AI-tjänsten kan inte svara; spelboken gjorde det i stället.",
+)
+_UNDER_WAY: Final = Phrase(
+    "Another request for this lead is still being answered; try again shortly.",
+    "En annan fråga om denna lead besvaras fortfarande; försök igen om en stund.",
+)
 # The id of the AI task that runs, if any: of all its attempts, one saves something.
 current_ai_task: ContextVar[UUID | None] = ContextVar("current_ai_task", default=None)
 
@@ -90,8 +106,7 @@ class AiClaimService(Service):
         if running is not None and running.outcome is outcome:
             return False
         if running is None or running.finished_at is not None:
-            message = "It took too long, and somebody else has begun anew."
-            raise errors.Conflict(message)
+            raise errors.Conflict(_BEGUN_ANEW, conflict=errors.ConflictReason.OVERTAKEN)
         self._end(running, outcome)
         return True
 
@@ -101,8 +116,12 @@ class AiClaimService(Service):
 
 def not_answered() -> errors.AiUnavailable:
     """The error for a request that waited for another's failed claim; asking again gives an answer, or the reason."""
-    message = "The AI could not answer another request about this lead, which this one waited for; try again."
-    return errors.AiUnavailable(message, reason="JOINED", retryAfterSeconds=_ASK_AGAIN_SECONDS)
+    return errors.AiUnavailable(_JOINED, reason="JOINED", retryAfterSeconds=_ASK_AGAIN_SECONDS)
+
+
+def stood_in() -> errors.AiUnavailable:
+    """The warning that the playbook answered in place of the provider."""
+    return errors.AiUnavailable(_STOOD_IN, answeredBy="PLAYBOOK")
 
 
 async def claimed(workflow: Workflow, lead_id: int, purpose: AiClaimPurpose) -> Claim:
@@ -125,7 +144,6 @@ async def _waited_for(workflow: Workflow, claim_id: UUID) -> AiClaimOutcome:
         if outcome is not None:
             return outcome
         if workflow.seconds_left() <= 0:
-            message = "Another request for this lead is still being answered; try again shortly."
-            raise errors.Conflict(message)
+            raise errors.Conflict(_UNDER_WAY, conflict=errors.ConflictReason.OVERTAKEN)
         await asyncio.sleep(min(pause, workflow.seconds_left()))
         pause = min(pause * 1.5, _LAST_LOOK_SECONDS)

@@ -8,7 +8,10 @@ import strawberry
 from crm import graph
 from crm.advice.recommendations.analytics import TaskAnalyticsGroup, TaskAnalyticsService
 from crm.advice.recommendations.service import RecommendationService
+from crm.ai.gateway import AnswerSource
 from crm.ai.graphql import QUESTION_COST
+from crm.core import validate
+from crm.graph.declare.error_types import Warning  # noqa: A004  (its name in the API)
 from crm.graph.run.context import Info
 from crm.sales.tasks.graphql import Task
 from crm.sales.tasks.model import TaskGenerator
@@ -62,6 +65,26 @@ class TaskAnalytics:
         return TaskAnalyticsService.dismissals(group)
 
 
+@strawberry.input(description="A request for suggested tasks.")
+class RecommendTasksInput:
+    """A request for suggested tasks."""
+
+    lead_id: strawberry.ID = strawberry.field(description="The lead's id.")
+
+
+@graph.type()
+class RecommendTasksPayload:
+    """Suggested tasks, and how they came about."""
+
+    tasks: list[Task] = strawberry.field(description="Up to three; they wait for `updateTaskSource`.")
+    warnings: list[Warning] = strawberry.field(
+        description="What went wrong; with no tasks and no warnings, there is nothing to suggest."
+    )
+    answered_by: AnswerSource | None = strawberry.field(
+        description="What suggested them; null if nothing could, or another request's empty answer was shared."
+    )
+
+
 @strawberry.type
 class RecommendationQuery:
     """Reads of recommendations."""
@@ -94,3 +117,13 @@ class RecommendationMutation:
         the model cannot answer, the answer is `[]`, and `extensions.warnings` holds AI_UNAVAILABLE.
         """
         return await info.context.run_workflow(RecommendationService.generate, lead_id)
+
+    @graph.mutation(extra_cost=lambda _: QUESTION_COST)
+    async def recommend_tasks(
+        self,
+        info: Info,
+        input: Annotated[RecommendTasksInput, strawberry.argument(description="About which lead.")],
+    ) -> RecommendTasksPayload:
+        """Suggest up to three tasks for a lead, with reasons: `generateTaskRecommendations` with its warnings."""
+        lead_id = validate.record_id("leadId", input.lead_id)
+        return await info.context.run_workflow(RecommendationService.recommend, lead_id)

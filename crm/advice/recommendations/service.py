@@ -10,13 +10,14 @@ from sqlalchemy import Select, and_, not_, or_, select
 
 from crm.access.users.service import UserService
 from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
-from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
+from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered, stood_in
 from crm.advice.recommendations.playbook import playbook
 from crm.advice.recommendations.prompt import question_about
 from crm.advice.recommendations.reply import Draft, SuggestedTasks, drafts_of, without_duplicates
 from crm.ai.gateway import Ai, AiAnswer, AnswerSource
 from crm.core import errors
 from crm.db.service import Service
+from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import WorkflowService, Write, write_of
 from crm.sales.leads.facts import LeadFacts, dismissed_of_late, known_facts
 from crm.sales.leads.model import Lead
@@ -35,8 +36,20 @@ class Origin:
     prompt_version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """Suggested tasks, what could not be done as asked, and what answered; None if nothing did."""
+
+    tasks: Sequence[Task]
+    warnings: Sequence[errors.Warned]
+    answered_by: AnswerSource | None
+
+
 class RecommendationService(WorkflowService):
     """Recommends what to do next about a lead."""
+
+    # What answered this request; None if nothing did, or another request's answer is shared.
+    _answered_by: AnswerSource | None = None
 
     async def generate(self, lead_id: int) -> Write[list[Task]]:
         """Suggest up to three tasks. Two calls at once get the same tasks; if the model fails, none and a warning."""
@@ -47,11 +60,23 @@ class RecommendationService(WorkflowService):
             facts: LeadFacts = await self.workflow.write(FactReader.of_lead, lead_id)
             answer = await self._ask(facts, lead_id)
             drafts = drafts_of(answer.value, facts.now, playbook().holidays)
+            self._answered_by = answer.source
         except errors.AiUnavailable as error:
             log.warning("recommendations.unavailable", lead_id=lead_id, reason=error.message)
             self.workflow.warn(error)
             return write_of(SuggestionService.give_up, claim.claim_id)
         return write_of(SuggestionService.record, lead_id, _origin(claim.claim_id, answer), drafts)
+
+    async def recommend(self, lead_id: int) -> Write[Recommendation]:
+        """The same as `generate`, with what went wrong, and with what answered, beside the tasks."""
+        save = await self.generate(lead_id)
+
+        async def saved(unit_of_work: UnitOfWork) -> Recommendation:
+            tasks = await save(unit_of_work)
+            source = self._answered_by or (AnswerSource(str(tasks[0].generated_by)) if tasks else None)
+            return Recommendation(tasks, list(map(errors.Warned.of, self.workflow.warnings)), source)
+
+        return saved
 
     async def _ask(self, facts: LeadFacts, lead_id: int) -> AiAnswer[SuggestedTasks]:
         ai: Ai = self.workflow.ai
@@ -62,9 +87,7 @@ class RecommendationService(WorkflowService):
             deadline=self.workflow.deadline,
         )
         if answer.source is AnswerSource.PLAYBOOK and ai.provider.name != "playbook":
-            self.workflow.warn(
-                errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
-            )
+            self.workflow.warn(stood_in())
         return answer
 
     def _joined(self, claim_id: UUID, outcome: AiClaimOutcome) -> Write[list[Task]]:

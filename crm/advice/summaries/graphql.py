@@ -7,7 +7,10 @@ from sqlalchemy import func
 
 from crm import graph
 from crm.advice.summaries.service import SummaryService
+from crm.ai.gateway import AnswerSource
 from crm.ai.graphql import QUESTION_COST
+from crm.core import validate
+from crm.graph.declare.error_types import Warning  # noqa: A004  (its name in the API)
 from crm.graph.run.context import Info
 from crm.sales.history.service import ChangeService
 from crm.sales.leads import model
@@ -29,6 +32,25 @@ class LeadSummary:
         return ChangeService.happened_since(lead.id, func.coalesce(lead.summary_facts_at, lead.summary_generated_at))
 
 
+@strawberry.input(description="A request for a summary.")
+class WriteSummaryInput:
+    """A request for a summary."""
+
+    lead_id: strawberry.ID = strawberry.field(description="The lead's id.")
+    force: bool = strawberry.field(description="Write it anew even if nothing happened since.", default=False)
+
+
+@graph.type()
+class WriteSummaryPayload:
+    """A lead with its summary, and how that came about."""
+
+    lead: Lead = strawberry.field(description="The lead.")
+    warnings: list[Warning] = strawberry.field(description="What went wrong; the summary stayed as it was then.")
+    answered_by: AnswerSource | None = strawberry.field(
+        description="What wrote it; null if nothing could, or it stayed because nothing happened since."
+    )
+
+
 @strawberry.type
 class SummaryMutation:
     """Summaries."""
@@ -48,3 +70,11 @@ class SummaryMutation:
         answer, it stays too, and `extensions.warnings` holds AI_UNAVAILABLE. The score is calculated either way.
         """
         return await info.context.run_workflow(SummaryService.regenerate, lead_id, force)
+
+    @graph.mutation(extra_cost=lambda _: QUESTION_COST)
+    async def write_summary(
+        self, info: Info, input: Annotated[WriteSummaryInput, strawberry.argument(description="Of which lead.")]
+    ) -> WriteSummaryPayload:
+        """Write a lead's summary, and calculate its score: `regenerateSummary` with its warnings."""
+        lead_id = validate.record_id("leadId", input.lead_id)
+        return await info.context.run_workflow(SummaryService.write_summary, lead_id, input.force)

@@ -1,6 +1,7 @@
 """Writes summaries: claim, ask, record. No transaction is open while a model works."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,14 +12,16 @@ from sqlalchemy import select
 
 from crm.access.users.service import UserService
 from crm.advice.ai_claims.model import AiClaimOutcome, AiClaimPurpose
-from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered
+from crm.advice.ai_claims.service import AiClaimService, claimed, not_answered, stood_in
 from crm.advice.recommendations.plain import plain_lines
 from crm.advice.recommendations.playbook import playbook
 from crm.advice.summaries.composer import composer
 from crm.advice.summaries.prompt import VERSION, WrittenSummary, question_about
 from crm.ai.gateway import Ai, AiAnswer, AnswerSource
 from crm.core import errors
+from crm.core.language import Phrase
 from crm.db.service import Service
+from crm.db.unit_of_work import UnitOfWork
 from crm.db.workflow import WorkflowService, Write, write_of
 from crm.sales.history.service import ChangeService
 from crm.sales.leads.facts import LeadFacts, known_facts
@@ -27,6 +30,7 @@ from crm.sales.scoring.service import ScoreService
 
 log = structlog.get_logger()
 _LONGEST: Final = 4000
+_EMPTY: Final = Phrase("The model's summary was empty.", "Modellens sammanfattning var tom.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,20 @@ class SummaryText:
     facts_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LeadWithSummary:
+    """A lead, what could not be done as asked, and what wrote its summary; None if that stayed as it was."""
+
+    lead: Lead
+    warnings: Sequence[errors.Warned]
+    answered_by: AnswerSource | None
+
+
 class SummaryService(WorkflowService):
     """Writes summaries of leads."""
+
+    # What answered this request; None if nothing had to, or could.
+    _answered_by: AnswerSource | None = None
 
     async def regenerate(self, lead_id: int, force: bool) -> Write[Lead]:  # noqa: FBT001
         """Write the summary anew if a fact has changed; if the model fails it stays as it is, with a warning."""
@@ -73,7 +89,18 @@ class SummaryService(WorkflowService):
             log.warning("summary.unavailable", lead_id=lead_id, reason=error.message)
             self.workflow.warn(error)
             return write_of(SummaryWriter.give_up, lead_id, claim.claim_id)
+        self._answered_by = answer.source
         return write_of(SummaryWriter.record, lead_id, claim.claim_id, _summary_text(answer, basis, ai))
+
+    async def write_summary(self, lead_id: int, force: bool) -> Write[LeadWithSummary]:  # noqa: FBT001
+        """The same as `regenerate`, with what went wrong, and with what answered, beside the lead."""
+        save = await self.regenerate(lead_id, force)
+
+        async def saved(unit_of_work: UnitOfWork) -> LeadWithSummary:
+            lead = await save(unit_of_work)
+            return LeadWithSummary(lead, list(map(errors.Warned.of, self.workflow.warnings)), self._answered_by)
+
+        return saved
 
     async def _basis(self, lead_id: int) -> Basis:
         ai: Ai = self.workflow.ai
@@ -89,12 +116,9 @@ class SummaryService(WorkflowService):
             deadline=self.workflow.deadline,
         )
         if not plain_lines(answer.value.summary, _LONGEST):
-            message = "The model's summary was empty."
-            raise errors.AiUnavailable(message)
+            raise errors.AiUnavailable(_EMPTY)
         if _stands_in(answer, ai):
-            self.workflow.warn(
-                errors.AiUnavailable("The AI provider cannot answer; the playbook did instead.", answeredBy="PLAYBOOK")
-            )
+            self.workflow.warn(stood_in())
         return answer
 
     def _joined(self, lead_id: int, outcome: AiClaimOutcome) -> Write[Lead]:

@@ -1,5 +1,6 @@
 """Arguments of fields, split into the shape that a statement depends on and the values that it binds."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -35,8 +36,11 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from crm.core import errors
+from crm.core.problems import FieldProblem, Problem
+from crm.core.validate import unfit_character
 from crm.graph.compile.variables import MAX_VALUES, too_long
 from crm.graph.declare.fields import MAX_ROWS, is_structural
+from crm.graph.declare.inputs import rules_of
 
 # Flags and limits whose value is part of a statement's shape.
 STRUCTURAL_NAMES: Final = frozenset({"is_null", "include_deleted"})
@@ -54,6 +58,8 @@ _MOST_SHOWN: Final = 50
 # Conditions of all filters of a statement, each use of a variable counted, with a fiftieth of the values in lists.
 MAX_CONDITIONS: Final = 2000
 _VALUES_PER_CONDITION: Final = 50
+
+_NUL_OR_HALF: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 Leaf = Callable[[object, Any], Any]
 
@@ -277,7 +283,7 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
 def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool = True) -> Any:
     """The value as a mutation gets it: inputs as their classes, everything else unchanged; checked.
 
-    The texts of an input whose class sets `text_is_checked` are left to its service, which can refuse one of many.
+    Values whose columns have rules are left to these: a service applies all of them, and refuses one of many records.
     """
     if value is None or value is Undefined:
         return None
@@ -285,11 +291,11 @@ def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
         origin, members = _members(kind)
-        check = check and not getattr(origin, "text_is_checked", False)
+        rules = rules_of(origin)
         keywords = {}
         for field, member in value.items():
             inner, inner_kind = members[field]
-            keywords[inner] = plain(inner_kind, member, inner, f"{label}.{field}", check=check)
+            keywords[inner] = plain(inner_kind, member, inner, f"{label}.{field}", check=check and inner not in rules)
         return origin(**keywords)
     if isinstance(kind, GraphQLList):
         values = value if isinstance(value, list) else [value]
@@ -306,14 +312,19 @@ def check_text(value: object, label: str) -> None:
     if not isinstance(value, str) or isinstance(value, Enum):
         return
     if "\x00" in value:
-        message = f"`{label}` holds a NUL character, which text cannot."
-        raise errors.BadUserInput(message, field=label)
+        raise _bad_character(value, label)
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            message = f"`{label}` holds half of a surrogate pair, which is not text."
-            raise errors.BadUserInput(message, field=label) from None
+            raise _bad_character(value, label) from None
+
+
+def _bad_character(value: str, label: str) -> errors.BadUserInput:
+    unfit = _NUL_OR_HALF.search(value)
+    assert unfit is not None
+    described = unfit_character(unfit[0])
+    return errors.BadUserInput.of([Problem.of(label, FieldProblem.BAD_CHARACTER, described=described)])
 
 
 def python_name(input_type: GraphQLInputObjectType, field: str) -> str:
@@ -322,7 +333,7 @@ def python_name(input_type: GraphQLInputObjectType, field: str) -> str:
 
 
 @cache
-def _members(input_type: GraphQLInputObjectType) -> tuple[Callable[..., Any], Mapping[str, tuple[str, Any]]]:
+def _members(input_type: GraphQLInputObjectType) -> tuple[type[Any], Mapping[str, tuple[str, Any]]]:
     """An input's class, and for each of its fields the Python name and the type."""
     members = {
         name: (field.extensions["strawberry-definition"].python_name, field.type)

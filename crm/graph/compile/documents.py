@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import Any, Final
@@ -26,6 +26,7 @@ from graphql import (
     Source,
     SourceLocation,
     Token,
+    VariableDefinitionNode,
     VariableNode,
     Visitor,
     specified_rules,
@@ -38,8 +39,10 @@ from graphql.language.parser import Parser
 
 from crm.core import errors
 from crm.core.bounded import BoundedDict
+from crm.core.problems import Problem
 from crm.core.settings import Settings
 from crm.graph.compile.limits import check_document, root_names
+from crm.graph.compile.mistakes import mistakes_in
 from crm.graph.compile.variables import Counter
 from crm.graph.declare.fields import most_of
 from crm.graph.run.error_fields import MAX_MESSAGE, place_of_variable, problems
@@ -63,7 +66,16 @@ class InvalidDocument(errors.BadUserInput):
     def __init__(self, graphql_errors: list[GraphQLError], document: DocumentNode | None = None) -> None:
         super().__init__(graphql_errors[0].message[:MAX_MESSAGE])
         # Computed here, since it walks the document: where documents are read there is time for that.
-        self.problems = problems(graphql_errors, document, self.code)
+        self.rendered = problems(graphql_errors, document, self.code)
+
+
+class InvalidVariables(errors.BadUserInput):
+    """The variables are not valid. Each with mistakes in its value is an error; the first one lists all mistakes."""
+
+    def __init__(self, found: Sequence[tuple[VariableDefinitionNode, Problem]], most: int) -> None:
+        first = errors.BadUserInput.of([problem for _, problem in found])
+        super().__init__(first.phrase, problems=first.problems, **first.details)
+        self.nodes = [node for node, _ in found][:most]
 
 
 class UnparsedDocument(InvalidDocument):
@@ -173,12 +185,23 @@ class Operation:
             hide_suggestions=True,
         )
         if isinstance(values, list):
-            raise InvalidDocument(values[: self.document.limits.max_validation_errors], self.document.node)
+            found = self._mistakes(raw)
+            most = self.document.limits.max_validation_errors
+            raise InvalidVariables(found, most) if found else InvalidDocument(values[:most], self.document.node)
         for name in self.flag_names:
             if values.coerced.get(name, False) is None:  # nullable, with a default, and null all the same
                 message = f"`${name}` is null; @skip and @include need true or false."
                 raise errors.BadUserInput(message, field=name)
         return values.coerced
+
+    def _mistakes(self, raw: Mapping[str, Any]) -> list[tuple[VariableDefinitionNode, Problem]]:
+        """All mistakes in the values, each with the definition of its variable."""
+        found = []
+        for definition, (name, kind) in zip(self.node.variable_definitions or (), self._kinds, strict=True):
+            if name in raw or not definition.default_value:
+                place = place_of_variable(name, self.document.node)
+                found += [(definition, problem) for problem in mistakes_in(kind, raw.get(name), place)]
+        return found
 
     def flags(self, variables: Mapping[str, Any]) -> dict[str, bool]:
         """The values of the variables that decide what is selected."""

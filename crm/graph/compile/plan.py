@@ -8,10 +8,11 @@ up, and runs it.
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from crm.core import errors
 from crm.core.identity import Role
+from crm.core.language import Phrase
 from crm.graph.compile.allotment import Allotments, AnswerBudget
 from crm.graph.compile.caches import CacheShare
 from crm.graph.compile.prices import Price
@@ -19,13 +20,17 @@ from crm.graph.compile.selection import Selected
 from crm.graph.compile.shape import allowed
 from crm.graph.compile.statements import StatementsByShape
 
+_NEEDS_ROLE: Final = Phrase(
+    "This needs the role {needed}; yours is {role}.", "Detta kräver rollen {needed}; din är {role}."
+)
+
 
 def forbidden(root: Selected, role: Role) -> errors.Forbidden | None:
     """The error of the first field below (or at) a root that a role may not use."""
     for selected in root.walk():
         if selected.shape is not None and not allowed(selected.shape, role):
             needed = selected.shape.declaration.role.value if selected.shape.declaration else "admin"
-            return errors.Forbidden(f"`{selected.shape.name}` needs the role {needed}; yours is {role.value}.")
+            return errors.Forbidden(_NEEDS_ROLE.of(needed=needed, role=role.value), what=selected.shape.name)
     return None
 
 

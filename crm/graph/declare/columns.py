@@ -7,7 +7,6 @@ import builtins
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from inspect import get_annotations
 from typing import Any, Final, ForwardRef, TypeVar, dataclass_transform, get_origin
 from uuid import UUID
@@ -18,7 +17,7 @@ from sqlalchemy import Column
 from crm.core.choice import Choice
 from crm.core.columns import Cases, Field, fields_of, kind_of
 from crm.core.model import Model
-from crm.db.query import Compare, Computed, Direction, Nulls, Relation, compared
+from crm.db.query import Direction, Nulls, Relation
 from crm.graph.declare import filters
 from crm.graph.declare.fields import (
     Price,
@@ -30,6 +29,7 @@ from crm.graph.declare.fields import (
     remember_model,
 )
 from crm.graph.declare.filters import UNSET, WhereInput
+from crm.graph.declare.inputs import remember_rules
 from crm.graph.declare.node import has_node_id, make_node, node_id_of
 from crm.graph.declare.scalars import JSON
 
@@ -38,7 +38,6 @@ L = TypeVar("L", bound=filters.InputObject)
 W = TypeVar("W", bound=WhereInput)
 
 _RELATION: Final = "crm_relation"
-_COMPUTED: Final = "crm_computed"
 _CONDITIONS: Final[dict[Any, Any]] = {
     int: filters.IntFilter,
     str: filters.StringFilter,
@@ -94,7 +93,7 @@ def create_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
             if field.rule is not None:
                 yield column.name, *_new_value(column, field)
 
-    return lambda cls: _input(cls, made())
+    return lambda cls: _ruled_input(cls, model, made())
 
 
 def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], builtins.type[T]]:
@@ -107,7 +106,7 @@ def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
         if "version" in model.__table__.columns:
             yield "expected_version", *_optional(int, _VERSION)
 
-    return lambda cls: _input(cls, made())
+    return lambda cls: _ruled_input(cls, model, made())
 
 
 def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins.type[W]]:
@@ -115,8 +114,11 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
 
     def decorate(cls: builtins.type[W]) -> builtins.type[W]:
         metadata = {name: getattr(member, "metadata", {}) for name, member in vars(cls).items()}
-        cls.relations = {name: words[_RELATION] for name, words in metadata.items() if _RELATION in words}
-        cls.computed = {name: words[_COMPUTED] for name, words in metadata.items() if _COMPUTED in words}
+        cls.relations = {
+            name: member_metadata[_RELATION]
+            for name, member_metadata in metadata.items()
+            if _RELATION in member_metadata
+        }
         cls.cases = {name: cases for name, cases in model.cases.items() if cases.by}
         name = cls.__name__
         return _input(
@@ -142,59 +144,15 @@ def across(description: str, model: builtins.type[Model], on: Callable[[Any, Any
     return strawberry.field(description=description, default=UNSET, metadata=metadata)
 
 
-def compares(description: str, condition: Callable[[Any, Compare], Any], *, points: int = 0) -> Any:
-    """A filter by something that is no column: `condition` gets the row, and what compares an expression.
-
-    `points` are added to the price of the comparison.
-    """
-
-    def holds(row: Any, value: Any) -> Any:
-        return condition(row, partial(compared, value=value))
-
-    return finds(description, holds, points=points)
-
-
-def finds(description: str, condition: Callable[[Any, Any], Any], *, points: int = 0) -> Any:
-    """A filter by a plain value: `condition` gets the row and the value's placeholder, and `points` are its price."""
-    return strawberry.field(description=description, default=UNSET, metadata={_COMPUTED: Computed(condition, points)})
-
-
 def list_filter(of: builtins.type[WhereInput]) -> Callable[[builtins.type[L]], builtins.type[L]]:
-    """A filter by the rows at the other end of an edge: by some, none or every of them, or by how many they are."""
-
-    def decorate(cls: builtins.type[L]) -> builtins.type[L]:
-        return _input(
-            cls,
-            [
-                ("some", *_optional(of, "At least one is like this.")),
-                ("none", *_optional(of, "None is like this.")),
-                ("every", *_optional(of, "All are like this; true of no rows at all.")),
-                ("count", *_optional(_count_filter(of), "By how many there are, or are like `where`.")),
-            ],
-        )
-
-    return decorate
-
-
-def _count_filter(of: builtins.type[WhereInput]) -> Any:
-    """The filter by a number of rows of a filter's model."""
-    name = f"{of.__name__.removesuffix('Filter')}CountFilter"
-    made = builtins.type(name, (filters.CountInput,), {"__module__": of.__module__, "__annotations__": {}})
-    comparisons = {
-        "eq": "So many.",
-        "neq": "Not so many.",
-        "gt": "More than so many.",
-        "gte": "So many or more.",
-        "lt": "Fewer than so many.",
-        "lte": "So many or fewer.",
-    }
-    return _input(
-        made,
+    """A filter by the rows at the other end of an edge: by some, none or every of them."""
+    return lambda cls: _input(
+        cls,
         [
-            ("where", *_optional(of, "Which of them are counted; all, if left out.")),
-            *((operator, *_optional(int, words)) for operator, words in comparisons.items()),
+            ("some", *_optional(of, "At least one is like this.")),
+            ("none", *_optional(of, "None is like this.")),
+            ("every", *_optional(of, "All are like this; true of no rows at all.")),
         ],
-        description="Compares how many there are.",
     )
 
 
@@ -226,9 +184,9 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
     return decorate
 
 
-def order_cost(model: builtins.type[Model], *computed: str) -> Price:
-    """The price of an order by a model's columns, and keys that are none: nothing for those that an index serves."""
-    return price_of_order({column.name for column, field in fields_of(model) if field.served} | {*computed})
+def order_cost(model: builtins.type[Model]) -> Price:
+    """The price of an order by a model's columns: nothing for columns that an index serves."""
+    return price_of_order({column.name for column, field in fields_of(model) if field.served})
 
 
 def _value(column: Column[Any], field: Field) -> tuple[Any, Any]:
@@ -301,6 +259,12 @@ def _input(cls: builtins.type[T], made: Iterable[NewField], description: str | N
     return strawberry.input(cls, description=description or first_paragraph(cls))
 
 
+def _ruled_input(cls: builtins.type[T], model: builtins.type[Model], made: Iterable[NewField]) -> builtins.type[T]:
+    """An input whose texts are left to its columns' rules: they find all that is wrong with them."""
+    remember_rules(cls, model.rules)
+    return _input(cls, made)
+
+
 def _add(cls: builtins.type[Any], made: Iterable[NewField]) -> None:
     """Add fields to a class, before its own; fields that the class declares itself are skipped."""
     own, annotations = get_annotations(cls), {}
@@ -311,15 +275,4 @@ def _add(cls: builtins.type[Any], made: Iterable[NewField]) -> None:
     cls.__annotations__ = {**annotations, **own}
 
 
-__all__ = [
-    "across",
-    "compares",
-    "create_input",
-    "filter",
-    "finds",
-    "list_filter",
-    "order",
-    "order_cost",
-    "type",
-    "update_input",
-]
+__all__ = ["across", "create_input", "filter", "list_filter", "order", "order_cost", "type", "update_input"]

@@ -1,10 +1,26 @@
 """Inputs of mutations as plain values: services know no GraphQL."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import strawberry
+
+from crm.core.validate import Rule
+
+_RULES: Final = "__crm_rules__"
+
+
+def remember_rules(cls: type[Any], rules: Mapping[str, Rule]) -> None:
+    """Store on an input the rules of the columns that it is made of."""
+    setattr(cls, _RULES, rules)
+
+
+def rules_of(cls: type[Any]) -> Mapping[str, Rule]:
+    """The rules of an input's fields, by their Python names."""
+    rules: Mapping[str, Rule] = getattr(cls, _RULES, {})
+    return rules
 
 
 def values_of(input_object: Any, *without: str) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """The scalars of the API."""
 
+import json
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final, NewType, TypeVar
+from typing import Any, Final, NewType, TypeVar
 
 import strawberry
 from graphql import FloatValueNode, GraphQLError, IntValueNode, Node, StringValueNode
 from strawberry.schema.config import StrawberryConfig
+
+from crm.core.language import Phrase
+from crm.core.problems import FieldProblem, Problem
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _FIRST_YEAR: Final = 1900
@@ -18,24 +23,59 @@ _MAX_DIGITS: Final = 40
 _TOO_MUCH: Final = Decimal(10) ** 12
 _PLACES: Final = 2
 
+_MOST_SHOWN: Final = 50
+_NO_REAL_DATE: Final = Phrase("{label}: {given} is not a real date.", "{label}: {given} är inget riktigt datum.")
+_OTHER_CENTURIES: Final = Phrase(
+    f"{{label}} must be in the years {_FIRST_YEAR} to {_LAST_YEAR}.",
+    f"{{label}} ska vara i åren {_FIRST_YEAR} till {_LAST_YEAR}.",
+)
+_TOO_MANY_DIGITS: Final = Phrase(
+    f"{{label}} may have 12 digits before the point and {_PLACES} after it.",
+    f"{{label}} får ha 12 siffror före decimaltecknet och {_PLACES} efter.",
+)
+
 T = TypeVar("T")
 
 JSON = NewType("JSON", object)
 
 
+class Unfit(GraphQLError):
+    """A value that is not one of its scalar's; the message is that of a literal in a document."""
+
+    def __init__(
+        self, message: str, reason: FieldProblem, phrase: Phrase | None = None, limit: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self._reason, self._phrase, self._limit = reason, phrase, limit
+
+    def problem(self, field: str, value: object) -> Problem:
+        """The mistake in a field with this value."""
+        return Problem.of(field, self._reason, self._phrase, limit=self._limit, given=quoted(value))
+
+
+def quoted(value: Any) -> str:
+    """A value as messages repeat it: text in quotes, anything else as JSON; its first characters."""
+    if isinstance(value, str):
+        return repr(value[:_MOST_SHOWN])
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number too large to be read"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))[:_MOST_SHOWN]
+
+
 def _parse_datetime(value: object) -> datetime:
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         msg = "DateTime needs RFC 3339 with an offset, like 2026-01-31T09:30:00Z or 2026-01-31T10:30:00+01:00."
-        raise GraphQLError(msg)
+        raise Unfit(msg, FieldProblem.NOT_A_DATE)
     text = re.sub(r"(\.\d{6})\d+", r"\1", value.upper())
     try:
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         msg = f"DateTime {value!r} is not a real date."
-        raise GraphQLError(msg) from error
+        raise Unfit(msg, FieldProblem.NOT_A_DATE, _NO_REAL_DATE) from error
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         msg = f"DateTime {value!r} is out of range: years {_FIRST_YEAR} to {_LAST_YEAR}."
-        raise GraphQLError(msg)
+        limit = _FIRST_YEAR if moment.year < _FIRST_YEAR else _LAST_YEAR
+        raise Unfit(msg, FieldProblem.OUT_OF_RANGE, _OTHER_CENTURIES, limit)
     return moment
 
 
@@ -43,11 +83,11 @@ def _parse_decimal(value: object) -> Decimal:
     text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
     if len(text) > _MAX_DIGITS or not _DECIMAL.fullmatch(text):
         msg = f'Decimal needs a number as text, like "1250.00", not {text[:_MAX_DIGITS]!r}.'
-        raise GraphQLError(msg)
+        raise Unfit(msg, FieldProblem.NOT_A_NUMBER)
     number = Decimal(text)
     if abs(number) >= _TOO_MUCH or -int(number.as_tuple().exponent) > _PLACES:
         msg = f"Decimal {text!r} is out of range: at most 12 digits before the point and {_PLACES} after it."
-        raise GraphQLError(msg)
+        raise Unfit(msg, FieldProblem.OUT_OF_RANGE, _TOO_MANY_DIGITS)
     return number
 
 

@@ -93,7 +93,7 @@ class Channel:
             if not self._has_more(position):
                 position = max(position, self.seen)
                 if self.ended is not None:
-                    raise type(self.ended)(self.ended.message, **self.ended.details)
+                    raise type(self.ended)(self.ended.phrase, **self.ended.details)
                 news_round = await self._news.wait()
                 continue
             async with room:

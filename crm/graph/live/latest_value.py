@@ -63,7 +63,7 @@ class LatestValue:
         while True:
             if self.latest is None or self.latest is sent:
                 if self.ended is not None:
-                    raise type(self.ended)(self.ended.message, **self.ended.details)
+                    raise type(self.ended)(self.ended.phrase, **self.ended.details)
                 news_round = await self._news.wait()
                 continue
             async with room:

@@ -12,10 +12,12 @@ import structlog
 from graphql import GraphQLError
 
 from crm.core import errors
+from crm.core.language import Phrase
+from crm.core.problems import shortened
 from crm.db.outcome import is_perhaps_saved
 from crm.db.sqlstates import translated
-from crm.graph.compile.documents import InvalidDocument, UnparsedDocument
-from crm.graph.run.error_fields import MAX_MESSAGE, shortened
+from crm.graph.compile.documents import InvalidDocument, InvalidVariables, UnparsedDocument
+from crm.graph.run.error_fields import MAX_MESSAGE
 
 log = structlog.get_logger()
 
@@ -26,7 +28,10 @@ UNPROCESSABLE: Final = 422
 _SERVER_ERROR: Final = 500
 # What is wrong with a request that can be read: the document, its variables, or how much it asks for.
 MISTAKES: Final = frozenset({errors.BadUserInput.code, errors.TooComplex.code})
-_PERHAPS_SAVED: Final = "The request took too long, and what it wrote may have been saved: look before you try again."
+_PERHAPS_SAVED: Final = Phrase(
+    "The request took too long, and what it wrote may have been saved: look before you try again.",
+    "Det tog för lång tid, och det som skrevs kan ha blivit sparat: se efter innan du försöker igen.",
+)
 
 
 class NotGraphQL(errors.BadUserInput):
@@ -72,12 +77,23 @@ def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any
 def refused(error: Exception) -> Answer:
     """The answer to a well-formed request that was not executed: 200 as application/json, but for server errors."""
     if isinstance(error, InvalidDocument):
-        problems = error.problems
+        problems = error.rendered
         status = _MALFORMED if isinstance(error, UnparsedDocument) else UNPROCESSABLE
         return Answer(b'{"errors":%s}' % dumped(problems), status, refused=True, problems=problems)
+    if isinstance(error, InvalidVariables):
+        problems = _of_variables(error)
+        return Answer(b'{"errors":%s}' % dumped(problems), UNPROCESSABLE, refused=True, problems=problems)
     known = known_error(error)
     status = UNPROCESSABLE if known.code in MISTAKES else known.status
     return _not_run(known, status, status if status >= _SERVER_ERROR else _OK)
+
+
+def _of_variables(error: InvalidVariables) -> list[dict[str, Any]]:
+    """The first error with all mistakes, and each further mistake as an error of its own."""
+    others = [errors.BadUserInput.of([problem]) for problem in error.problems[1 : len(error.nodes)]]
+    for other in others:
+        other.problems = []
+    return [rendered(each, node=node) for each, node in zip([error, *others], error.nodes, strict=True)]
 
 
 def turned_away(error: Exception) -> Answer:

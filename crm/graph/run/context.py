@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate
+from typing import TYPE_CHECKING, Any, Concatenate, Final
 
 import strawberry
 
 from crm.core import errors
 from crm.core.identity import Origin, Via, Viewer
+from crm.core.language import Phrase
 from crm.db.connection import TookTooLong
 from crm.db.workflow import P, S, W, Workflow, Write, Writer, time_to_save, write_of
 from crm.graph.run.projection import MutationProjection
@@ -16,6 +17,12 @@ from crm.graph.run.projection import MutationProjection
 if TYPE_CHECKING:
     from crm.ai.gateway import Ai  # a type alone: what the App gave is passed on to resolvers
     from crm.graph.run.engine import Engine
+
+
+_ROLE_CHANGED: Final = Phrase(
+    "Your role has changed since the request came: nothing more was done.",
+    "Din roll har ändrats sedan begäran kom: inget mer har gjorts.",
+)
 
 
 @dataclass(slots=True)
@@ -63,8 +70,7 @@ class Context:
         """Refuse a viewer who may do less than when the request came: a model, or the fields before, may take long."""
         now = await self.viewer.now()
         if not now.role.includes(self.viewer.role):
-            message = "Your role has changed since the request came: nothing more was done."
-            raise errors.Forbidden(message)
+            raise errors.Forbidden(_ROLE_CHANGED)
 
     async def _projected(self, writer: Writer, write: Write[object]) -> "Projected":
         await self._check_viewer()

@@ -19,11 +19,11 @@ from graphql import (
 )
 from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
+from crm.core.problems import shortened
+
 MAX_MESSAGE: Final = 600  # graphql-core repeats the value that it complains about
 _MAX_READ: Final = 2000
-_MAX_FIELD: Final = 200
 _MAX_LOCATIONS: Final = 10  # of an argument that is given a thousand times, say
-_WRAPPER: Final = "input."
 # The field of an input, or the argument, that is missing or unknown.
 _MEMBER: Final = re.compile(r"(?:required|unknown) field '([^']{1,100})'")
 _MISSING: Final = re.compile(r"Argument '[^']*?(\w+):\)' of type")
@@ -51,11 +51,6 @@ def places(document: DocumentNode) -> dict[str, str]:
 def place_of_variable(name: str, within: Node) -> Path:
     """The path of the argument, or of the input's field, that takes a variable's value."""
     return _Paths(within).of_variable(name)
-
-
-def shortened(field: str) -> str:
-    """A path without the `input` that every mutation wraps its fields in."""
-    return field.removeprefix(_WRAPPER)[:_MAX_FIELD]
 
 
 class _Paths:

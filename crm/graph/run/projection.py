@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import orjson
@@ -131,7 +131,8 @@ def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
     if isinstance(result, Enum):
         return result.name
     if is_dataclass(result) and field.kind is not None:
-        known = {member.name for member in fields(result)}
+        result_type: Any = type(result)
+        known = _names(result_type)
         return {
             child.key: field.kind.name
             if child.shape is None
@@ -140,6 +141,13 @@ def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
             if child.shape is None or child.shape.python_name in known
         }
     return f"{result:f}" if isinstance(result, Decimal) else result
+
+
+@cache
+def _names(kind: Any) -> frozenset[str]:
+    """The names of a plain result's fields and properties."""
+    properties = (name for name, member in vars(kind).items() if isinstance(member, property))
+    return frozenset({*(member.name for member in fields(kind)), *properties})
 
 
 def _by_ids(slot: Selected) -> Any:

@@ -34,21 +34,29 @@ class Interaction(Model):
     __tablename__ = "interactions"
     policy = Policy(belongs_to=Lead, by="lead_id")
     entity = "interaction"
+    noun = ("interaction", "kontakt")
     timeline = "lead_id"
     large: ClassVar[Mapping[str, int]] = {"notes": 80_000}
 
     id: Mapped[int] = column(
         "A whole number, as text.", Identity(), by="By id.", order="By id: the order of logging.", served=True, key=True
     )
-    type: Mapped[InteractionType] = column("How.", by="By type.", order="By type.", rule=validate.given)
-    subject: Mapped[str | None] = column("What about.", by="By subject.", order="By subject.", rule=validate.text(300))
-    notes: Mapped[str | None] = column("What was said.", by="By notes.", rule=validate.text(20_000, lines=True))
+    type: Mapped[InteractionType] = column(
+        "How.", by="By type.", order="By type.", label=("Type", "Typ"), rule=validate.given
+    )
+    subject: Mapped[str | None] = column(
+        "What about.", by="By subject.", order="By subject.", label=("Subject", "Ämne"), rule=validate.text(300)
+    )
+    notes: Mapped[str | None] = column(
+        "What was said.", by="By notes.", label=("Notes", "Anteckningar"), rule=validate.text(20_000, lines=True)
+    )
     occurred_at: Mapped[datetime] = column(
         "When it took place.",
         by="By when it took place.",
         order="By when it took place.",
         served=True,
-        rule=validate.given,
+        label=("Time", "Tidpunkt"),
+        rule=validate.happened,
         input_words="When.",
         server_default=func.now(),
     )
@@ -56,7 +64,8 @@ class Interaction(Model):
         "How long it took.",
         by="By how long it took.",
         order="By how long it took.",
-        rule=validate.between(0, _DAY, " minutes"),
+        label=("Duration", "Längd"),
+        rule=validate.between(0, _DAY, (" minutes", " minuter")),
     )
     lead_id: Mapped[int] = column(
         "The lead.",
@@ -64,6 +73,7 @@ class Interaction(Model):
         by="By the lead's id.",
         order="By lead.",
         served=True,
+        label=("Lead", "Lead"),
         rule=validate.anything,
         fixed=True,
     )

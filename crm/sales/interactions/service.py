@@ -1,18 +1,15 @@
 """Interactions."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, func, select
 
-from crm.core import errors, validate
+from crm.core import validate
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
-
-_CLOCK_SKEW: Final = timedelta(minutes=5)
 
 
 class InteractionService(Service):
@@ -33,15 +30,22 @@ class InteractionService(Service):
         """The interaction with this id."""
         return select(Interaction).where(Interaction.id == key)
 
+    @staticmethod
+    def last_of_lead(lead_id: Operand) -> ColumnElement[Any]:
+        """When a lead's last interaction took place."""
+        return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
+
     async def log(self, values: Mapping[str, Any]) -> Interaction:
         """Log an interaction with a living lead."""
-        return self.unit_of_work.add(Interaction(**self._cleaned(values), created_by=self.viewer.id), within=Lead)
+        return self.unit_of_work.add(
+            Interaction(**await self.cleaned(Interaction, values), created_by=self.viewer.id), within=Lead
+        )
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
         """Correct an interaction."""
         interaction = await self.unit_of_work.get(Interaction, key)
         validate.check_version(interaction, expected_version)
-        for name, value in self._cleaned(values).items():
+        for name, value in (await self.cleaned(Interaction, values)).items():
             setattr(interaction, name, value)
         return interaction
 
@@ -50,11 +54,3 @@ class InteractionService(Service):
         interaction = await self.unit_of_work.get(Interaction, key)
         self.unit_of_work.delete(interaction)
         return interaction
-
-    def _cleaned(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        cleaned = validate.clean(values, Interaction.rules)
-        occurred_at = cleaned.get("occurred_at")
-        if occurred_at is not None and occurred_at > self.unit_of_work.now() + _CLOCK_SKEW:
-            message = "`occurredAt` is in the future; plan with a task instead."
-            raise errors.BadUserInput(message, field="occurredAt")
-        return cleaned

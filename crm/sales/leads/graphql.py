@@ -1,17 +1,17 @@
 """Leads in the API."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
 import strawberry
-from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy import func, literal_column
 
 from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
-from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
+from crm.graph.declare.error_types import ErrorExtensions
+from crm.graph.declare.filters import UNSET, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
 from crm.sales.history.graphql import Change
@@ -22,14 +22,13 @@ from crm.sales.interactions.graphql import InteractionListFilter
 from crm.sales.interactions.service import InteractionService
 from crm.sales.leads import model
 from crm.sales.leads.service import MOST_AT_ONCE, CreateLeadStatus, LeadService
-from crm.sales.search.service import SearchService, check_text
 from crm.sales.tasks import graphql as tasks
 from crm.sales.tasks import model as task_model
 from crm.sales.tasks.graphql import TaskListFilter
 from crm.sales.tasks.service import TaskService
 
 LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
-_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at")
+_ORDER_COST = graph.order_cost(model.Lead)
 
 _MANY = (
     "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
@@ -38,10 +37,6 @@ _MANY = (
 
 
 Row = type[model.Lead]
-
-
-def _full_name(lead: Any) -> ColumnElement[str]:
-    return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
 
 
 graph.enum(CreateLeadStatus)
@@ -58,48 +53,9 @@ class LeadFilter(WhereInput):
     interactions: InteractionListFilter | None = graph.across(
         "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
     )
-    search: str | None = graph.finds(
-        "Every word matches their names, company, job title, e-mail address or phone number, as it is or by its "
-        "beginning: 2 to 200 characters. Deleted leads are not found. See `RELEVANCE` in the order.",
-        lambda lead, text: SearchService.finds_lead(lead.id, text),
-        points=TEXT_SEARCH,
-    )
-    full_name: StringFilter | None = graph.compares(
-        "By first and last name.", lambda lead, compare: compare(_full_name(lead))
-    )
-    next_due_at: DateTimeFilter | None = graph.compares(
-        "By when the first of the open tasks is due.",
-        lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.next_due_at)),
-    )
-    last_interaction_at: DateTimeFilter | None = graph.compares(
-        "By when they were last in touch.",
-        lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.last_interaction_at)),
-    )
-    open_task_count: IntFilter | None = graph.compares(
-        "By how many tasks are to be done.",
-        lambda lead, compare: compare(TaskService.open_count(lead.id)),
-        points=COUNT,
-    )
-
-    @classmethod
-    def check(cls, operands: Mapping[str, object], path: str) -> None:
-        """Refuse a text that cannot be searched for."""
-        text = operands.get("search")
-        if isinstance(text, str):
-            check_text(text, f"{path}.search")
 
 
-@graph.order(
-    model.Lead,
-    owner_name=("By the owner's name.", "budget"),
-    next_due_at=("By when the first of the open tasks is due. Served by an index.", "activity_score"),
-    last_interaction_at=(
-        "By when they were last in touch. Served by an index, ascending with `nulls: FIRST`.",
-        "activity_score",
-    ),
-    open_task_count=("By how many tasks are to be done.", "activity_score"),
-    relevance=("By how well they match `filter.search`; the best first, if descending.", "id"),
-)
+@graph.order(model.Lead)
 class LeadOrder:
     """What leads can be ordered by."""
 
@@ -115,17 +71,12 @@ class Lead:
     @graph.computed(never_null=True)
     def full_name(lead: Row) -> str:
         """First and last name."""
-        return _full_name(lead)
+        return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
 
     @graph.computed
     def last_interaction_at(lead: Row) -> datetime | None:
         """When they were last in touch."""
-        return LeadService.last_interaction(lead.id)
-
-    @graph.computed
-    def next_due_at(lead: Row) -> datetime | None:
-        """When the first of its open tasks is due."""
-        return LeadService.next_due(lead.id)
+        return InteractionService.last_of_lead(lead.id)
 
     @graph.computed(never_null=True)
     def open_task_count(lead: Row) -> int:
@@ -190,8 +141,6 @@ class LeadKey:
 class CreateLeadInput:
     """A new lead."""
 
-    text_is_checked: ClassVar[bool] = True  # by the service, so that `createLeads` can refuse it for one index
-
 
 @graph.update_input(model.Lead)
 class UpdateLeadInput:
@@ -206,7 +155,10 @@ class CreateLeadResult:
     status: CreateLeadStatus = strawberry.field(description="What became of it.")
     lead: Lead | None = strawberry.field(description="The lead, if it was saved.")
     message: str | None = strawberry.field(description="Why it was not saved.")
-    field: str | None = strawberry.field(description="The field at fault.")
+    field: str | None = strawberry.field(description="The first field at fault.")
+    error: ErrorExtensions | None = strawberry.field(
+        description="Why it was not saved, as the error of `createLead` would say it: with all `problems`."
+    )
     duplicate_of_id: int | None = strawberry.field(description="The lead that has the address already.")
 
 

@@ -13,7 +13,7 @@ from crm.core import validate
 from crm.core.choice import Choice
 from crm.core.columns import column
 from crm.core.model import CASE_COLLATION, SORT_KEY, Model
-from crm.core.policy import INTERNAL, Policy
+from crm.core.policy import Policy
 
 _NAME: Final = 200
 _LONG: Final = 300
@@ -43,6 +43,7 @@ class Lead(Model):
     __tablename__ = "leads"
     policy = Policy(exists=lambda lead: lead.deleted_at.is_(None))
     entity = "lead"
+    noun = ("lead", "lead")
     timeline = "id"
     derived = frozenset(
         {
@@ -76,6 +77,7 @@ class Lead(Model):
         order="By first name.",
         served=True,
         sort_key="first_name_key",
+        label=("First name", "Förnamn"),
         rule=validate.text(_NAME, required=True),
         input_words="First name: 1 to 200 characters.",
     )
@@ -85,6 +87,7 @@ class Lead(Model):
         order="By last name, particles such as `von` aside.",
         served=True,
         sort_key="last_name_key",
+        label=("Last name", "Efternamn"),
         rule=validate.text(_NAME, required=True),
         input_words="Last name: 1 to 200 characters.",
     )
@@ -92,11 +95,16 @@ class Lead(Model):
         "E-mail address; unique among living leads, whatever the case.",
         by="By e-mail address.",
         order="By e-mail address.",
+        label=("E-mail", "E-post"),
         rule=validate.email(),
         input_words="Unique among living leads, whatever the case.",
     )
     phone: Mapped[str | None] = column(
-        "Phone number, as typed.", by="By phone number.", rule=validate.text(50), input_words="Phone number."
+        "Phone number, as typed.",
+        by="By phone number.",
+        label=("Phone", "Telefon"),
+        rule=validate.phone(50),
+        input_words="Phone number.",
     )
     company: Mapped[str | None] = column(
         "Where they work.",
@@ -104,19 +112,25 @@ class Lead(Model):
         order="By company.",
         served=True,
         sort_key="company_key",
+        label=("Company", "Företag"),
         rule=validate.text(_LONG),
     )
     industry: Mapped[str | None] = column(
-        "What they make or sell.", by="By industry.", order="By industry.", rule=validate.text(100)
+        "What they make or sell.",
+        by="By industry.",
+        order="By industry.",
+        label=("Industry", "Bransch"),
+        rule=validate.text(100),
     )
     job_title: Mapped[str | None] = column(
-        "As what they work.", by="By job title.", order="By job title.", rule=validate.text(_NAME)
+        "As what they work.", by="By job title.", label=("Job title", "Befattning"), rule=validate.text(_NAME)
     )
     status: Mapped[LeadStatus] = column(
         "Where they stand in the sales process.",
         by="By status.",
         order="By how far it has come: NEW first, LOST last.",
         ranked=True,
+        label=("Status", "Status"),
         rule=validate.given,
         input_words="Where they stand.",
         default=LeadStatus.NEW,
@@ -125,26 +139,41 @@ class Lead(Model):
         "Where they came from.",
         by="By where the lead came from.",
         order="By where it came from.",
+        label=("Source", "Källa"),
         rule=validate.text(100),
     )
     budget: Mapped[Decimal | None] = column(
         "What they may spend.",
         by="By budget.",
         order="By budget, whatever the currency.",
+        label=("Budget", "Budget"),
         rule=validate.amount,
         input_words="What they may spend; not negative.",
     )
     currency: Mapped[str | None] = column(
-        "In which currency (ISO 4217).", String(3), by="By currency.", rule=validate.currency
+        "In which currency (ISO 4217).",
+        String(3),
+        by="By currency.",
+        label=("Currency", "Valuta"),
+        rule=validate.currency,
     )
     location: Mapped[str | None] = column(
-        "Where they are.", by="By location.", order="By location.", rule=validate.text(_LONG)
+        "Where they are.", by="By location.", order="By location.", label=("Location", "Ort"), rule=validate.text(_LONG)
     )
     tags: Mapped[list[str]] = column(
-        "Labels.", by="By tags.", rule=validate.tags, input_words="Labels; at most 50.", server_default=text("'{}'")
+        "Labels.",
+        by="By tags.",
+        label=("Tags", "Taggar"),
+        rule=validate.tags,
+        input_words="Labels; at most 50.",
+        server_default=text("'{}'"),
     )
     owner_id: Mapped[UUID | None] = column(
-        "Whose lead it is.", ForeignKey("users.id", ondelete="SET NULL"), by="By the owner's id.", rule=validate.user_id
+        "Whose lead it is.",
+        ForeignKey("users.id", ondelete="SET NULL"),
+        by="By the owner's id.",
+        label=("Owner", "Ägare"),
+        rule=validate.user_id,
     )
     summary: Mapped[str | None] = column(
         "What happened, where it stands, what is next.", by="By the text of the summary."
@@ -222,25 +251,5 @@ class Lead(Model):
             text("crm_lead_document(first_name, last_name, company, email, phone, job_title)"),
             postgresql_using="gin",
             postgresql_where=text("deleted_at IS NULL"),
-        ),
-    )
-
-
-class LeadRollup(Model):
-    """What a lead's tasks and interactions come to, for orders by it; kept by triggers (docs/decisions/0038)."""
-
-    __tablename__ = "lead_rollups"
-    policy = INTERNAL
-
-    lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"), primary_key=True)
-    next_due_at: Mapped[datetime | None]
-    last_interaction_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        Index("lead_rollups_next_due_at_lead_id_idx", "next_due_at", "lead_id"),
-        Index(
-            "lead_rollups_last_interaction_at_lead_id_idx",
-            text("last_interaction_at DESC NULLS LAST"),
-            text("lead_id DESC"),
         ),
     )

@@ -1,34 +1,41 @@
 """Leads."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, collate, column, exists, func, literal_column, select, type_coerce
+from sqlalchemy import ColumnElement, Select, collate, column, func, literal_column, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
-from crm.access.users.model import User
 from crm.access.users.service import UserService, unknown_user
 from crm.core import errors, validate
 from crm.core.choice import Choice
+from crm.core.language import Phrase
 from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
-from crm.db.query import Beside, Operand, Where, filtered, ordered
-from crm.db.service import Service
+from crm.core.problems import FieldProblem, Problem
+from crm.db.query import Operand, Where, filtered, ordered
+from crm.db.service import Service, in_order
 from crm.db.sqlstates import on_violation
 from crm.db.visibility import with_deleted
-from crm.sales.leads.model import Lead, LeadRollup
+from crm.sales.leads.model import Lead
 from crm.sales.leads.phone import has_phone, names_same_country
-from crm.sales.search.service import SearchService
-from crm.sales.tasks.service import TaskService
 
 MOST_AT_ONCE: Final = 1000
 
 on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
 on_violation(
     "leads_living_email_key",
-    lambda _: errors.Conflict("Another lead has this e-mail address already.", field="email"),
+    lambda _: _taken(None),
+)
+
+
+_TAKEN: Final = Phrase("Another lead has this e-mail address already.", "En annan lead har redan den e-postadressen.")
+_EXISTS: Final = Phrase(
+    "A lead with this e-mail address exists already.", "Det finns redan en lead med den e-postadressen."
 )
 
 
@@ -50,10 +57,25 @@ class CreateLeadResult:
     message: str | None = None
     field: str | None = None
     duplicate_of_id: int | None = None
+    problems: list[Problem] = dataclass_field(default_factory=list)
+    # The values that keep their columns' rules.
+    values: Mapping[str, Any] = dataclass_field(default_factory=dict)
 
-    def refuse(self, message: str, field: str | None, status: CreateLeadStatus = CreateLeadStatus.INVALID) -> None:
-        """Mark the lead as not saved, with the reason."""
-        self.status, self.lead, self.message, self.field = status, None, message, field
+    @property
+    def error(self) -> errors.ErrorDetails | None:
+        """Why it was not saved, as the error of a single `createLead` would say it."""
+        if not self.problems:
+            return None
+        existing = None if self.duplicate_of_id is None else str(self.duplicate_of_id)
+        if self.status is CreateLeadStatus.DUPLICATE:
+            return errors.ErrorDetails.of(_taken(existing, _EXISTS))
+        return errors.ErrorDetails.of(errors.BadUserInput.of(self.problems, existingId=existing))
+
+    def refuse(self, problems: Sequence[Problem], status: CreateLeadStatus = CreateLeadStatus.INVALID) -> None:
+        """Mark the lead as not saved, for these reasons besides those that are known."""
+        self.status = CreateLeadStatus.INVALID if self.problems else status
+        self.problems = in_order([*self.problems, *problems], Lead)
+        self.lead, self.message, self.field = None, self.problems[0].message, self.problems[0].field
 
 
 @dataclass(frozen=True)
@@ -72,8 +94,7 @@ class LeadService(Service):
         where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
     ) -> Select[Any]:
         """Leads, newest first unless asked otherwise."""
-        orders = {**_ORDERS, "relevance": lambda lead: _relevance(lead, where)}
-        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by, orders)
+        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by)
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
@@ -97,35 +118,19 @@ class LeadService(Service):
             .limit(literal_column("1"))
         )
 
-    @staticmethod
-    def next_due(lead_id: Operand) -> ColumnElement[Any]:
-        """When the first of a lead's open tasks is due."""
-        return select(LeadRollup.next_due_at).where(LeadRollup.lead_id == lead_id).scalar_subquery()
-
-    @staticmethod
-    def last_interaction(lead_id: Operand) -> ColumnElement[Any]:
-        """When a lead's last interaction took place."""
-        return select(LeadRollup.last_interaction_at).where(LeadRollup.lead_id == lead_id).scalar_subquery()
-
-    @staticmethod
-    def has_rollup(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-        """Whether a condition holds for what a lead's tasks and interactions come to."""
-        return exists(select(literal_column("1")).where(LeadRollup.lead_id == lead_id, condition))
-
     async def create(self, values: Mapping[str, Any]) -> Lead:
         """Add a lead."""
-        cleaned = validate.clean(values, Lead.rules)
-        await self._refuse_duplicate(cleaned.get("email"))
-        return self.unit_of_work.add(Lead(**cleaned))
+        return self.unit_of_work.add(Lead(**await self.cleaned(Lead, values, self._duplicate)))
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[CreateLeadResult]:
         """Add many leads: save the valid ones, and say of the others why not."""
         if len(inputs) > MOST_AT_ONCE:
-            message = f"`inputs` has {len(inputs):,} leads; at most {MOST_AT_ONCE:,} are allowed."
-            raise errors.BadUserInput(message, field="inputs", limit=MOST_AT_ONCE)
+            raise errors.BadUserInput.of(
+                [Problem.of("inputs", FieldProblem.TOO_MANY, limit=MOST_AT_ONCE, length=len(inputs))]
+            )
         results = [self._checked(index, values) async for index, values in paced(enumerate(inputs))]
         await self._refuse_unknown_owners(results)
-        addresses = await self._addresses([lead.email for result in results if (lead := result.lead) and lead.email])
+        addresses = await self._addresses([email for result in results if (email := result.values.get("email"))])
         twins = _refuse_duplicates(results, addresses)
         await self._add([result.lead for result in results if result.lead is not None], addresses)
         for result, first in twins:
@@ -133,12 +138,11 @@ class LeadService(Service):
         return results
 
     async def _refuse_unknown_owners(self, results: Sequence[CreateLeadResult]) -> None:
-        owners = {result.lead.owner_id for result in results if result.lead and result.lead.owner_id}
+        owners = {owner for result in results if (owner := result.values.get("owner_id"))}
         known = await UserService(self.unit_of_work).known(owners)
         for result in results:
-            if result.lead and result.lead.owner_id and result.lead.owner_id not in known:
-                error = unknown_user("ownerId")
-                result.refuse(error.message, "ownerId")
+            if result.values.get("owner_id") not in {None, *known}:
+                result.refuse(unknown_user("ownerId").problems)
 
     async def _add(self, leads: list[Lead], addresses: Mapping[str, _Address]) -> None:
         """Insert leads in the order of their addresses: two batches with common addresses must not deadlock.
@@ -158,9 +162,7 @@ class LeadService(Service):
         """Change a lead."""
         lead = await self.unit_of_work.get(Lead, key)
         validate.check_version(lead, expected_version)
-        cleaned = validate.clean(values, Lead.rules)
-        if cleaned.get("email") != lead.email:
-            await self._refuse_duplicate(cleaned.get("email"), lead)
+        cleaned = await self.cleaned(Lead, values, partial(self._duplicate, lead=lead))
         for name, value in cleaned.items():
             setattr(lead, name, value)
         return lead
@@ -174,17 +176,21 @@ class LeadService(Service):
     async def restore(self, key: int) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
         lead = await self.unit_of_work.get(Lead, key, deleted=True)
-        await self._refuse_duplicate(lead.email, lead)
+        conflict = await self._duplicate({"email": lead.email}, lead, even_if_kept=True)
+        if conflict is not None:
+            raise conflict
         lead.deleted_at = None
         return lead
 
-    async def _refuse_duplicate(self, address: str | None, lead: Lead | None = None) -> None:
-        if address is None:
-            return
+    async def _duplicate(
+        self, values: Mapping[str, Any], lead: Lead | None = None, *, even_if_kept: bool = False
+    ) -> errors.Conflict | None:
+        """The conflict with another living lead that has the address; an address that a lead keeps was looked up."""
+        address = values.get("email")
+        if address is None or (lead is not None and address == lead.email and not even_if_kept):
+            return None
         other = (await self._addresses([address]))[address].lead_id
-        if other is not None and (lead is None or other != lead.id):
-            message = f"Lead {other} has this e-mail address already."
-            raise errors.Conflict(message, field="email", existingId=str(other))
+        return None if other is None or (lead is not None and other == lead.id) else _taken(other)
 
     async def _addresses(self, addresses: Sequence[str]) -> dict[str, _Address]:
         """The leads with these addresses. PostgreSQL folds the case: Python's lower case differs from the index's."""
@@ -198,12 +204,22 @@ class LeadService(Service):
         return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
-        try:
-            lead = Lead(**validate.clean(values, Lead.rules))
-        except errors.BadUserInput as error:
-            field = error.details.get("field")
-            return CreateLeadResult(index, CreateLeadStatus.INVALID, None, error.message, str(field) if field else None)
-        return CreateLeadResult(index, CreateLeadStatus.CREATED, lead)
+        cleaned, problems = validate.checked(values, Lead.rules)
+        result = CreateLeadResult(index, CreateLeadStatus.CREATED, Lead(**cleaned), values=cleaned)
+        if problems:
+            result.refuse(problems)
+        return result
+
+
+def _taken(lead_id: int | str | None, phrase: Phrase = _TAKEN) -> errors.Conflict:
+    """The conflict with a lead that has the address; its id is not known if it was saved a moment ago."""
+    return errors.Conflict(
+        phrase,
+        conflict=errors.ConflictReason.TAKEN,
+        problem=FieldProblem.TAKEN,
+        field="email",
+        existingId=None if lead_id is None else str(lead_id),
+    )
 
 
 def _refuse_duplicates(
@@ -213,39 +229,18 @@ def _refuse_duplicates(
     first: dict[str, Lead] = {}
     twins = []
     for result in results:
-        lead = result.lead
-        if lead is None or lead.email is None:
+        lead, email = result.lead, result.values.get("email")
+        if email is None:
             continue
-        address = addresses[lead.email]
-        twin = first.setdefault(address.folded, lead)
-        if address.lead_id is None and twin is lead:
+        address = addresses[email]
+        twin = first.setdefault(address.folded, lead) if lead is not None else first.get(address.folded)
+        if address.lead_id is None and (twin is lead or twin is None):
             continue
-        result.refuse("A lead with this e-mail address exists already.", "email", CreateLeadStatus.DUPLICATE)
+        result.refuse([Problem("email", FieldProblem.TAKEN, _EXISTS)], CreateLeadStatus.DUPLICATE)
         result.duplicate_of_id = address.lead_id
-        if address.lead_id is None:
+        if address.lead_id is None and twin is not None:
             twins.append((result, twin))
     return twins
-
-
-def _owner_name(lead: Any) -> ColumnElement[str]:
-    return select(User.name_key).where(User.id == lead.owner_id).scalar_subquery()
-
-
-def _relevance(lead: Any, where: Where | None) -> ColumnElement[float]:
-    text = where.present_fields().get("search") if where else None
-    if text is None:
-        message = "An order by relevance needs a text in `filter.search`."
-        raise errors.BadUserInput(message, field="orderBy")
-    return SearchService.relevance(lead, text)
-
-
-# What leads can be ordered by that is no column of theirs.
-_ORDERS: Final[Mapping[str, Callable[[Any], ColumnElement[Any] | Beside]]] = {
-    "owner_name": _owner_name,
-    "next_due_at": lambda _: Beside(LeadRollup.next_due_at, LeadRollup.lead_id),
-    "last_interaction_at": lambda _: Beside(LeadRollup.last_interaction_at, LeadRollup.lead_id),
-    "open_task_count": lambda lead: TaskService.open_count(lead.id),
-}
 
 
 def _folded(address: Any) -> ColumnElement[str]:

@@ -16,6 +16,7 @@ import structlog
 
 from crm.core import errors
 from crm.core.identity import PROGRAM
+from crm.core.language import Phrase
 from crm.db.connection import ConnectionLost
 from crm.db.database import Database, retried
 from crm.db.row_lock import LockTaken, RowLock, lease
@@ -92,7 +93,10 @@ class Recalculation:
             await paused.renew()
         except LockTaken:
             left = await paused.seconds_left()
-            message = f"All scores were calculated anew a moment ago; that is possible again in {left} seconds."
+            message = Phrase(
+                f"All scores were calculated anew a moment ago; that is possible again in {left} seconds.",
+                f"Alla poäng räknades om nyss; det går igen om {left} sekunder.",
+            )
             raise errors.RateLimited(message, retryAfterSeconds=left) from None
         return paused
 

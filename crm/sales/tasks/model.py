@@ -62,6 +62,7 @@ class Task(Model):
     __tablename__ = "tasks"
     policy = Policy(exists=lambda task: task.deleted_at.is_(None), belongs_to=Lead, by="lead_id")
     entity = "task"
+    noun = ("task", "uppgift")
     timeline = "lead_id"
     large: ClassVar[Mapping[str, int]] = {"description": 80_000, "ai_reasoning": 8_000, "dismissed_reason": 4_000}
 
@@ -78,11 +79,15 @@ class Task(Model):
         String(255),
         by="By title.",
         order="By title.",
+        label=("Title", "Titel"),
         rule=validate.text(255, required=True),
         input_words="What is to be done: 1 to 255 characters.",
     )
     description: Mapped[str | None] = column(
-        "More about it.", by="By description.", rule=validate.text(20_000, lines=True)
+        "More about it.",
+        by="By description.",
+        label=("Description", "Beskrivning"),
+        rule=validate.text(20_000, lines=True),
     )
     status: ClassVar[Cases] = Cases(
         kind=TaskStatus,
@@ -97,7 +102,7 @@ class Task(Model):
         },
     )
     due_date: Mapped[datetime | None] = column(
-        "By when.", by="By due date.", order="By due date.", rule=validate.anything
+        "By when.", by="By due date.", order="By due date.", label=("Due date", "Förfallodag"), rule=validate.anything
     )
     completed: Mapped[bool] = column(
         "Whether it is done.", by="By whether it is done.", order="By whether it is done.", default=False
@@ -110,6 +115,7 @@ class Task(Model):
         by="By priority.",
         order="By urgency: LOW first, URGENT last.",
         ranked=True,
+        label=("Priority", "Prioritet"),
         rule=validate.given,
         default=TaskPriority.NORMAL,
     )
@@ -153,6 +159,7 @@ class Task(Model):
         by="By the lead's id.",
         order="By lead.",
         served=True,
+        label=("Lead", "Lead"),
         rule=validate.anything,
         fixed=True,
     )
@@ -160,6 +167,7 @@ class Task(Model):
         "Who is to do it.",
         ForeignKey("users.id", ondelete="SET NULL"),
         by="By the assignee's id.",
+        label=("Assignee", "Ansvarig"),
         rule=validate.user_id,
     )
     version: Mapped[int] = column(

@@ -7,6 +7,8 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from crm.access.users.service import unknown_user
 from crm.core import errors, validate
+from crm.core.language import Phrase
+from crm.core.problems import FieldProblem, Problem
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.db.sqlstates import on_violation
@@ -18,6 +20,14 @@ from crm.sales.tasks.model import Task, TaskSource, TaskStatus
 _REASON: Final = 1000
 # A suggestion counts as edited once one of these columns was changed.
 _WORDING: Final = ("title", "description", "due_date", "priority")
+_NO_REASON: Final = Phrase("A reason belongs to a dismissal.", "Ett skäl hör till ett avfärdande.")
+_NO_SUGGESTION: Final = Phrase(
+    "A person wrote this task; it cannot become a suggestion.",
+    "En person har skrivit uppgiften; den kan inte bli ett förslag.",
+)
+_DONE: Final = Phrase(
+    "This task is done; mark it as not done first.", "Uppgiften är klar; markera den som inte klar först."
+)
 
 on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
 
@@ -56,12 +66,12 @@ class TaskService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a task to a living lead."""
-        return self.unit_of_work.add(Task(**validate.clean(values, Task.rules)), within=Lead)
+        return self.unit_of_work.add(Task(**await self.cleaned(Task, values)), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""
         task = await self._get(key, expected_version)
-        cleaned = validate.clean(values, Task.rules)
+        cleaned = await self.cleaned(Task, values)
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
                 cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
@@ -86,8 +96,7 @@ class TaskService(Service):
         dismissed = source is TaskSource.DISMISSED
         reason = validate.text(_REASON, lines=True)("reason", values.get("dismissed_reason"))
         if reason is not None and not dismissed:
-            message = "A reason belongs to a dismissal."
-            raise errors.BadUserInput(message, field="reason")
+            raise _not_allowed(_NO_REASON, "reason")
         if not dismissed or "dismissed_reason" in values:
             task.dismissed_reason = reason
         self._decide(task, source)
@@ -132,11 +141,13 @@ class TaskService(Service):
 def _check_may_wait(task: Task) -> None:
     """Refuse to have a task wait for a decision that a person wrote, or that is done and thereby accepted."""
     if task.generated_by is None:
-        message = "A person wrote this task; it cannot become a suggestion."
-        raise errors.BadUserInput(message, field="source")
+        raise _not_allowed(_NO_SUGGESTION, "source")
     if task.completed:
-        message = "This task is done; mark it as not done first (`completeTask`, `completed: false`)."
-        raise errors.BadUserInput(message, field="source")
+        raise _not_allowed(_DONE, "source")
+
+
+def _not_allowed(phrase: Phrase, field: str) -> errors.BadUserInput:
+    return errors.BadUserInput.of([Problem.of(field, FieldProblem.NOT_ALLOWED, phrase)])
 
 
 def _count(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[int]:

@@ -14,6 +14,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
+from crm.core.language import speak
 from crm.core.shared_room import Place
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
@@ -33,6 +34,7 @@ _SAME_ID: Final = 4409
 _INIT_TWICE: Final = 4429
 # Queries under way, until the client has read their answers, so that not more answers wait for a slow client.
 _READS_AT_ONCE: Final = 4
+_LANGUAGE_NAMES: Final = ("accept-language", "acceptlanguage")  # as the header is called, or as JavaScript spells it
 _MAX_ID: Final = 200  # the id is repeated in every answer
 
 
@@ -117,6 +119,8 @@ class _GraphQLSession(Session[str]):
         for name, value in (payload or {}).items():
             if name.lower() == "authorization" and isinstance(value, str):
                 headers[b"authorization"] = value.encode("utf-8", "replace")
+            elif name.lower() in _LANGUAGE_NAMES and isinstance(value, str):
+                speak(value)
         viewer = await self.enter(headers)
         self.socket.scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
         await self._send({"type": "connection_ack"})

@@ -1,13 +1,11 @@
 """Values of requests compared with the schema's types, and messages about those that do not fit."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 
 from crm.core import errors
-from crm.graph.run.answers import dumped
 
 _SHOWN: Final = 50
 _INT_RANGE: Final = range(-(2**31), 2**31)
@@ -64,44 +62,3 @@ def refuse_unknown(names_given: Mapping[str, object], known: Mapping[str, object
             there_are = f"there are: {', '.join(names)}" if names else "none is taken here"
             message = f"There is no {noun} {name[:100]!r}{within}; {there_are}."
             raise errors.BadUserInput(message, field=below(place, name[:100]), known=names)
-
-
-def at(graphql_type: Any, value: Any, path: Sequence[str]) -> tuple[Any, Any]:
-    """The type and the value at a path within a value. A single value stands for a list of one."""
-    for step in path:
-        graphql_type = bare(graphql_type)
-        while isinstance(graphql_type, GraphQLList) and not isinstance(value, list):
-            graphql_type = bare(graphql_type.of_type)
-        if isinstance(graphql_type, GraphQLList):
-            graphql_type, value = graphql_type.of_type, value[int(step)]
-        else:
-            graphql_type, value = graphql_type.fields[step].type, value[step]
-    return graphql_type, value
-
-
-def unfit(graphql_type: Any, value: Any, field: str) -> errors.BadUserInput | None:
-    """The error for a value that does not fit its type; None if the type's own error is used."""
-    needed = "" if value is None else _needed(bare(graphql_type), value)
-    if needed is None:
-        return None
-    complaint = f"must be {needed}, not {_quoted(value)}" if needed else "must not be null"
-    known = {"known": list(bare(graphql_type).values)} if isinstance(bare(graphql_type), GraphQLEnumType) else {}
-    return errors.BadUserInput(f"`{field}` {complaint}.", field=field, **known)
-
-
-def _needed(graphql_type: Any, value: Any) -> str | None:
-    if isinstance(graphql_type, GraphQLEnumType):
-        return f"one of {', '.join(graphql_type.values)}"
-    if isinstance(graphql_type, GraphQLList):
-        return "a list"
-    if isinstance(graphql_type, GraphQLInputObjectType):
-        return "an object"
-    if graphql_type.name == "Int" and type(value) is int:
-        return f"{_INT_RANGE[0]:,} to {_INT_RANGE[-1]:,}"
-    return _NEEDED.get(graphql_type.name)
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a number too large to be read"
-    return repr(value[:_SHOWN]) if isinstance(value, str) else dumped(value).decode()[:_SHOWN]

@@ -35,6 +35,10 @@ FAILURES = {
     "wrong keys": good({"suggestions": [{"heading": "x"}]}),
 }
 
+RECOMMEND = """mutation($lead: ID!) { recommendTasks(input: {leadId: $lead}) {
+  tasks { generatedBy } answeredBy warnings { code message reason retryAfterSeconds }
+} }"""
+
 
 def of(answer):
     assert "errors" not in answer, answer
@@ -190,6 +194,25 @@ class TestAFailure:
         answer = await asking(fallback=True, timeout=1.0)(generate, lead=make_lead(phone="1")["id"])
         assert {one["generatedBy"] for one in of(answer)} == {"PLAYBOOK"}
         assert answer["extensions"]["warnings"][0]["code"] == "AI_UNAVAILABLE"
+
+    async def test_is_part_of_the_payload_of_the_twin(self, asking, model_server, make_lead):
+        """An empty list without a warning means that there is nothing to suggest."""
+        lead = make_lead(phone="1")["id"]
+        model_server.will(status(500))
+        failed = (await asking(timeout=1.0)(RECOMMEND, lead=lead))["data"]["recommendTasks"]
+        assert (failed["tasks"], failed["answeredBy"]) == ([], None)
+        assert [warning["code"] for warning in failed["warnings"]] == ["AI_UNAVAILABLE"]
+        assert failed["warnings"][0]["message"]
+        model_server.will(status(500))
+        stood_in = (await asking(fallback=True, timeout=1.0)(RECOMMEND, lead=lead))["data"]["recommendTasks"]
+        assert {task["generatedBy"] for task in stood_in["tasks"]} == {stood_in["answeredBy"]} == {"PLAYBOOK"}
+        assert [warning["code"] for warning in stood_in["warnings"]] == ["AI_UNAVAILABLE"]
+        model_server.will(good({"tasks": []}))
+        assert (await asking()(RECOMMEND, lead=lead))["data"]["recommendTasks"] == {
+            "tasks": [],
+            "answeredBy": "LLM",
+            "warnings": [],
+        }
 
     async def test_never_outlasts_the_request(self, asking, generate, model_server, make_lead):
         model_server.will(hang())

@@ -7,9 +7,13 @@ import pytest
 
 from crm.ai.playbook import PlaybookProvider
 from tests.support.model_server import good, hang, status
+from tests.support.problems import reasons
 from tests.support.waiting import eventually
 
 SUMMARY = "Ann asked for a quote.\n\nThe lead is qualified.\n\nNext: send it."
+WRITE = """mutation($lead: ID!, $force: Boolean! = false) { writeSummary(input: {leadId: $lead, force: $force}) {
+  lead { id summary } answeredBy warnings { code message }
+} }"""
 STALE = "query($lead: Int!) { lead(id: $lead) { summaryIsStale } }"
 LOG = "mutation($lead: Int!) { logInteraction(input: {leadId: $lead, type: CALL}) { id } }"
 
@@ -45,6 +49,20 @@ class TestRegenerateSummary:
             assert not running.done()
         assert of(await running)["summary"] == SUMMARY
         assert len(model_server.requests) == 1
+
+    async def test_has_a_twin_whose_payload_says_how_it_came_about(self, asking, model_server, make_lead):
+        lead, run = str(make_lead()["id"]), asking()
+        model_server.will(good({"summary": SUMMARY}))
+        written = (await run(WRITE, lead=lead))["data"]["writeSummary"]
+        assert written == {"lead": {"id": lead, "summary": SUMMARY}, "answeredBy": "LLM", "warnings": []}
+        kept = (await run(WRITE, lead=lead))["data"]["writeSummary"]
+        assert kept == {**written, "answeredBy": None}
+        model_server.will(status(400))
+        failed = (await run(WRITE, lead=lead, force=True))["data"]["writeSummary"]
+        assert failed["lead"] == written["lead"]
+        assert [warning["code"] for warning in failed["warnings"]] == ["AI_UNAVAILABLE"]
+        wrong = (await run(WRITE, lead="seven"))["errors"][0]["extensions"]
+        assert reasons(wrong) == [("leadId", "NOT_AN_ID")]
 
     async def test_costs_nothing_when_nothing_happened(self, asking, regenerate, model_server, make_lead, events):
         model_server.will(good({"summary": SUMMARY}))

@@ -33,7 +33,7 @@ export default [
           acceptedIdNames: ["id"],
           acceptedIdTypes: ["ID"],
           // Answers to one request and parts of a record: nothing that a cache should keep under a name of its own.
-          exceptions: { types: ["FieldChange", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level"] },
+          exceptions: { types: ["FieldChange", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level", "Payload", "Problem", "Extensions", "Warning"] },
         },
       ],
       // `LeadConnection.edges` holds non-null edges: nobody has to check each row for null.

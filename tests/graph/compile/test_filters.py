@@ -8,6 +8,7 @@ from tests.graph.generate import Generator
 from tests.graph.reference import World, in_order, matches
 from tests.support import sdl
 from tests.support.examples import examples
+from tests.support.problems import brief
 
 FILTERS = examples(200)
 KINDS = {"leads": "Lead", "tasks": "Task", "interactions": "Interaction", "users": "User"}
@@ -133,7 +134,7 @@ class TestAcrossEdges:
 
     async def test_what_is_not_an_id_is_named(self, graphql):
         answered = await graphql('{ leads(filter: {ownerId: {in: ["x"]}}) { id } }', expect_errors=True)
-        assert answered["errors"][0]["extensions"] == {"code": "BAD_USER_INPUT", "field": "filter.ownerId.in"}
+        assert brief(answered["errors"][0]["extensions"]) == {"code": "BAD_USER_INPUT", "field": "filter.ownerId.in"}
 
     async def test_some_none_and_every_look_at_each_row(self, graphql, make_task):
         done, mixed, undone = (make_task(completed=True)["lead_id"] for _ in range(3))

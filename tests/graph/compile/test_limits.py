@@ -24,6 +24,7 @@ from crm.graph.compile.plan import Plan
 from crm.graph.compile.selection import Collector
 from crm.graph.compile.shape import SchemaShape
 from crm.schema import schema
+from tests.support.problems import brief
 from tests.support.servers import Server
 
 COLUMNS = (
@@ -212,9 +213,9 @@ class TestBoundaries:
         make_task()
         query = "query($f: LeadFilter) { leads(filter: $f) { id } }"
         error = (await graphql(query, expect_errors=True, f=condition))["errors"][0]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": f"filter.{field}", "limit": 1000}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": f"filter.{field}", "limit": 1000}
         error = (await graphql(UPDATE_TASK, expect_errors=True, f=condition))["errors"][0]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": f"filter.lead.{field}", "limit": 1000}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": f"filter.lead.{field}", "limit": 1000}
 
     @pytest.mark.parametrize(
         ("most", "query", "variables"),
@@ -258,7 +259,7 @@ class TestBoundaries:
     async def test_a_large_request_with_a_mistake_in_its_document_is_told_the_mistake(self, client):
         body = {"query": BULK.replace("index", "indx"), "variables": {"i": []}, "x": "x" * 256 * KIB}
         error = (await client.post("/graphql", json=body)).json()["errors"][0]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "indx"}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": "indx"}
 
     async def test_a_long_document_is_not_a_bulk_of_variables(self, client):
         query = BULK + " " * 256 * KIB

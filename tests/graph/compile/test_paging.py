@@ -13,6 +13,7 @@ from tests.graph.data import fill
 from tests.graph.generate import literal
 from tests.graph.reference import EnumName, cursor_parts
 from tests.support.plans import plan, statement
+from tests.support.problems import brief
 
 FIELDS = {
     "leads": ["ID", "FIRST_NAME", "EMAIL", "COMPANY", "STATUS", "BUDGET", "ACTIVITY_SCORE", "CREATED_AT", "SOURCE"],
@@ -245,7 +246,7 @@ class TestForeignCursors:
     async def test_belong_to_their_filter_and_order(self, graphql, cursor, end, other):
         query = f'{{ leadsConnection({other} {end}: "{cursor}") {{ nodes {{ id }} }} }}'
         [error] = (await graphql(query, expect_errors=True))["errors"]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": end}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": end}
         assert "another filter or order" in error["message"]
 
     async def test_a_cursor_fits_any_page_size(self, graphql, cursor):
@@ -260,7 +261,7 @@ class TestForeignCursors:
     async def test_what_is_no_cursor_is_named(self, graphql, text):
         query = "query($c: String) { leadsConnection(after: $c) { nodes { id } } }"
         [error] = (await graphql(query, expect_errors=True, c=text))["errors"]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "after"}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": "after"}
 
     @pytest.mark.parametrize(
         "keys", [[], ["1", "2"], [None], ["x"], ["1\x00"], ["99999999999999"], [""], ["1.5"], [["1"]], [1]]

@@ -15,6 +15,7 @@ from crm.access.users.model import User
 from crm.core import errors, validate
 from crm.core.choice import Choice
 from crm.core.columns import column
+from crm.core.labels import add_label
 from crm.core.model import Model
 from crm.core.policy import EVERYBODY
 from crm.db.query import condition
@@ -41,13 +42,26 @@ def make_parcel() -> type[Model]:
 
         id: Mapped[int] = column("A number.", Identity(), by="By id.", order="By id.", served=True, key=True)
         label: Mapped[str] = column(
-            "What is on it.", by="By label.", rule=validate.text(10, required=True), input_words="1 to 10 characters."
+            "What is on it.",
+            by="By label.",
+            rule=validate.text(10, required=True),
+            label=("Sign", "Skylt"),
+            input_words="1 to 10 characters.",
         )
         size: Mapped[Size] = column(
-            "How large.", by="By size.", order="By size.", rule=validate.given, default=Size.SMALL
+            "How large.",
+            by="By size.",
+            order="By size.",
+            rule=validate.given,
+            label=("Size", "Storlek"),
+            default=Size.SMALL,
         )
-        weight: Mapped[int | None] = column("In grams.", order="By weight.", rule=validate.between(0, 9), fixed=True)
-        tags: Mapped[list[str]] = column("Labels.", by="By tags.", rule=validate.tags, server_default=text("'{}'"))
+        weight: Mapped[int | None] = column(
+            "In grams.", order="By weight.", rule=validate.between(0, 9), label=("Weight", "Vikt"), fixed=True
+        )
+        tags: Mapped[list[str]] = column(
+            "Labels.", by="By tags.", rule=validate.tags, label=("Tags", "Taggar"), server_default=text("'{}'")
+        )
         sent_at: Mapped[datetime | None] = column("When.", by="By when.", order="By when.", served="when descending")
         version: Mapped[int] = column("Goes up.", default=1)
         secret: Mapped[str | None] = mapped_column(default=None)
@@ -141,8 +155,16 @@ class TestInputs:
 
     def test_rules_clean_what_is_given(self, parcel):
         assert set(parcel.rules) == {"label", "size", "weight", "tags"}
-        with pytest.raises(errors.BadUserInput, match="`label` must not be blank"):
+        with pytest.raises(errors.BadUserInput, match="Sign must not be blank"):
             validate.clean({"label": " "}, parcel.rules)
+
+    def test_a_rule_needs_a_label_for_its_messages(self):
+        with pytest.raises(TypeError, match="label"):
+            column("In metres.", rule=validate.anything)
+
+    def test_one_name_has_one_label(self):
+        with pytest.raises(TypeError, match="`leadId` is labelled"):
+            add_label("leadId", ("Customer", "Kund"))
 
 
 class TestFilter:

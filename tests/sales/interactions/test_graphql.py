@@ -2,6 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support.problems import brief
+
 LOG = "mutation($input: LogInteractionInput!) { logInteraction(input: $input) { id version creator { email } } }"
 UPDATE = """mutation($id: Int!, $input: UpdateInteractionInput!) {
   updateInteraction(id: $id, input: $input) { version }
@@ -33,7 +35,7 @@ class TestLogInteraction:
     async def test_needs_a_living_lead(self, refused, make_lead):
         for key in (make_lead(deleted=True)["id"], 999_999):
             error = await refused(LOG, input={"leadId": key, "type": "CALL"})
-            assert error == {"code": "NOT_FOUND", "entity": "lead", "id": str(key)}
+            assert brief(error) == {"code": "NOT_FOUND", "entity": "lead", "id": str(key), "field": "leadId"}
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -72,19 +74,24 @@ class TestUpdateInteraction:
     @pytest.mark.parametrize("field", ["type", "occurredAt"])
     async def test_does_not_clear_what_every_interaction_has(self, refused, make_interaction, field):
         error = await refused(UPDATE, id=make_interaction()["id"], input={field: None})
-        assert error == {"code": "BAD_USER_INPUT", "field": field}
+        assert brief(error) == {"code": "BAD_USER_INPUT", "field": field}
 
     async def test_refuses_a_stale_version(self, graphql, refused, make_interaction):
         key = make_interaction()["id"]
         await graphql(UPDATE, id=key, input={"subject": "A", "expectedVersion": 1})
         error = await refused(UPDATE, id=key, input={"subject": "B", "expectedVersion": 1})
-        assert error == {"code": "CONFLICT", "field": "expectedVersion", "currentVersion": 2}
+        assert brief(error) == {
+            "code": "CONFLICT",
+            "conflict": "CHANGED",
+            "field": "expectedVersion",
+            "currentVersion": 2,
+        }
 
     async def test_says_which_interaction_is_missing(self, refused, make_interaction, make_lead):
         hidden = make_interaction(lead_id=make_lead(deleted=True)["id"])
         for key in (hidden["id"], 999_999):
             error = await refused(UPDATE, id=key, input={"subject": "x"})
-            assert error == {"code": "NOT_FOUND", "entity": "interaction", "id": str(key)}
+            assert brief(error) == {"code": "NOT_FOUND", "entity": "interaction", "id": str(key)}
 
 
 class TestDeleteInteraction:
@@ -117,4 +124,8 @@ class TestDeleteInteraction:
         gone = make_interaction()["id"]
         await graphql(DELETE, id=gone)
         for key in (gone, make_interaction(lead_id=make_lead(deleted=True)["id"])["id"]):
-            assert await refused(DELETE, id=key) == {"code": "NOT_FOUND", "entity": "interaction", "id": str(key)}
+            assert brief(await refused(DELETE, id=key)) == {
+                "code": "NOT_FOUND",
+                "entity": "interaction",
+                "id": str(key),
+            }

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.problems import brief
+
 SEARCH = """
 query($text: String!, $kinds: [SearchKind!], $limit: Int! = 20) {
   search(text: $text, kinds: $kinds, limit: $limit) {
@@ -222,7 +224,7 @@ class TestArguments:
     @pytest.mark.parametrize("text", ["", "a", " a ", "Å", "😀", "x" * 201])
     async def test_text_of_another_length_is_refused(self, graphql, text):
         error = refused(await graphql(SEARCH, text=text, expect_errors=True))
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "text"}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": "text"}
         assert "2 to 200" in error["message"]
 
     async def test_a_literal_is_checked_too(self, graphql):
@@ -231,7 +233,7 @@ class TestArguments:
 
     async def test_what_is_not_text_is_refused(self, graphql):
         error = refused(await graphql(SEARCH, text="nul\x00byte", expect_errors=True))
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "text"}
+        assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": "text"}
 
     @pytest.mark.parametrize("text", ["ab", " ab ", "x" * 200, " " + "y " * 99, "😀😀"])
     async def test_text_of_the_right_length_is_taken(self, search, text):
@@ -256,7 +258,7 @@ class TestArguments:
         assert len(await found_leads("många", limit=1000)) == 25
         for limit in (-1, 1001):
             error = refused(await graphql(SEARCH, text="många", limit=limit, expect_errors=True))
-            assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "limit"}
+            assert brief(error["extensions"]) == {"code": "BAD_USER_INPUT", "field": "limit"}
 
     async def test_two_searches_share_an_operation(self, graphql, make_lead):
         make_lead(first_name="Ett")

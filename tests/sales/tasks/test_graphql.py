@@ -4,6 +4,7 @@ import psycopg
 import pytest
 
 from tests.support import plans
+from tests.support.problems import brief
 
 CREATE = "mutation($input: CreateTaskInput!) { createTask(input: $input) { id source generatedBy version } }"
 UPDATE = "mutation($id: Int!, $input: UpdateTaskInput!) { updateTask(id: $id, input: $input) { version } }"
@@ -51,7 +52,7 @@ class TestCreateTask:
     async def test_needs_a_living_lead(self, refused, make_lead):
         for key in (make_lead(deleted=True)["id"], 999_999):
             error = await refused(CREATE, input={"leadId": key, "title": "x"})
-            assert error == {"code": "NOT_FOUND", "entity": "lead", "id": str(key)}
+            assert brief(error) == {"code": "NOT_FOUND", "entity": "lead", "id": str(key), "field": "leadId"}
 
     @pytest.mark.parametrize("title", ["", "   ", "x" * 256])
     async def test_needs_a_title_that_fits(self, refused, make_lead, title):
@@ -63,7 +64,7 @@ class TestCreateTask:
 
     async def test_names_the_field_when_the_assignee_does_not_exist(self, refused, make_lead):
         given = {"leadId": make_lead()["id"], "title": "x"}
-        assert await refused(CREATE, input={**given, "assigneeId": NOBODY}) == {
+        assert brief(await refused(CREATE, input={**given, "assigneeId": NOBODY})) == {
             "code": "BAD_USER_INPUT",
             "field": "assigneeId",
         }
@@ -86,7 +87,7 @@ class TestUpdateTask:
     @pytest.mark.parametrize("field", ["title", "priority", "completed"])
     async def test_does_not_clear_what_every_task_has(self, refused, make_task, field):
         error = await refused(UPDATE, id=make_task()["id"], input={field: None})
-        assert error == {"code": "BAD_USER_INPUT", "field": field}
+        assert brief(error) == {"code": "BAD_USER_INPUT", "field": field}
 
     async def test_completes_and_reopens(self, graphql, make_task, db, events):
         task = make_task()["id"]
@@ -108,7 +109,18 @@ class TestUpdateTask:
         for version in (1, 2):
             answers = await asyncio.gather(*(attempt(number, version) for number in range(50)))
             lost = [answer["errors"][0]["extensions"] for answer in answers if "errors" in answer]
-            assert lost == [{"code": "CONFLICT", "field": "expectedVersion", "currentVersion": version + 1}] * 49
+            assert (
+                lost
+                == [
+                    {
+                        "code": "CONFLICT",
+                        "conflict": "CHANGED",
+                        "field": "expectedVersion",
+                        "currentVersion": version + 1,
+                    }
+                ]
+                * 49
+            )
         assert db.execute("SELECT version FROM tasks").fetchone()["version"] == 3
         assert len(events()) == 2
 
@@ -124,7 +136,7 @@ class TestUpdateTask:
         hidden = make_task(lead_id=make_lead(deleted=True)["id"])
         for key in (hidden["id"], make_task(deleted=True)["id"], 999_999):
             error = await refused(UPDATE, id=key, input={"title": "x"})
-            assert error == {"code": "NOT_FOUND", "entity": "task", "id": str(key)}
+            assert brief(error) == {"code": "NOT_FOUND", "entity": "task", "id": str(key)}
 
 
 class TestCompleteTask:
@@ -143,7 +155,11 @@ class TestCompleteTask:
 
     async def test_needs_a_living_task_of_a_living_lead(self, refused, make_task, make_lead):
         for key in (make_task(deleted=True)["id"], make_task(lead_id=make_lead(deleted=True)["id"])["id"], 999_999):
-            assert await refused(COMPLETE, id=key, done=True) == {"code": "NOT_FOUND", "entity": "task", "id": str(key)}
+            assert brief(await refused(COMPLETE, id=key, done=True)) == {
+                "code": "NOT_FOUND",
+                "entity": "task",
+                "id": str(key),
+            }
 
 
 class TestStatus:
@@ -221,7 +237,7 @@ class TestUpdateTaskSource:
     async def test_never_makes_a_persons_own_task_a_suggestion(self, graphql, refused, make_task, start):
         task = make_task(source=start)["id"]
         error = await refused(SET_SOURCE_ONLY, id=task, source="AI_SUGGESTED")
-        assert error == {"code": "BAD_USER_INPUT", "field": "source"}
+        assert brief(error) == {"code": "BAD_USER_INPUT", "field": "source"}
         for target in ("DISMISSED", "MANUAL"):
             assert (await graphql(SET_SOURCE_ONLY, id=task, source=target))["updateTaskSource"]["source"] == target
 
@@ -229,7 +245,7 @@ class TestUpdateTaskSource:
         task = make_task(source="ai_suggested", generated_by="llm")["id"]
         await graphql(COMPLETE, id=task, done=True)
         error = await refused(SET_SOURCE_ONLY, id=task, source="AI_SUGGESTED")
-        assert error == {"code": "BAD_USER_INPUT", "field": "source"}
+        assert brief(error) == {"code": "BAD_USER_INPUT", "field": "source"}
         shown = "query($id: Int!) { task(id: $id) { source completed decidedBy { name } } }"
         assert (await graphql(shown, id=task))["task"] == {
             "source": "MANUAL",
@@ -300,7 +316,7 @@ class TestRestoreTask:
 
     async def test_leaves_the_tasks_of_a_deleted_lead_alone(self, refused, make_task, make_lead):
         task = make_task(lead_id=make_lead(deleted=True)["id"], deleted=True)["id"]
-        assert await refused(RESTORE, id=task) == {"code": "NOT_FOUND", "entity": "task", "id": str(task)}
+        assert brief(await refused(RESTORE, id=task)) == {"code": "NOT_FOUND", "entity": "task", "id": str(task)}
 
     async def test_has_nothing_to_restore_of_a_living_task(self, refused, make_task):
         task = make_task()["id"]

@@ -7,6 +7,8 @@ import pytest
 from crm.core import errors
 from crm.web.rest import problem
 
+CHANGED = errors.ConflictReason.CHANGED
+
 
 def shown(error):
     found = problem.refused(error)
@@ -18,20 +20,23 @@ class TestProblem:
         assert set(problem.TITLES) == set(errors.CODES)
 
     def test_has_the_members_of_rfc_9457_and_ours(self):
-        found, document = shown(errors.Conflict("It is at version 3.", field="expectedVersion", currentVersion=3))
+        found, document = shown(
+            errors.Conflict("It is at 3.", conflict=CHANGED, field="expectedVersion", currentVersion=3)
+        )
         assert (found.status, found.media_type, found.headers) == (409, b"application/problem+json", ())
         assert document == {
             "type": "urn:crm:problem:CONFLICT",
             "title": "In conflict with what is there",
             "status": 409,
-            "detail": "It is at version 3.",
+            "detail": "It is at 3.",
             "code": "CONFLICT",
+            "conflict": "CHANGED",
             "field": "expectedVersion",
             "currentVersion": 3,
         }
 
     def test_no_detail_of_ours_takes_the_place_of_the_status(self):
-        _, document = shown(errors.Conflict("The task is RUNNING.", status="RUNNING"))
+        _, document = shown(errors.Conflict("The task is RUNNING.", conflict=CHANGED, status="RUNNING"))
         assert (document["status"], document["currentStatus"]) == (409, "RUNNING")
 
     def test_what_nobody_foresaw_has_the_id_under_which_it_was_logged(self):

@@ -1,36 +1,9 @@
-import type { AiTaskStatus, TypedDocumentString } from "./gql/graphql.js";
-
-/** Every `extensions.code` that the API answers with. */
-export type ErrorCode =
-  | "BAD_USER_INPUT"
-  | "UNAUTHENTICATED"
-  | "FORBIDDEN"
-  | "NOT_FOUND"
-  | "CONFLICT"
-  | "METHOD_NOT_ALLOWED"
-  | "NOT_ACCEPTABLE"
-  | "UNSUPPORTED_MEDIA_TYPE"
-  | "TOO_COMPLEX"
-  | "TOO_LARGE"
-  | "PERSISTED_QUERY_NOT_FOUND"
-  | "PERSISTED_QUERY_NOT_SUPPORTED"
-  | "CURSOR_EXPIRED"
-  | "RATE_LIMITED"
-  | "TIMEOUT"
-  | "UNAVAILABLE"
-  | "AI_UNAVAILABLE"
-  | "INTERNAL";
+import type { ErrorCode, ErrorDetailsFragment, TypedDocumentString } from "./gql/graphql.js";
 
 type GraphQLProblem = {
   message: string;
   path?: (string | number)[];
-  extensions: {
-    code: ErrorCode;
-    field?: string;
-    currentVersion?: number;
-    existingId?: string;
-    status?: AiTaskStatus;
-  };
+  extensions: Partial<ErrorDetailsFragment> & { code: ErrorCode };
 };
 
 export type Problems = readonly [GraphQLProblem, ...GraphQLProblem[]];

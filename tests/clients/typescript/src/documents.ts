@@ -254,3 +254,23 @@ export const AiTaskUpdated = graphql(`
     }
   }
 `);
+
+/** The fragment makes the generator emit the types of an error's `extensions`. */
+export const ErrorDetails = graphql(`
+  fragment ErrorDetails on ErrorExtensions {
+    code
+    field
+    problems {
+      field
+      reason
+      limit
+      message
+    }
+    conflict
+    existingId
+    currentVersion
+    status
+    retryAfterSeconds
+    outcome
+  }
+`);

@@ -1,7 +1,7 @@
 // Every flow that a frontend has, once, against the server at CRM_URL, with the token CRM_TOKEN if it needs one.
 import assert from "node:assert/strict";
 
-import { Client, CrmError, type ErrorCode } from "./client.js";
+import { Client, CrmError } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
 import { changesOf, connect, statesOf } from "./live.js";
@@ -9,6 +9,8 @@ import type {
   AiTaskStatus,
   CreateAiTaskInput,
   CreateLeadInput,
+  ErrorCode,
+  FieldProblem,
   LeadFilter,
   LeadPageQuery,
   TaskSource,
@@ -182,14 +184,18 @@ async function bulk(): Promise<void> {
 
 async function errors(): Promise<void> {
   const id = await createLead();
-  const title = await failure(client.run(documents.CreateTask, { input: { leadId: id, title: " " } }));
-  assert.deepEqual([title.code, title.details.field], ["BAD_USER_INPUT", "title"]);
+  const form = await failure(
+    client.run(documents.CreateTask, { input: { leadId: id, title: " ", assigneeId: "nobody" } }),
+  );
+  assert.deepEqual([form.code, form.details.field], ["BAD_USER_INPUT", "title"]);
+  const reasons = form.details.problems?.map(({ reason }) => reason) ?? [];
+  assert.deepEqual(reasons, ["BLANK", "NOT_AN_ID"] satisfies FieldProblem[]);
   const taken = await failure(
     client.run(documents.CreateLead, {
       input: { firstName: "Någon", lastName: "Annan", email: `${run}@example.com` },
     }),
   );
-  assert.deepEqual([taken.code, taken.details.existingId], ["CONFLICT", String(id)]);
+  assert.deepEqual([taken.code, taken.details.conflict, taken.details.existingId], ["CONFLICT", "TAKEN", String(id)]);
   const gone = await failure(client.run(documents.CompleteTask, { id: 2_000_000_000 }));
   assert.equal(gone.code, "NOT_FOUND");
   const stranger = new Client(url, "not a token");

@@ -1,0 +1,78 @@
+"""Errors as types of the schema, so that generators of clients know them: docs/guides/typescript.md."""
+
+import strawberry
+
+from crm.core.choice import Choice
+from crm.core.errors import ConflictReason
+from crm.core.problems import FieldProblem
+from crm.graph.declare.fields import enum
+
+
+class ErrorCode(Choice):
+    """What went wrong, for programs: `extensions.code`."""
+
+    BAD_USER_INPUT = "bad_user_input", "The input or the document is not valid: `problems` has all mistakes."
+    NOT_FOUND = "not_found", "There is no such record, or not any more."
+    CONFLICT = "conflict", "In conflict with what is there: `conflict` says with what."
+    FORBIDDEN = "forbidden", "The role does not allow it."
+    UNAUTHENTICATED = "unauthenticated", "No token, or not a valid one."
+    METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
+    NOT_ACCEPTABLE = "not_acceptable", "The request accepts no answer that there is."
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not said to be JSON, in UTF-8."
+    TOO_COMPLEX = "too_complex", "The operation asks for too much at once: `what`, and its `limit`."
+    TOO_LARGE = "too_large", "The request or the answer has too many bytes, or too many rows."
+    PERSISTED_QUERY_NOT_FOUND = "persisted_query_not_found", "No document is kept under this hash: send its text."
+    PERSISTED_QUERY_NOT_SUPPORTED = "persisted_query_not_supported", "Documents are not kept: send their text."
+    CURSOR_EXPIRED = "cursor_expired", "The cursor is too old, or of another database."
+    RATE_LIMITED = "rate_limited", "Too many requests."
+    TIMEOUT = "timeout", "It took too long."
+    UNAVAILABLE = "unavailable", "The database cannot be reached, or there is no room."
+    AI_UNAVAILABLE = "ai_unavailable", "The AI provider does not answer."
+    INTERNAL = "internal", "An error of the server's, which was logged."
+
+
+for _choice in (ErrorCode, FieldProblem, ConflictReason):
+    enum(_choice)
+
+
+@strawberry.type(description="One mistake in an input.")
+class InputProblem:
+    """One mistake in an input."""
+
+    field: str = strawberry.field(description="The path of the field, as `title` or `inputs.3.email`.")
+    reason: FieldProblem = strawberry.field(description="What is wrong, for programs.")
+    limit: int | None = strawberry.field(description="The limit that was passed, if there is one.")
+    message: str = strawberry.field(description="What is wrong, for people, in the language of `Accept-Language`.")
+
+
+@strawberry.type(description="What could not be done as asked, beside what was done.")
+class Warning:  # noqa: A001  (its name in the API)
+    """What could not be done as asked, beside what was done."""
+
+    code: ErrorCode = strawberry.field(description="What it is, for programs.")
+    message: str = strawberry.field(description="The same for people, in the language of `Accept-Language`.")
+    reason: str | None = strawberry.field(description="More about it, for programs: TIMEOUT, RATE_LIMITED, BUDGET ...")
+    retry_after_seconds: float | None = strawberry.field(description="After how many seconds to try again, if known.")
+
+
+@strawberry.type(description="An error's `extensions`. Generators of clients emit what a fragment on it selects.")
+class ErrorExtensions:
+    """An error's `extensions`; members that do not belong to an error are left out."""
+
+    code: ErrorCode = strawberry.field(description="What went wrong.")
+    field: str | None = strawberry.field(description="The first field at fault, as a path.")
+    problems: list[InputProblem] | None = strawberry.field(description="All mistakes in the input, in its order.")
+    conflict: ConflictReason | None = strawberry.field(description="Of a CONFLICT: with what.")
+    existing_id: strawberry.ID | None = strawberry.field(description="The record that has the value already.")
+    current_version: int | None = strawberry.field(description="The version that the record is at now.")
+    status: str | None = strawberry.field(description="The state in which the record is.")
+    entity: str | None = strawberry.field(description="Of what kind the missing record is, as `lead`.")
+    id: strawberry.ID | None = strawberry.field(description="The missing record's id.")
+    known: list[str] | None = strawberry.field(description="The values that there are.")
+    limit: int | None = strawberry.field(description="The limit that was passed.")
+    what: str | None = strawberry.field(description="What there is too much of: `cost`, `rows`, `bytes`, `fields` ...")
+    cost: int | None = strawberry.field(description="The points that the operation would cost.")
+    reason: str | None = strawberry.field(description="Of AI_UNAVAILABLE: why, for programs.")
+    retry_after_seconds: float | None = strawberry.field(description="After how many seconds to try again.")
+    outcome: str | None = strawberry.field(description="UNKNOWN: it may have been saved; look before you try again.")
+    request_id: str | None = strawberry.field(description="Under which id the error was logged.")
