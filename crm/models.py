@@ -10,7 +10,7 @@ from crm.db.events import Event, StreamEpoch, StreamFork
 from crm.db.row_lock import Lease
 from crm.jobs.model import ConsumerPosition
 from crm.sales.interactions.model import Interaction
-from crm.sales.leads.model import Lead
+from crm.sales.leads.model import Lead, LeadRollup
 from crm.sales.tasks.model import Task
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Interaction",
     "Lead",
+    "LeadRollup",
     "Lease",
     "Model",
     "RevokedToken",

@@ -1,6 +1,7 @@
 """Filters and orders as SQL: services build statements with these."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import Any, ClassVar, Final
@@ -51,10 +52,11 @@ class Nulls(Choice):
 
 
 class Where:
-    """A model's filter: conditions by its columns' names, `and_ or_ not_`, and relations."""
+    """A model's filter: conditions by its columns' names, `and_ or_ not_`, relations, and what is no column."""
 
     relations: ClassVar[Mapping[str, "Relation"]] = {}
     cases: ClassVar[Mapping[str, Cases]] = {}
+    computed: ClassVar[Mapping[str, "Computed"]] = {}
 
     def present_fields(self) -> Mapping[str, Any]:
         """The filter's members that have a value, by their Python names."""
@@ -71,6 +73,26 @@ class Relation:
     ) -> None:
         self.model = model
         self.on = on
+
+
+# A comparison of an expression with the operands of a scalar filter.
+Compare = Callable[[Any], ColumnElement[bool]]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A filter by something that is no column of the model: the condition on a row and a value, and its points."""
+
+    condition: Callable[[Any, Any], ColumnElement[bool]]
+    points: int
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A key of an order in a table that has one row for each of the model's, and an index of that key and the id."""
+
+    column: Any
+    id: Any
 
 
 def filtered(statement: Select[Any], model: type[Model], where: Where | None) -> Select[Any]:
@@ -99,8 +121,10 @@ def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
             conditions.append(_across(row, where.relations[name], value, depth))
         elif name in where.cases:
             conditions.append(_is_case(row, where.cases[name], value))
+        elif name in where.computed:
+            conditions.append(where.computed[name].condition(row, value))
         else:
-            conditions.append(_compared(row[name], value))
+            conditions.append(compared(row[name], value))
     return and_(true(), *conditions)
 
 
@@ -130,10 +154,22 @@ def _across(row: Any, relation: Relation, value: Any, depth: int) -> ColumnEleme
         conditions.append(not_(some(quantified["none"])))
     if "every" in quantified:
         conditions.append(not_(some(quantified["every"], holds=False)))
+    if "count" in quantified:
+        conditions.append(_counted(other, tie, quantified["count"].present_fields(), depth))
     return and_(true(), *conditions)
 
 
-def _compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
+def _counted(other: FromClause, tie: ColumnElement[bool], value: Mapping[str, Any], depth: int) -> ColumnElement[bool]:
+    """A comparison with the number of rows at the other end of an edge that are like `where`."""
+    inner = condition(other.c, value["where"], depth + 1) if "where" in value else true()
+    count = select(func.count(type_=Integer())).select_from(other).where(tie, inner).correlate_except(other)
+    number = count.scalar_subquery()
+    comparisons = (_OPERATORS[name](number, operand) for name, operand in value.items() if name != "where")
+    return and_(true(), *comparisons)
+
+
+def compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
+    """A scalar filter as a condition on an expression."""
     return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.present_fields().items()))
 
 
@@ -197,13 +233,14 @@ def ordered(
     statement: Select[Any],
     model: type[Model],
     order_by: Sequence[Any] | None,
-    computed: Mapping[str, Callable[[Any], ColumnElement[Any]]] | None = None,
+    computed: Mapping[str, Callable[[Any], ColumnElement[Any] | Beside]] | None = None,
 ) -> Select[Any]:
     """The statement in this order: newest first unless asked otherwise, ties always broken by `id`.
 
     `order_by` holds {field, direction, nulls}; a field's value is a column's name, or that of one of `computed`.
     """
     row = model.__table__.c
+    key_of_row: ColumnElement[Any] = row.id
     keys: list[ColumnElement[Any]] = []
     descending, by_id = True, False
     seen = set()
@@ -214,12 +251,16 @@ def ordered(
         seen.add(order.field)
         name = order.field.value
         key = computed[name](row) if computed and name in computed else _key(model, name)
+        if isinstance(key, Beside):
+            statement = statement.where(key.id == row.id).add_columns(key.column, key.id)
+            key_of_row = key_of_row if keys else key.id
+            key = key.column
         by_id = by_id or name == "id"
         keys.append(_directed(key, descending=descending, nulls=order.nulls or None))
         if by_id:
             break  # nothing after a unique key can matter
     if not by_id:
-        keys.append(row.id.desc() if descending else row.id.asc())
+        keys.append(key_of_row.desc() if descending else key_of_row.asc())
     return statement.order_by(*keys)
 
 

@@ -2,8 +2,10 @@
 
 from crm.graph.declare.columns import (
     across,
+    compares,
     create_input,
     filter,  # noqa: A004
+    finds,
     list_filter,
     order,
     order_cost,
@@ -34,6 +36,7 @@ __all__ = [
     "answered",
     "at_most",
     "checked",
+    "compares",
     "computed",
     "create_input",
     "document",
@@ -41,6 +44,7 @@ __all__ = [
     "enum",
     "extend",
     "filter",
+    "finds",
     "list_filter",
     "mutation",
     "order",

@@ -29,6 +29,7 @@ _MOST_DRAINED_SECONDS: Final = 2.0
 MAX_PARTS: Final = 100_000
 SMALL_BODY: Final = 16 * 1024
 OWNER: Final = "owner"  # a body's or message's user, by whom the server shares out memory: crm/web/protocol/bodies.py
+STREAM: Final = "stream"  # whether an answer goes on until the client ends it: crm/web/protocol/connection.py
 _LONGEST_ACCEPT: Final = 1000
 _CHARSETS: Final = frozenset({b"charset=utf-8", b'charset="utf-8"', b"charset=utf8"})
 

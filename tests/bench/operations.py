@@ -23,7 +23,7 @@ STATS = "query Stats { leadStats(groupBy: [STATUS]) { status count averageScore 
 STATS_FILTERED = (
     "query StatsOfOneMonth { leadStats(groupBy: [STATUS], filter: {createdAt: {gte: $from}}) { status count } }"
 ).replace("StatsOfOneMonth", "StatsOfOneMonth($from: DateTime!)")
-UNINDEXED = "query Unindexed { leadsConnection(first: 50, orderBy: [{field: COMPANY}]) { nodes { id company } } }"
+UNINDEXED = "query Unindexed { leadsConnection(first: 50, orderBy: [{field: LOCATION}]) { nodes { id location } } }"
 CONTAINS = 'query Contains { leads(limit: 50, filter: {company: {contains: "verkstad"}}) { id company } }'
 COUNT = "query Count { leadsConnection(first: 1) { totalCount } }"
 TIMELINE = "query Timeline($id: Int!) { lead(id: $id) { timeline(limit: 20) { id type occurredAt fields { name } } } }"

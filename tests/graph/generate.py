@@ -288,7 +288,7 @@ class Generator:
         if isinstance(kind, GraphQLInputObjectType):
             return self._input(kind, depth)
         if isinstance(kind, GraphQLEnumType):
-            return EnumName(self._dice.choice(list(kind.values)))
+            return EnumName(self._dice.choice([one for one in kind.values if one != "RELEVANCE"]))
         pools = self._pools
         return {
             "Int": lambda: self._dice.choice((0, 1, 2, 3, 7, 20, 50, 100, self._dice.randint(-5, pools.highest))),
@@ -303,8 +303,13 @@ class Generator:
         if kind.name.endswith("Order"):
             names = ["field", *(one for one in ("direction", "nulls") if self._chance(0.6))]
             return {name: self._value(kind.fields[name].type, 0) for name in names}
+        if kind.name.endswith("CountFilter"):
+            operators = self._dice.sample([one for one in kind.fields if one != "where"], self._dice.choice((1, 1, 2)))
+            counted = {name: self._value(kind.fields[name].type, 0) for name in operators}
+            return {"where": self._input(kind.fields["where"].type, depth - 1), **counted} if depth > 0 else counted
         composite = [name for name, one in kind.fields.items() if _is_filter(get_named_type(one.type)) and depth > 0]
         plain = [name for name, one in kind.fields.items() if not _is_filter(get_named_type(one.type))]
+        plain = [name for name in plain if name != "search"]
         chosen = self._dice.sample(plain, min(len(plain), self._dice.choice((0, 1, 1, 2))))
         if composite and self._chance(0.6):
             chosen.append(self._dice.choice(composite))

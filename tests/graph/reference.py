@@ -77,7 +77,22 @@ class World:
             tables = {name: rows(name) for name in ("leads", "tasks", "interactions", "users")}
             for task in tables["tasks"]:
                 task["status"] = task_status(task)
-            return cls(**tables, events=events, epoch=epoch)
+            world = cls(**tables, events=events, epoch=epoch)
+        for lead in world.leads:
+            lead.update(world.rollup(lead))
+        return world
+
+    def rollup(self, lead: Row) -> Row:
+        """What a lead is filtered and ordered by that is no column of its own."""
+        tasks = [one for one in self.of_lead("Task", lead) if one["status"] == "open"]
+        owners = [one["name_key"] for one in self.users if one["id"] == lead["owner_id"]]
+        return {
+            "full_name": f"{lead['first_name']} {lead['last_name']}",
+            "open_task_count": len(tasks),
+            "next_due_at": min((one["due_date"] for one in tasks if one["due_date"] is not None), default=None),
+            "last_interaction_at": max((one["occurred_at"] for one in self.of_lead("Interaction", lead)), default=None),
+            "owner_name": owners[0].encode() if owners else None,
+        }
 
     # Which rows there are
 
@@ -207,7 +222,11 @@ def matches(world: World, kind: str, row: Row, where: dict[str, Any] | None) -> 
 
 
 def among(world: World, kind: str, rows: list[Row], where: dict[str, Any]) -> bool:
-    some, none, every = where.get("some"), where.get("none"), where.get("every")
+    some, none, every, count = where.get("some"), where.get("none"), where.get("every"), where.get("count")
+    if count is not None:
+        number = sum(matches(world, kind, one, count.get("where")) for one in rows)
+        if not compares(number, {name: operand for name, operand in count.items() if name != "where"}, "count"):
+            return False
     if some is not None and not any(matches(world, kind, one, some) for one in rows):
         return False
     if none is not None and any(matches(world, kind, one, none) for one in rows):
@@ -405,16 +424,9 @@ class Reference:
             "endCursor": ends[-1],
         }
 
-    def _lead(self, row: Row, name: str, given: dict[str, Any]) -> Any:  # noqa: C901, PLR0911  (one for each field)
+    def _lead(self, row: Row, name: str, given: dict[str, Any]) -> Any:  # noqa: PLR0911  (one for each field)
         world = self.world
         tasks = [one for one in world.of_lead("Task", row) if not one["completed"]]
-        if name == "fullName":
-            return f"{row['first_name']} {row['last_name']}"
-        if name == "lastInteractionAt":
-            moments = [one["occurred_at"] for one in world.of_lead("Interaction", row)]
-            return shown(max(moments, default=None))
-        if name == "openTaskCount":
-            return sum(one["source"] == "manual" for one in tasks)
         if name == "suggestedTaskCount":
             return sum(one["source"] == "ai_suggested" for one in tasks)
         if name == "summaryIsStale":

@@ -15,7 +15,7 @@ from crm.core import errors
 from crm.graph.compile.arguments import MAX_OFFSET, Argument, python_name
 from crm.graph.compile.selection import Selected
 from crm.graph.declare.fields import DEFAULT_PAGE
-from crm.graph.declare.filters import Condition, WhereInput
+from crm.graph.declare.filters import COUNT, Condition, CountInput, WhereInput
 
 # The points of a condition are multiplied by these: a list at the root searches a table, a list of a record its rows.
 OF_A_TABLE: Final = 25
@@ -184,16 +184,23 @@ class _Parts:
             self._refuse(path)
         origin, points = _origin(input_type), 0
         relations = origin.relations if issubclass(origin, WhereInput) else {}
+        computed = origin.computed if issubclass(origin, WhereInput) else {}
         is_condition = issubclass(origin, Condition)
         for label, operand in value.items():
             name = python_name(input_type, label)
             if is_condition:
                 points += self._operator(name, operand, path)
                 continue
+            if name in computed:
+                points += computed[name].points
             inner = _input_of(input_type.fields[label].type)
-            assert inner is not None
+            if inner is None:  # a plain value: what a number of rows is compared with, a text to search for
+                points += self._counted(PLAIN, path)
+                continue
             across = name in relations and issubclass(_origin(inner), WhereInput)
-            if across or not issubclass(origin, WhereInput):  # a relation to one record; or some, none, every of many
+            if issubclass(_origin(inner), CountInput):
+                points += self._counted(COUNT, path)
+            elif across or not issubclass(origin, WhereInput):  # a relation to one record; or some of many, none, every
                 points += self._counted(RELATION, path)
             for element in operand if isinstance(operand, list) else (operand,):
                 points += self._condition(inner, element, path)

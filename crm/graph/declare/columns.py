@@ -7,6 +7,7 @@ import builtins
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from inspect import get_annotations
 from typing import Any, Final, ForwardRef, TypeVar, dataclass_transform, get_origin
 from uuid import UUID
@@ -17,7 +18,7 @@ from sqlalchemy import Column
 from crm.core.choice import Choice
 from crm.core.columns import Cases, Field, fields_of, kind_of
 from crm.core.model import Model
-from crm.db.query import Direction, Nulls, Relation
+from crm.db.query import Compare, Computed, Direction, Nulls, Relation, compared
 from crm.graph.declare import filters
 from crm.graph.declare.fields import (
     Price,
@@ -38,6 +39,7 @@ L = TypeVar("L", bound=filters.InputObject)
 W = TypeVar("W", bound=WhereInput)
 
 _RELATION: Final = "crm_relation"
+_COMPUTED: Final = "crm_computed"
 _CONDITIONS: Final[dict[Any, Any]] = {
     int: filters.IntFilter,
     str: filters.StringFilter,
@@ -114,11 +116,8 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
 
     def decorate(cls: builtins.type[W]) -> builtins.type[W]:
         metadata = {name: getattr(member, "metadata", {}) for name, member in vars(cls).items()}
-        cls.relations = {
-            name: member_metadata[_RELATION]
-            for name, member_metadata in metadata.items()
-            if _RELATION in member_metadata
-        }
+        cls.relations = {name: words[_RELATION] for name, words in metadata.items() if _RELATION in words}
+        cls.computed = {name: words[_COMPUTED] for name, words in metadata.items() if _COMPUTED in words}
         cls.cases = {name: cases for name, cases in model.cases.items() if cases.by}
         name = cls.__name__
         return _input(
@@ -144,15 +143,59 @@ def across(description: str, model: builtins.type[Model], on: Callable[[Any, Any
     return strawberry.field(description=description, default=UNSET, metadata=metadata)
 
 
+def compares(description: str, condition: Callable[[Any, Compare], Any], *, points: int = 0) -> Any:
+    """A filter by something that is no column: `condition` gets the row, and what compares an expression.
+
+    `points` are added to the price of the comparison.
+    """
+
+    def holds(row: Any, value: Any) -> Any:
+        return condition(row, partial(compared, value=value))
+
+    return finds(description, holds, points=points)
+
+
+def finds(description: str, condition: Callable[[Any, Any], Any], *, points: int = 0) -> Any:
+    """A filter by a plain value: `condition` gets the row and the value's placeholder, and `points` are its price."""
+    return strawberry.field(description=description, default=UNSET, metadata={_COMPUTED: Computed(condition, points)})
+
+
 def list_filter(of: builtins.type[WhereInput]) -> Callable[[builtins.type[L]], builtins.type[L]]:
-    """A filter by the rows at the other end of an edge: by some, none or every of them."""
-    return lambda cls: _input(
-        cls,
+    """A filter by the rows at the other end of an edge: by some, none or every of them, or by how many they are."""
+
+    def decorate(cls: builtins.type[L]) -> builtins.type[L]:
+        return _input(
+            cls,
+            [
+                ("some", *_optional(of, "At least one is like this.")),
+                ("none", *_optional(of, "None is like this.")),
+                ("every", *_optional(of, "All are like this; true of no rows at all.")),
+                ("count", *_optional(_count_filter(of), "By how many there are, or are like `where`.")),
+            ],
+        )
+
+    return decorate
+
+
+def _count_filter(of: builtins.type[WhereInput]) -> Any:
+    """The filter by a number of rows of a filter's model."""
+    name = f"{of.__name__.removesuffix('Filter')}CountFilter"
+    made = builtins.type(name, (filters.CountInput,), {"__module__": of.__module__, "__annotations__": {}})
+    comparisons = {
+        "eq": "So many.",
+        "neq": "Not so many.",
+        "gt": "More than so many.",
+        "gte": "So many or more.",
+        "lt": "Fewer than so many.",
+        "lte": "So many or fewer.",
+    }
+    return _input(
+        made,
         [
-            ("some", *_optional(of, "At least one is like this.")),
-            ("none", *_optional(of, "None is like this.")),
-            ("every", *_optional(of, "All are like this; true of no rows at all.")),
+            ("where", *_optional(of, "Which of them are counted; all, if left out.")),
+            *((operator, *_optional(int, words)) for operator, words in comparisons.items()),
         ],
+        description="Compares how many there are.",
     )
 
 
@@ -184,9 +227,9 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
     return decorate
 
 
-def order_cost(model: builtins.type[Model]) -> Price:
-    """The price of an order by a model's columns: nothing for columns that an index serves."""
-    return price_of_order({column.name for column, field in fields_of(model) if field.served})
+def order_cost(model: builtins.type[Model], *computed: str) -> Price:
+    """The price of an order by a model's columns, and keys that are none: nothing for those that an index serves."""
+    return price_of_order({column.name for column, field in fields_of(model) if field.served} | {*computed})
 
 
 def _value(column: Column[Any], field: Field) -> tuple[Any, Any]:
@@ -275,4 +318,15 @@ def _add(cls: builtins.type[Any], made: Iterable[NewField]) -> None:
     cls.__annotations__ = {**annotations, **own}
 
 
-__all__ = ["across", "create_input", "filter", "list_filter", "order", "order_cost", "type", "update_input"]
+__all__ = [
+    "across",
+    "compares",
+    "create_input",
+    "filter",
+    "finds",
+    "list_filter",
+    "order",
+    "order_cost",
+    "type",
+    "update_input",
+]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import strawberry
 
@@ -14,6 +14,10 @@ from crm.db import query
 
 E = TypeVar("E")
 UNSET: Any = strawberry.UNSET
+# The points of a condition that counts rows for each row: see crm.graph.compile.prices.
+COUNT: Final = 60
+# The same of a search in an index of words, which may match many rows.
+TEXT_SEARCH: Final = 20
 
 
 def _operator(description: str, name: str | None = None) -> Any:
@@ -151,6 +155,18 @@ class StringListFilter(Condition):
     has: str | None = _operator("Has this element.")
     has_any: list[str] | None = _operator("Has at least one of these.")
     has_all: list[str] | None = _operator("Has all of these.")
+
+
+class CountInput(InputObject):
+    """The base of the filters by a number of rows."""
+
+    @classmethod
+    def check(cls, operands: Mapping[str, object], path: str) -> None:
+        """Refuse a count that is compared with nothing."""
+        numbers = {name: operand for name, operand in operands.items() if name != "where"}
+        for name in [name for name, operand in numbers.items() if operand is None] or ([] if numbers else ["gt"]):
+            message = f"`{path}` compares a number of rows: say with what, `gt: 2` for example."
+            raise errors.BadUserInput(message, field=f"{path}.{name}")
 
 
 class WhereInput(InputObject, query.Where):

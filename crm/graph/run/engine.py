@@ -161,7 +161,7 @@ class Engine:
             if operation.kind is OperationType.QUERY:
                 return await self._query(operation, variables, viewer, stale=stale, null_on_error=request.null_on_error)
             if operation.kind is OperationType.SUBSCRIPTION:
-                message = "Subscriptions run over a WebSocket (graphql-transport-ws) at this address."
+                message = "Subscriptions run over WebSockets (graphql-transport-ws), or `Accept: text/event-stream`."
                 return answer.refused(errors.BadUserInput(message))
             if no_mutation is not None:
                 return answer.turned_away(no_mutation())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Select, select
 
 from crm.core import validate
 from crm.db.query import Operand, Where, filtered, ordered
@@ -29,11 +29,6 @@ class InteractionService(Service):
     def with_id(key: Operand) -> Select[Any]:
         """The interaction with this id."""
         return select(Interaction).where(Interaction.id == key)
-
-    @staticmethod
-    def last_of_lead(lead_id: Operand) -> ColumnElement[Any]:
-        """When a lead's last interaction took place."""
-        return select(func.max(Interaction.occurred_at)).where(Interaction.lead_id == lead_id).scalar_subquery()
 
     async def log(self, values: Mapping[str, Any]) -> Interaction:
         """Log an interaction with a living lead."""

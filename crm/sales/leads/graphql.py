@@ -1,17 +1,18 @@
 """Leads in the API."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import func, literal_column
+from sqlalchemy import ColumnElement, func, literal_column
 
 from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.error_types import ErrorExtensions
-from crm.graph.declare.filters import UNSET, WhereInput
+from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
 from crm.sales.history.graphql import Change
@@ -22,13 +23,14 @@ from crm.sales.interactions.graphql import InteractionListFilter
 from crm.sales.interactions.service import InteractionService
 from crm.sales.leads import model
 from crm.sales.leads.service import MOST_AT_ONCE, CreateLeadStatus, LeadService
+from crm.sales.search.service import SearchService, check_text
 from crm.sales.tasks import graphql as tasks
 from crm.sales.tasks import model as task_model
 from crm.sales.tasks.graphql import TaskListFilter
 from crm.sales.tasks.service import TaskService
 
 LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
-_ORDER_COST = graph.order_cost(model.Lead)
+_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at")
 
 _MANY = (
     "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
@@ -37,6 +39,10 @@ _MANY = (
 
 
 Row = type[model.Lead]
+
+
+def _full_name(lead: Any) -> ColumnElement[str]:
+    return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
 
 
 graph.enum(CreateLeadStatus)
@@ -53,9 +59,48 @@ class LeadFilter(WhereInput):
     interactions: InteractionListFilter | None = graph.across(
         "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
     )
+    search: str | None = graph.finds(
+        "Every word matches their names, company, job title, e-mail address or phone number, as it is or by its "
+        "beginning: 2 to 200 characters. Deleted leads are not found. See `RELEVANCE` in the order.",
+        lambda lead, text: SearchService.finds_lead(lead.id, text),
+        points=TEXT_SEARCH,
+    )
+    full_name: StringFilter | None = graph.compares(
+        "By first and last name.", lambda lead, compare: compare(_full_name(lead))
+    )
+    next_due_at: DateTimeFilter | None = graph.compares(
+        "By when the first of the open tasks is due.",
+        lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.next_due_at)),
+    )
+    last_interaction_at: DateTimeFilter | None = graph.compares(
+        "By when they were last in touch.",
+        lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.last_interaction_at)),
+    )
+    open_task_count: IntFilter | None = graph.compares(
+        "By how many tasks are to be done.",
+        lambda lead, compare: compare(TaskService.open_count(lead.id)),
+        points=COUNT,
+    )
+
+    @classmethod
+    def check(cls, operands: Mapping[str, object], path: str) -> None:
+        """Refuse a text that cannot be searched for."""
+        text = operands.get("search")
+        if isinstance(text, str):
+            check_text(text, f"{path}.search")
 
 
-@graph.order(model.Lead)
+@graph.order(
+    model.Lead,
+    owner_name=("By the owner's name.", "budget"),
+    next_due_at=("By when the first of the open tasks is due. Served by an index.", "activity_score"),
+    last_interaction_at=(
+        "By when they were last in touch. Served by an index, ascending with `nulls: FIRST`.",
+        "activity_score",
+    ),
+    open_task_count=("By how many tasks are to be done.", "activity_score"),
+    relevance=("By how well they match `filter.search`; the best first, if descending.", "id"),
+)
 class LeadOrder:
     """What leads can be ordered by."""
 
@@ -71,12 +116,17 @@ class Lead:
     @graph.computed(never_null=True)
     def full_name(lead: Row) -> str:
         """First and last name."""
-        return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
+        return _full_name(lead)
 
     @graph.computed
     def last_interaction_at(lead: Row) -> datetime | None:
         """When they were last in touch."""
-        return InteractionService.last_of_lead(lead.id)
+        return LeadService.last_interaction(lead.id)
+
+    @graph.computed
+    def next_due_at(lead: Row) -> datetime | None:
+        """When the first of its open tasks is due."""
+        return LeadService.next_due(lead.id)
 
     @graph.computed(never_null=True)
     def open_task_count(lead: Row) -> int:

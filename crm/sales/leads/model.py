@@ -13,7 +13,7 @@ from crm.core import validate
 from crm.core.choice import Choice
 from crm.core.columns import column
 from crm.core.model import CASE_COLLATION, SORT_KEY, Model
-from crm.core.policy import Policy
+from crm.core.policy import INTERNAL, Policy
 
 _NAME: Final = 200
 _LONG: Final = 300
@@ -123,7 +123,11 @@ class Lead(Model):
         rule=validate.text(100),
     )
     job_title: Mapped[str | None] = column(
-        "As what they work.", by="By job title.", label=("Job title", "Befattning"), rule=validate.text(_NAME)
+        "As what they work.",
+        by="By job title.",
+        order="By job title.",
+        label=("Job title", "Befattning"),
+        rule=validate.text(_NAME),
     )
     status: Mapped[LeadStatus] = column(
         "Where they stand in the sales process.",
@@ -251,5 +255,25 @@ class Lead(Model):
             text("crm_lead_document(first_name, last_name, company, email, phone, job_title)"),
             postgresql_using="gin",
             postgresql_where=text("deleted_at IS NULL"),
+        ),
+    )
+
+
+class LeadRollup(Model):
+    """What a lead's tasks and interactions come to, for orders by it; kept by triggers (docs/decisions/0038)."""
+
+    __tablename__ = "lead_rollups"
+    policy = INTERNAL
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("leads.id", ondelete="CASCADE"), primary_key=True)
+    next_due_at: Mapped[datetime | None]
+    last_interaction_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("lead_rollups_next_due_at_lead_id_idx", "next_due_at", "lead_id"),
+        Index(
+            "lead_rollups_last_interaction_at_lead_id_idx",
+            text("last_interaction_at DESC NULLS LAST"),
+            text("lead_id DESC"),
         ),
     )

@@ -1,15 +1,16 @@
 """Leads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, collate, column, func, literal_column, select, type_coerce
+from sqlalchemy import ColumnElement, Select, collate, column, exists, func, literal_column, select, type_coerce
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
+from crm.access.users.model import User
 from crm.access.users.service import UserService, unknown_user
 from crm.core import errors, validate
 from crm.core.choice import Choice
@@ -17,12 +18,14 @@ from crm.core.language import Phrase
 from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
 from crm.core.problems import FieldProblem, Problem
-from crm.db.query import Operand, Where, filtered, ordered
+from crm.db.query import Beside, Operand, Where, filtered, ordered
 from crm.db.service import Service, in_order
 from crm.db.sqlstates import on_violation
 from crm.db.visibility import with_deleted
-from crm.sales.leads.model import Lead
+from crm.sales.leads.model import Lead, LeadRollup
 from crm.sales.leads.phone import has_phone, names_same_country
+from crm.sales.search.service import SearchService
+from crm.sales.tasks.service import TaskService
 
 MOST_AT_ONCE: Final = 1000
 
@@ -94,7 +97,8 @@ class LeadService(Service):
         where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
     ) -> Select[Any]:
         """Leads, newest first unless asked otherwise."""
-        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by)
+        orders = {**_ORDERS, "relevance": lambda lead: _relevance(lead, where)}
+        statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by, orders)
         return with_deleted(statement) if include_deleted else statement
 
     @staticmethod
@@ -117,6 +121,21 @@ class LeadService(Service):
             .order_by(names_same_country(number).desc(), Lead.id.desc())
             .limit(literal_column("1"))
         )
+
+    @staticmethod
+    def next_due(lead_id: Operand) -> ColumnElement[Any]:
+        """When the first of a lead's open tasks is due."""
+        return select(LeadRollup.next_due_at).where(LeadRollup.lead_id == lead_id).scalar_subquery()
+
+    @staticmethod
+    def last_interaction(lead_id: Operand) -> ColumnElement[Any]:
+        """When a lead's last interaction took place."""
+        return select(LeadRollup.last_interaction_at).where(LeadRollup.lead_id == lead_id).scalar_subquery()
+
+    @staticmethod
+    def has_rollup(lead_id: Operand, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+        """Whether a condition holds for what a lead's tasks and interactions come to."""
+        return exists(select(literal_column("1")).where(LeadRollup.lead_id == lead_id, condition))
 
     async def create(self, values: Mapping[str, Any]) -> Lead:
         """Add a lead."""
@@ -241,6 +260,27 @@ def _refuse_duplicates(
         if address.lead_id is None and twin is not None:
             twins.append((result, twin))
     return twins
+
+
+def _owner_name(lead: Any) -> ColumnElement[str]:
+    return select(User.name_key).where(User.id == lead.owner_id).scalar_subquery()
+
+
+def _relevance(lead: Any, where: Where | None) -> ColumnElement[float]:
+    text = where.present_fields().get("search") if where else None
+    if text is None:
+        message = "An order by relevance needs a text in `filter.search`."
+        raise errors.BadUserInput(message, field="orderBy")
+    return SearchService.relevance(lead, text)
+
+
+# What leads can be ordered by that is no column of theirs.
+_ORDERS: Final[Mapping[str, Callable[[Any], ColumnElement[Any] | Beside]]] = {
+    "owner_name": _owner_name,
+    "next_due_at": lambda _: Beside(LeadRollup.next_due_at, LeadRollup.lead_id),
+    "last_interaction_at": lambda _: Beside(LeadRollup.last_interaction_at, LeadRollup.lead_id),
+    "open_task_count": lambda lead: TaskService.open_count(lead.id),
+}
 
 
 def _folded(address: Any) -> ColumnElement[str]:

@@ -6,38 +6,18 @@ import strawberry
 from sqlalchemy import func
 
 from crm import graph
-from crm.core import errors
-from crm.core.language import Phrase
-from crm.core.problems import FieldProblem, Problem
 from crm.sales.interactions.graphql import Interaction
 from crm.sales.interactions.service import InteractionService
 from crm.sales.leads.graphql import Lead
 from crm.sales.leads.service import LeadService
-from crm.sales.search.service import SearchKind, SearchService
+from crm.sales.search.service import SearchKind, SearchService, check_text
 from crm.sales.tasks.graphql import Task
 from crm.sales.tasks.service import TaskService
 
-LEAST = 2
-MOST = 200
 # Each kind ranks a few hundred candidates.
 _COST_OF_A_KIND = 200
 # The whole text is parsed once more.
 _COST_OF_A_SNIPPET = 2
-
-
-_LENGTH = Phrase(
-    "{label}: {least} to {most} characters are needed, blanks around it not counted, not {length}.",
-    "{label}: {least} till {most} tecken behövs, omgivande blanksteg oräknade, inte {length}.",
-)
-
-
-def check_text(text: str, label: str) -> None:
-    """Refuse a single letter, which matches everything, and a page of text, which matches nothing."""
-    length = len(text.strip())
-    if not LEAST <= length <= MOST:
-        reason, limit = (FieldProblem.TOO_SHORT, LEAST) if length < LEAST else (FieldProblem.TOO_LONG, MOST)
-        problem = Problem.of(label, reason, _LENGTH, limit=limit, least=LEAST, most=MOST, length=length)
-        raise errors.BadUserInput.of([problem])
 
 
 def _cost(arguments: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
     Float,
     Integer,
     Select,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     cast,
     collate,
     exists,
+    false,
     func,
     literal,
     literal_column,
@@ -21,14 +23,19 @@ from sqlalchemy import (
     union_all,
 )
 
+from crm.core import errors
 from crm.core.choice import Choice
+from crm.core.language import Phrase
 from crm.core.model import CASE_COLLATION
+from crm.core.problems import FieldProblem, Problem
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task
 
 # The most matches of a kind that are ranked: a text that matches thousands of records cannot rank them.
 _RANKED: Final = 100
+# The same for leads in an order: beyond it those with the same words are equal.
+_RANKED_LEADS: Final = 2000
 _STARTS: Final[Any] = literal_column("':*'")
 _WHOLE: Final[Any] = literal_column("''")
 _SPACE: Final[Any] = literal_column("' '")
@@ -51,6 +58,25 @@ _BEGINNINGS: Final = 0
 _SIMILAR: Final = -1
 
 
+_LEAST: Final = 2
+_MOST: Final = 200
+
+
+_LENGTH: Final = Phrase(
+    "{label}: {least} to {most} characters are needed, blanks around it not counted, not {length}.",
+    "{label}: {least} till {most} tecken behövs, omgivande blanksteg oräknade, inte {length}.",
+)
+
+
+def check_text(text: str, label: str) -> None:
+    """Refuse a single letter, which matches everything, and a page of text, which matches nothing."""
+    length = len(text.strip())
+    if not _LEAST <= length <= _MOST:
+        reason, limit = (FieldProblem.TOO_SHORT, _LEAST) if length < _LEAST else (FieldProblem.TOO_LONG, _MOST)
+        problem = Problem.of(label, reason, _LENGTH, limit=limit, least=_LEAST, most=_MOST, length=length)
+        raise errors.BadUserInput.of([problem])
+
+
 class SearchKind(Choice):
     """Of what kind a hit is."""
 
@@ -65,12 +91,41 @@ class SearchService:
     @staticmethod
     def hits(text: Any, kinds: Sequence[SearchKind] = ()) -> Select[Any]:
         """The records that match every word of the text, best first."""
-        text = func.btrim(func.translate(type_coerce(text, Text), _ANY_SPACE, _PLAIN_SPACES))
+        text = _trimmed(text)
         parts = [part(text) for kind, part in _PARTS.items() if not kinds or kind in kinds]
         hits = union_all(*parts).subquery("found")
         return select(hits, _query(text, _STARTS).label("query")).order_by(
             hits.c.score.desc(), hits.c.kind, hits.c.id.desc()
         )
+
+    @staticmethod
+    def finds_lead(lead_id: Any, text: Any) -> ColumnElement[bool]:
+        """Whether a text finds a lead: every word matches, as it is or by its beginning."""
+        text = _trimmed(text)
+        match: Any = Lead.__table__.alias().c
+        matching: Select[Any] = select(match.id).where(_matches(_lead_document(match), text, _STARTS))
+        similar = select(_similar(text)).where(~exists(matching))
+        found: ColumnElement[bool] = lead_id.in_(union_all(matching, similar))
+        return found
+
+    @staticmethod
+    def relevance(lead: Any, text: Any) -> ColumnElement[float]:
+        """How well a lead that was found matches, as among hits; where very many match, words count and no more."""
+        text = _trimmed(text)
+        match: Any = Lead.__table__.alias().c
+        document = _lead_document(lead)
+        matching: Select[Any] = select(literal_column("1")).where(_matches(_lead_document(match), text, _STARTS))
+        many = select(func.count()).select_from(matching.limit(_RANKED_LEADS + 1).subquery("matching"))
+        whole = select(match.id).where(_matches(_lead_document(match), text, _WHOLE))
+        worth = case(
+            (func.coalesce(_has_address(lead, text), false()), literal(_IDENTICAL)),
+            (func.coalesce(_has_phone(lead, text), false()), literal(_IDENTICAL)),
+            (_is_named(lead, text), literal(_NAMED)),
+            (lead.id.in_(whole), literal(_WHOLE_WORDS)),
+            else_=literal(_BEGINNINGS),
+        )
+        rank = case((many.scalar_subquery() <= literal(_RANKED_LEADS), _rank(document, text)), else_=literal(0.0))
+        return cast(worth + rank, Float)
 
     @staticmethod
     def snippet(hit: Any) -> Any:
@@ -79,6 +134,27 @@ class SearchService:
         around = func.ts_headline(literal_column("'pg_catalog.simple'::regconfig"), hit.body, hit.query, options)
         snippet = case((hit.kind == literal_column(f"'{SearchKind.LEAD}'"), hit.body), else_=around)
         return func.btrim(func.regexp_replace(snippet, literal_column(r"'\s+'"), _SPACE, literal_column("'g'")))
+
+
+def _trimmed(text: Any) -> Any:
+    return func.btrim(func.translate(type_coerce(text, Text), _ANY_SPACE, _PLAIN_SPACES))
+
+
+def _has_address(lead: Any, text: Any) -> Any:
+    return func.lower(collate(lead.email, CASE_COLLATION)) == func.lower(collate(func.btrim(text), CASE_COLLATION))
+
+
+def _has_phone(lead: Any, text: Any) -> Any:
+    return func.crm_phone(lead.phone) == func.crm_phone(text)
+
+
+def _is_named(lead: Any, text: Any) -> Any:
+    return func.crm_words(lead.first_name.concat(_SPACE).concat(lead.last_name)) == func.btrim(func.crm_words(text))
+
+
+def _similar(text: Any) -> Any:
+    """The ids of leads whose names and companies are similar, where the server can tell."""
+    return func.crm_similar_leads(text, type_=Integer()).column_valued("similar")
 
 
 def _query(text: Any, suffix: Any) -> Any:
@@ -122,14 +198,11 @@ def _lead_tiers(text: Any) -> list[Select[Any]]:
     lead: Any = Lead.__table__.alias().c
     document = _lead_document(lead)
     starts = _matches(document, text, _STARTS)
-    address = func.lower(collate(lead.email, CASE_COLLATION)) == func.lower(collate(func.btrim(text), CASE_COLLATION))
-    phone = func.crm_phone(lead.phone) == func.crm_phone(text)
-    named = func.crm_words(lead.first_name.concat(_SPACE).concat(lead.last_name)) == func.btrim(func.crm_words(text))
-    worth = literal(_WHOLE_WORDS) + cast(named, Integer) * literal(_NAMED - _WHOLE_WORDS)
-    similar = func.crm_similar_leads(text, type_=Integer()).column_valued("similar")
+    worth = literal(_WHOLE_WORDS) + cast(_is_named(lead, text), Integer) * literal(_NAMED - _WHOLE_WORDS)
+    similar = _similar(text)
     return [
-        select(lead.id, literal(_IDENTICAL).label("worth")).where(address),
-        select(lead.id, literal(_IDENTICAL)).where(phone, lead.phone.is_not(None)).limit(_RANKED),
+        select(lead.id, literal(_IDENTICAL).label("worth")).where(_has_address(lead, text)),
+        select(lead.id, literal(_IDENTICAL)).where(_has_phone(lead, text), lead.phone.is_not(None)).limit(_RANKED),
         select(lead.id, worth).where(_matches(document, text, _WHOLE)).limit(_RANKED),
         select(lead.id, literal(_BEGINNINGS)).where(starts).limit(_RANKED),
         select(similar, literal(_SIMILAR)).where(~exists(select(literal_column("1")).where(starts))),

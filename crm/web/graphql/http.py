@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
+from graphql import OperationType
+
 from crm.core import errors
 from crm.core.identity import Viewer
 from crm.core.language import speak
@@ -19,7 +21,8 @@ from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.deadline import RequestDeadline
-from crm.web.graphql.media import ANY, negotiated
+from crm.web.graphql.event_stream import EventStream
+from crm.web.graphql.media import ANY, EVENTS, Media, negotiated
 from crm.web.graphql.parameters import in_address, request_of
 from crm.web.graphql.persisted import NONE as NO_DOCUMENTS
 from crm.web.graphql.persisted import PersistedDocuments, UntrustedDocument
@@ -89,8 +92,16 @@ class GraphQLHTTP:
         headers = dict(scope["headers"])
         speak(headers.get(b"accept-language"))
         media = negotiated(headers.get(b"accept", b""))
+        if media is EVENTS and scope["method"] != "HEAD":
+            await self._stream(scope, headers, receive, send)
+            return
         answered = await self._answer(scope, headers, receive, acceptable=media is not None)
-        media = media or ANY
+        await self._respond(scope, headers, send, media or ANY, answered)
+
+    async def _respond(
+        self, scope: Scope, headers: Mapping[bytes, bytes], send: Send, media: Media, answered: Answer
+    ) -> None:
+        """Send an answer, by its media type and method."""
         status, body = media.status(answered), answered.body
         response_headers: _Headers = [(b"content-type", media.content_type(status))]
         if scope["method"] == _QUERY and status == _OK and not answered.problems:
@@ -154,6 +165,45 @@ class GraphQLHTTP:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             late = isinstance(error, TimeoutError) and not is_received
             return answer.turned_away(errors.BodyTimeout() if late else error)
+
+    async def _stream(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+        """Answer one request by an event stream."""
+        try:
+            request, operation = await self._streamed(scope, headers, receive)
+        except TimeoutError:
+            await self._respond(scope, headers, send, EVENTS, answer.turned_away(errors.BodyTimeout()))
+        except _WELL_FORMED as error:
+            await self._respond(scope, headers, send, EVENTS, answer.refused(error))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
+            await self._respond(scope, headers, send, EVENTS, answer.turned_away(error))
+        else:
+            await EventStream(self._engine, self._authenticator, headers, send).run(scope, receive, request, operation)
+
+    async def _streamed(
+        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> tuple[Request, Operation | Exception]:
+        """The request for an event stream, and its operation: one that is not valid is told by the stream."""
+        with RequestDeadline(self._loop, self._settings.request_timeout_seconds):
+            self._authenticator.check_origin(headers)
+            method = scope["method"]
+            if method not in _METHODS:
+                raise errors.MethodNotAllowed
+            viewer = await self._authenticator.viewer(headers)
+            if method == "GET":
+                parameters = in_address(scope["query_string"])
+            else:
+                check_content_type(headers.get(b"content-type", b""))
+                body = await body_of(scope, headers, receive, viewer, self._settings.max_body_bytes)
+                async with self._engine.large_requests.taken(viewer.id, len(body)):
+                    parameters = await read_json(self._engine.side, viewer, body)
+            request = request_of(parameters, self._documents)
+            try:
+                operation = await self._engine.opened(request, viewer)
+            except errors.CrmError as error:
+                return request, error
+            if method != "POST" and operation.kind is OperationType.MUTATION:
+                raise OnlyQueries if method == _QUERY else SendByPost
+            return request, operation
 
     async def _posted(self, body: bytes | bytearray, viewer: Viewer) -> tuple[Request, Operation | None]:
         """The request of a large body, and its operation; without the variables that the operation does not declare.

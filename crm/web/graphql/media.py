@@ -31,7 +31,15 @@ MODERN: Final = Media(_RESPONSE_JSON, _RESPONSE_JSON, is_modern=True)
 # name nothing know no such type.
 NAMED: Final = Media(JSON, _RESPONSE_JSON, is_modern=False)
 ANY: Final = Media(JSON, JSON, is_modern=False)
-_ACCEPTED: Final = {JSON: NAMED, _RESPONSE_JSON: MODERN, b"application/*": ANY, b"*/*": ANY}
+# An operation's answers as events; what is refused before there are any is as for those who know the published text.
+EVENTS: Final = Media(b"text/event-stream", _RESPONSE_JSON, is_modern=True)
+_ACCEPTED: Final = {
+    b"text/event-stream": EVENTS,
+    JSON: NAMED,
+    _RESPONSE_JSON: MODERN,
+    b"application/*": ANY,
+    b"*/*": ANY,
+}
 
 
 @lru_cache(maxsize=256)

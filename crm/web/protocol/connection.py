@@ -13,6 +13,7 @@ from crm.web.protocol.intake import ReceivedBytes
 from crm.web.protocol.refusal import Refusal, Refused, log_refusal
 from crm.web.protocol.state import State
 
+_STREAM: Final = "stream"  # in a request's state, by the application (crm/web/http_io.py): its answer has no end
 # A complete head takes so many times its size: as bytes, and as the values that the application reads.
 _COMPLETE: Final = 2
 
@@ -159,8 +160,16 @@ class HttpConnection(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def shutdown(self) -> None:
-        """Make the present answer the last, when the server stops; idle connections may send one more request."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        """Make the present answer the last, when the server stops; idle connections may send one more request.
+
+        A stream, which has no end, is cut: its client opens another, at another server.
+        """
+        active = self._active
+        if active is not None and not active.response_complete and active.scope.get("state", {}).get(_STREAM):
+            active.disconnected = True
+            active.message_event.set()
+            self.transport.close()
+        elif self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = self.cycle.response_started  # a head that was sent has promised it
         elif self.server_state.drained(self.loop.time()):
             self.transport.close()

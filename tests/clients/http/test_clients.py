@@ -1,5 +1,6 @@
 """What clients of the field make of the API's answers over HTTP, as docs/guides/http.md says."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,15 +19,20 @@ LEADS = print_ast(parse("query Leads { leads(limit: 1) { id __typename } }"))
 
 
 @pytest.fixture(scope="module")
-def run():
+def npm():
+    """The clients, as the lock file has them."""
+    return installed(HERE)
+
+
+@pytest.fixture(scope="module")
+def run(npm):
     """Run a program of this folder against a server, and return its lines of JSON."""
-    folder = installed(HERE)
 
     def run(program, server, **environment):
         address = {"CRM_URL": f"{server.url}/graphql", "CRM_TOKEN": server.token("member")}
         done = subprocess.run(
             ["node", program],
-            cwd=folder,
+            cwd=npm,
             env={**os.environ, **address, **environment},
             capture_output=True,
             text=True,
@@ -76,3 +82,35 @@ class TestApolloPersistedQueries:
         first, second = run("persisted.mjs", server, CRM_QUERIES=json.dumps([ME, LEADS]))
         assert first["sent"] == [{"whole": False, "status": 422}, {"whole": True, "status": 200}]
         assert second["sent"] == [{"whole": True, "status": 200}]
+
+
+async def test_graphql_sse_follows_through_a_lost_connection(npm, database_url, make_lead, client, tmp_path):
+    lead = make_lead()["id"]
+    running = Server(database_url, tmp_path / "log").start()
+    environment = {**os.environ, "CRM_URL": f"{running.url}/graphql", "CRM_TOKEN": running.token("member")}
+    program = await asyncio.create_subprocess_exec(
+        "node", "stream.mjs", cwd=npm, env={**environment, "CRM_LEAD": str(lead)}, stdout=subprocess.PIPE
+    )
+
+    async def said():
+        async with asyncio.timeout(20):
+            return json.loads(await program.stdout.readline())
+
+    async def add(title):
+        query = "mutation($i: CreateTaskInput!) { createTask(input: $i) { id } }"
+        variables = {"i": {"leadId": lead, "title": title}}
+        await client.post("/graphql", json={"query": query, "variables": variables})
+
+    assert await said() == {"query": {"data": {"me": {"role": "MEMBER"}}}}
+    assert await said() == {"invalid": "BAD_USER_INPUT"}
+    await asyncio.sleep(1)  # it says nothing when it follows
+    await add("Before")
+    assert await said() == {"title": "Before"}
+    await asyncio.to_thread(running.stop)
+    await add("Between")
+    again = Server(database_url, tmp_path / "again", port=running.port).start()
+    assert await said() == {"title": "Between"}
+    await add("After")
+    assert await said() == {"title": "After"}
+    assert await program.wait() == 0
+    again.stop()

@@ -75,7 +75,8 @@ class TestMediaTypes:
             (f"{MODERN}; charset=utf-8, {PLAIN}; charset=utf-8", MODERN),
             (f"text/csv, {MODERN.upper()}", MODERN),
             (f"{MODERN};q=x, {PLAIN}", PLAIN),
-            ("multipart/mixed, text/event-stream, */*", PLAIN),
+            ("multipart/mixed, text/event-stream;q=0.5, */*", PLAIN),
+            (f"{MODERN}, application/graphql+json, {PLAIN}, text/event-stream, multipart/mixed", MODERN),
         ],
     )
     async def test_the_client_chooses(self, client, db, accept, expected):  # noqa: ARG002
