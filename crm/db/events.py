@@ -64,6 +64,17 @@ class Event(Model):
             "id",
             postgresql_where=text("lead_id IS NOT NULL"),
         ),
+        # Those of a lead that are activities; crm/sales/activities reads them.
+        Index(
+            "events_activities_idx",
+            "lead_id",
+            "occurred_at",
+            "id",
+            postgresql_where=text(
+                "type = 'lead.updated' AND "
+                '(fields @> \'[{"name": "status"}]\'::jsonb OR fields @> \'[{"name": "summary"}]\'::jsonb)'
+            ),
+        ),
         Index("events_occurred_at_idx", "occurred_at", postgresql_using="brin"),
     )
 

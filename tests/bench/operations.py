@@ -27,5 +27,9 @@ UNINDEXED = "query Unindexed { leadsConnection(first: 50, orderBy: [{field: LOCA
 CONTAINS = 'query Contains { leads(limit: 50, filter: {company: {contains: "verkstad"}}) { id company } }'
 COUNT = "query Count { leadsConnection(first: 1) { totalCount } }"
 TIMELINE = "query Timeline($id: Int!) { lead(id: $id) { timeline(limit: 20) { id type occurredAt fields { name } } } }"
+ACTIVITIES = (
+    "query Activities($id: Int!, $after: String) { lead(id: $id) { activities(first: 20, after: $after) "
+    "{ nodes { id kind occurredAt title text statusBefore statusAfter user { name } } pageInfo { endCursor } } } }"
+)
 UPDATE = 'mutation Update($id: Int!) { updateLead(id: $id, input: {company: "Company"}) { id version } }'
 LOG = "mutation Log($id: Int!) { logInteraction(input: {leadId: $id, type: CALL}) { id } }"

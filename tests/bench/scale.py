@@ -50,6 +50,7 @@ PLANS = (
     ("search 'anders lind'", operations.SEARCH),
     ("leadStats by status", operations.STATS),
     ("timeline", operations.TIMELINE),
+    ("activities", operations.ACTIVITIES),
     ("order without an index", operations.UNINDEXED),
 )
 PLAN_LINES = 30
@@ -155,6 +156,7 @@ def _latencies(server: Server, big: Made, seconds: float) -> dict[str, tuple[flo
 
     row("one lead with its tasks", operations.ONE, _some(big))
     row("one lead's timeline", operations.TIMELINE, _some(big))
+    row("one lead's activities", operations.ACTIVITIES, _some(big))
     for label, order in ORDERS:
         with console.status(f"Walking {PAGES} pages by {label}"):
             cursors = asyncio.run(walk(server, PAGES, order))
@@ -216,6 +218,7 @@ def _plans(big: Made) -> dict[str, str]:
         "hottest leads": {"order": dict(ORDERS)["score"]},
         "search 'anders lind'": {"text": "anders lind"},
         "timeline": _some(big)(0),
+        "activities": _some(big)(0),
     }
     found = {}
     with psycopg.connect(big.postgres.url, autocommit=True) as connection:

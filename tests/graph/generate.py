@@ -23,8 +23,9 @@ from graphql import (
 
 from tests.graph.reference import EnumName
 
-# Text search, aggregates, what is not in the database, what is each user's own: they have tests of their own.
+# Text search, aggregates, activities, what is not in the database or is each user's own: they have tests of their own.
 _ELSEWHERE = (
+    "activities",
     "search",
     "leadStats",
     "taskAnalytics",
@@ -252,6 +253,8 @@ class Generator:
             return dice.choice((0, 1, 2, 3, 5, 8, 1000))
         if name == "before":
             return dice.choice(self._pools.changes)
+        if name == "types":
+            return dice.sample(("lead.updated", "lead.created", "task.updated", "task.created"), dice.randint(0, 3))
         if name == "input":
             if self._chance(0.5):
                 return {"email": dice.choice((str.upper, str.lower))(dice.choice(self._pools.emails))}

@@ -449,6 +449,8 @@ class Reference:
             found = in_order("Change", [one for one in world.events if one["lead_id"] == row["id"]], None)
             if given.get("before") is not None:
                 found = [one for one in found if one["id"] < int(given["before"].split(".")[-1])]
+            if given.get("types") is not None:
+                found = [one for one in found if one["type"] in given["types"]]
             return records("Change", window(found, given.get("limit"), given.get("offset")))
         return NotImplemented
 

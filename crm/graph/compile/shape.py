@@ -174,7 +174,7 @@ def _type_shape(
     generic = definition.concrete_of.origin if definition.concrete_of else origin
     part = _DOCUMENT if is_document(origin) else _PARTS.get(generic)
     shape = TypeShape(graphql_type.name, origin, model_of(origin), part)
-    large = shape.model.large if shape.model is not None else {}
+    large = shape.model.large if shape.model is not None else getattr(origin, "large", {})
     for name, graphql_field in graphql_type.fields.items():
         field_shape = _field_shape(name, graphql_field, large, possible)
         pages = f"{name}Connection"

@@ -26,10 +26,11 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.sql import visitors
 
 from crm.core.api_json import json_value
+from crm.db.merged import Merged
 from crm.graph.compile.allotment import ListShare, longest
 from crm.graph.compile.json_sql import MOST_PAIRS, flag, has_long_key, quoted, text_object, typename
 from crm.graph.compile.keyset import keys_of
-from crm.graph.compile.paging import Paging, page_of
+from crm.graph.compile.paging import Paging, merged_page, page_of
 from crm.graph.compile.selection import Selected
 from crm.graph.compile.shape import FieldShape
 
@@ -218,15 +219,18 @@ class Compiler:
     def _connection(
         self,
         field: Selected,
-        statement: Select[Any],
+        statement: Select[Any] | Merged,
         arguments: BoundArguments,
     ) -> Select[Any]:
         paging = arguments.paging
         assert paging is not None
-        keys = keys_of(statement)
-        rows = page_of(statement, keys, paging, self._name)
+        counted: Any
+        if isinstance(statement, Merged):
+            rows, counted = merged_page(statement, paging, self._name), statement.united()
+        else:
+            rows, counted = page_of(statement, keys_of(statement), paging, self._name), statement.order_by(None)
         page = self._page(field, rows)
-        total = select(func.count()).select_from(statement.order_by(None).subquery(self._name("q")))
+        total = select(func.count()).select_from(counted.subquery(self._name("q")))
         return self._page_object(field, page, paging, total)
 
     def _page(self, field: Selected, rows: FromClause) -> FromClause:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from crm.core import errors
 from crm.core.api_json import camel
+from crm.core.identity import Via
 from crm.db.events import Event, StreamEpoch, StreamFork, Xid8
 from crm.db.query import Operand
 from crm.db.stream_position import between
@@ -40,6 +41,8 @@ TYPES: Final = (
     "lead.scored",
 )
 _SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SHOWN])
+# Demo data did not happen when it was loaded.
+_LIVE: Final = Event.via.is_distinct_from(literal_column(f"'{Via.DEMO}'"))
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
 
@@ -62,11 +65,13 @@ class ChangeService:
     """Reads of events; the unit of work writes them."""
 
     @staticmethod
-    def of_lead(lead_id: Operand, before: Any = None) -> Select[Any]:
+    def of_lead(lead_id: Operand, before: Any = None, types: Any = None) -> Select[Any]:
         """Changes of a lead, its tasks and its interactions; newest first."""
         statement = select(Event).where(Event.lead_id == lead_id, _SHOWN).order_by(Event.id.desc())
         if before is not None:
             statement = statement.where(Event.id < _event_of(before))
+        if types is not None:
+            statement = statement.where(Event.type == func.any(types))
         return statement
 
     @staticmethod
@@ -104,7 +109,7 @@ class ChangeService:
     def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
         """The events after a position, of transactions below a watermark; in the stream's order."""
         after = between(after_xid, after_id, until_xid)
-        statement = select(Event).where(after, _SHOWN).order_by(Event.xid, Event.id)
+        statement = select(Event).where(after, _SHOWN, _LIVE).order_by(Event.xid, Event.id)
         if lead_id is not None:
             statement = statement.where(Event.lead_id == lead_id)
         if types is not None:

@@ -96,7 +96,7 @@ class Interaction(Model):
     __table_args__ = (
         CheckConstraint("duration_minutes >= 0", name="duration_minutes_positive"),
         Index("interactions_lead_id_id_idx", "lead_id", "id"),
-        Index("interactions_lead_id_occurred_at_idx", "lead_id", "occurred_at"),
+        Index("interactions_lead_id_occurred_at_id_idx", "lead_id", "occurred_at", "id"),
         Index("interactions_occurred_at_id_idx", "occurred_at", "id"),
         Index(
             "interactions_created_by_idx",

@@ -15,8 +15,10 @@ from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
 from crm.graph.declare.inputs import expected_version, values_of
 from crm.graph.run.context import Info
+from crm.sales.activities.graphql import Activity
+from crm.sales.activities.service import ActivityKind, ActivityService
 from crm.sales.history.graphql import Change
-from crm.sales.history.service import ChangeService, check_cursor
+from crm.sales.history.service import ChangeService, check_cursor, check_types
 from crm.sales.interactions import graphql as interactions
 from crm.sales.interactions import model as interaction_model
 from crm.sales.interactions.graphql import InteractionListFilter
@@ -173,9 +175,22 @@ class Lead:
     def timeline(
         lead: Row,
         before: Annotated[str | None, graph.checked(check_cursor, "Older than this change's cursor.")] = None,
+        types: Annotated[
+            list[str] | None, graph.checked(check_types, "Only of these types, like `task.created`.")
+        ] = None,
     ) -> list[Change]:
-        """What changed about it, its tasks and interactions; newest first."""
-        return ChangeService.of_lead(lead.id, before)
+        """What changed about it, its tasks and interactions; newest first. For an audit; people read `activities`."""
+        return ChangeService.of_lead(lead.id, before, types)
+
+    @graph.edge
+    def activities(
+        lead: Row,
+        kinds: Annotated[
+            list[ActivityKind] | None, strawberry.argument(description="Only these kinds; all if omitted or empty.")
+        ] = None,
+    ) -> graph.Connection[Activity]:
+        """What happened with it, page by page, the latest first: contacts, tasks done, changes of its status."""
+        return ActivityService.of_lead(lead.id, kinds or ())
 
 
 @strawberry.input(description="A lead by one of its keys.", one_of=True)

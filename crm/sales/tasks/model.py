@@ -190,6 +190,20 @@ class Task(Model):
 
     __table_args__ = (
         Index("tasks_lead_id_id_idx", "lead_id", "id"),
+        Index(
+            "tasks_lead_id_completed_at_id_idx",
+            "lead_id",
+            "completed_at",
+            "id",
+            postgresql_where=text("completed_at IS NOT NULL"),
+        ),
+        Index(
+            "tasks_lead_id_created_at_id_idx",
+            "lead_id",
+            "created_at",
+            "id",
+            postgresql_where=text("generated_by IS NOT NULL"),
+        ),
         Index("tasks_source_id_idx", "source", "id"),
         Index("tasks_completed_id_idx", "completed", "id"),
         Index(

@@ -1,0 +1,1 @@
+"""Activities: what happened with a lead, in the order in which it happened."""
