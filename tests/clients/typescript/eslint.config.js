@@ -13,6 +13,8 @@ export default [
       ...plugin.configs["flat/schema-recommended"].rules,
       ...plugin.configs["flat/schema-relay"].rules,
       "@graphql-eslint/no-unused-fields": "off",
+      // `Node.nodeId` is called so in every record: the name says what it is an id of.
+      "@graphql-eslint/no-typename-prefix": "off",
       "@graphql-eslint/require-deprecation-date": "error",
       "@graphql-eslint/require-nullable-fields-with-oneof": "error",
       "@graphql-eslint/no-scalar-result-type-on-mutation": "error",
