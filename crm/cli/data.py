@@ -96,7 +96,7 @@ def load_demo(url: str, leads: int) -> None:
         progress.update(bar, description="Demo data")
     console.print(
         f"  Loaded {loaded.leads:,} leads, {loaded.interactions:,} interactions, {loaded.tasks:,} tasks "
-        f"and {loaded.ai_tasks} AI tasks",
+        f"and {loaded.ai_tasks} AI tasks{f', with {loaded.events:,} events' if loaded.events else ''}",
         highlight=False,
     )
 

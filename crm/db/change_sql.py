@@ -155,10 +155,14 @@ def _unlogged(model: type[Model]) -> frozenset[str]:
 
 
 def _field(table: Table, name: str, *, before: bool, after: bool) -> str:
-    column = sql_text(json_value(table.c[name])).replace(f"{table.name}.", "{0}.")
-    old = column.format("old") if before else "NULL"
-    new = column.format("written") if after else "NULL"
+    old = logged_value(table, name, "old") if before else "NULL"
+    new = logged_value(table, name, "written") if after else "NULL"
     return f"jsonb_build_object('name', '{camel(name)}', 'before', {old}, 'after', {new})"
+
+
+def logged_value(table: Table, name: str, alias: str) -> str:
+    """SQL of a column's value as events have it, of a row with this alias."""
+    return sql_text(json_value(table.c[name])).replace(f"{table.name}.", f"{alias}.")
 
 
 def _parameter(table: Table, name: str, number: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from crm.demo.cases import CaseMaker, Sellers
 from crm.demo.dice import Dice
+from crm.demo.events import Step, steps_of
 from crm.demo.rows import LeadWriter
 from crm.demo.tasks import TaskWriter
 from crm.demo.worktime import WorkTime
@@ -26,6 +27,7 @@ class Chapter:
     leads: Rows
     interactions: Rows
     tasks: Rows
+    steps: list[Step]
 
 
 class Historian:
@@ -45,12 +47,15 @@ class Historian:
         leads: list[str] = []
         interactions: list[str] = []
         tasks: list[str] = []
+        steps: list[Step] = []
         for lead_id in lead_ids:
             case = maker.make(lead_id)
-            leads.append(lead_writer.lead(case))
+            case_steps = steps_of(case, self.time)
+            steps += case_steps
+            leads.append(lead_writer.lead(case, len(case_steps)))
             interactions += lead_writer.interactions(case)
             tasks += task_writer.tasks(case)
-        return Chapter(list(lead_ids), _rows(leads), _rows(interactions), _rows(tasks))
+        return Chapter(list(lead_ids), _rows(leads), _rows(interactions), _rows(tasks), steps)
 
 
 def _rows(rows: list[str]) -> Rows:

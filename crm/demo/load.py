@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from crm.demo import events
 from crm.demo.ai_tasks import AiTaskWriter
 from crm.demo.cases import Seller, Sellers
 from crm.demo.dice import Dice
@@ -47,6 +48,7 @@ class Loaded:
     interactions: int = 0
     tasks: int = 0
     ai_tasks: int = 0
+    events: int = 0
 
 
 def load(
@@ -57,8 +59,9 @@ def load(
     now: datetime | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Loaded:
-    """Add leads with their histories and scores, and the sales team if missing, in one transaction; writes no events.
+    """Add leads with their histories and scores, and the sales team if missing, in one transaction.
 
+    Up to 10,000 leads have the events of their histories; larger loads write none.
     A few AI tasks of the last days are about the first of these leads.
 
     The same seed and `now` in the same database give the same data. `on_progress` is called with the number of leads
@@ -76,6 +79,8 @@ def load(
             if loaded.leads >= 2 * analyzed:
                 connection.execute(ANALYZE_HISTORIES)
                 analyzed = loaded.leads
+            if leads <= events.MOST_LEADS:
+                loaded.events += events.write(connection, chapter.lead_ids, chapter.steps)
             _score(connection, chapter, now)
             if not loaded.ai_tasks:
                 dice = Dice(f"{seed}:{chapter.lead_ids[0]}:ai")
@@ -83,7 +88,7 @@ def load(
             if on_progress is not None:
                 on_progress(loaded.leads)
     with connection.transaction():
-        connection.execute("ANALYZE users, leads, interactions, tasks, ai_tasks, ai_task_attempts, ai_calls")
+        connection.execute("ANALYZE users, leads, interactions, tasks, events, ai_tasks, ai_task_attempts, ai_calls")
     return loaded
 
 

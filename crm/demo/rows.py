@@ -16,7 +16,7 @@ NULL = "\\N"
 
 LEAD_COLUMNS = (
     "id, first_name, last_name, email, phone, company, job_title, status, source, budget, currency, location, tags, "
-    "owner_id, created_at, updated_at, deleted_at"
+    "owner_id, version, created_at, updated_at, deleted_at"
 )
 INTERACTION_COLUMNS = "lead_id, type, subject, notes, occurred_at, duration_minutes, created_by, created_at, updated_at"
 
@@ -48,8 +48,8 @@ class LeadWriter:
         self.time = time
         self.sellers = sellers
 
-    def lead(self, case: Case) -> str:
-        """The row of a lead."""
+    def lead(self, case: Case, steps: int) -> str:
+        """The row of a lead whose status was changed so many times."""
         dice, stamp = self.dice, self.time.stamp
         person = case.person
         created = stamp(case.created, f":{case.id % 60:02d}")
@@ -63,7 +63,8 @@ class LeadWriter:
             f"{case.id}\t{person.first_name}\t{person.last_name}\t{person.email}\t{phone}\t{person.company}\t"
             f"{dice.pick(LANGUAGES[case.language].job_titles)}\t{case.stage.status.value}\t{case.source}\t"
             f"{budget}\t{currency}\t{person.place.name}\t{self._tags(person.trade)}\t"
-            f"{case.owner.id if case.owner else NULL}\t{created}\t{updated}\t{deleted}\n"
+            f"{case.owner.id if case.owner else NULL}\t{1 + steps + (deleted != NULL)}\t"
+            f"{created}\t{updated}\t{deleted}\n"
         )
 
     def interactions(self, case: Case) -> list[str]:

@@ -14,7 +14,7 @@ from crm.sales.tasks.model import TaskGenerator, TaskSource
 
 TASK_COLUMNS = (
     "lead_id, title, description, due_date, completed, completed_at, priority, source, dismissed_reason, ai_reasoning, "
-    "generated_by, model, rule, prompt_version, decided_at, decided_by_id, assignee_id, created_at, updated_at"
+    "generated_by, model, rule, prompt_version, decided_at, decided_by_id, assignee_id, version, created_at, updated_at"
 )
 MOST = 6
 AFTERNOON = 8 * 60  # into the working day
@@ -167,7 +167,7 @@ class TaskWriter:
             f"{case.id}\t{draft.words}\t{stamp(draft.due)}\t{completed}\t{done}\t{dice.pick(stories.PRIORITIES)}\t"
             f"{draft.source}\t{draft.dismissed_reason}\t{draft.reasoning}\t{draft.generated_by}\t"
             f"{model}\t{draft.rule}\t{version}\t{decided}\t{decided_by}\t{assignee}\t"
-            f"{created}\t{updated}\n"
+            f"{1 if draft.updated is None else 2}\t{created}\t{updated}\n"
         )
 
 

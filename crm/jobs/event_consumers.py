@@ -56,7 +56,7 @@ _EVENTS: Final = Statement(
     f"""
     SELECT xid::text, id::text, type, entity, entity_id, lead_id::text, extract(epoch FROM occurred_at)::text
     FROM events
-    WHERE {between_text("$3::xid8")} AND type = ANY($4::text[])
+    WHERE {between_text("$3::xid8")} AND type = ANY($4::text[]) AND via IS DISTINCT FROM 'demo'
     ORDER BY events.xid, events.id LIMIT $5::integer
     """  # noqa: S608  (a constant of ours)
 )

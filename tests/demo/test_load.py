@@ -20,6 +20,8 @@ NIGHTS_AND_WEEKENDS = [
     datetime(2026, 3, 23, 7, 0, tzinfo=UTC),
 ]
 
+EVENT = "type, entity, entity_id, lead_id, actor_id, occurred_at, version, fields"
+
 Connection = psycopg.Connection[Any]
 Filled = Callable[[int, datetime], Connection]
 
@@ -41,12 +43,13 @@ def everything(connection: Connection) -> list[list[tuple[Any, ...]]]:
         connection.execute("SELECT * FROM ai_tasks ORDER BY id").fetchall(),
         connection.execute("SELECT * FROM ai_task_attempts ORDER BY id").fetchall(),
         connection.execute("SELECT * FROM ai_calls ORDER BY id").fetchall(),
+        connection.execute(f"SELECT {EVENT} FROM events ORDER BY id").fetchall(),
     ]
 
 
 def wipe(connection: Connection) -> None:
     """As before the first load."""
-    connection.execute("TRUNCATE leads, interactions, tasks, ai_tasks, ai_calls RESTART IDENTITY CASCADE")
+    connection.execute("TRUNCATE leads, interactions, tasks, events, ai_tasks, ai_calls RESTART IDENTITY CASCADE")
 
 
 class TestLoad:
@@ -84,9 +87,32 @@ class TestLoad:
 
         assert everything(connection) != first
 
-    def test_writes_no_events(self, connection: Connection) -> None:
-        load(connection, 200, now=NOW)
+    def test_writes_the_events_of_its_histories(self, connection: Connection) -> None:
+        loaded = load(connection, 400, now=NOW)
 
+        assert loaded.events == count(connection, "SELECT count(*) FROM events WHERE via = 'demo'") > 10 * 400
+        # Each record's events lead to its present version, one by one, and each lead's are in order.
+        for table, entity in (("leads", "lead"), ("tasks", "task"), ("interactions", "interaction")):
+            gaps = connection.execute(
+                f"""SELECT id, version, array_agg(event_version ORDER BY event_id) FROM (
+                  SELECT {table}.id, {table}.version, events.version AS event_version, events.id AS event_id
+                  FROM {table} LEFT JOIN events ON entity = %s AND entity_id = {table}.id::text) AS each
+                GROUP BY id, version
+                HAVING array_agg(event_version ORDER BY event_id) <> ARRAY(SELECT generate_series(1, version))""",
+                [entity],
+            ).fetchall()
+            assert gaps == [], entity
+        disorder = "lag(occurred_at) OVER (PARTITION BY lead_id ORDER BY id) > occurred_at"
+        assert count(connection, f"SELECT count(*) FROM (SELECT {disorder} AS wrong FROM events) AS e WHERE wrong") == 0
+        assert count(connection, "SELECT count(*) FROM events WHERE occurred_at > %(now)s", now=NOW) == 0
+        last = """SELECT count(*) FROM leads WHERE upper(status) <> (
+          SELECT field->>'after' FROM events, jsonb_array_elements(fields) AS field
+          WHERE lead_id = leads.id AND entity = 'lead' AND field->>'name' = 'status' ORDER BY events.id DESC LIMIT 1)"""
+        assert count(connection, last) == 0
+
+    def test_writes_no_events_of_a_large_load(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("crm.demo.events.MOST_LEADS", 100)
+        assert load(connection, 101, now=NOW).events == 0
         assert count(connection, "SELECT count(*) FROM events") == 0
 
     def test_gathers_statistics_as_it_grows(self, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +226,7 @@ class TestLeads:
             == 0
         )
         assert count(connection, "SELECT count(DISTINCT activity_score) FROM leads") > 30
-        assert count(connection, "SELECT count(*) FROM events") == 0
+        assert count(connection, "SELECT count(*) FROM events WHERE type = 'lead.scored'") == 0
 
     def test_has_swedish_letters(self, filled: Filled) -> None:
         connection = filled(2_000, NOW)

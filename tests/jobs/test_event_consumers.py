@@ -36,12 +36,17 @@ class TestFollower:
         crew(follow=True)
         eventually(lambda: followed() == keys)
 
-    def test_gets_events_of_its_types_only_in_order(self, write, crew, followed, eventually):
+    def test_gets_events_of_its_types_only_in_order_and_none_of_demo_data(
+        self, write, crew, followed, eventually, jobs_db
+    ):
         crew(follow=True, batch=7)
         keys = []
         for _ in range(10):
             keys += write(5)
             write(5, "other.created")
+            jobs_db.execute(
+                "INSERT INTO events (type, entity, entity_id, via) VALUES ('note.created', 'note', '0', 'demo')"
+            )
         eventually(lambda: len(followed()) >= 50)
         assert followed() == keys, list(zip(followed(), keys, strict=False))
 

@@ -95,5 +95,5 @@ BATCH: Final = Statement(
       FROM written HAVING count(*) > 0
     ){_COUNTED}"""
 )
-# The same for demo data, which writes no events.
+# The same for demo data, whose events are those of its histories.
 QUIET_BATCH: Final = f"{_BATCH}{_COUNTED}"

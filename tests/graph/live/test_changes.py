@@ -156,6 +156,22 @@ class TestChanges:
             await slow.commit()
             assert [(await socket.change())["type"] for _ in range(2)] == ["lead.updated", "task.created"]
 
+    async def test_says_nothing_of_demo_data(self, open_socket, graphql, make_lead, db):
+        """It did not happen when it was loaded; a timeline shows it."""
+        lead = make_lead()["id"]
+        async with open_socket() as socket:
+            await socket.subscribe()
+            await _settle(socket)
+            db.execute(
+                "INSERT INTO events (type, entity, entity_id, lead_id, via) "
+                "VALUES ('lead.updated', 'lead', %s::text, %s, 'demo')",
+                [lead, lead],
+            )
+            await graphql(CREATE, lead=lead, title="by hand")
+            assert (await socket.change())["type"] == "task.created"
+        data = await graphql("query($id: Int!) { lead(id: $id) { timeline { type via } } }", id=lead)
+        assert {"type": "lead.updated", "via": "DEMO"} in data["lead"]["timeline"]
+
     async def test_refuses_a_cursor_that_is_none(self, open_socket):
         async with open_socket() as socket:
             await socket.subscribe(after="nonsense")
