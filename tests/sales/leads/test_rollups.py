@@ -164,13 +164,13 @@ class TestOrders:
             page = (await graphql(PAGE, order=order, **position))["leadsConnection"]
             there += [int(lead["id"]) for lead in page["nodes"]]
             info = page["pageInfo"]
-            position = {"first": 2, "after": info["endCursor"]} if info["hasNextPage"] else None
+            position = {"first": 2, "after": info["endCursor"]} if info["hasNextPage"] else {}
         back, position = [], {"last": 4}
         while position:
             page = (await graphql(PAGE, order=order, **position))["leadsConnection"]
             back = [int(lead["id"]) for lead in page["nodes"]] + back
             info = page["pageInfo"]
-            position = {"last": 4, "before": info["startCursor"]} if info["hasPreviousPage"] else None
+            position = {"last": 4, "before": info["startCursor"]} if info["hasPreviousPage"] else {}
         assert (there, back, page["totalCount"]) == (wanted, wanted, 6)
 
     async def test_go_on_by_other_keys(self, ids, leads):

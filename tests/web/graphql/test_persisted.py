@@ -30,23 +30,26 @@ def file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def strict(database_url, file, tmp_path_factory):
     """A server that runs these documents and no others."""
-    settings = {"CRM_PERSISTED_DOCUMENTS": str(file), "CRM_TRUSTED_DOCUMENTS": "true"}
-    running = Server(database_url, tmp_path_factory.mktemp("strict") / "log", **settings).start()
+    log = tmp_path_factory.mktemp("strict") / "log"
+    running = Server(database_url, log, CRM_PERSISTED_DOCUMENTS=str(file), CRM_TRUSTED_DOCUMENTS="true").start()
     yield running
     running.stop()
 
 
 @pytest.fixture
-async def ask(strict, db):  # noqa: ARG001
+async def strict_client(strict, db):  # noqa: ARG001
     headers = {"Authorization": f"Bearer {strict.token()}", "Accept": MODERN}
     async with AsyncClient(base_url=strict.url, headers=headers) as client:
+        yield client
 
-        async def run(body, method="POST", **headers):
-            response = await client.request(method, "/graphql", json=body, headers=headers)
-            return response.status_code, response.json()
 
-        run.client = client
-        yield run
+@pytest.fixture
+def ask(strict_client):
+    async def run(body, method="POST", **headers):
+        response = await strict_client.request(method, "/graphql", json=body, headers=headers)
+        return response.status_code, response.json()
+
+    return run
 
 
 ANSWER = {"data": {"me": {"role": "ADMIN"}}}
@@ -63,13 +66,13 @@ class TestPersistedDocuments:
         body = {"documentId": "named", "operationName": "Named", "variables": {"n": 1}}
         assert await ask(body) == (200, {"data": {"leads": []}})
 
-    async def test_by_get(self, ask):
+    async def test_by_get(self, strict_client):
         for parameters in (
             {"documentId": f"sha256:{SHA}", "query": ""},
             {"extensions": json.dumps({"persistedQuery": {"version": 1, "sha256Hash": SHA}})},
         ):
-            assert (await ask.client.get("/graphql", params=parameters)).json() == ANSWER
-        assert (await ask.client.get("/graphql", params={"documentId": "create"})).status_code == 405
+            assert (await strict_client.get("/graphql", params=parameters)).json() == ANSWER
+        assert (await strict_client.get("/graphql", params={"documentId": "create"})).status_code == 405
 
     async def test_by_websocket(self, strict, db):  # noqa: ARG002
         socket = await signed_in(strict.url, strict.token())
@@ -113,8 +116,8 @@ class TestTrustedDocuments:
         status, answer = await ask({"query": CREATE})
         assert (status, answer) == (200, {"data": {"createLead": {"firstName": "Åsa"}}})
 
-    async def test_rest_goes_on(self, ask):
-        response = await ask.client.get("/api/ai/tasks/queue/status", headers={"Accept": "application/json"})
+    async def test_rest_goes_on(self, strict_client):
+        response = await strict_client.get("/api/ai/tasks/queue/status", headers={"Accept": "application/json"})
         assert response.status_code == 200
 
     @pytest.mark.parametrize(
