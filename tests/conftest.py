@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ def pytest_configure(config):
     """One migrated PostgreSQL is made in a run of the tests, and copied by all its processes.
 
     They and their servers read no certificates: each client of a model would take 50 ms to parse those of the system,
-    and the models of the tests speak plain HTTP.
+    and the models of the tests speak plain HTTP. SIGTERM ends a run as ctrl-C does: else its PostgreSQL would go on.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # a folder without any
     if folder := make_folder():
