@@ -45,7 +45,9 @@ class EventStream:
         """Send all answers, or the error for which there is no operation; until the client has enough."""
         scope.setdefault("state", {})[STREAM] = True
         await self._send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
+        _forget_head(scope)
         self._answering = asyncio.create_task(self._answers(request, operation))
+        del request, operation  # a subscription keeps less of them
         gone = asyncio.create_task(_disconnected(receive))
         beating = asyncio.create_task(self._beat())
         try:
@@ -99,6 +101,12 @@ class EventStream:
         self._expelled = reason
         if self._answering is not None:
             self._answering.cancel()
+
+
+def _forget_head(scope: Scope) -> None:
+    """Free the request's head, which would take memory for as long as the stream is open."""
+    scope["headers"].clear()  # the connection has the same list
+    scope["query_string"], scope["raw_path"] = b"", b""
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -6,10 +6,10 @@ docs/decisions/0032-statuses-by-media-type.md.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from graphql import OperationType
 
@@ -22,7 +22,7 @@ from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
 from crm.web.deadline import RequestDeadline
 from crm.web.graphql.event_stream import EventStream
-from crm.web.graphql.media import ANY, EVENTS, Media, negotiated
+from crm.web.graphql.media import ANY, EVENTS, LEAST_REFUSAL, Media, negotiated
 from crm.web.graphql.parameters import in_address, request_of
 from crm.web.graphql.persisted import NONE as NO_DOCUMENTS
 from crm.web.graphql.persisted import PersistedDocuments, UntrustedDocument
@@ -98,29 +98,40 @@ class GraphQLHTTP:
         answered = await self._answer(scope, headers, receive, acceptable=media is not None)
         await self._respond(scope, headers, send, media or ANY, answered)
 
-    async def _respond(
+    def _respond(
         self, scope: Scope, headers: Mapping[bytes, bytes], send: Send, media: Media, answered: Answer
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send an answer, by its media type and method."""
-        status, body = media.status(answered), answered.body
-        response_headers: _Headers = [(b"content-type", media.content_type(status))]
+        status, body = (answered.status if media.is_modern else answered.plain_status), answered.body
+        media_type = media.type if status < LEAST_REFUSAL else media.refusal_type
         if scope["method"] == _QUERY and status == _OK and not answered.problems:
-            tag = await tag_of(body, self._engine.side, headers.get(b"authorization"))
-            response_headers += [(b"etag", tag), _KEPT, _VARY_OF_QUERY, NO_SNIFFING]
-            if matches(headers.get(b"if-none-match", b""), tag):
-                del response_headers[0]
-                await _send(send, _NOT_MODIFIED, response_headers, b"")
-                return
-        else:
-            response_headers += SAFE_HEADERS
-            if len(body) > LEAST_PACKED:
-                response_headers.append(_VARY)
-            if status in _EXTRA_HEADERS:
-                response_headers += _EXTRA_HEADERS[status]
+            return self._keepable(headers, send, media_type, body)
+        response_headers = [(b"content-type", media_type), *SAFE_HEADERS]
+        if status in _EXTRA_HEADERS:
+            response_headers += _EXTRA_HEADERS[status]
+        if len(body) <= LEAST_PACKED:
+            return _send(send, status, response_headers, body)
+        response_headers.append(_VARY)
+        return self._send_packed(headers, send, status, response_headers, body)
+
+    async def _keepable(self, headers: Mapping[bytes, bytes], send: Send, media_type: bytes, body: bytes) -> None:
+        """Send an answer that the client may keep, unless it has it already."""
+        tag = await tag_of(body, self._engine.side, headers.get(b"authorization"))
+        response_headers = [(b"etag", tag), _KEPT, _VARY_OF_QUERY, NO_SNIFFING]
+        if matches(headers.get(b"if-none-match", b""), tag):
+            await send({"type": "http.response.start", "status": _NOT_MODIFIED, "headers": response_headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        response_headers.append((b"content-type", media_type))
+        await self._send_packed(headers, send, _OK, response_headers, body)
+
+    async def _send_packed(
+        self, headers: Mapping[bytes, bytes], send: Send, status: int, response_headers: _Headers, body: bytes
+    ) -> None:
+        """Send a body, by gzip if it is large and the client takes that."""
         if len(body) > LEAST_PACKED and takes_gzip(headers.get(b"accept-encoding", b"")):
             body = await packed(body, self._engine.side, headers.get(b"authorization"))
             response_headers.append((b"content-encoding", b"gzip"))
-        response_headers.append((b"content-length", b"%d" % len(body)))
         await _send(send, status, response_headers, body)
 
     async def _answer(
@@ -166,7 +177,7 @@ class GraphQLHTTP:
             late = isinstance(error, TimeoutError) and not is_received
             return answer.turned_away(errors.BodyTimeout() if late else error)
 
-    async def _stream(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    async def _stream(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send) -> None:
         """Answer one request by an event stream."""
         try:
             request, operation = await self._streamed(scope, headers, receive)
@@ -177,7 +188,11 @@ class GraphQLHTTP:
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             await self._respond(scope, headers, send, EVENTS, answer.turned_away(error))
         else:
-            await EventStream(self._engine, self._authenticator, headers, send).run(scope, receive, request, operation)
+            stream = EventStream(self._engine, self._authenticator, headers, send)
+            headers.clear()
+            running = stream.run(scope, receive, request, operation)
+            del request, operation  # a subscription keeps less of them
+            await running
 
     async def _streamed(
         self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
@@ -224,5 +239,6 @@ class GraphQLHTTP:
 
 
 async def _send(send: Send, status: int, headers: _Headers, body: bytes) -> None:
+    headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -27,7 +27,9 @@ def request_of(parameters: Any, documents: PersistedDocuments) -> Request:
         text = documents.sent(query)
     else:
         text = (query in (None, "") and documents.named(parameters)) or _refuse("query", "a GraphQL document, as text")
-    return Request(text, name or None, variables or {}, null_on_error=_nulls(parameters.get("onError")))
+    if "onError" in parameters:
+        return Request(text, name or None, variables or {}, null_on_error=_nulls(parameters["onError"]))
+    return Request(text, name or None, variables or {})
 
 
 def in_address(query_string: bytes) -> dict[str, Any]:

@@ -55,6 +55,13 @@ class HttpConnection(HttpToolsProtocol):
         """Whether a request waits for its answer, or for the application."""
         return bool(self.pipeline) or (self._active is not None and not self._active.response_complete)
 
+    def _stream(self) -> RequestResponseCycle | None:
+        """The request whose answer goes on and has no end of its own, if there is one."""
+        active = self._active
+        if active is None or active.response_complete or not active.scope.get("state", {}).get(_STREAM):
+            return None
+        return active
+
     # Memory for heads and bodies
 
     def _count(self, cycle: RequestResponseCycle) -> None:
@@ -164,10 +171,9 @@ class HttpConnection(HttpToolsProtocol):
 
         A stream, which has no end, is cut: its client opens another, at another server.
         """
-        active = self._active
-        if active is not None and not active.response_complete and active.scope.get("state", {}).get(_STREAM):
-            active.disconnected = True
-            active.message_event.set()
+        if stream := self._stream():
+            stream.disconnected = True
+            stream.message_event.set()
             self.transport.close()
         elif self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = self.cycle.response_started  # a head that was sent has promised it

@@ -267,6 +267,13 @@ class Http(TimedConnection):
             self.headers, self.url = [], b""
         scope["headers"], scope["query_string"], scope["raw_path"] = [], b"", b""
 
+    def check(self, now: float) -> None:
+        """Close the connection if its client exceeds a time limit; free the head of a stream, which goes on."""
+        if (self._heads or self._bodies) and (stream := self._stream()):
+            self._forget_head(stream.scope)
+            self._uncount(stream)
+        super().check(now)
+
     # Sending
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:

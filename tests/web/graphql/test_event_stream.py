@@ -119,7 +119,7 @@ class TestSubscriptions:
             assert title(await stream.event()) == f"T{number}"
 
     async def test_end_with_the_token(self, opened, make_lead, server):
-        token = {**EVENTS, "Authorization": f"Bearer {server.token(lifetime=2)}"}
+        token = {**EVENTS, "Authorization": f"Bearer {server.token(lifetime=4)}"}
         stream = await opened(CHANGES, headers=token, lead=make_lead()["id"])
         kind, answer = await stream.event()
         assert (kind, answer["errors"][0]["extensions"]["code"]) == ("next", "UNAUTHENTICATED")
