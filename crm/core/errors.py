@@ -110,6 +110,7 @@ class ErrorDetails:
     field: str | None = None
     existing_id: str | None = None
     current_version: int | None = None
+    changed: Sequence[Any] | None = None
     status: str | None = None
     entity: str | None = None
     id: str | None = None

@@ -43,10 +43,6 @@ _NOT_A_UUID: Final = Phrase(
     "{label}: {given} is not an id; ids of this kind look like 0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.",
     "{label}: {given} är inget id; sådana ser ut som 0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10.",
 )
-_STALE: Final = Phrase(
-    "The record is at version {version}, not {expected}: somebody changed it. Read it again.",
-    "Posten har version {version}, inte {expected}: någon har ändrat den. Läs den på nytt.",
-)
 _NUL: Final = Phrase("a NUL character (U+0000)", "ett NUL-tecken (U+0000)")
 _CONTROL: Final = Phrase("a control character (U+{code})", "ett styrtecken (U+{code})")
 _HALF: Final = Phrase("half of a surrogate pair (U+{code})", "ett halvt surrogatpar (U+{code})")
@@ -248,17 +244,6 @@ def parse_uuid(text: str, field: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise _wrong(field, FieldProblem.NOT_AN_ID, _NOT_A_UUID, given=repr(text[:50])) from None
-
-
-def check_version(record: Any, expected: int | None) -> None:
-    """Refuse to overwrite a change that the caller has not seen."""
-    if expected is not None and record.version != expected:
-        raise errors.Conflict(
-            _STALE.of(version=record.version, expected=expected),
-            conflict=errors.ConflictReason.CHANGED,
-            field="expectedVersion",
-            currentVersion=record.version,
-        )
 
 
 def unfit_character(text: str) -> Phrase | None:

@@ -35,6 +35,7 @@ from crm.db.change_sql import (
 from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookTooLong
 from crm.db.database import Database
 from crm.db.outcome import committing
+from crm.db.stale import CHANGED_SINCE, StaleRecord
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, WAIT_BRIEFLY, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
@@ -78,6 +79,7 @@ class UnitOfWork:
         self._is_over = False
         self._loaded: dict[int, tuple[Model, dict[str, Any]]] = {}
         self._changes: list[RowChange] = []
+        self._stale: dict[int, StaleRecord] = {}
         self._now: datetime | None = None
         self.wrote = False
 
@@ -97,8 +99,12 @@ class UnitOfWork:
         self._now = self._now or datetime.now(UTC)
         return self._now
 
-    async def get(self, model: type[M], key: object, *, deleted: bool = False) -> M:
+    async def get(
+        self, model: type[M], key: object, *, deleted: bool = False, expected_version: int | None = None
+    ) -> M:
         """The record with this id, locked until the transaction ends; with `deleted`, a deleted record.
+
+        With the version that the caller saw, the write ends with CONFLICT where it changes what others changed since.
 
         Other transactions may still add rows that refer to it: ids do not change.
         """
@@ -106,7 +112,18 @@ class UnitOfWork:
         record = await self.first(with_deleted(statement) if deleted else statement, model)
         if record is None or (deleted and getattr(record, "deleted_at", None) is None):
             raise missing(model, key, deleted=deleted)
+        if expected_version is not None:
+            await self.expect(record, expected_version)
         return record
+
+    async def expect(self, record: Model, version: int) -> None:
+        """Have changes of a loaded record refused where they overwrite what others changed since this version."""
+        current, lead = record.__dict__["version"], record.__dict__[str(record.timeline)]
+        if current == version:
+            return
+        about = [encode(lead), encode(record.entity), encode(str(record.__dict__["id"])), encode(version)]
+        result = (await self._run([(CHANGED_SINCE, about)]))[0]
+        self._stale[id(record)] = StaleRecord.of(current, version, _rows(result, self._connection))
 
     async def first(self, statement: Select[Any], model: type[M]) -> M | None:
         """The first record of a statement that selects whole records."""
@@ -284,7 +301,11 @@ class UnitOfWork:
         for key, (instance, before) in self._loaded.items():
             after = instance.__dict__
             values = {name: after[name] for name, value in before.items() if after[name] != value}
+            if key in self._stale and (key in deleted or values.get("deleted_at") is not None):
+                self._stale[key].refuse_deletion(before)
             if values and key not in deleted:
+                if key in self._stale:
+                    self._stale[key].check(before, values)
                 updates.append(RowChange("update", instance, values))
                 self._loaded[key] = (instance, {**before, **values})
         return updates + changes

@@ -49,7 +49,7 @@ _CONDITIONS: Final[dict[Any, Any]] = {
     UUID: filters.IDFilter,
     list[str]: filters.StringListFilter,
 }
-_VERSION: Final = "The version you saw; CONFLICT if it is no longer the current one."
+_VERSION: Final = "The version you saw; CONFLICT if what this changes was changed since."
 _KEY_OF_ORDER: Final = "One key of an order; `id` always breaks ties."
 
 for _choice in (Direction, Nulls):

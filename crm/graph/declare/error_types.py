@@ -6,6 +6,7 @@ from crm.core.choice import Choice
 from crm.core.errors import ConflictReason
 from crm.core.problems import FieldProblem
 from crm.graph.declare.fields import enum
+from crm.graph.declare.scalars import JSON
 
 
 class ErrorCode(Choice):
@@ -55,6 +56,15 @@ class Warning:  # noqa: A001  (its name in the API)
     retry_after_seconds: float | None = strawberry.field(description="After how many seconds to try again, if known.")
 
 
+@strawberry.type(description="A field that two changed: what was asked for, and what somebody else made of it.")
+class ChangedField:
+    """A field that two changed: what was asked for, and what somebody else made of it."""
+
+    field: str = strawberry.field(description="The field, as the API spells it.")
+    yours: JSON | None = strawberry.field(description="What you asked for; null of a deletion.")
+    theirs: JSON | None = strawberry.field(description="What it is now.")
+
+
 @strawberry.type(description="An error's `extensions`. Generators of clients emit what a fragment on it selects.")
 class ErrorExtensions:
     """An error's `extensions`; members that do not belong to an error are left out."""
@@ -65,6 +75,9 @@ class ErrorExtensions:
     conflict: ConflictReason | None = strawberry.field(description="Of a CONFLICT: with what.")
     existing_id: strawberry.ID | None = strawberry.field(description="The record that has the value already.")
     current_version: int | None = strawberry.field(description="The version that the record is at now.")
+    changed: list[ChangedField] | None = strawberry.field(
+        description="The fields that somebody changed since `expectedVersion`, and this would have overwritten."
+    )
     status: str | None = strawberry.field(description="The state in which the record is.")
     entity: str | None = strawberry.field(description="Of what kind the missing record is, as `lead`.")
     id: strawberry.ID | None = strawberry.field(description="The missing record's id.")

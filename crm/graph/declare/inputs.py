@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import strawberry
 
 from crm.core.validate import Rule
 
+ExpectedVersion = Annotated[
+    int | None,
+    strawberry.argument(description="The `version` you saw: CONFLICT if what this changes was changed since."),
+]
 _RULES: Final = "__crm_rules__"
 
 
@@ -36,5 +40,9 @@ def _names(cls: Any, without: tuple[str, ...]) -> tuple[str, ...]:
 
 def expected_version(input_object: Any) -> int | None:
     """The version of the record that the caller saw, if it passed one."""
-    value: int | None = input_object.expected_version
-    return None if value is strawberry.UNSET else value
+    return given(input_object.expected_version)
+
+
+def given(version: int | None) -> int | None:
+    """The version that an argument or an input has, if it was passed."""
+    return None if version is strawberry.UNSET else version

@@ -9,7 +9,7 @@ from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
-from crm.graph.declare.inputs import expected_version, values_of
+from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.interactions import model
 from crm.sales.interactions.service import InteractionService
@@ -125,6 +125,8 @@ class InteractionMutation:
         )
 
     @graph.mutation
-    async def delete_interaction(self, info: Info, id: InteractionId) -> Interaction:
+    async def delete_interaction(
+        self, info: Info, id: InteractionId, expected_version: ExpectedVersion = UNSET
+    ) -> Interaction:
         """Remove an interaction for good; the timeline keeps that it was there, not what it said."""
-        return await info.context.write(InteractionService.delete, id)
+        return await info.context.write(InteractionService.delete, id, given(expected_version))

@@ -5,7 +5,6 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
-from crm.core import validate
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.sales.interactions.model import Interaction
@@ -38,14 +37,13 @@ class InteractionService(Service):
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
         """Correct an interaction."""
-        interaction = await self.unit_of_work.get(Interaction, key)
-        validate.check_version(interaction, expected_version)
+        interaction = await self.unit_of_work.get(Interaction, key, expected_version=expected_version)
         for name, value in (await self.cleaned(Interaction, values)).items():
             setattr(interaction, name, value)
         return interaction
 
-    async def delete(self, key: int) -> Interaction:
+    async def delete(self, key: int, expected_version: int | None = None) -> Interaction:
         """Delete an interaction for good; its events keep its time and its author, but none of its texts."""
-        interaction = await self.unit_of_work.get(Interaction, key)
+        interaction = await self.unit_of_work.get(Interaction, key, expected_version=expected_version)
         self.unit_of_work.delete(interaction)
         return interaction

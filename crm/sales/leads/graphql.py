@@ -13,7 +13,7 @@ from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
-from crm.graph.declare.inputs import expected_version, values_of
+from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.activities.graphql import Activity
 from crm.sales.activities.service import ActivityKind, ActivityService
@@ -297,11 +297,11 @@ class LeadMutation:
         )
 
     @graph.mutation
-    async def delete_lead(self, info: Info, id: LeadId) -> Lead:
+    async def delete_lead(self, info: Info, id: LeadId, expected_version: ExpectedVersion = UNSET) -> Lead:
         """Delete a lead; its tasks and interactions hide with it. `restoreLead` brings all back."""
-        return await info.context.write(LeadService.delete, id)
+        return await info.context.write(LeadService.delete, id, given(expected_version))
 
     @graph.mutation
-    async def restore_lead(self, info: Info, id: LeadId) -> Lead:
+    async def restore_lead(self, info: Info, id: LeadId, expected_version: ExpectedVersion = UNSET) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
-        return await info.context.write(LeadService.restore, id)
+        return await info.context.write(LeadService.restore, id, given(expected_version))

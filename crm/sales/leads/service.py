@@ -179,22 +179,21 @@ class LeadService(Service):
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Lead:
         """Change a lead."""
-        lead = await self.unit_of_work.get(Lead, key)
-        validate.check_version(lead, expected_version)
+        lead = await self.unit_of_work.get(Lead, key, expected_version=expected_version)
         cleaned = await self.cleaned(Lead, values, partial(self._duplicate, lead=lead))
         for name, value in cleaned.items():
             setattr(lead, name, value)
         return lead
 
-    async def delete(self, key: int) -> Lead:
+    async def delete(self, key: int, expected_version: int | None = None) -> Lead:
         """Delete a lead; its tasks and interactions hide with it, and `restore` brings all back."""
-        lead = await self.unit_of_work.get(Lead, key)
+        lead = await self.unit_of_work.get(Lead, key, expected_version=expected_version)
         lead.deleted_at = self.unit_of_work.now()
         return lead
 
-    async def restore(self, key: int) -> Lead:
+    async def restore(self, key: int, expected_version: int | None = None) -> Lead:
         """Bring a deleted lead back, with its tasks and interactions."""
-        lead = await self.unit_of_work.get(Lead, key, deleted=True)
+        lead = await self.unit_of_work.get(Lead, key, deleted=True, expected_version=expected_version)
         conflict = await self._duplicate({"email": lead.email}, lead, even_if_kept=True)
         if conflict is not None:
             raise conflict

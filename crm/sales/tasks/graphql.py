@@ -9,7 +9,7 @@ from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
-from crm.graph.declare.inputs import expected_version, values_of
+from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.leads import model as leads
 from crm.sales.leads.service import LeadService
@@ -151,9 +151,12 @@ class TaskMutation:
         info: Info,
         id: TaskId,
         completed: Annotated[bool, strawberry.argument(description="False takes it back.")] = True,
+        expected_version: ExpectedVersion = UNSET,
     ) -> Task:
         """Mark a task done. A suggestion that is done is accepted with it, and stays so when that is taken back."""
-        return await info.context.write(TaskService.complete, id, completed=completed)
+        return await info.context.write(
+            TaskService.complete, id, completed=completed, expected_version=given(expected_version)
+        )
 
     @graph.mutation
     async def update_task_source(
@@ -170,20 +173,21 @@ class TaskMutation:
             str | None,
             strawberry.argument(description="Why it is dismissed. Left out it stays as it was; null clears it."),
         ] = UNSET,
+        expected_version: ExpectedVersion = UNSET,
     ) -> Task:
         """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo (AI_SUGGESTED). The task is kept either way.
 
         A task made by AI or by the playbook may take any source; a person's own only MANUAL and DISMISSED.
         """
         values = {} if reason is UNSET else {"dismissed_reason": reason}
-        return await info.context.write(TaskService.set_source, task_id, source, values)
+        return await info.context.write(TaskService.set_source, task_id, source, values, given(expected_version))
 
     @graph.mutation
-    async def delete_task(self, info: Info, id: TaskId) -> Task:
+    async def delete_task(self, info: Info, id: TaskId, expected_version: ExpectedVersion = UNSET) -> Task:
         """Delete a task. `restoreTask` brings it back."""
-        return await info.context.write(TaskService.delete, id)
+        return await info.context.write(TaskService.delete, id, given(expected_version))
 
     @graph.mutation
-    async def restore_task(self, info: Info, id: TaskId) -> Task:
+    async def restore_task(self, info: Info, id: TaskId, expected_version: ExpectedVersion = UNSET) -> Task:
         """Bring a deleted task back."""
-        return await info.context.write(TaskService.restore, id)
+        return await info.context.write(TaskService.restore, id, given(expected_version))

@@ -70,7 +70,7 @@ class TaskService(Service):
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""
-        task = await self._get(key, expected_version)
+        task = await self.unit_of_work.get(Task, key, expected_version=expected_version)
         cleaned = await self.cleaned(Task, values)
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
@@ -82,15 +82,17 @@ class TaskService(Service):
             setattr(task, name, value)
         return task
 
-    async def complete(self, key: int, *, completed: bool) -> Task:
+    async def complete(self, key: int, *, completed: bool, expected_version: int | None = None) -> Task:
         """Mark a task done or not done. Completing a suggestion accepts it, even if completion is taken back."""
-        task = await self._get(key)
+        task = await self.unit_of_work.get(Task, key, expected_version=expected_version)
         self._complete(task, completed=completed)
         return task
 
-    async def set_source(self, key: int, source: TaskSource, values: Mapping[str, Any]) -> Task:
+    async def set_source(
+        self, key: int, source: TaskSource, values: Mapping[str, Any], expected_version: int | None = None
+    ) -> Task:
         """Accept a suggestion, dismiss it, or undo either. A task that a person wrote cannot become a suggestion."""
-        task = await self._get(key)
+        task = await self.unit_of_work.get(Task, key, expected_version=expected_version)
         if source is TaskSource.AI_SUGGESTED:
             _check_may_wait(task)
         dismissed = source is TaskSource.DISMISSED
@@ -102,23 +104,18 @@ class TaskService(Service):
         self._decide(task, source)
         return task
 
-    async def delete(self, key: int) -> Task:
+    async def delete(self, key: int, expected_version: int | None = None) -> Task:
         """Delete a task; `restore` brings it back."""
-        task = await self._get(key)
+        task = await self.unit_of_work.get(Task, key, expected_version=expected_version)
         task.deleted_at = self.unit_of_work.now()
         return task
 
-    async def restore(self, key: int) -> Task:
+    async def restore(self, key: int, expected_version: int | None = None) -> Task:
         """Bring a deleted task back."""
-        task = await self.unit_of_work.get(Task, key, deleted=True)
+        task = await self.unit_of_work.get(Task, key, deleted=True, expected_version=expected_version)
         if not await self.unit_of_work.rows(select(Lead.id).where(Lead.id == task.lead_id)):
             raise missing(Task, key, deleted=True)
         task.deleted_at = None
-        return task
-
-    async def _get(self, key: int, expected_version: int | None = None) -> Task:
-        task = await self.unit_of_work.get(Task, key)
-        validate.check_version(task, expected_version)
         return task
 
     def _complete(self, task: Task, *, completed: bool) -> None:

@@ -85,6 +85,7 @@ class TestUpdateInteraction:
             "conflict": "CHANGED",
             "field": "expectedVersion",
             "currentVersion": 2,
+            "changed": [{"field": "subject", "yours": "B", "theirs": "A"}],
         }
 
     async def test_says_which_interaction_is_missing(self, refused, make_interaction, make_lead):

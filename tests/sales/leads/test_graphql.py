@@ -400,6 +400,7 @@ class TestUpdateLead:
             "conflict": "CHANGED",
             "field": "expectedVersion",
             "currentVersion": 2,
+            "changed": [{"field": "company", "yours": "Second", "theirs": "First"}],
         }
 
     async def test_refuses_an_address_of_another(self, refused, make_lead):
