@@ -199,7 +199,7 @@ def _with_cors(app: ASGIApp, origins: frozenset[str]) -> ASGIApp:
         app,
         allow_origins=sorted(origins),
         allow_methods=["GET", "HEAD", "POST", "PUT", "QUERY"],
-        allow_headers=["authorization", "content-type", "x-allow-stale", "if-none-match"],
+        allow_headers=["authorization", "content-type", "x-allow-stale", "x-cost", "if-none-match"],
         expose_headers=["www-authenticate", "location", "deprecation", "link", "retry-after", "etag"],
     )
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ class TestDescriptions:
                 if not one.description
             ]
         assert missing == []
+
+
+class TestDeprecations:
+    def test_each_says_from_which_day_on_it_may_go(self):
+        dateless = [
+            f"{kind}.{name}"
+            for kind in OURS
+            for name, one in {**getattr(kind, "fields", {}), **getattr(kind, "values", {})}.items()
+            if one.deprecation_reason and not re.search(r"\b20\d\d-\d\d-\d\d\b", one.deprecation_reason)
+        ]
+        assert dateless == []
 
 
 class TestFixedNames:

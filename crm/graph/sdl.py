@@ -3,6 +3,8 @@
 import strawberry
 from graphql import GraphQLEnumType, GraphQLInputObjectType, lexicographic_sort_schema, print_schema
 
+from crm.graph.sdl_prices import DIRECTIVES, with_prices
+
 
 def sdl(schema: strawberry.Schema) -> str:
     """The schema in GraphQL's schema definition language."""
@@ -15,4 +17,5 @@ def sdl(schema: strawberry.Schema) -> str:
             # The order of declaration means something: a pipeline's steps, low to urgent.
             declared = schema._schema.type_map[graphql_type.name]  # noqa: SLF001
             graphql_type.values = {name: graphql_type.values[name] for name in declared.values}  # type: ignore[attr-defined]
-    return print_schema(printed) + "\n"
+    printed.directives = (*printed.directives, *DIRECTIVES)
+    return with_prices(print_schema(printed), schema._schema) + "\n"  # noqa: SLF001

@@ -38,7 +38,7 @@ INTROSPECTION: Final = 500
 MAX_CONDITIONS: Final = 200
 MAX_INPUTS: Final = 1000  # objects in filters, `and: [{}, {}]` for one, which have no price
 
-_SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
+SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
 _LISTS: Final = ("many", "connection")
 _LIMITS: Final = ("limit", "first", "last")
 _MANY_INPUTS: Final = "inputs"
@@ -211,7 +211,7 @@ class _Parts:
             length = sum(len(element) // _CHARACTERS for element in operand if isinstance(element, str))
             return self._counted(PLAIN + len(operand) // _VALUES + length, path)
         length = len(operand) // _CHARACTERS if isinstance(operand, str) else 0
-        return self._counted((TEXT if name in _SEARCHED else PLAIN) * (1 + length), path)
+        return self._counted((TEXT if name in SEARCHED else PLAIN) * (1 + length), path)
 
     def _counted(self, points: int, path: tuple[str, ...]) -> int:
         """Count a condition, and end the walk at too many, however often a variable with many conditions is used."""

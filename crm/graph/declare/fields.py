@@ -315,7 +315,7 @@ def pulse(*, entities: Sequence[str], seconds: float = 5.0) -> Callable[[F], F]:
 
 
 # An order that no index serves sorts every row that the filter leaves.
-_UNINDEXED_ORDER: Final = 1000
+UNINDEXED_ORDER: Final = 1000
 
 
 def price_of_order(served: Collection[str]) -> Price:
@@ -325,7 +325,7 @@ def price_of_order(served: Collection[str]) -> Price:
         order = arguments.get("order_by")
         if not isinstance(order, list) or not order:
             return 0
-        return 0 if order[0]["field"].value in served else _UNINDEXED_ORDER
+        return 0 if order[0]["field"].value in served else UNINDEXED_ORDER
 
     return price
 

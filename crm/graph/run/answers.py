@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -51,6 +51,8 @@ class Answer:
     # The same in parts, for transports that do not send GraphQL's `data` (REST).
     parts: Sequence[tuple[str, bytes]] = ()
     problems: Sequence[dict[str, Any]] = ()
+    # Whether the body ends with `extensions`.
+    extended: bool = False
     # Whether anything was written: a mutation writes nothing where the data already is as it asks.
     changed: bool = False
 
@@ -66,12 +68,20 @@ def succeeded(
     data = b",".join([b'"%s":%s' % (key.encode(), value) for key, value in parts])
     rest = _aside(problems, warnings) if problems or warnings else b""
     status = _PARTIAL if problems else _OK
-    return Answer(b'{"data":{%s}%s}' % (data, rest), status, parts=parts, problems=problems, changed=changed)
+    return Answer(
+        b'{"data":{%s}%s}' % (data, rest),
+        status,
+        parts=parts,
+        problems=problems,
+        changed=changed,
+        extended=bool(warnings),
+    )
 
 
 def nothing(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]] = ()) -> Answer:
     """An answer with null for data: a non-null root field failed."""
-    return Answer(b'{"data":null%s}' % _aside(problems, warnings), _PARTIAL, problems=problems)
+    body = b'{"data":null%s}' % _aside(problems, warnings)
+    return Answer(body, _PARTIAL, problems=problems, extended=bool(warnings))
 
 
 def refused(error: Exception) -> Answer:
@@ -145,6 +155,13 @@ def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, no
 def rendered_warning(error: errors.CrmError, path: Sequence[str | int]) -> dict[str, Any]:
     """An error beside a field's data, as a member of `extensions.warnings`."""
     return {**error.extensions, "message": error.message[:MAX_MESSAGE], "path": list(path)}
+
+
+def with_cost(answered: Answer, requested: int, most: int) -> Answer:
+    """The answer with the points that its operation cost, and those that it might have cost besides."""
+    cost = b'"cost":%s' % dumped({"requested": requested, "remaining": max(most - requested, 0)})
+    ended = b",%s}}" % cost if answered.extended else b',"extensions":{%s}}' % cost
+    return replace(answered, body=answered.body[: -2 if answered.extended else -1] + ended, extended=True)
 
 
 def _aside(problems: Sequence[dict[str, Any]], warnings: Sequence[dict[str, Any]]) -> bytes:

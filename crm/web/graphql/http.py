@@ -8,7 +8,7 @@ docs/decisions/0032-statuses-by-media-type.md.
 import asyncio
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 from graphql import OperationType
@@ -20,6 +20,7 @@ from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
+from crm.graph.run.priced import run_priced
 from crm.web.deadline import RequestDeadline
 from crm.web.graphql.event_stream import EventStream
 from crm.web.graphql.media import ANY, EVENTS, LEAST_REFUSAL, Media, negotiated
@@ -56,7 +57,7 @@ _EXTRA_HEADERS: Final = {
 # Kept by the client alone, and never used unasked: the data may have changed.
 _KEPT: Final = (b"cache-control", b"private, no-cache")
 _VARY: Final = (b"vary", b"accept-encoding")
-_VARY_OF_QUERY: Final = (b"vary", b"accept, accept-encoding, authorization, x-allow-stale")
+_VARY_OF_QUERY: Final = (b"vary", b"accept, accept-encoding, authorization, x-allow-stale, x-cost")
 # Refusals of what is a request all the same.
 _WELL_FORMED: Final = (errors.PersistedQueryNotFound, errors.PersistedQueryNotSupported, UntrustedDocument)
 _Headers = list[tuple[bytes, bytes]]
@@ -151,10 +152,11 @@ class GraphQLHTTP:
                     raise errors.NotAcceptable(message)  # noqa: TRY301
                 viewer = await self._authenticator.viewer(headers)
                 stale = headers.get(b"x-allow-stale") == b"true"
+                run = partial(run_priced, self._engine) if headers.get(b"x-cost") == b"1" else self._engine.run
                 if method in {"GET", "HEAD"}:
                     deadline.watch(receive)
                     request = request_of(in_address(scope["query_string"]), self._documents)
-                    return await self._engine.run(request, viewer, stale=stale, no_mutation=SendByPost)
+                    return await run(request, viewer, stale=stale, no_mutation=SendByPost)
                 no_mutation = OnlyQueries if method == _QUERY else None
                 check_content_type(headers.get(b"content-type", b""))
                 is_received = False
@@ -166,11 +168,11 @@ class GraphQLHTTP:
                         request, operation = await self._posted(body, viewer)
                         del body  # its memory is free while the operation runs
                         # The body, or the place, may have come long after the head with the token.
-                        return await self._engine.run(
+                        return await run(
                             request, await viewer.now(), operation=operation, stale=stale, no_mutation=no_mutation
                         )
                 request = request_of(loaded(body, "The body"), self._documents)
-                return await self._engine.run(request, await viewer.now(), stale=stale, no_mutation=no_mutation)
+                return await run(request, await viewer.now(), stale=stale, no_mutation=no_mutation)
         except _WELL_FORMED as error:
             return answer.refused(error)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)

@@ -1,12 +1,40 @@
 """What an operation is priced at before it runs: conditions, long texts, passes over a table, introspection."""
 
+import json
 import re
 
 import pytest
+from graphql import parse, print_ast
+
+from crm.graph.run import answers
+from tests.support import sdl
 
 CONTAINS = '{company: {contains: "a"}} '
 SOME = "{tasks: {some: {id: {gt: 1}}}} "
 FOUND = "query($f: LeadFilter) { leads(limit: 1, filter: $f) { id } }"
+
+TYPES = {kind.name.value: kind for kind in parse(sdl.text()).definitions if hasattr(kind, "name")}
+
+
+def of(kind, field):
+    """The definition of a field in the SDL."""
+    return next(one for one in TYPES[kind].fields if one.name.value == field)
+
+
+def argument(node, directive, name):
+    """The value of a directive's argument, as text; None without the directive."""
+    for used in node.directives or ():
+        if used.name.value == directive:
+            return next(one.value.value for one in used.arguments or () if one.name.value == name)
+    return None
+
+
+def is_open(field):
+    """Whether a field can be asked for without arguments."""
+    return all(one.type.kind != "non_null_type" or one.default_value for one in field.arguments or ())
+
+
+LISTS = [field for field in TYPES["Query"].fields if argument(field, "listSize", "assumedSize") and is_open(field)]
 
 
 def either(condition: str, count: int) -> str:
@@ -154,3 +182,61 @@ class TestOtherWork:
             for number in range(12)
         )
         assert await cost(f"{{ {views} }}") is None
+
+
+class TestInTheSchema:
+    """`@listSize` and `@cost` say what the engine counts."""
+
+    @pytest.fixture
+    def priced(self, server, client, db):  # noqa: ARG002
+        async def priced(query, **variables):
+            headers = {"Authorization": f"Bearer {server.token()}", "X-Cost": "1"}
+            body = {"query": query, "variables": variables}
+            answer = (await client.post("/graphql", json=body, headers=headers)).json()
+            return answer["extensions"]["cost"], answer
+
+        return priced
+
+    @pytest.mark.parametrize("root", LISTS, ids=lambda root: root.name.value)
+    async def test_a_list_costs_its_assumed_size_and_its_weight(self, priced, root):
+        size, weight = argument(root, "listSize", "assumedSize"), int(argument(root, "cost", "weight") or 0)
+        pages = "nodes { __typename }" if print_ast(root.type).endswith("Connection!") else "__typename"
+        cost, answer = await priced(f"{{ {root.name.value} {{ {pages} }} }}")
+        assert "errors" not in answer
+        assert cost == {"requested": int(size) + weight, "remaining": 10_000 - int(size) - weight}
+
+    async def test_what_stands_beside_a_list_costs_its_weight(self):
+        leads = next(root for root in LISTS if root.name.value == "leads")
+        order = next(one for one in leads.arguments if one.name.value == "orderBy")
+        points = [
+            argument(of("LeadConnection", "totalCount"), "cost", "weight"),
+            argument(of("Lead", "fullName"), "cost", "weight"),
+            argument(order, "cost", "weight"),
+            argument(of("StringFilter", "contains"), "cost", "weight"),
+            argument(of("TaskListFilter", "some"), "cost", "weight"),
+            argument(of("IntFilter", "gt"), "cost", "weight"),
+        ]
+        assert points == ["500", "1", "1000", "250", "500", "25"]
+
+    async def test_an_operation_that_costs_too_much_says_so_too(self, priced):
+        cost, answer = await priced("{ leads(limit: 1000) { tasks(limit: 20) { id } } }")
+        assert answer["errors"][0]["extensions"]["code"] == "TOO_COMPLEX"
+        assert cost == {"requested": 21_000, "remaining": 0}
+
+    async def test_a_mutation_has_a_cost_beside_its_warnings_and_errors(self, priced):
+        cost, answer = await priced("mutation($id: Int!) { deleteLead(id: $id) { tasks { id } } }", id=999)
+        assert answer["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+        assert cost["requested"] == 10
+
+    async def test_nothing_is_said_unasked_or_of_what_cannot_be_read(self, graphql, server, client):
+        assert set(await graphql("{ leads { id } }")) == {"leads"}
+        headers = {"Authorization": f"Bearer {server.token()}", "X-Cost": "1"}
+        assert "extensions" not in (await client.post("/graphql", json={"query": "{"}, headers=headers)).json()
+
+
+def test_cost_stands_beside_warnings():
+    warned = answers.succeeded([("a", b"1")], (), [{"code": "AI_UNAVAILABLE"}])
+    assert json.loads(answers.with_cost(warned, 7, 10).body) == {
+        "data": {"a": 1},
+        "extensions": {"warnings": [{"code": "AI_UNAVAILABLE"}], "cost": {"requested": 7, "remaining": 3}},
+    }

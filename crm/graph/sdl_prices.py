@@ -1,0 +1,158 @@
+"""Prices in the SDL: the directives `@cost` and `@listSize`, which tools read that count before they send.
+
+https://ibm.github.io/graphql-specs/cost-spec.html defines them. They cannot say all: an order that an index serves
+costs nothing, a condition of a list within a record a twenty-fifth. What an operation costs, `X-Cost: 1` tells.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from graphql import (
+    DirectiveLocation,
+    FieldDefinitionNode,
+    GraphQLArgument,
+    GraphQLBoolean,
+    GraphQLDirective,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLSchema,
+    GraphQLString,
+    InputValueDefinitionNode,
+    get_named_type,
+    parse,
+)
+
+from crm.graph.compile.arguments import python_name
+from crm.graph.compile.prices import LONG_TEXT, OF_A_TABLE, PLAIN, RELATION, SEARCHED, TEXT, TOTAL_COUNT
+from crm.graph.compile.shape import FieldShape, SchemaShape
+from crm.graph.declare.fields import DEFAULT_PAGE, UNINDEXED_ORDER
+from crm.graph.declare.filters import Condition, InputObject, WhereInput
+
+_ORDER: Final = "orderBy"
+_MANY_INPUTS: Final = "inputs"
+_NAMES: Final = GraphQLList(GraphQLNonNull(GraphQLString))
+DIRECTIVES: Final = (
+    GraphQLDirective(
+        "cost",
+        [
+            DirectiveLocation.FIELD_DEFINITION,
+            DirectiveLocation.ARGUMENT_DEFINITION,
+            DirectiveLocation.INPUT_FIELD_DEFINITION,
+        ],
+        {"weight": GraphQLArgument(GraphQLNonNull(GraphQLString), description="Points, a whole number as text.")},
+        description="What using it costs, in points, besides the records that it leads to, which are 1 each.",
+    ),
+    GraphQLDirective(
+        "listSize",
+        [DirectiveLocation.FIELD_DEFINITION],
+        {
+            "assumedSize": GraphQLArgument(GraphQLInt, description="The rows that it counts as without a limit."),
+            "slicingArguments": GraphQLArgument(_NAMES, description="The arguments that limit it."),
+            "sizedFields": GraphQLArgument(_NAMES, description="The fields below it that have so many rows."),
+            "requireOneSlicingArgument": GraphQLArgument(
+                GraphQLBoolean, default_value=True, description="Whether one of these arguments must be given."
+            ),
+        },
+        description="As how many rows a list counts.",
+    ),
+)
+
+# A type and a field, and perhaps one of its arguments.
+Place = tuple[str, ...]
+
+
+def with_prices(sdl: str, schema: GraphQLSchema) -> str:
+    """The SDL with the directives at each field, argument and input field that has a price."""
+    directives = dict([*_of_fields(schema), *_of_filters(schema)])
+    inserted = sorted((end, directives[place]) for place, end in _ends(sdl) if place in directives)
+    parts, start = [], 0
+    for end, directive in inserted:
+        parts += [sdl[start:end], " ", directive]
+        start = end
+    return "".join([*parts, sdl[start:]])
+
+
+def _of_fields(schema: GraphQLSchema) -> Iterator[tuple[Place, str]]:
+    for kind in SchemaShape(schema).types.values():
+        for field in kind.fields.values():
+            directives = [directive for directive in (_list_size(field), _cost(_points(field))) if directive]
+            if directives:
+                yield (kind.name, field.name), " ".join(directives)
+            if _ORDER in field.arguments and field.declaration is not None and field.declaration.extra_cost is not None:
+                yield (kind.name, field.name, _ORDER), _cost(UNINDEXED_ORDER)
+
+
+def _points(field: FieldShape) -> int:
+    """The points of a field itself, for arguments that are not given."""
+    if field.is_total:
+        return TOTAL_COUNT
+    if field.declaration is None:
+        return LONG_TEXT if field.is_long else 0
+    price = field.declaration.extra_cost
+    given = {name: [None] if label == _MANY_INPUTS else None for label, (name, _) in field.arguments.items()}
+    return (price(given) if price is not None else 0) + (field.kind == "computed")
+
+
+def _list_size(field: FieldShape) -> str:
+    if field.kind not in ("many", "connection") or field.declaration is None:
+        return ""
+    is_page = field.kind == "connection"
+    parts = [f"assumedSize: {DEFAULT_PAGE if is_page else field.declaration.usual_rows}"]
+    limits = [f'"{name}"' for name in ("limit", "first", "last") if name in field.arguments]
+    if limits:
+        parts.append(f"slicingArguments: [{', '.join(limits)}]")
+    if is_page:
+        parts.append('sizedFields: ["edges", "nodes"]')
+    if limits:
+        parts.append("requireOneSlicingArgument: false")
+    return f"@listSize({', '.join(parts)})"
+
+
+def _cost(points: int) -> str:
+    return f'@cost(weight: "{points}")' if points else ""
+
+
+def _of_filters(schema: GraphQLSchema) -> Iterator[tuple[Place, str]]:
+    """The prices of conditions in a list at the root, which searches a table."""
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLInputObjectType):
+            for name, field in kind.fields.items():
+                points = _points_of_condition(kind, name, get_named_type(field.type))
+                if points:
+                    yield (kind.name, name), _cost(points * OF_A_TABLE)
+
+
+def _points_of_condition(kind: GraphQLInputObjectType, name: str, inner: Any) -> int:
+    origin = _origin(kind)
+    if issubclass(origin, Condition):
+        return TEXT if python_name(kind, name) in SEARCHED else PLAIN
+    if not issubclass(origin, InputObject) or not isinstance(inner, GraphQLInputObjectType):
+        return 0
+    if not issubclass(origin, WhereInput):  # some, none, every
+        return RELATION
+    across = python_name(kind, name) in origin.relations and issubclass(_origin(inner), WhereInput)
+    return RELATION if across else 0
+
+
+def _origin(kind: GraphQLInputObjectType) -> type[Any]:
+    origin: type[Any] = kind.extensions["strawberry-definition"].origin
+    return origin
+
+
+def _ends(sdl: str) -> Iterator[tuple[Place, int]]:
+    """The places in the SDL where directives belong: behind a field's type, behind an input's default."""
+    for definition in parse(sdl).definitions:
+        name: Any = getattr(definition, "name", None)
+        for field in getattr(definition, "fields", None) or ():
+            place = (name.value, field.name.value)
+            yield place, _end(field)
+            for argument in getattr(field, "arguments", None) or ():
+                yield (*place, argument.name.value), _end(argument)
+
+
+def _end(node: FieldDefinitionNode | InputValueDefinitionNode) -> int:
+    last = getattr(node, "default_value", None) or node.type
+    assert last.loc is not None
+    return last.loc.end
