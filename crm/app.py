@@ -24,6 +24,7 @@ from crm.advice.summaries.composer import composer
 from crm.ai.build import build as build_ai
 from crm.ai_tasks.builtin_types import limit_echo
 from crm.ai_tasks.runner import Sweeper
+from crm.core import errors
 from crm.core.identity import Role, Viewer
 from crm.core.logs import configure as configure_logs
 from crm.core.memory import give_back_large_blocks
@@ -79,6 +80,7 @@ class App:
             "/ws/ai-tasks": AiTaskWebSocket(self.engine, authenticator),
         }
         self._console = Console(self.engine, authenticator)
+        self._authenticator = authenticator
         self._pages = self._starlette()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +100,7 @@ class App:
                 Route("/", _start, methods=["GET"]),
                 Route("/healthz", _alive, methods=["GET"]),
                 Route("/readyz", _ready, methods=["GET"]),
-                Route("/graphql", _page, methods=["GET"]),
+                Route("/graphql", self._page, methods=["GET"]),
                 Route("/graphql/", _without_slash, methods=["GET", "POST", "QUERY"]),
                 *asset_routes(),
                 *self._console.routes(),
@@ -108,6 +110,15 @@ class App:
         # Starlette's redirect would repeat the scheme and the host that the client sent, in `Location`.
         pages.router.redirect_slashes = False
         return pages
+
+    async def _page(self, request: Request) -> object:
+        """GraphiQL: it asks for a token unless requests are answered as they come, as in `crm dev`."""
+        with contextlib.suppress(errors.Unavailable):  # the page says so when it asks for something
+            try:
+                await self._authenticator.viewer(dict(request.scope["headers"]))
+            except errors.Unauthenticated:
+                return page(request, needs_token=True)
+        return page(request)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -223,10 +234,6 @@ async def _ready(request: Request) -> object:
     if request.scope["state"].get("draining"):
         return JSONResponse({"status": "stopping"}, status_code=503, headers=_UNCACHED)
     return JSONResponse({"status": "ok"}, headers=_UNCACHED)
-
-
-async def _page(request: Request) -> object:
-    return page(request)
 
 
 def _is_rest(path: str) -> bool:

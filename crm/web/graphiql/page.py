@@ -72,14 +72,15 @@ def asset_routes(dist: Path = DIST) -> list[BaseRoute]:
     return [Route("/graphiql/{name}", partial(asset, dist=dist), name="graphiql-asset")]
 
 
-def page(request: Request, dist: Path = DIST) -> Response:
-    """GraphiQL, or a page that says how to build it."""
+def page(request: Request, dist: Path = DIST, *, needs_token: bool = False) -> Response:
+    """GraphiQL, with a field for a token if one is needed; or a page that says how to build it."""
     try:
         manifest = json.loads((dist / "manifest.json").read_text())
     except FileNotFoundError:
         return _html("missing.html", url=html.escape(f"{request.base_url}graphql"))
     return _html(
         "page.html",
+        token="needed" if needs_token else "optional",
         examples=_json_for_html([asdict(example) for example in examples()]),
         **manifest,
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from graphql import NonNullTypeNode, OperationDefinitionNode, parse
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from crm.web.graphiql.page import DIST, Example, examples, routes
+from crm.web.graphiql.page import DIST, Example, examples, page, routes
 
 SCRIPT = "console.log('Åsa')\n" * 50
 MANIFEST = {"icon": "icon-1.svg", "script": "main-1.js", "style": "page-1.css"}
@@ -79,6 +80,11 @@ class TestPage:
     def test_holds_the_examples_in_order(self, client: TestClient) -> None:
         tabs = json.loads(Elements(client.get("/graphql").text).scripts)
         assert [Example(**tab) for tab in tabs] == examples()
+
+    def test_says_whether_a_token_is_needed(self, client: TestClient, dist: Path) -> None:
+        assert 'id="graphiql" data-token="optional"' in client.get("/graphql").text
+        request = Request({"type": "http", "method": "GET", "path": "/graphql", "headers": []})
+        assert b'id="graphiql" data-token="needed"' in page(request, dist, needs_token=True).body
 
     def test_has_no_script_of_its_own(self, client: TestClient) -> None:
         elements = Elements(client.get("/graphql").text).found
@@ -206,7 +212,7 @@ class TestExamples:
     @pytest.mark.parametrize("example", examples(), ids=title)
     def test_begin_with_a_comment_and_fit_the_editor(self, example: Example) -> None:
         assert example.query.startswith("# ")
-        assert max(map(len, example.query.splitlines())) <= 55
+        assert max(map(len, example.query.splitlines())) <= 50
 
     @pytest.mark.parametrize("example", examples(), ids=title)
     def test_come_with_their_variables(self, example: Example) -> None:
