@@ -20,9 +20,7 @@ setup: $(VENV)/.installed graphiql ## A virtual environment with everything in i
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@test ! -L $(VENV) || { echo "$(VENV) is a link to another checkout's: installing would point that at this one. Remove the link, and this checkout gets its own."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing the Python packages into $(VENV): usually a minute, once."
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@.ci/install_packages $(VENV)
 	@touch $@
 
 graphiql: crm/web/graphiql/dist/.built ## The GraphiQL page (needs Node.js; without it the API works all the same)

@@ -360,6 +360,7 @@ class TestDev:
                 assert httpx2.get(one, headers={"Accept": "text/html"}).status_code == 200
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
+            assert '"level": "info"' not in log.read_text(), "logged among words for people"
         assert not postgres_of(folder)
 
         started = time.monotonic()

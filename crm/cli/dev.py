@@ -87,6 +87,7 @@ def _dev(url: str, secret: str, host: str, port: int, *, demo: bool) -> None:
     os.environ.setdefault("CRM_WORKER_INSIDE", "true")
     os.environ.setdefault("CRM_WORKER_GRACE_SECONDS", "3")
     os.environ.setdefault("CRM_DRAIN_SECONDS", "0")
+    os.environ.setdefault("CRM_LOG_LEVEL", "warning")  # what goes well is no line among the words for people
     os.environ.setdefault("CRM_AI_TASK_ECHO_SECONDS", "3600")
     os.environ.setdefault("CRM_SECRET_KEY", secret)
     run_server(host, port, workers=1, ready=_READY)
