@@ -202,7 +202,7 @@ class TestSideThread:
     async def test_compiles_it_once(self, engine, viewers, side):
         for _ in range(5):
             await data(engine, viewers["viewer"], DEEP)
-        assert side.given == 2  # the document itself is kept from its second use on
+        assert side.given == 1
 
     async def test_holds_nobody_up(self, engine, viewers, side):
         """One long statement waits for another; what is short is answered meanwhile."""
