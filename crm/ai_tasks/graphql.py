@@ -21,6 +21,7 @@ from crm.ai_tasks.stream import updates
 from crm.core.identity import Role
 from crm.core.validate import parse_uuid
 from crm.graph.declare.filters import UNSET, WhereInput
+from crm.graph.declare.ids import RecordId, record_id
 from crm.graph.declare.inputs import values_of
 from crm.graph.declare.scalars import JSON
 from crm.graph.run.context import Info
@@ -358,7 +359,7 @@ class AiTaskSubscription:
         id: Annotated[
             strawberry.ID | None, graph.checked(parse_uuid, "Only this task, shown at once; all of yours if omitted.")
         ] = None,
-        lead_id: Annotated[int | None, strawberry.argument(description="Only tasks about this lead.")] = None,
+        lead_id: Annotated[RecordId | None, record_id("Only tasks about this lead.")] = None,
     ) -> AsyncIterator[AiTask]:
         """A task whenever it has changed, as it is then. Changes that follow closely come as one; see `version`.
 

@@ -187,7 +187,7 @@ class AiTask(Model):
         ForeignKey("leads.id", ondelete="SET NULL"),
         by="By the lead's id.",
         label=("Lead", "Lead"),
-        rule=validate.anything,
+        rule=validate.reference,
         fixed=True,
     )
     created_by: Mapped[UUID | None] = column(

@@ -227,6 +227,11 @@ def user_id(field: str, value: object) -> UUID | None:
     return None if value is None else parse_uuid(str(value), field)
 
 
+def reference(field: str, value: object) -> int | None:
+    """The id of a lead, a task or an interaction, or none."""
+    return None if value is None else record_id(field, value)
+
+
 def record_id(field: str, value: object) -> int:
     """The id of a lead, a task or an interaction: a whole number, or its text."""
     text = str(value).strip()

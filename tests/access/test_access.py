@@ -24,6 +24,7 @@ from graphql import (
 from crm.access.tokens import AUDIENCE, ISSUER
 from crm.core.identity import Role
 from crm.db.embedded import create_database
+from crm.graph.declare.ids import IS_NUMBER
 from crm.schema import schema
 from tests.support.servers import SECRET, Server
 
@@ -86,6 +87,7 @@ RULES = {
         "regenerateSummary": Role.MEMBER,
         "restoreLead": Role.MEMBER,
         "restoreTask": Role.MEMBER,
+        "setTaskSource": Role.MEMBER,
         "updateInteraction": Role.MEMBER,
         "updateLead": Role.MEMBER,
         "updateTask": Role.MEMBER,
@@ -240,6 +242,12 @@ SAMPLES = {
 }
 
 
+def given(one: Any) -> str:
+    """A literal that fits an argument or an input's field."""
+    is_number_id = IS_NUMBER.items() <= one.extensions["strawberry-definition"].metadata.items()
+    return SAMPLES["Int"] if is_number_id else sample(one.type)
+
+
 def sample(kind: Any) -> str:
     """A literal that fits an input type, with what is required only."""
     if isinstance(kind, GraphQLNonNull):
@@ -252,16 +260,16 @@ def sample(kind: Any) -> str:
         required = {name: field for name, field in kind.fields.items() if is_required_input_field(field)}
         if kind.extensions["strawberry-definition"].is_one_of:
             required = dict([next(iter(kind.fields.items()))])
-        return f"{{{', '.join(f'{name}: {sample(field.type)}' for name, field in required.items())}}}"
+        return f"{{{', '.join(f'{name}: {given(field)}' for name, field in required.items())}}}"
     return SAMPLES[kind.name]
 
 
 def operation(kind: str, name: str, **arguments: str) -> str:
     """The shortest operation that uses a root field, with these arguments too."""
     field = TYPES[kind].fields[name]
-    given = [f"{label}: {sample(one.type)}" for label, one in field.args.items() if is_required_argument(one)]
-    given += [f"{label}: {value}" for label, value in arguments.items()]
-    passed = f"({', '.join(given)})" if given else ""
+    parts = [f"{label}: {given(one)}" for label, one in field.args.items() if is_required_argument(one)]
+    parts += [f"{label}: {value}" for label, value in arguments.items()]
+    passed = f"({', '.join(parts)})" if parts else ""
     selection = "" if is_leaf_type(get_named_type(field.type)) else " { __typename }"
     return f"{kind.lower()} {{ {name}{passed}{selection} }}"
 

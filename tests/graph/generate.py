@@ -248,7 +248,8 @@ class Generator:
         if name == "nodeIds":
             return [self._node_id() for _ in range(dice.choice((0, 1, 2, 5, 20)))]
         if name in ("id", "leadId"):
-            return dice.randint(1, self._pools.highest + 2)
+            number = dice.randint(1, self._pools.highest + 2)
+            return str(number) if str(argument.type) == "ID!" and self._chance(0.5) else number
         if name in ("limit", "offset", "first", "last"):
             return dice.choice((0, 1, 2, 3, 5, 8, 1000))
         if name == "before":
@@ -258,7 +259,7 @@ class Generator:
         if name == "input":
             if self._chance(0.5):
                 return {"email": dice.choice((str.upper, str.lower))(dice.choice(self._pools.emails))}
-            return {"id": dice.randint(1, self._pools.highest)}
+            return {"id": self._number_id()}
         return self._value(argument.type, 2)
 
     def _node_id(self) -> str:
@@ -302,6 +303,10 @@ class Generator:
             "Decimal": lambda: self._dice.choice(pools.amounts),
         }[kind.name]()
 
+    def _number_id(self) -> int | str:
+        number = self._dice.randint(-5, self._pools.highest)
+        return str(number) if self._chance(0.5) else number
+
     def _input(self, kind: GraphQLInputObjectType, depth: int) -> dict[str, Any]:
         if kind.name.endswith("Order"):
             names = ["field", *(one for one in ("direction", "nulls") if self._chance(0.6))]
@@ -323,6 +328,8 @@ class Generator:
         is_condition = not isinstance(get_named_type(kind.fields[name].type), GraphQLInputObjectType)
         if not is_condition and self._chance(0.03):
             return None
+        if kind.name == "IntIDFilter" and name != "isNull":
+            return [self._number_id() for _ in range(3)] if name in ("in", "notIn") else self._number_id()
         return self._value(kind.fields[name].type, depth - 1)
 
     def _text(self) -> str:

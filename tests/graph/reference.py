@@ -154,7 +154,7 @@ def typed(value: Any, like: Any, name: str) -> Any:
         return Decimal(str(value))
     if isinstance(like, UUID):
         return UUID(value)
-    return value
+    return int(value) if isinstance(like, int) and isinstance(value, str) else value
 
 
 class EnumName(str):
@@ -375,7 +375,7 @@ class Reference:
         single = {"lead": "Lead", "task": "Task", "interaction": "Interaction"}
         lists = {"leads": "Lead", "tasks": "Task", "interactions": "Interaction", "tasksByLeadId": "Task"}
         if name in single:
-            return record(single[name], world.one(single[name], given["id"], deleted=deleted))
+            return record(single[name], world.one(single[name], int(given["id"]), deleted=deleted))
         if name in ("node", "nodes"):
             return self._node(given["nodeId"]) if name == "node" else list(map(self._node, given["nodeIds"]))
         if name == "me":
@@ -405,7 +405,7 @@ class Reference:
 
     def _lead_by(self, key: dict[str, Any]) -> Row | None:
         if "id" in key:
-            return self.world.one("Lead", key["id"])
+            return self.world.one("Lead", int(key["id"]))
         found = (one for one in self.world.shown("Lead") if one["email"] is not None)
         return next((one for one in found if folded(one["email"]) == folded(key["email"])), None)
 

@@ -10,8 +10,8 @@ from crm.advice.recommendations.analytics import TaskAnalyticsGroup, TaskAnalyti
 from crm.advice.recommendations.service import RecommendationService
 from crm.ai.gateway import AnswerSource
 from crm.ai.graphql import QUESTION_COST
-from crm.core import validate
 from crm.graph.declare.error_types import Warning  # noqa: A004  (its name in the API)
+from crm.graph.declare.ids import IS_NUMBER, RecordId
 from crm.graph.run.context import Info
 from crm.sales.tasks.graphql import Task
 from crm.sales.tasks.model import TaskGenerator
@@ -69,7 +69,7 @@ class TaskAnalytics:
 class RecommendTasksInput:
     """A request for suggested tasks."""
 
-    lead_id: strawberry.ID = strawberry.field(description="The lead's id.")
+    lead_id: RecordId = strawberry.field(description="The lead's id.", metadata=IS_NUMBER)
 
 
 @graph.type()
@@ -125,5 +125,4 @@ class RecommendationMutation:
         input: Annotated[RecommendTasksInput, strawberry.argument(description="About which lead.")],
     ) -> RecommendTasksPayload:
         """Suggest up to three tasks for a lead, with reasons: `generateTaskRecommendations` with its warnings."""
-        lead_id = validate.record_id("leadId", input.lead_id)
-        return await info.context.run_workflow(RecommendationService.recommend, lead_id)
+        return await info.context.run_workflow(RecommendationService.recommend, input.lead_id)

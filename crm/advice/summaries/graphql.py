@@ -9,12 +9,12 @@ from crm import graph
 from crm.advice.summaries.service import SummaryService
 from crm.ai.gateway import AnswerSource
 from crm.ai.graphql import QUESTION_COST
-from crm.core import validate
 from crm.graph.declare.error_types import Warning  # noqa: A004  (its name in the API)
+from crm.graph.declare.ids import IS_NUMBER, RecordId
 from crm.graph.run.context import Info
 from crm.sales.history.service import ChangeService
 from crm.sales.leads import model
-from crm.sales.leads.graphql import Lead, LeadId
+from crm.sales.leads.graphql import FixedLeadId, Lead
 
 Row = type[model.Lead]
 
@@ -36,7 +36,7 @@ class LeadSummary:
 class WriteSummaryInput:
     """A request for a summary."""
 
-    lead_id: strawberry.ID = strawberry.field(description="The lead's id.")
+    lead_id: RecordId = strawberry.field(description="The lead's id.", metadata=IS_NUMBER)
     force: bool = strawberry.field(description="Write it anew even if nothing happened since.", default=False)
 
 
@@ -59,7 +59,7 @@ class SummaryMutation:
     async def regenerate_summary(
         self,
         info: Info,
-        lead_id: LeadId,
+        lead_id: FixedLeadId,
         force: Annotated[
             bool, strawberry.argument(description="Write it anew even if nothing happened since.")
         ] = False,
@@ -76,5 +76,4 @@ class SummaryMutation:
         self, info: Info, input: Annotated[WriteSummaryInput, strawberry.argument(description="Of which lead.")]
     ) -> WriteSummaryPayload:
         """Write a lead's summary, and calculate its score: `regenerateSummary` with its warnings."""
-        lead_id = validate.record_id("leadId", input.lead_id)
-        return await info.context.run_workflow(SummaryService.write_summary, lead_id, input.force)
+        return await info.context.run_workflow(SummaryService.write_summary, input.lead_id, input.force)

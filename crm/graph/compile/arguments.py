@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from graphql import (
     GraphQLArgument,
@@ -40,6 +40,7 @@ from crm.core.problems import FieldProblem, Problem
 from crm.core.validate import unfit_character
 from crm.graph.compile.variables import MAX_VALUES, too_long
 from crm.graph.declare.fields import MAX_ROWS, is_structural
+from crm.graph.declare.ids import Reader, reader_of
 from crm.graph.declare.inputs import rules_of
 
 # Flags and limits whose value is part of a statement's shape.
@@ -111,6 +112,14 @@ class Argument:
     @classmethod
     def make(cls, name: str, label: str, argument: GraphQLArgument, node: ValueNode | None) -> "Argument":
         """An argument from the schema's definition and the document's value."""
+        made = cls._made(name, label, argument, node)
+        read, kind = reader_of(argument.extensions["strawberry-definition"], argument.type)
+        if read is None:
+            return made
+        return replace(made, kind=kind, value=lambda variables: read(made.value(variables), label))
+
+    @classmethod
+    def _made(cls, name: str, label: str, argument: GraphQLArgument, node: ValueNode | None) -> "Argument":
         kind = argument.type
         default = argument.default_value
         if node is None:
@@ -241,19 +250,14 @@ def _input_shape(
     check = getattr(origin, "check", None)
     if check is not None:
         check(value, label)
+    members = _members(input_type)[1]
     return tuple(
-        (
-            name,
-            split(
-                input_type.fields[name].type,
-                member,
-                python_name(input_type, name),
-                f"{label}.{name}",
-                out,
-            ),
-        )
-        for name, member in value.items()
+        [(name, _member_shape(members[name], f"{label}.{name}", member, out)) for name, member in value.items()]
     )
+
+
+def _member_shape(member: "Member", label: str, value: Any, out: Values) -> object:
+    return split(member.kind, member.read(value, label) if member.read else value, member.name, label, out)
 
 
 def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
@@ -263,9 +267,9 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
     if isinstance(kind, GraphQLNonNull):
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
-        origin = kind.extensions["strawberry-definition"].origin
+        origin, members = _members(kind)
         keywords = {
-            python_name(kind, field): placed(kind.fields[field].type, member, python_name(kind, field), leaf)
+            members[field].name: placed(members[field].kind, member, members[field].name, leaf)
             for field, member in value.items()
         }
         return origin(**keywords)
@@ -294,8 +298,10 @@ def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool
         rules = rules_of(origin)
         keywords = {}
         for field, member in value.items():
-            inner, inner_kind = members[field]
-            keywords[inner] = plain(inner_kind, member, inner, f"{label}.{field}", check=check and inner not in rules)
+            inner, inner_label = members[field], f"{label}.{field}"
+            read = inner.read(member, inner_label) if inner.read else member
+            checked = check and inner.name not in rules
+            keywords[inner.name] = plain(inner.kind, read, inner.name, inner_label, check=checked)
         return origin(**keywords)
     if isinstance(kind, GraphQLList):
         values = value if isinstance(value, list) else [value]
@@ -329,16 +335,25 @@ def _bad_character(value: str, label: str) -> errors.BadUserInput:
 
 def python_name(input_type: GraphQLInputObjectType, field: str) -> str:
     """The Python name of an input's field."""
-    return _members(input_type)[1][field][0]
+    return _members(input_type)[1][field].name
+
+
+class Member(NamedTuple):
+    """A field of an input: its Python name, its type, and how its values are read if they are ids."""
+
+    name: str
+    kind: Any
+    read: Reader | None
 
 
 @cache
-def _members(input_type: GraphQLInputObjectType) -> tuple[type[Any], Mapping[str, tuple[str, Any]]]:
-    """An input's class, and for each of its fields the Python name and the type."""
-    members = {
-        name: (field.extensions["strawberry-definition"].python_name, field.type)
-        for name, field in input_type.fields.items()
-    }
+def _members(input_type: GraphQLInputObjectType) -> tuple[type[Any], Mapping[str, Member]]:
+    """An input's class, and its fields."""
+    members = {}
+    for name, field in input_type.fields.items():
+        definition = field.extensions["strawberry-definition"]
+        read, kind = reader_of(definition, field.type)
+        members[name] = Member(definition.python_name, kind, read)
     return input_type.extensions["strawberry-definition"].origin, members
 
 

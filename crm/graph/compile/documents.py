@@ -29,7 +29,6 @@ from graphql import (
     VariableDefinitionNode,
     VariableNode,
     Visitor,
-    specified_rules,
     type_from_ast,
     validate,
     visit,
@@ -43,6 +42,7 @@ from crm.core.problems import Problem
 from crm.core.settings import Settings
 from crm.graph.compile.limits import check_document, root_names
 from crm.graph.compile.mistakes import mistakes_in
+from crm.graph.compile.positions import RULES
 from crm.graph.compile.variables import Counter
 from crm.graph.declare.fields import most_of
 from crm.graph.run.error_fields import MAX_MESSAGE, place_of_variable, problems
@@ -270,7 +270,7 @@ class Document:
         try:
             node = _parsed(text, limits)
             check_document(node, limits)
-            rules = specified_rules if introspection else (*specified_rules, NoSchemaIntrospectionCustomRule)
+            rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
             graphql_errors = validate(
                 schema,
                 node,

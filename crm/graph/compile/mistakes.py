@@ -34,7 +34,7 @@ _ONE_OF: Final = Phrase("{label} takes exactly one of {members}.", "{label} tar 
 _NEEDED: Final = {
     "Boolean": Phrase("true or false", "true eller false"),
     "String": Phrase("text", "text"),
-    "ID": Phrase("text", "text"),
+    "ID": Phrase("an id", "ett id"),
     "list": Phrase("a list", "en lista"),
     "object": Phrase("an object", "ett objekt"),
 }

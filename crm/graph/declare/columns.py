@@ -104,7 +104,7 @@ def update_input(model: builtins.type[Model]) -> Callable[[builtins.type[T]], bu
     def made() -> Iterable[NewField]:
         for column, field in fields_of(model):
             if field.rule is not None and not field.fixed:
-                yield column.name, *_optional(_api_type(column), field.input_words)
+                yield column.name, *_optional(_api_type(column, taken=True), field.input_words)
         if "version" in model.__table__.columns:
             yield "expected_version", *_optional(int, _VERSION)
 
@@ -238,21 +238,27 @@ def _value(column: Column[Any], field: Field) -> tuple[Any, Any]:
 
 
 def _new_value(column: Column[Any], field: Field) -> tuple[Any, Any]:
+    kind = _api_type(column, taken=True)
     if field.default is not None:
-        return _api_type(column), strawberry.field(description=field.input_words, default=field.default)
+        return kind, strawberry.field(description=field.input_words, default=field.default)
     if column.nullable or column.server_default is not None:
-        return _optional(_api_type(column), field.input_words)
-    return _api_type(column), strawberry.field(description=field.input_words)
+        return _optional(kind, field.input_words)
+    return kind, strawberry.field(description=field.input_words)
 
 
 def _optional(kind: Any, description: str, name: str | None = None) -> tuple[Any, Any]:
     return kind | None, strawberry.field(name=name, description=description, default=UNSET)
 
 
-def _api_type(column: Column[Any]) -> Any:
-    """The type of a column's values in the API."""
+def _is_number_id(column: Column[Any]) -> bool:
+    """Whether a column holds the id of a record, which is a number."""
+    return kind_of(column) is int and bool(column.primary_key or column.foreign_keys)
+
+
+def _api_type(column: Column[Any], *, taken: bool = False) -> Any:
+    """The type of a column's values in the API; the type in which they are `taken` is `ID` for every id."""
     kind = kind_of(column)
-    if column.primary_key or kind is UUID:
+    if column.primary_key or kind is UUID or (taken and _is_number_id(column)):
         return strawberry.ID
     if get_origin(kind) is dict:
         return JSON
@@ -261,6 +267,8 @@ def _api_type(column: Column[Any]) -> Any:
 
 def _condition(column: Column[Any]) -> Any:
     """The filter of a column's values."""
+    if _is_number_id(column):
+        return filters.NumberIdFilter
     kind = kind_of(column)
     return _CONDITIONS[kind] if kind in _CONDITIONS else filters.Filter[_registered(kind)]  # type: ignore[misc]
 

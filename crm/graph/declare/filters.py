@@ -11,6 +11,7 @@ import strawberry
 from crm.core import errors
 from crm.core.validate import parse_uuid
 from crm.db import query
+from crm.graph.declare.ids import IS_NUMBER
 
 E = TypeVar("E")
 UNSET: Any = strawberry.UNSET
@@ -133,8 +134,27 @@ class IDFilter(Condition):
         super().check(operands, path)
         for name, operand in operands.items():
             for text in operand if isinstance(operand, list) else [operand]:
-                if isinstance(text, str):
-                    parse_uuid(text, f"{path}.{name}")
+                if isinstance(text, str | int) and not isinstance(text, bool):
+                    parse_uuid(str(text), f"{path}.{name}")
+
+
+def _number(description: str, name: str | None = None) -> Any:
+    return strawberry.field(name=name, description=description, default=UNSET, metadata=IS_NUMBER)
+
+
+@strawberry.input(name="IntIDFilter", description="Compares the id of a lead, a task or an interaction.")
+class NumberIdFilter(Condition):
+    """Compares an id that is a number."""
+
+    eq: strawberry.ID | None = _number("Equal to.")
+    neq: strawberry.ID | None = _number("Not equal to; rows without a value are included.")
+    in_: list[strawberry.ID] | None = _number("One of.", "in")
+    not_in: list[strawberry.ID] | None = _number("None of; rows without a value are included.")
+    gt: strawberry.ID | None = _number("Greater than.")
+    gte: strawberry.ID | None = _number("Greater than or equal to.")
+    lt: strawberry.ID | None = _number("Less than.")
+    lte: strawberry.ID | None = _number("Less than or equal to.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
 
 
 @strawberry.input(description="Compares one of a few values.")

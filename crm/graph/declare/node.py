@@ -105,6 +105,11 @@ _KEYS: Final[Mapping[type[Any], tuple[Any, str]]] = {
 }
 
 
+def records_of(node_id: Any) -> Mapping[type[Any], Select[Any]]:
+    """For each type, the statement of its record with a global id: no row if the id is another type's."""
+    return _Records(node_id)
+
+
 def _quoted(text: str) -> ColumnElement[str]:
     return literal_column(f"'{text}'", Text())
 
@@ -119,11 +124,11 @@ class NodeQuery:
         node_id: Annotated[strawberry.ID, checked(check_node_id, "The record's `nodeId`.")],  # noqa: N805
     ) -> Node | None:
         """The record with this global id, of whatever type; null if there is none."""
-        return cast("Node", _Records(node_id))
+        return cast("Node", records_of(node_id))
 
     @rows(each="node_ids")
     def nodes(  # type: ignore[misc]
         node_ids: Annotated[list[strawberry.ID], checked(check_node_ids, "Their `nodeId`s, at most 1,000.")],  # noqa: N805
     ) -> list[Node | None]:
         """The records with these global ids, in this order; null for each that there is none of."""
-        return cast("list[Node | None]", _Records(node_ids))
+        return cast("list[Node | None]", records_of(node_ids))

@@ -16,6 +16,7 @@ from crm.core.identity import Role, Via
 from crm.core.policy import viewer_is
 from crm.db import events
 from crm.db.query import Operand
+from crm.graph.declare.ids import RecordId, record_id
 from crm.graph.declare.scalars import JSON
 from crm.sales.history.service import SHOWN, ChangeService, check_types
 from crm.sales.interactions.service import InteractionService
@@ -124,7 +125,7 @@ class ChangeSubscription:
         after_xid: ColumnElement[Any],
         after_id: ColumnElement[Any],
         until_xid: ColumnElement[Any],
-        lead_id: Annotated[int | None, strawberry.argument(description="Only about this lead.")] = None,
+        lead_id: Annotated[RecordId | None, record_id("Only about this lead.")] = None,
         types: Annotated[
             list[str] | None, graph.checked(check_types, "Only of these types, like `task.created`.")
         ] = None,

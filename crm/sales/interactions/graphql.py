@@ -9,6 +9,7 @@ from crm import graph
 from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
+from crm.graph.declare.ids import RecordId, record_id
 from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.interactions import model
@@ -19,7 +20,7 @@ from crm.sales.leads.service import LeadService
 if TYPE_CHECKING:
     from crm.sales.leads.graphql import Lead, LeadFilter
 
-InteractionId = Annotated[int, strawberry.argument(description="The interaction's id.")]
+InteractionId = Annotated[RecordId, record_id("The interaction's id.")]
 Row = type[model.Interaction]
 _ORDER_COST = graph.order_cost(model.Interaction)
 

@@ -74,7 +74,7 @@ class Interaction(Model):
         order="By lead.",
         served=True,
         label=("Lead", "Lead"),
-        rule=validate.anything,
+        rule=validate.reference,
         fixed=True,
     )
     created_by: Mapped[UUID | None] = column(

@@ -13,6 +13,7 @@ from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
+from crm.graph.declare.ids import IS_NUMBER, RecordId, record_id
 from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.activities.graphql import Activity
@@ -31,7 +32,8 @@ from crm.sales.tasks import model as task_model
 from crm.sales.tasks.graphql import TaskListFilter
 from crm.sales.tasks.service import TaskService
 
-LeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
+LeadId = Annotated[RecordId, record_id("The lead's id.")]
+FixedLeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
 _ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at")
 
 _MANY = (
@@ -197,7 +199,7 @@ class Lead:
 class LeadKey:
     """A lead by one of its keys."""
 
-    id: int | None = strawberry.field(description="By id.", default=UNSET)
+    id: strawberry.ID | None = strawberry.field(description="By id.", default=UNSET, metadata=IS_NUMBER)
     email: str | None = strawberry.field(description="By e-mail address, in whatever case.", default=UNSET)
     phone: str | None = strawberry.field(description="By phone number, however it is spelled.", default=UNSET)
 
@@ -224,7 +226,11 @@ class CreateLeadResult:
     error: ErrorExtensions | None = strawberry.field(
         description="Why it was not saved, as the error of `createLead` would say it: with all `problems`."
     )
-    duplicate_of_id: int | None = strawberry.field(description="The lead that has the address already.")
+    existing_id: strawberry.ID | None = strawberry.field(description="The lead that has the address already.")
+    duplicate_of_id: int | None = strawberry.field(
+        description="The lead that has the address already.",
+        deprecation_reason="Ids are of type `ID`: take `existingId`. Goes on 2027-12-01 at the earliest.",
+    )
 
 
 @strawberry.type
@@ -232,7 +238,7 @@ class LeadQuery:
     """Reads of leads."""
 
     @graph.rows
-    def lead(id: LeadId, include_deleted: graph.IncludeDeleted = False) -> Lead | None:
+    def lead(id: FixedLeadId, include_deleted: graph.IncludeDeleted = False) -> Lead | None:
         """The lead with this id; null if there is none."""
         return LeadService.with_id(id, include_deleted=include_deleted)
 

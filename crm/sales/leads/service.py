@@ -59,6 +59,7 @@ class CreateLeadResult:
     lead: Lead | None = None
     message: str | None = None
     field: str | None = None
+    existing_id: str | None = None
     duplicate_of_id: int | None = None
     problems: list[Problem] = dataclass_field(default_factory=list)
     # The values that keep their columns' rules.
@@ -79,6 +80,10 @@ class CreateLeadResult:
         self.status = CreateLeadStatus.INVALID if self.problems else status
         self.problems = in_order([*self.problems, *problems], Lead)
         self.lead, self.message, self.field = None, self.problems[0].message, self.problems[0].field
+
+    def point_to(self, lead_id: int | None) -> None:
+        """Name the lead that has the address already."""
+        self.duplicate_of_id, self.existing_id = lead_id, None if lead_id is None else str(lead_id)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class LeadService(Service):
         twins = _refuse_duplicates(results, addresses)
         await self._add([result.lead for result in results if result.lead is not None], addresses)
         for result, first in twins:
-            result.duplicate_of_id = first.id
+            result.point_to(first.id)
         return results
 
     async def _refuse_unknown_owners(self, results: Sequence[CreateLeadResult]) -> None:
@@ -255,7 +260,7 @@ def _refuse_duplicates(
         if address.lead_id is None and (twin is lead or twin is None):
             continue
         result.refuse([Problem("email", FieldProblem.TAKEN, _EXISTS)], CreateLeadStatus.DUPLICATE)
-        result.duplicate_of_id = address.lead_id
+        result.point_to(address.lead_id)
         if address.lead_id is None and twin is not None:
             twins.append((result, twin))
     return twins

@@ -9,6 +9,7 @@ from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
+from crm.graph.declare.ids import RecordId, record_id
 from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.leads import model as leads
@@ -20,7 +21,17 @@ from crm.sales.tasks.service import TaskService
 if TYPE_CHECKING:
     from crm.sales.leads.graphql import Lead, LeadFilter
 
-TaskId = Annotated[int, strawberry.argument(description="The task's id.")]
+TaskId = Annotated[RecordId, record_id("The task's id.")]
+FixedTaskId = Annotated[int, strawberry.argument(description="The task's id.")]
+Source = Annotated[
+    TaskSource,
+    strawberry.argument(
+        description="MANUAL accepts, DISMISSED dismisses, AI_SUGGESTED undoes either while it is not done."
+    ),
+]
+Reason = Annotated[
+    str | None, strawberry.argument(description="Why it is dismissed. Left out it stays as it was; null clears it.")
+]
 Row = type[model.Task]
 _ORDER_COST = graph.order_cost(model.Task)
 
@@ -92,7 +103,7 @@ class TaskQuery:
 
     @graph.rows
     def task(
-        id: TaskId,
+        id: FixedTaskId,
         include_deleted: graph.IncludeDeleted = False,
     ) -> Task | None:
         """The task with this id; null if there is none."""
@@ -162,17 +173,9 @@ class TaskMutation:
     async def update_task_source(
         self,
         info: Info,
-        task_id: TaskId,
-        source: Annotated[
-            TaskSource,
-            strawberry.argument(
-                description="MANUAL accepts, DISMISSED dismisses, AI_SUGGESTED undoes either while it is not done."
-            ),
-        ],
-        reason: Annotated[
-            str | None,
-            strawberry.argument(description="Why it is dismissed. Left out it stays as it was; null clears it."),
-        ] = UNSET,
+        task_id: FixedTaskId,
+        source: Source,
+        reason: Reason = UNSET,
         expected_version: ExpectedVersion = UNSET,
     ) -> Task:
         """Accept a suggestion (MANUAL), dismiss it (DISMISSED), or undo (AI_SUGGESTED). The task is kept either way.
@@ -181,6 +184,19 @@ class TaskMutation:
         """
         values = {} if reason is UNSET else {"dismissed_reason": reason}
         return await info.context.write(TaskService.set_source, task_id, source, values, given(expected_version))
+
+    @graph.mutation
+    async def set_task_source(
+        self,
+        info: Info,
+        id: TaskId,
+        source: Source,
+        reason: Reason = UNSET,
+        expected_version: ExpectedVersion = UNSET,
+    ) -> Task:
+        """Accept a suggestion, dismiss it, or undo: `updateTaskSource`, by an id like every other."""
+        values = {} if reason is UNSET else {"dismissed_reason": reason}
+        return await info.context.write(TaskService.set_source, id, source, values, given(expected_version))
 
     @graph.mutation
     async def delete_task(self, info: Info, id: TaskId, expected_version: ExpectedVersion = UNSET) -> Task:

@@ -160,7 +160,7 @@ class Task(Model):
         order="By lead.",
         served=True,
         label=("Lead", "Lead"),
-        rule=validate.anything,
+        rule=validate.reference,
         fixed=True,
     )
     assignee_id: Mapped[UUID | None] = column(

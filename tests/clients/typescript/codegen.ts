@@ -12,7 +12,7 @@ const config: CodegenConfig = {
       },
       config: {
         scalars: {
-          ID: "string",
+          ID: { input: "string | number", output: "string" }, // a lead's number, or its text: both are taken
           DateTime: "string", // RFC 3339, UTC: new Date(lead.createdAt)
           Decimal: "string", // exact: a number would lose öre
           JSON: "unknown",

@@ -13,14 +13,10 @@ export default [
       ...plugin.configs["flat/schema-recommended"].rules,
       ...plugin.configs["flat/schema-relay"].rules,
       "@graphql-eslint/no-unused-fields": "off",
-<<<<<<< HEAD
       // `Node.nodeId` is called so in every record: the name says what it is an id of.
       "@graphql-eslint/no-typename-prefix": "off",
-      "@graphql-eslint/require-deprecation-date": "error",
-=======
       // Of an argument of its own, which GraphQL's @deprecated lacks: tests/test_schema.py looks for the date in the reason.
       "@graphql-eslint/require-deprecation-date": "off",
->>>>>>> b618e40 (graph: prices in the schema, and in answers on request)
       "@graphql-eslint/require-nullable-fields-with-oneof": "error",
       "@graphql-eslint/no-scalar-result-type-on-mutation": "error",
       "@graphql-eslint/require-description": [
@@ -40,7 +36,7 @@ export default [
           acceptedIdNames: ["id"],
           acceptedIdTypes: ["ID"],
           // Answers to one request and parts of a record: nothing that a cache should keep under a name of its own.
-          exceptions: { types: ["FieldChange", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level", "Payload", "Problem", "Extensions", "Warning"] },
+          exceptions: { types: ["FieldChange", "ChangedField", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level", "Payload", "Problem", "Extensions", "Warning"] },
         },
       ],
       // `LeadConnection.edges` holds non-null edges: nobody has to check each row for null.

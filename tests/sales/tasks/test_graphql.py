@@ -234,6 +234,15 @@ class TestUpdateTaskSource:
         assert found["source"] == target
         assert found["version"] == (1 if target.lower() == start else 2)
 
+    async def test_by_an_id_like_every_other(self, graphql, make_task):
+        task = make_task(source="ai_suggested", generated_by="llm")
+        query = """mutation($id: ID!, $reason: String) {
+            setTaskSource(id: $id, source: DISMISSED, reason: $reason) { source dismissedReason }
+        }"""
+        found = (await graphql(query, id=str(task["id"]), reason="Too early"))["setTaskSource"]
+        assert found == {"source": "DISMISSED", "dismissedReason": "Too early"}
+        assert (await graphql(query, id=task["id"]))["setTaskSource"] == found
+
     @pytest.mark.parametrize("start", ["manual", "dismissed"])
     async def test_never_makes_a_persons_own_task_a_suggestion(self, graphql, refused, make_task, start):
         task = make_task(source=start)["id"]

@@ -8,17 +8,17 @@ import type { Screen_tasks$key } from "./__generated__/Screen_tasks.graphql";
 import type { ScreenTasksPageQuery } from "./__generated__/ScreenTasksPageQuery.graphql";
 
 /** A lead and a task, each with its pages and rows; their numbers may be the same. */
-export function Screen({ leadId, taskId }: { leadId: number; taskId: number }) {
-  const { lead, task } = useLazyLoadQuery<ScreenQuery>(
+export function Screen({ leadId, taskId }: { leadId: string; taskId: string }) {
+  const { lead, tasks: [task] } = useLazyLoadQuery<ScreenQuery>(
     graphql`
-      query ScreenQuery($leadId: Int!, $taskId: Int!) {
-        lead(id: $leadId) {
+      query ScreenQuery($leadId: ID!, $taskIds: [ID!]!) {
+        lead: leadBy(input: { id: $leadId }) {
           id
           fullName
           version
           ...Screen_tasks
         }
-        task(id: $taskId) {
+        tasks(filter: { id: { in: $taskIds } }) {
           id
           version
           ...Screen_task
@@ -26,10 +26,10 @@ export function Screen({ leadId, taskId }: { leadId: number; taskId: number }) {
         }
       }
     `,
-    { leadId, taskId },
+    { leadId, taskIds: [taskId] },
   );
   const [rename, isSaving] = useMutation<ScreenRenameMutation>(graphql`
-    mutation ScreenRenameMutation($id: Int!, $firstName: String!) {
+    mutation ScreenRenameMutation($id: ID!, $firstName: String!) {
       updateLead(id: $id, input: { firstName: $firstName }) {
         fullName
         version
@@ -43,7 +43,7 @@ export function Screen({ leadId, taskId }: { leadId: number; taskId: number }) {
       <button
         id="rename"
         disabled={isSaving}
-        onClick={() => rename({ variables: { id: Number(lead.id), firstName: "Östen" } })}
+        onClick={() => rename({ variables: { id: lead.id, firstName: "Östen" } })}
       >
         Rename
       </button>

@@ -9,7 +9,7 @@ import { RelayEnvironmentProvider } from "react-relay";
 import { createEnvironment } from "./environment";
 import { Screen } from "./Screen";
 
-const number = Number(process.env.CRM_RECORD);
+const number = process.env.CRM_RECORD ?? "1";
 const window = new Window();
 Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: true });
 const environment = createEnvironment(process.env.CRM_URL ?? "http://127.0.0.1:8000/graphql", process.env.CRM_TOKEN);

@@ -40,8 +40,8 @@ export const OpenLeads = graphql(`
 `);
 
 export const OneLead = graphql(`
-  query OneLead($id: Int!) {
-    lead(id: $id) {
+  query OneLead($id: ID!) {
+    lead: leadBy(input: { id: $id }) {
       ...LeadCard
       version
       lastInteractionAt
@@ -97,7 +97,7 @@ export const CreateLead = graphql(`
 `);
 
 export const UpdateLead = graphql(`
-  mutation UpdateLead($id: Int!, $input: UpdateLeadInput!) {
+  mutation UpdateLead($id: ID!, $input: UpdateLeadInput!) {
     updateLead(id: $id, input: $input) {
       version
       company
@@ -116,13 +116,13 @@ export const CreateLeads = graphql(`
       }
       field
       message
-      duplicateOfId
+      existingId
     }
   }
 `);
 
 export const DeleteLead = graphql(`
-  mutation DeleteLead($id: Int!) {
+  mutation DeleteLead($id: ID!) {
     deleteLead(id: $id) {
       deletedAt
     }
@@ -138,7 +138,7 @@ export const CreateTask = graphql(`
 `);
 
 export const CompleteTask = graphql(`
-  mutation CompleteTask($id: Int!) {
+  mutation CompleteTask($id: ID!) {
     completeTask(id: $id) {
       completed
       completedAt
@@ -146,25 +146,25 @@ export const CompleteTask = graphql(`
   }
 `);
 
-export const UpdateTaskSource = graphql(`
-  mutation UpdateTaskSource($taskId: Int!, $source: TaskSource!) {
-    updateTaskSource(taskId: $taskId, source: $source) {
+export const SetTaskSource = graphql(`
+  mutation SetTaskSource($id: ID!, $source: TaskSource!) {
+    setTaskSource(id: $id, source: $source) {
       ...TaskRow
     }
   }
 `);
 
 export const TasksOfLead = graphql(`
-  query TasksOfLead($leadId: Int!) {
-    tasksByLeadId(leadId: $leadId) {
+  query TasksOfLead($leadId: ID!) {
+    tasks(filter: { leadId: { eq: $leadId } }) {
       ...TaskRow
     }
   }
 `);
 
 export const LastCursor = graphql(`
-  query LastCursor($id: Int!) {
-    lead(id: $id) {
+  query LastCursor($id: ID!) {
+    lead: leadBy(input: { id: $id }) {
       timeline(limit: 1) {
         cursor
       }
@@ -173,7 +173,7 @@ export const LastCursor = graphql(`
 `);
 
 export const LeadChanges = graphql(`
-  subscription LeadChanges($leadId: Int!, $after: String) {
+  subscription LeadChanges($leadId: ID!, $after: String) {
     changes(leadId: $leadId, after: $after) {
       cursor
       type

@@ -22,7 +22,7 @@ export function connect(url: string, token?: string): Socket {
 /** A lead's changes after this cursor, each once, whatever happens to the connection, until you `break`. */
 export async function* changesOf(
   socket: Socket,
-  leadId: number,
+  leadId: string,
   after: string | null,
 ): AsyncGenerator<LeadChange, void> {
   for (;;) {

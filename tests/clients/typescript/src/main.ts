@@ -22,15 +22,15 @@ const client = new Client(url, token);
 const run = `ts-${Date.now()}`;
 
 /** Leads of this run alone, so that the program runs against any data. */
-async function addLeads(tag: string, ...leads: Omit<CreateLeadInput, "tags">[]): Promise<number[]> {
+async function addLeads(tag: string, ...leads: Omit<CreateLeadInput, "tags">[]): Promise<string[]> {
   const inputs = leads.map((lead) => ({ ...lead, tags: [tag] }));
   const { createLeads } = await client.run(documents.CreateLeads, { inputs });
-  const ids = createLeads.map((result) => Number(result.lead?.id));
+  const ids = createLeads.map((result) => result.lead?.id ?? "");
   added.push(...ids);
   return ids;
 }
 
-const added: number[] = [];
+const added: string[] = [];
 
 async function list(): Promise<void> {
   const [asa, osten] = await addLeads(
@@ -70,7 +70,7 @@ async function list(): Promise<void> {
 }
 
 async function one(): Promise<void> {
-  const missing = await client.run(documents.OneLead, { id: 2_000_000_000 });
+  const missing = await client.run(documents.OneLead, { id: "2000000000" });
   assert.equal(missing.lead, null);
   const created = await createLead();
   const { lead } = await client.run(documents.OneLead, { id: created });
@@ -83,12 +83,12 @@ async function one(): Promise<void> {
   assert.equal(company?.before, null);
   assert(typeof company.after === "string"); // `unknown` until you look
   const { leadBy } = await client.run(documents.LeadByKey, { key: { email: `${run}@EXAMPLE.com` } });
-  assert.equal(leadBy?.id, String(created));
+  assert.equal(leadBy?.id, created);
 }
 
-let createdId: number | undefined;
+let createdId: string | undefined;
 
-async function createLead(): Promise<number> {
+async function createLead(): Promise<string> {
   if (createdId !== undefined) return createdId;
   const { createLead } = await client.run(documents.CreateLead, {
     input: {
@@ -101,7 +101,7 @@ async function createLead(): Promise<number> {
     },
   });
   assert.equal(createLead.budget, "99.90");
-  createdId = Number(createLead.id);
+  createdId = createLead.id;
   added.push(createdId);
   return createdId;
 }
@@ -129,17 +129,16 @@ async function tasks(): Promise<void> {
   });
   const task = getFragmentData(documents.TaskRow, createTask);
   assert.equal(task.dueDate, "2027-01-31T09:00:00.000000Z");
-  const taskId = Number(task.id);
 
-  const { completeTask } = await client.run(documents.CompleteTask, { id: taskId });
+  const { completeTask } = await client.run(documents.CompleteTask, { id: task.id });
   assert(completeTask.completed && completeTask.completedAt);
 
   for (const source of ["DISMISSED", "MANUAL"] satisfies TaskSource[]) {
-    const { updateTaskSource } = await client.run(documents.UpdateTaskSource, { taskId, source });
-    assert.equal(getFragmentData(documents.TaskRow, updateTaskSource).source, source);
+    const { setTaskSource } = await client.run(documents.SetTaskSource, { id: task.id, source });
+    assert.equal(getFragmentData(documents.TaskRow, setTaskSource).source, source);
   }
-  const { tasksByLeadId } = await client.run(documents.TasksOfLead, { leadId });
-  assert.equal(tasksByLeadId.length, 1);
+  const { tasks: found } = await client.run(documents.TasksOfLead, { leadId });
+  assert.equal(found.length, 1);
 }
 
 async function* allLeads(filter: LeadFilter, first: number) {
@@ -177,8 +176,9 @@ async function bulk(): Promise<void> {
     ["CREATED", "DUPLICATE", "INVALID"],
   );
   const [created, duplicate, invalid] = createLeads;
-  added.push(Number(created?.lead?.id));
-  assert.equal(String(duplicate?.duplicateOfId), created?.lead?.id);
+  assert(created?.lead);
+  added.push(created.lead.id);
+  assert.equal(duplicate?.existingId, created.lead.id);
   assert.equal(invalid?.field, "firstName");
 }
 
@@ -195,8 +195,8 @@ async function errors(): Promise<void> {
       input: { firstName: "Någon", lastName: "Annan", email: `${run}@example.com` },
     }),
   );
-  assert.deepEqual([taken.code, taken.details.conflict, taken.details.existingId], ["CONFLICT", "TAKEN", String(id)]);
-  const gone = await failure(client.run(documents.CompleteTask, { id: 2_000_000_000 }));
+  assert.deepEqual([taken.code, taken.details.conflict, taken.details.existingId], ["CONFLICT", "TAKEN", id]);
+  const gone = await failure(client.run(documents.CompleteTask, { id: "2000000000" }));
   assert.equal(gone.code, "NOT_FOUND");
   const stranger = new Client(url, "not a token");
   assert.equal((await failure(stranger.run(documents.OneLead, { id }))).code, "UNAUTHENTICATED");
