@@ -114,3 +114,7 @@ async def test_graphql_sse_follows_through_a_lost_connection(npm, database_url, 
     assert await said() == {"title": "After"}
     assert await program.wait() == 0
     again.stop()
+
+
+def test_urql_follows_without_a_websocket(run, server, make_lead):
+    assert run("urql_stream.mjs", server, CRM_LEAD=str(make_lead()["id"])) == [{"title": "Ring"}]
