@@ -276,7 +276,7 @@ VARIABLES = [
         "two keys of one ", "query($k: LeadKey!) { leadBy(input: $k) { id } }", {"k": {"id": 1, "phone": "1"}}, "input"
     ),
     Case("no key of one ", "query($k: LeadKey!) { leadBy(input: $k) { id } }", {"k": {}}, "input"),
-    Case("a null key ", "query($k: LeadKey!) { leadBy(input: $k) { id } }", {"k": {"id": None}}, "id"),
+    Case("a null key ", "query($k: LeadKey!) { leadBy(input: $k) { id } }", {"k": {"id": None}}, "input"),
     Case("an owner that is no id", 'query { leads(filter: {ownerId: {eq: "me"}}) { id } }', None, "filter.ownerId.eq"),
     Case(
         "a NUL in a filter's variable",
@@ -370,8 +370,8 @@ WRITES = [
     executed("a title of 256", TASK, task(title="x" * 256), "title"),
     executed("a blank title", TASK, task(title="\t\n"), "title"),
     executed("a description of 20,001", TASK, task(description="x" * 20_001), "description"),
-    executed("a task of no lead", TASK, task(leadId=404), None, "NOT_FOUND"),
-    executed("a task of lead -1", TASK, task(leadId=-1), None, "NOT_FOUND"),
+    executed("a task of no lead", TASK, task(leadId=404), "leadId", "NOT_FOUND"),
+    executed("a task of lead -1", TASK, task(leadId=-1), "leadId", "NOT_FOUND"),
     executed("an assignee who is no id", TASK, task(assigneeId="x"), "assigneeId"),
     executed(
         "a person's task as a suggestion",
