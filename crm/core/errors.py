@@ -101,6 +101,15 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedField:
+    """A field that two changed: what was asked for, and what somebody else made of it."""
+
+    field: str
+    yours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorDetails:
     """An error's `extensions` as an object, for results that hold an error beside others' data."""
 
@@ -110,7 +119,7 @@ class ErrorDetails:
     field: str | None = None
     existing_id: str | None = None
     current_version: int | None = None
-    changed: Sequence[Any] | None = None
+    changed: Sequence[ChangedField] | None = None
     status: str | None = None
     entity: str | None = None
     id: str | None = None

@@ -67,10 +67,9 @@ class StaleRecord:
 
     def _conflict(self, before: Mapping[str, Any], names: Sequence[str], values: Mapping[str, Any]) -> errors.Conflict:
         changed = [
-            {"field": camel(name), "yours": api_value(values.get(name)), "theirs": api_value(before[name])}
-            for name in names
+            errors.ChangedField(camel(name), api_value(values.get(name)), api_value(before[name])) for name in names
         ]
-        fields = ", ".join(str(change["field"]) for change in changed)
+        fields = ", ".join(change.field for change in changed)
         phrase = _STALE if self.changed is None or not fields else _CHANGED
         return errors.Conflict(
             phrase.of(version=before["version"], expected=self.expected, fields=fields),

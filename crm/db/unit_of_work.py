@@ -125,6 +125,16 @@ class UnitOfWork:
         result = (await self._run([(CHANGED_SINCE, about)]))[0]
         self._stale[id(record)] = StaleRecord.of(current, version, _rows(result, self._connection))
 
+    @contextmanager
+    def one_of_many(self, record: Model) -> Iterator[None]:
+        """Check what this context sets on a loaded record at its end; if anything is refused, nothing was set."""
+        try:
+            yield
+            self._changed(record)
+        except errors.CrmError:
+            record.__dict__.update(self._loaded[id(record)][1])
+            raise
+
     async def first(self, statement: Select[Any], model: type[M]) -> M | None:
         """The first record of a statement that selects whole records."""
         records = await self.all(statement, model)
@@ -299,16 +309,22 @@ class UnitOfWork:
         deleted = {id(change.instance) for change in changes if change.kind == "delete"}
         updates = []
         for key, (instance, before) in self._loaded.items():
-            after = instance.__dict__
-            values = {name: after[name] for name, value in before.items() if after[name] != value}
-            if key in self._stale and (key in deleted or values.get("deleted_at") is not None):
-                self._stale[key].refuse_deletion(before)
+            values = self._changed(instance, delete=key in deleted)
             if values and key not in deleted:
-                if key in self._stale:
-                    self._stale[key].check(before, values)
                 updates.append(RowChange("update", instance, values))
                 self._loaded[key] = (instance, {**before, **values})
         return updates + changes
+
+    def _changed(self, record: Model, *, delete: bool = False) -> dict[str, Any]:
+        """The values that were set on a loaded record; an error if they overwrite what others changed meanwhile."""
+        (_, before), after = self._loaded[id(record)], record.__dict__
+        values = {name: after[name] for name, value in before.items() if after[name] != value}
+        stale = self._stale.get(id(record))
+        if stale is not None and (delete or values.get("deleted_at") is not None):
+            stale.refuse_deletion(before)
+        if stale is not None:
+            stale.check(before, values)
+        return values
 
     def _take(self, change: RowChange, result: "pq.abc.PGresult") -> None:
         """Copy the values that the database set for a change (ids, defaults) into the record."""

@@ -3,15 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import strawberry
 
 from crm.core.validate import Rule
 
+T = TypeVar("T")
 ExpectedVersion = Annotated[
     int | None,
     strawberry.argument(description="The `version` you saw: CONFLICT if what this changes was changed since."),
+]
+ExpectedVersions = Annotated[
+    list[int] | None,
+    strawberry.argument(description="The `version` you saw of each, in the order of `ids`."),
 ]
 _RULES: Final = "__crm_rules__"
 
@@ -43,6 +48,6 @@ def expected_version(input_object: Any) -> int | None:
     return given(input_object.expected_version)
 
 
-def given(version: int | None) -> int | None:
-    """The version that an argument or an input has, if it was passed."""
-    return None if version is strawberry.UNSET else version
+def given(value: T | None) -> T | None:
+    """The value of an argument or an input, if it was passed."""
+    return None if value is strawberry.UNSET else value

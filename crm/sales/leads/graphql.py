@@ -11,10 +11,11 @@ from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
+from crm.db.many import refuse_common_version
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
 from crm.graph.declare.ids import IS_NUMBER, RecordId, record_id
-from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
+from crm.graph.declare.inputs import ExpectedVersion, ExpectedVersions, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.activities.graphql import Activity
 from crm.sales.activities.service import ActivityKind, ActivityService
@@ -233,6 +234,22 @@ class CreateLeadResult:
     )
 
 
+@graph.type()
+class ChangeLeadResult:
+    """What became of one of many leads."""
+
+    id: strawberry.ID = strawberry.field(description="The lead's id.")
+    saved: bool = strawberry.field(description="Whether it is as asked for now.")
+    lead: Lead | None = strawberry.field(description="The lead as it is now; null if there is none.")
+    message: str | None = strawberry.field(description="Why it was not saved, for people.")
+    error: ErrorExtensions | None = strawberry.field(
+        description="Why it was not saved, as the error of a mutation of this lead alone would say it."
+    )
+
+
+LeadIds = Annotated[list[RecordId], record_id("At most 500 leads; each once.")]
+
+
 @strawberry.type
 class LeadQuery:
     """Reads of leads."""
@@ -301,6 +318,30 @@ class LeadMutation:
         return await info.context.write(
             LeadService.update, id, values_of(input, "expected_version"), expected_version(input)
         )
+
+    @graph.mutation
+    async def update_leads(
+        self,
+        info: Info,
+        ids: LeadIds,
+        input: Annotated[UpdateLeadInput, strawberry.argument(description="What changes, of all of them.")],
+        expected_versions: ExpectedVersions = UNSET,
+    ) -> list[ChangeLeadResult]:
+        """Change many leads in the same way: one result for each, in order; the valid ones are saved.
+
+        An input that is not valid refuses the whole.
+        """
+        refuse_common_version(expected_version(input))
+        return await info.context.write(
+            LeadService.update_many, ids, values_of(input, "expected_version"), given(expected_versions)
+        )
+
+    @graph.mutation
+    async def delete_leads(
+        self, info: Info, ids: LeadIds, expected_versions: ExpectedVersions = UNSET
+    ) -> list[ChangeLeadResult]:
+        """Delete many leads: one result for each, in order. `restoreLead` brings one back."""
+        return await info.context.write(LeadService.delete_many, ids, given(expected_versions))
 
     @graph.mutation
     async def delete_lead(self, info: Info, id: LeadId, expected_version: ExpectedVersion = UNSET) -> Lead:

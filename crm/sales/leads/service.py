@@ -18,6 +18,7 @@ from crm.core.language import Phrase
 from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
 from crm.core.problems import FieldProblem, Problem
+from crm.db.many import ManyResult, change_each, checked_ids
 from crm.db.query import Beside, Operand, Where, filtered, ordered
 from crm.db.service import Service, in_order
 from crm.db.sqlstates import on_violation
@@ -37,6 +38,9 @@ on_violation(
 
 
 _TAKEN: Final = Phrase("Another lead has this e-mail address already.", "En annan lead har redan den e-postadressen.")
+_ONE_ADDRESS: Final = Phrase(
+    "One e-mail address cannot be that of several leads.", "Flera leads kan inte ha en och samma e-postadress."
+)
 _EXISTS: Final = Phrase(
     "A lead with this e-mail address exists already.", "Det finns redan en lead med den e-postadressen."
 )
@@ -189,6 +193,32 @@ class LeadService(Service):
         for name, value in cleaned.items():
             setattr(lead, name, value)
         return lead
+
+    async def update_many(
+        self, ids: Sequence[int], values: Mapping[str, Any], versions: Sequence[int] | None = None
+    ) -> list[ManyResult]:
+        """Change many leads in the same way."""
+        wanted = checked_ids(ids, versions)
+        if values.get("email") is not None and len(wanted) > 1:
+            raise errors.BadUserInput.of([Problem.of("email", FieldProblem.NOT_ALLOWED, _ONE_ADDRESS)])
+        cleaned = await self.cleaned(Lead, values)
+
+        async def change(lead: Lead) -> None:
+            conflict = await self._duplicate(cleaned, lead)
+            if conflict is not None:
+                raise conflict
+            for name, value in cleaned.items():
+                setattr(lead, name, value)
+
+        return await change_each(self.unit_of_work, Lead, wanted, change)
+
+    async def delete_many(self, ids: Sequence[int], versions: Sequence[int] | None = None) -> list[ManyResult]:
+        """Delete many leads."""
+
+        async def change(lead: Lead) -> None:
+            lead.deleted_at = self.unit_of_work.now()
+
+        return await change_each(self.unit_of_work, Lead, checked_ids(ids, versions), change)
 
     async def delete(self, key: int, expected_version: int | None = None) -> Lead:
         """Delete a lead; its tasks and interactions hide with it, and `restore` brings all back."""

@@ -8,9 +8,11 @@ from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
+from crm.db.many import refuse_common_version
+from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
 from crm.graph.declare.ids import RecordId, record_id
-from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
+from crm.graph.declare.inputs import ExpectedVersion, ExpectedVersions, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.leads import model as leads
 from crm.sales.leads.service import LeadService
@@ -97,6 +99,22 @@ class UpdateTaskInput:
     )
 
 
+@graph.type()
+class ChangeTaskResult:
+    """What became of one of many tasks."""
+
+    id: strawberry.ID = strawberry.field(description="The task's id.")
+    saved: bool = strawberry.field(description="Whether it is as asked for now.")
+    task: Task | None = strawberry.field(description="The task as it is now; null if there is none.")
+    message: str | None = strawberry.field(description="Why it was not saved, for people.")
+    error: ErrorExtensions | None = strawberry.field(
+        description="Why it was not saved, as the error of a mutation of this task alone would say it."
+    )
+
+
+TaskIds = Annotated[list[RecordId], record_id("At most 500 tasks; each once.")]
+
+
 @strawberry.type
 class TaskQuery:
     """Reads of tasks."""
@@ -154,6 +172,36 @@ class TaskMutation:
         """Change a task."""
         return await info.context.write(
             TaskService.update, id, values_of(input, "expected_version"), expected_version(input)
+        )
+
+    @graph.mutation
+    async def update_tasks(
+        self,
+        info: Info,
+        ids: TaskIds,
+        input: Annotated[UpdateTaskInput, strawberry.argument(description="What changes, of all of them.")],
+        expected_versions: ExpectedVersions = UNSET,
+    ) -> list[ChangeTaskResult]:
+        """Change many tasks in the same way: one result for each, in order; the valid ones are saved.
+
+        An input that is not valid refuses the whole.
+        """
+        refuse_common_version(expected_version(input))
+        return await info.context.write(
+            TaskService.update_many, ids, values_of(input, "expected_version"), given(expected_versions)
+        )
+
+    @graph.mutation
+    async def complete_tasks(
+        self,
+        info: Info,
+        ids: TaskIds,
+        completed: Annotated[bool, strawberry.argument(description="False takes it back.")] = True,
+        expected_versions: ExpectedVersions = UNSET,
+    ) -> list[ChangeTaskResult]:
+        """Mark many tasks done: one result for each, in order. Suggestions are accepted with it."""
+        return await info.context.write(
+            TaskService.complete_many, ids, completed=completed, versions=given(expected_versions)
         )
 
     @graph.mutation

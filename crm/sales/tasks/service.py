@@ -9,6 +9,7 @@ from crm.access.users.service import unknown_user
 from crm.core import errors, validate
 from crm.core.language import Phrase
 from crm.core.problems import FieldProblem, Problem
+from crm.db.many import ManyResult, change_each, checked_ids
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.db.sqlstates import on_violation
@@ -71,7 +72,31 @@ class TaskService(Service):
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""
         task = await self.unit_of_work.get(Task, key, expected_version=expected_version)
-        cleaned = await self.cleaned(Task, values)
+        self._set(task, await self.cleaned(Task, values))
+        return task
+
+    async def update_many(
+        self, ids: Sequence[int], values: Mapping[str, Any], versions: Sequence[int] | None = None
+    ) -> list[ManyResult]:
+        """Change many tasks in the same way."""
+        wanted, cleaned = checked_ids(ids, versions), await self.cleaned(Task, values)
+
+        async def change(task: Task) -> None:
+            self._set(task, dict(cleaned))
+
+        return await change_each(self.unit_of_work, Task, wanted, change)
+
+    async def complete_many(
+        self, ids: Sequence[int], *, completed: bool, versions: Sequence[int] | None = None
+    ) -> list[ManyResult]:
+        """Mark many tasks done or not done."""
+
+        async def change(task: Task) -> None:
+            self._complete(task, completed=completed)
+
+        return await change_each(self.unit_of_work, Task, checked_ids(ids, versions), change)
+
+    def _set(self, task: Task, cleaned: dict[str, Any]) -> None:
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
                 cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
@@ -80,7 +105,6 @@ class TaskService(Service):
             self._complete(task, completed=bool(validate.given("completed", cleaned.pop("completed"))))
         for name, value in cleaned.items():
             setattr(task, name, value)
-        return task
 
     async def complete(self, key: int, *, completed: bool, expected_version: int | None = None) -> Task:
         """Mark a task done or not done. Completing a suggestion accepts it, even if completion is taken back."""
