@@ -10,7 +10,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 # Containers often say so; each of a hundred processes would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup graphiql tools run test test-fast test-oldest coverage evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
+.PHONY: help setup graphiql tools run test test-fast test-oldest coverage gateway evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ coverage: setup tools ## All tests once more, and the lines and branches of crm/
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+gateway: setup ## The API as a subgraph, behind a gateway of Apollo Federation (its packages take half a gigabyte)
+	$(BIN)/python -W ignore -m pytest tests/clients/federation/gateway.py
+
 evals: setup ## How good the suggestions are: the playbook beside random templates (and a live model if a key is set)
 	$(BIN)/python -W ignore -m tests.ai.evals
 
@@ -96,7 +99,7 @@ attacks: setup ## Half an hour of searching for requests that cost too much, per
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, but for the development database
-	rm -rf $(VENV) crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/typescript/node_modules tests/clients/typescript/src/gql tests/clients/relay/node_modules tests/clients/relay/out tests/clients/relay/src/__generated__ tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
+	rm -rf $(VENV) crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/typescript/node_modules tests/clients/typescript/src/gql tests/clients/relay/node_modules tests/clients/federation/node_modules tests/clients/relay/out tests/clients/relay/src/__generated__ tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
 
 clean-data: ## Remove the development database
 	rm -rf .data

@@ -31,6 +31,7 @@ from crm.core.memory import give_back_large_blocks
 from crm.core.settings import Settings, settings
 from crm.core.stop_signals import stop_signals
 from crm.db.database import Database
+from crm.graph.federation import subgraph
 from crm.graph.run.engine import Engine
 from crm.graph.run.warming import warm_up
 from crm.jobs import WorkerContext
@@ -66,7 +67,7 @@ class App:
         limit_echo(config.ai_task_echo_seconds)
         tokens = Tokens(secret, self.database)
         self.ai = build_ai(config, self.database)
-        self.engine = Engine(schema, self.database, config, self.ai)
+        self.engine = Engine(subgraph(schema) if config.federation else schema, self.database, config, self.ai)
         authenticator = (
             LocalAuthenticator(tokens, origins, Viewer(local_admin, Role.ADMIN))
             if local_admin

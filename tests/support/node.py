@@ -32,14 +32,14 @@ def run(folder: Path, *command: str, seconds: float = 60, **environment: str) ->
 
 
 @contextmanager
-def alone_with(folder: Path) -> Iterator[None]:
+def alone_with(folder: Path, seconds: float = NPM_SECONDS) -> Iterator[None]:
     """The project with its packages installed, while no other test process builds anything in it."""
     require_node()
     with (folder / "package.json").open() as mine:
         fcntl.flock(mine, fcntl.LOCK_EX)
         installed = folder / "node_modules" / ".package-lock.json"
         if not installed.exists() or installed.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
-            run(folder, "npm", "ci", "--no-audit", "--no-fund", seconds=NPM_SECONDS)
+            run(folder, "npm", "ci", "--no-audit", "--no-fund", seconds=seconds)
         yield
 
 

@@ -11,6 +11,10 @@ _DOCUMENTS = TypeAdapter(dict[str, str])
 class WebSettings(BaseModel):
     """Connections of clients: requests, answers and WebSockets."""
 
+    federation: bool = Field(
+        default=False,
+        description="Whether gateways of Apollo Federation 2 may ask (`_service`, `_entities`) the API as a subgraph.",
+    )
     max_body_bytes: int = Field(default=256 * 1024, ge=1024, description="The largest request body.")
     max_bulk_body_bytes: int = Field(
         default=2 * 1024 * 1024, ge=1024, description="The same for mutations of many records, like `createLeads`."

@@ -37,6 +37,7 @@ _TOO_MANY_DIGITS: Final = Phrase(
 T = TypeVar("T")
 
 JSON = NewType("JSON", object)
+Representation = NewType("Representation", object)  # of a record, as gateways of a federation make them
 
 
 class Unfit(GraphQLError):
@@ -125,6 +126,12 @@ CONFIG: Final = StrawberryConfig(
             name="JSON",
             description="Any JSON value.",
             specified_by_url="https://www.rfc-editor.org/rfc/rfc8259",
+            serialize=lambda value: value,
+            parse_value=lambda value: value,
+        ),
+        Representation: strawberry.scalar(
+            name="_Any",
+            description="A record's type and key, as a gateway sends them.",
             serialize=lambda value: value,
             parse_value=lambda value: value,
         ),
