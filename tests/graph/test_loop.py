@@ -110,8 +110,8 @@ class TestDocuments:
     def test_of_a_thousand_places_ten_are_told(self):
         error = refusal("\n" * 240_000 + f"{{ leads({'limit: 1 ' * 1200}) {{ id }} }}")
         assert isinstance(error, InvalidDocument)
-        assert error.problems[0]["locations"][0] == {"line": 240_001, "column": 9}
-        assert len(error.problems[0]["locations"]) == 10
+        assert error.rendered[0]["locations"][0] == {"line": 240_001, "column": 9}
+        assert len(error.rendered[0]["locations"]) == 10
 
     @pytest.mark.parametrize(
         ("text", "line", "column"),
@@ -126,7 +126,7 @@ class TestDocuments:
     def test_places_are_counted_as_editors_count(self, text, line, column):
         error = refusal(text)
         assert isinstance(error, InvalidDocument)
-        assert error.problems[0]["locations"] == [{"line": line, "column": column}]
+        assert error.rendered[0]["locations"] == [{"line": line, "column": column}]
 
 
 @pytest.fixture
