@@ -24,6 +24,8 @@ TITLES: Final = {
     "UNSUPPORTED_MEDIA_TYPE": "The body must be JSON",
     "TOO_COMPLEX": "Too much at once",
     "TOO_LARGE": "Too large",
+    "PERSISTED_QUERY_NOT_FOUND": "No such document",
+    "PERSISTED_QUERY_NOT_SUPPORTED": "No documents are kept",
     "CURSOR_EXPIRED": "The cursor has expired",
     "RATE_LIMITED": "Too many requests",
     "TIMEOUT": "It took too long",
