@@ -52,6 +52,7 @@ def test_nothing_is_installed_into_the_environment_of_another_checkout(tmp_path)
     """A link to it would make that one import this one's program."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "theirs" / "bin").mkdir(parents=True)
     python = tmp_path / "theirs" / "bin" / "python"
     python.write_text("#!/bin/sh\necho installing\n", encoding="utf-8")

@@ -52,6 +52,8 @@ for _name, _label in {
     "taskId": ("Task", "Uppgift"),
     "leadId": ("Lead", "Lead"),
     "input": ("Input", "Uppgifter"),
+    "ids": ("Ids", "Id:n"),
+    "expectedVersions": ("Versions", "Versioner"),
     "inputs": ("Inputs", "Uppgifter"),
     "reason": ("Reason", "Skäl"),
     "expectedVersion": ("Version", "Version"),

@@ -19,8 +19,8 @@ _AS_MANY: Final = Phrase(
     "As many versions as ids: {ids}, not {versions}.", "Lika många versioner som id: {ids}, inte {versions}."
 )
 _EACH: Final = Phrase(
-    "Of many records each has its own version: pass `expectedVersions`.",
-    "Av flera poster har var och en sin version: skicka `expectedVersions`.",
+    "Of many records each has a version of its own.",
+    "Av flera poster har var och en sin egen version.",
 )
 
 
