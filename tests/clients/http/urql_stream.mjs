@@ -9,9 +9,9 @@ const client = new Client({
   fetchOptions: { headers: { authorization: `Bearer ${token}` } },
   preferGetMethod: false,
 });
-const query = "subscription($lead: Int) { changes(leadId: $lead) { task { title } } }";
-const create = 'mutation($lead: Int!) { createTask(input: { leadId: $lead, title: "Ring" }) { id } }';
-const variables = { lead: Number(lead) };
+const query = "subscription($lead: ID) { changes(leadId: $lead) { task { title } } }";
+const create = 'mutation($lead: ID!) { createTask(input: { leadId: $lead, title: "Ring" }) { id } }';
+const variables = { lead };
 client.subscription(query, variables).subscribe(({ data, error }) => {
   console.log(JSON.stringify({ title: data?.changes.task.title, error: error?.message }));
   process.exit();
