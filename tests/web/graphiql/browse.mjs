@@ -158,7 +158,7 @@ async function play(scene) {
   const ours = new URL(server).host;
   const faults = [];
   const page = await browser.newPage({ viewport: WIDE, colorScheme });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   const check = url => {
     const { protocol, host } = new URL(url);
     if (host !== ours && !['data:', 'blob:'].includes(protocol)) faults.push(`request to ${url}`);
