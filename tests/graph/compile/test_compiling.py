@@ -285,7 +285,7 @@ class TestBounds:
         query = "{ leads(orderBy: [{field: COMPANY}, {field: EMAIL}, {field: COMPANY, direction: DESC}]) { id } }"
         part, variables = shaped(spacious, viewers["viewer"], query)
         text = part.step(variables, viewers["viewer"])[0].text.decode()
-        assert "ORDER BY leads.company ASC NULLS LAST, leads.email ASC NULLS LAST, leads.id DESC" in text
+        assert "ORDER BY leads.company_key ASC NULLS LAST, leads.email ASC NULLS LAST, leads.id DESC" in text
 
     async def test_what_a_write_shows_is_checked_before_anything_is_written(
         self, database_url, roomy, viewers, make_lead
