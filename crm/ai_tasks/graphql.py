@@ -29,6 +29,7 @@ from crm.jobs import WorkerContext
 from crm.sales.leads import model as leads
 from crm.sales.leads.graphql import Lead, LeadFilter, LeadId
 from crm.sales.leads.service import LeadService
+from crm.sales.tasks import graphql as tasks
 
 # All AI tasks that wait are counted.
 _QUEUE_COST = 500
@@ -112,6 +113,11 @@ class AiTask:
     def lead(task: Row) -> Lead | None:
         """The lead it is about; null if that is deleted."""
         return LeadService.with_id(task.lead_id)
+
+    @graph.edge
+    def tasks(task: Row, filter: tasks.Which = None, order_by: tasks.InOrder = None) -> list[tasks.Task]:
+        """The tasks that it suggested, whatever became of them; newest first."""
+        return AiTaskService.suggested(task.id, filter, order_by)
 
     @graph.edge
     def creator(task: Row) -> User | None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Uuid
 
+from crm.advice.ai_claims.model import AiClaim
 from crm.ai.calls import new_id
 from crm.ai_tasks import builtin_types as _  # noqa: F401  (registers the types)
 from crm.ai_tasks.columns import in_line, is_final
@@ -34,6 +35,8 @@ from crm.db.statement import Statement, encode
 from crm.db.unit_of_work import missing
 from crm.jobs import Job, cancel, enqueue, prioritise
 from crm.sales.leads.model import Lead
+from crm.sales.tasks.model import Task
+from crm.sales.tasks.service import TaskService
 
 QUEUE: Final = "ai"
 JOB: Final = "ai_task"
@@ -110,6 +113,12 @@ class AiTaskService(Service):
     def attempts_of(task_id: Operand) -> Select[Any]:
         """A task's attempts, the first first."""
         return select(AiTaskAttempt).where(AiTaskAttempt.task_id == task_id).order_by(AiTaskAttempt.number)
+
+    @staticmethod
+    def suggested(task_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """The CRM's tasks that an AI task suggested."""
+        claims = select(AiClaim.id).where(AiClaim.ai_task_id == task_id)
+        return TaskService.matching(where, order_by).where(Task.generation_id.in_(claims))
 
     async def create(self, values: Mapping[str, Any]) -> AiTask:
         """Add a task and its job."""

@@ -11,6 +11,7 @@ import typer
 
 from crm.access.revocation import revoke as revoke_token
 from crm.access.tokens import claims_of, make_token
+from crm.access.users.model import SERVICE_ADDRESS
 from crm.cli.config import read_settings, secret_key
 from crm.cli.console import fail
 from crm.cli.database import connect, development_secret, embedded_database, refuse_no_database, refuse_old_tables
@@ -78,7 +79,7 @@ def _revoke_token(url: str, secret: str, text: str) -> None:
 
 
 def _print_token(url: str, secret: str, user: str | None, role: Role | None, lifetime: timedelta | None) -> None:
-    address = user or f"service-{(role or Role.MEMBER).value}@crm.invalid"
+    address = user or SERVICE_ADDRESS.format((role or Role.MEMBER).value)
     try:
         with connect(url) as connection:
             found = connection.execute(

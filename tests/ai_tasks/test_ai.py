@@ -91,7 +91,7 @@ class TestOwner:
 
 
 class TestPlaybook(WithOneWorker):
-    async def test_suggests_tasks_in_the_background(self, request_tasks, reaches, db):
+    async def test_suggests_tasks_in_the_background(self, request_tasks, reaches, db, graphql):
         task = await request_tasks()
         assert (task["taskType"], task["status"]) == ("task_recommendations", "QUEUED")
         done = await reaches(task["id"], "COMPLETED")
@@ -99,6 +99,11 @@ class TestPlaybook(WithOneWorker):
         assert [row["id"] for row in rows] == done["result"]["taskIds"]
         assert rows
         assert {row["source"] for row in rows} == {"ai_suggested"}
+        shown = await graphql(
+            "query($id: ID!) { aiTask(id: $id) { tasks(limit: 9) { id creator { id } } } }", id=task["id"]
+        )
+        ids = sorted(row["id"] for row in rows)[::-1]
+        assert shown["aiTask"]["tasks"] == [{"id": str(key), "creator": None} for key in ids]
         assert done["qualityScore"] == 1
 
     async def test_is_no_model_and_has_no_price(self, request_tasks, reaches):

@@ -155,6 +155,7 @@ class _Filler:
             rule=self._maybe(self._text()),
             edited=self._dice.random() < 0.3,
             decided_at=self._maybe(self._moment()),
+            created_by=self._maybe(self._dice.choice(self._users)),
             decided_by_id=self._maybe(self._dice.choice(self._users)),
             lead_id=self._dice.choice(self._leads),
             assignee_id=self._maybe(self._dice.choice(self._users)),

@@ -457,8 +457,25 @@ class Reference:
     def _task(self, row: Row, name: str, _: dict[str, Any]) -> Any:
         if name == "lead":
             return record("Lead", self.world.living_lead(row["lead_id"]))
-        if name in ("assignee", "decidedBy"):
-            return record("User", self.world.one("User", row[{"assignee": "assignee_id"}.get(name, "decided_by_id")]))
+        people = {"assignee": "assignee_id", "decidedBy": "decided_by_id", "creator": "created_by"}
+        if name in people:
+            return record("User", self.world.one("User", row[people[name]]))
+        return NotImplemented
+
+    def _user(self, row: Row, name: str, given: dict[str, Any]) -> Any:
+        tasks = [one for one in self.world.shown("Task") if one["assignee_id"] == row["id"]]
+        if name == "isService":
+            return row["email"].startswith("service-") and row["email"].endswith("@crm.invalid")
+        if name == "openTaskCount":
+            return sum(one["status"] == "open" for one in tasks)
+        if name in ("tasks", "leads"):
+            kind = {"tasks": "Task", "leads": "Lead"}[name]
+            rows = (
+                tasks if name == "tasks" else [one for one in self.world.shown("Lead") if one["owner_id"] == row["id"]]
+            )
+            found = [one for one in rows if matches(self.world, kind, one, given.get("filter"))]
+            found = in_order(kind, found, given.get("orderBy"))
+            return records(kind, window(found, given.get("limit"), given.get("offset")))
         return NotImplemented
 
     def _interaction(self, row: Row, name: str, _: dict[str, Any]) -> Any:

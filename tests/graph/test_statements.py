@@ -18,7 +18,7 @@ DEEP = """{
     tasks { title assignee { name } lead { interactions { creator { name } lead { tasks { lead { fullName } } } } } } }
   leadsConnection(first: 2) { totalCount pageInfo { endCursor } edges { cursor node { tasks { title } } } nodes { id } }
   tasks(filter: {lead: {owner: {name: {contains: "a"}}}}) { lead { owner { name } } }
-  me { name }
+  me { name isService openTaskCount leads(limit: 2) { id } tasks(limit: 2) { creator { name } } }
 }"""
 ROOTS = [
     "me { id }",
@@ -39,6 +39,9 @@ ROOTS = [
     'nodes(nodeIds: ["TGVhZDox", "VGFzazox"]) { nodeId ... on Lead { tasks { id } } ... on Task { lead { id } } }',
     'search(text: "ab") { score lead { id } task { id } interaction { id } }',
     "leadStats(groupBy: [STATUS]) { count }",
+    "taskStats(groupBy: [ASSIGNEE, CREATED_WEEK], having: {count: {gt: 0}}) { count assignee { name } }",
+    "interactionStats(groupBy: [TYPE]) { count minutes }",
+    "tagCounts { tag count }",
     'aiTask(id: "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10") { status positionInQueue attempts { costUsd } lead { id } }',
     "aiTaskQueueStatus { queued byPriority { priority waiting } }",
     "aiTaskStatistics { total byType { key tasks } byDay { key costUsd } }",

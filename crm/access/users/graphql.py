@@ -27,6 +27,11 @@ class UserFilter(WhereInput):
 class User:
     """Somebody who uses the CRM."""
 
+    @graph.computed(never_null=True)
+    def is_service(user: type[model.User]) -> bool:
+        """Whether it is a service user, as which scripts act, not a person."""
+        return UserService.is_service(user)
+
 
 @graph.create_input(model.User)
 class CreateUserInput:

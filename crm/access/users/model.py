@@ -1,6 +1,7 @@
 """Users."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Index, func, text
@@ -11,6 +12,9 @@ from crm.core.columns import column
 from crm.core.identity import Role
 from crm.core.model import CASE_COLLATION, SORT_KEY, Model
 from crm.core.policy import EVERYBODY
+
+# The address of a role's service user.
+SERVICE_ADDRESS: Final = "service-{}@crm.invalid"
 
 
 class User(Model):

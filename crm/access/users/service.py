@@ -5,9 +5,21 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, any_, collate, func, literal, select, type_coerce
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    any_,
+    collate,
+    func,
+    literal,
+    literal_column,
+    select,
+    type_coerce,
+)
 
-from crm.access.users.model import User
+from crm.access.users.model import SERVICE_ADDRESS, User
 from crm.core import errors, validate
 from crm.core.identity import Role
 from crm.core.language import Phrase
@@ -61,6 +73,12 @@ class UserService(Service):
     def with_id(key: Operand) -> Select[Any]:
         """The user with this id."""
         return select(User).where(User.id == key)
+
+    @staticmethod
+    def is_service(user: Any) -> ColumnElement[bool]:
+        """Whether a user is one of those that `crm token` makes for scripts."""
+        found: ColumnElement[bool] = user.email.like(literal_column(f"'{SERVICE_ADDRESS.format('%')}'"))
+        return found
 
     async def known(self, keys: Collection[UUID]) -> set[UUID]:
         """Which of these users exist."""

@@ -227,9 +227,9 @@ def order(model: builtins.type[Model], **computed: tuple[str, str]) -> Callable[
     return decorate
 
 
-def order_cost(model: builtins.type[Model], *computed: str) -> Price:
-    """The price of an order by a model's columns, and keys that are none: nothing for those that an index serves."""
-    return price_of_order({column.name for column, field in fields_of(model) if field.served} | {*computed})
+def order_cost(model: builtins.type[Model], *served: str, **dear: int) -> Price:
+    """The price of an order by a model's columns, and by keys that are none: `served` by an index, or `dear`."""
+    return price_of_order({column.name for column, field in fields_of(model) if field.served} | {*served}, dear)
 
 
 def _value(column: Column[Any], field: Field) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ argument was passed.
 
 import builtins
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import (
@@ -318,14 +318,16 @@ def pulse(*, entities: Sequence[str], seconds: float = 5.0) -> Callable[[F], F]:
 UNINDEXED_ORDER: Final = 1000
 
 
-def price_of_order(served: Collection[str]) -> Price:
-    """The price of an order: nothing for the `served` columns, which have an index."""
+def price_of_order(served: Collection[str], dear: Mapping[str, int]) -> Price:
+    """The price of an order: nothing for the `served` columns, which have an index; more for what is `dear`."""
 
     def price(arguments: dict[str, Any]) -> int:
         order = arguments.get("order_by")
         if not isinstance(order, list) or not order:
             return 0
-        return 0 if order[0]["field"].value in served else UNINDEXED_ORDER
+        keys = [key["field"].value for key in order]
+        unserved = 0 if keys[0] in served else UNINDEXED_ORDER
+        return max(unserved, sum(dear.get(key, 0) for key in dict.fromkeys(keys)))
 
     return price
 

@@ -16,9 +16,9 @@ from crm.graph.declare.ids import IS_NUMBER
 E = TypeVar("E")
 UNSET: Any = strawberry.UNSET
 # The points of a condition that counts rows for each row: see crm.graph.compile.prices.
-COUNT: Final = 60
+COUNT: Final = 120
 # The same of a search in an index of words, which may match many rows.
-TEXT_SEARCH: Final = 20
+TEXT_SEARCH: Final = 40
 
 
 def _operator(description: str, name: str | None = None) -> Any:

@@ -35,7 +35,9 @@ from crm.sales.tasks.service import TaskService
 
 LeadId = Annotated[RecordId, record_id("The lead's id.")]
 FixedLeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
-_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at")
+# Counted, looked up or ranked for each lead that the filter leaves, before they are ordered.
+_DEAR = {"open_task_count": 3000, "owner_name": 2000, "relevance": 2000}
+_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at", **_DEAR)
 
 _MANY = (
     "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
@@ -98,9 +100,12 @@ class LeadFilter(WhereInput):
 @graph.order(
     model.Lead,
     owner_name=("By the owner's name.", "budget"),
-    next_due_at=("By when the first of the open tasks is due. Served by an index.", "activity_score"),
+    next_due_at=(
+        "By when the first of the open tasks is due. Served by an index when ascending, or with `nulls: FIRST`.",
+        "activity_score",
+    ),
     last_interaction_at=(
-        "By when they were last in touch. Served by an index, ascending with `nulls: FIRST`.",
+        "By when they were last in touch. Served by an index when descending, or with `nulls: FIRST`.",
         "activity_score",
     ),
     open_task_count=("By how many tasks are to be done.", "activity_score"),
@@ -194,6 +199,16 @@ class Lead:
     ) -> graph.Connection[Activity]:
         """What happened with it, page by page, the latest first: contacts, tasks done, changes of its status."""
         return ActivityService.of_lead(lead.id, kinds or ())
+
+
+@graph.extend(User)
+class UserLeads:
+    """Whose leads are whose."""
+
+    @graph.edge
+    def leads(user: type[people.User], filter: Which = None, order_by: InOrder = None) -> list[Lead]:
+        """The leads that they own, newest first."""
+        return LeadService.of_owner(user.id, filter, order_by)
 
 
 @strawberry.input(description="A lead by one of its keys.", one_of=True)

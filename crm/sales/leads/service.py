@@ -29,6 +29,9 @@ from crm.sales.search.service import SearchService
 from crm.sales.tasks.service import TaskService
 
 MOST_AT_ONCE: Final = 1000
+_NO_TEXT: Final = Phrase(
+    "An order by relevance needs a text to search for.", "En ordning efter relevans behöver en text att söka efter."
+)
 
 on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
 on_violation(
@@ -115,6 +118,11 @@ class LeadService(Service):
         """The lead with this id."""
         statement = select(Lead).where(Lead.id == key)
         return with_deleted(statement) if include_deleted else statement
+
+    @staticmethod
+    def of_owner(user_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """The leads that a user owns."""
+        return LeadService.matching(where, order_by).where(Lead.owner_id == user_id)
 
     @staticmethod
     def with_email(address: Any) -> Select[Any]:
@@ -303,8 +311,7 @@ def _owner_name(lead: Any) -> ColumnElement[str]:
 def _relevance(lead: Any, where: Where | None) -> ColumnElement[float]:
     text = where.present_fields().get("search") if where else None
     if text is None:
-        message = "An order by relevance needs a text in `filter.search`."
-        raise errors.BadUserInput(message, field="orderBy")
+        raise errors.BadUserInput.of([Problem.of("orderBy", FieldProblem.NOT_ALLOWED, _NO_TEXT)])
     return SearchService.relevance(lead, text)
 
 

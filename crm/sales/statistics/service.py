@@ -3,11 +3,26 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Float, Integer, Numeric, Select, Text, Uuid, cast, column, func, literal_column, null, select
+from sqlalchemy import (
+    Float,
+    Integer,
+    Numeric,
+    Select,
+    Text,
+    Uuid,
+    cast,
+    column,
+    func,
+    literal_column,
+    null,
+    select,
+    type_coerce,
+)
 
 from crm.core.choice import Choice, EnumText
 from crm.db.query import Where, filtered
 from crm.sales.leads.model import Lead, LeadStatus
+from crm.sales.statistics.groups import count_of, matching
 
 _ZERO: Final[Any] = literal_column("0")
 _CENTS: Final[Any] = literal_column("2")
@@ -26,12 +41,29 @@ class LeadGroup(Choice):
     CREATED_MONTH = "created_month", "By the month in which they were created, in UTC."
 
 
+class TagService:
+    """The tags of leads."""
+
+    @staticmethod
+    def counts(where: Where | None = None) -> Select[Any]:
+        """How many leads have which tag, the most frequent first."""
+        each = filtered(select(func.unnest(Lead.tags).label("tag")), Lead, where).subquery("each")
+        count = count_of()
+        statement = select(each.c.tag, count.label("count")).group_by(each.c.tag)
+        return statement.order_by(count.desc(), each.c.tag)
+
+
 class LeadStatsService:
     """Statistics of leads, in groups."""
 
     @staticmethod
-    def grouped(group_by: Sequence[LeadGroup] = (), where: Where | None = None) -> Select[Any]:
-        """One row a group, the largest first; without groups one row over everything."""
+    def grouped(
+        group_by: Sequence[LeadGroup] = (), where: Where | None = None, having: Any | None = None
+    ) -> Select[Any]:
+        """One row a group, the largest first; without groups one row over everything.
+
+        By status alone they stand in the order of the sales process, those without a lead as well.
+        """
         groups = [group for group in LeadGroup if group in group_by]
         parts = _by_currency(groups, where)
         count = func.sum(parts.c.count)
@@ -45,9 +77,11 @@ class LeadStatsService:
             _ratio(func.sum(parts.c.scores), func.sum(parts.c.scored), _CENTS).label("average_score"),
             func.coalesce(_budgets(parts), _NO_BUDGETS).label("budgets"),
         ).select_from(parts)
-        if not groups:
-            return statement
-        return statement.group_by(*keys).order_by(count.desc(), *(key.asc().nulls_last() for key in keys))
+        numbers = (statement.group_by(*keys) if keys else statement).subquery("numbers")
+        if groups == [LeadGroup.STATUS]:
+            return _in_pipeline(numbers, having)
+        chosen = (numbers.c[group].asc().nulls_last() for group in groups)
+        return matching(select(numbers), numbers.c, having).order_by(numbers.c["count"].desc(), *chosen)
 
     @staticmethod
     def budgets(group: Any) -> Select[Any]:
@@ -57,6 +91,24 @@ class LeadStatsService:
             func.jsonb_to_recordset(group.budgets).table_valued(*columns, name="budget").render_derived(with_types=True)
         )
         return select(each).order_by(each.c.currency.asc().nulls_last())
+
+
+def _in_pipeline(numbers: Any, having: Any) -> Select[Any]:
+    """A row for each status, in the order of the sales process."""
+    values = ", ".join(f"'{status}'" for status in LeadStatus)
+    stages = func.unnest(literal_column(f"ARRAY[{values}]")).table_valued(
+        column("status", Text), with_ordinality="place", name="stages"
+    )
+    stages = stages.render_derived()
+    zeros = {"count": _ZERO, "won": _ZERO, "lost": _ZERO, "budgets": _NO_BUDGETS}
+    shown = {
+        name: func.coalesce(numbers.c[name], zeros[name]) if name in zeros else numbers.c[name]
+        for name in numbers.c.keys()  # noqa: SIM118  (columns, not a mapping)
+    }
+    shown[LeadGroup.STATUS] = type_coerce(stages.c.status, EnumText(LeadStatus))
+    statement = select(*(value.label(name) for name, value in shown.items()))
+    joined = statement.select_from(stages.outerjoin(numbers, numbers.c.status == stages.c.status))
+    return matching(joined, shown, having).order_by(stages.c.place)
 
 
 def _by_currency(groups: Sequence[LeadGroup], where: Where | None) -> Any:

@@ -79,9 +79,29 @@ class Task:
         return UserService.with_id(task.assignee_id)
 
     @graph.edge
+    def creator(task: Row) -> User | None:
+        """Who wrote it; null for a suggestion."""
+        return UserService.with_id(task.created_by)
+
+    @graph.edge
     def decided_by(task: Row) -> User | None:
         """Who accepted or dismissed the suggestion."""
         return UserService.with_id(task.decided_by_id)
+
+
+@graph.extend(User)
+class UserTasks:
+    """What a user is to do."""
+
+    @graph.edge
+    def tasks(user: type[people.User], filter: Which = None, order_by: InOrder = None) -> list[Task]:
+        """The tasks that they are to do, newest first; dismissed ones too."""
+        return TaskService.of_assignee(user.id, filter, order_by)
+
+    @graph.computed(never_null=True)
+    def open_task_count(user: type[people.User]) -> int:
+        """How many open tasks they are to do."""
+        return TaskService.open_count_of_assignee(user.id)
 
 
 @graph.create_input(model.Task)

@@ -170,6 +170,8 @@ class Task(Model):
         label=("Assignee", "Ansvarig"),
         rule=validate.user_id,
     )
+    # Without a foreign key, whose check would cost each new task: users are disabled, never deleted.
+    created_by: Mapped[UUID | None] = column("Who wrote it; null for a suggestion.", by="By the id of who wrote it.")
     version: Mapped[int] = column(
         "Goes up by one with each change; see `expectedVersion`.", by="By version.", default=1
     )

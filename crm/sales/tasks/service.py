@@ -50,6 +50,17 @@ class TaskService(Service):
         return TaskService.matching(where, order_by).where(Task.lead_id == lead_id)
 
     @staticmethod
+    def of_assignee(user_id: Operand, where: Where | None = None, order_by: Sequence[Any] | None = None) -> Select[Any]:
+        """The tasks that a user is to do."""
+        return TaskService.matching(where, order_by).where(Task.assignee_id == user_id)
+
+    @staticmethod
+    def open_count_of_assignee(user_id: Operand) -> ColumnElement[int]:
+        """How many open tasks a user is to do."""
+        is_open = Task.status.among(Task, [TaskStatus.OPEN])
+        return select(func.count()).select_from(Task).where(Task.assignee_id == user_id, is_open).scalar_subquery()
+
+    @staticmethod
     def with_id(key: Operand, *, include_deleted: bool = False) -> Select[Any]:
         """The task with this id."""
         statement = select(Task).where(Task.id == key)
@@ -67,7 +78,8 @@ class TaskService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a task to a living lead."""
-        return self.unit_of_work.add(Task(**await self.cleaned(Task, values)), within=Lead)
+        cleaned = await self.cleaned(Task, values)
+        return self.unit_of_work.add(Task(**cleaned, created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""

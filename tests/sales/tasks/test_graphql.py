@@ -43,6 +43,7 @@ class TestCreateTask:
         assert (event["type"], event["lead_id"]) == ("task.created", lead["id"])
         assert {field["name"]: field["after"] for field in event["fields"]} == {
             "leadId": lead["id"],
+            "createdBy": str(event["actor_id"]),
             "title": "Ring Åsa",
             "dueDate": "2026-05-01T08:00:00.000000Z",
             "priority": "HIGH",
