@@ -1,7 +1,7 @@
 """The base of every model, and the column types that they share."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Final
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
+    Date,
     DateTime,
     FromClause,
     Integer,
@@ -83,6 +84,7 @@ class Model(DeclarativeBase):
         str: Text,
         int: Integer,
         datetime: DateTime(timezone=True),
+        date: Date(),
         Decimal: Numeric(14, 2),
         UUID: Uuid,
         list[str]: ARRAY(Text),

@@ -239,6 +239,7 @@ class TestTokens:
 MUTATE = 'mutation { createLead(input: {firstName: "A", lastName: "B"}) { id } }'
 SAMPLES = {
     "Boolean": "true",
+    "Date": '"2026-01-01"',
     "DateTime": '"2026-01-01T00:00:00Z"',
     "Decimal": '"0.5"',
     "Float": "0.5",

@@ -122,6 +122,7 @@ class Breeder:
             "Boolean": lambda: dice.choice(("true", "false")),
             "Float": lambda: "1.5",
             "DateTime": lambda: '"2026-01-01T00:00:00Z"',
+            "Date": lambda: '"2026-01-01"',
             "Decimal": lambda: '"1000.00"',
         }.get(kind.name, lambda: json.dumps(dice.choice(_TEXTS), ensure_ascii=False))
         return spelled()

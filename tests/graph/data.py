@@ -145,6 +145,7 @@ class _Filler:
             title=self._text(),
             description=self._maybe(self._text()),
             due_date=self._maybe(self._moment()),
+            due_on=self._maybe(self._moment().date()),
             completed=self._dice.random() < 0.4,
             completed_at=self._maybe(self._moment()),
             priority=self._dice.choice(("low", "normal", "high", "urgent")),

@@ -303,6 +303,7 @@ class Generator:
             "ID": lambda: self._dice.choice(pools.users),
             "Boolean": lambda: self._chance(0.5),
             "DateTime": lambda: self._dice.choice(pools.moments),
+            "Date": lambda: self._dice.choice(pools.moments)[:10],
             "Decimal": lambda: self._dice.choice(pools.amounts),
         }[kind.name]()
 

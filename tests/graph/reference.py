@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache, cmp_to_key
 from typing import Any
@@ -142,7 +142,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text.upper()).astimezone(UTC)
 
 
-def typed(value: Any, like: Any, name: str) -> Any:
+def typed(value: Any, like: Any, name: str) -> Any:  # noqa: PLR0911  (one for each kind of value)
     """An operand as the kind of value that the column holds."""
     if isinstance(value, list):
         return [typed(one, like, name) for one in value]
@@ -150,6 +150,8 @@ def typed(value: Any, like: Any, name: str) -> Any:
         return value.lower()
     if isinstance(like, datetime):
         return moment(value)
+    if isinstance(like, date):
+        return date.fromisoformat(value)
     if isinstance(like, Decimal):
         return Decimal(str(value))
     if isinstance(like, UUID):
@@ -322,7 +324,7 @@ def column(source: Record, name: str) -> Any:
 def shown(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return str(value) if isinstance(value, (Decimal, UUID)) else value
+    return str(value) if isinstance(value, (Decimal, UUID, date)) else value
 
 
 @cache

@@ -26,6 +26,7 @@ from graphql import (
 from sqlalchemy import (
     ARRAY,
     Boolean,
+    Date,
     DateTime,
     Float,
     Integer,
@@ -52,6 +53,7 @@ SQL_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
     "ID": Text(),
     "Boolean": Boolean(),
     "DateTime": DateTime(timezone=True),
+    "Date": Date(),
     "Decimal": Numeric(),
 }
 MAX_OFFSET: Final = 1_000_000

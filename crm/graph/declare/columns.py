@@ -5,7 +5,7 @@ Fields that a class declares itself are kept, and take precedence over those mad
 
 import builtins
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
 from inspect import get_annotations
@@ -46,6 +46,7 @@ _CONDITIONS: Final[dict[Any, Any]] = {
     bool: filters.BooleanFilter,
     Decimal: filters.DecimalFilter,
     datetime: filters.DateTimeFilter,
+    date: filters.DateFilter,
     UUID: filters.IDFilter,
     list[str]: filters.StringListFilter,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 
@@ -88,6 +88,21 @@ class DateTimeFilter(Condition):
     gte: datetime | None = _operator("At or after.")
     lt: datetime | None = _operator("Before.")
     lte: datetime | None = _operator("At or before.")
+    is_null: bool | None = _operator("Has no value (true), or has one (false).")
+
+
+@strawberry.input(description="Compares a day.")
+class DateFilter(Condition):
+    """Compares a day."""
+
+    eq: date | None = _operator("That day.")
+    neq: date | None = _operator("Not that day; rows without a value are included.")
+    in_: list[date] | None = _operator("One of.", "in")
+    not_in: list[date] | None = _operator("None of; rows without a value are included.")
+    gt: date | None = _operator("After.")
+    gte: date | None = _operator("On that day or after.")
+    lt: date | None = _operator("Before.")
+    lte: date | None = _operator("On that day or before.")
     is_null: bool | None = _operator("Has no value (true), or has one (false).")
 
 

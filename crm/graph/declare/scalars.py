@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final, NewType, TypeVar
 
@@ -16,6 +16,7 @@ from crm.core.language import Phrase
 from crm.core.problems import FieldProblem, Problem
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_ISO_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2199
 _DECIMAL: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -25,6 +26,9 @@ _PLACES: Final = 2
 
 _MOST_SHOWN: Final = 50
 _NO_REAL_DATE: Final = Phrase("{label}: {given} is not a real date.", "{label}: {given} är inget riktigt datum.")
+_NO_DAY: Final = Phrase(
+    "{label} must be a day, like 2026-01-31, not {given}.", "{label} ska vara en dag, som 2026-01-31, inte {given}."
+)
 _OTHER_CENTURIES: Final = Phrase(
     f"{{label}} must be in the years {_FIRST_YEAR} to {_LAST_YEAR}.",
     f"{{label}} ska vara i åren {_FIRST_YEAR} till {_LAST_YEAR}.",
@@ -80,6 +84,22 @@ def _parse_datetime(value: object) -> datetime:
     return moment
 
 
+def _parse_date(value: object) -> date:
+    if not isinstance(value, str) or not _ISO_DAY.fullmatch(value):
+        msg = "Date needs a day like 2026-01-31, without a time."
+        raise Unfit(msg, FieldProblem.NOT_A_DATE, _NO_DAY)
+    try:
+        day = date.fromisoformat(value)
+    except ValueError as error:
+        msg = f"Date {value!r} is not a real date."
+        raise Unfit(msg, FieldProblem.NOT_A_DATE, _NO_REAL_DATE) from error
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        msg = f"Date {value!r} is out of range: years {_FIRST_YEAR} to {_LAST_YEAR}."
+        limit = _FIRST_YEAR if day.year < _FIRST_YEAR else _LAST_YEAR
+        raise Unfit(msg, FieldProblem.OUT_OF_RANGE, _OTHER_CENTURIES, limit)
+    return day
+
+
 def _parse_decimal(value: object) -> Decimal:
     text = value if isinstance(value, str) else str(value) if type(value) in (int, float) else ""
     if len(text) > _MAX_DIGITS or not _DECIMAL.fullmatch(text):
@@ -114,6 +134,14 @@ CONFIG: Final = StrawberryConfig(
             serialize=lambda value: value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             parse_value=_parse_datetime,
             parse_literal=_literal(_parse_datetime, StringValueNode),
+        ),
+        date: strawberry.scalar(
+            name="Date",
+            description="A day of the calendar, without a time: 2026-01-31.",
+            specified_by_url="https://www.rfc-editor.org/rfc/rfc3339",
+            serialize=date.isoformat,
+            parse_value=_parse_date,
+            parse_literal=_literal(_parse_date, StringValueNode),
         ),
         Decimal: strawberry.scalar(
             name="Decimal",

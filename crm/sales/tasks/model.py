@@ -1,7 +1,7 @@
 """Tasks."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -102,7 +102,19 @@ class Task(Model):
         },
     )
     due_date: Mapped[datetime | None] = column(
-        "By when.", by="By due date.", order="By due date.", label=("Due date", "Förfallodag"), rule=validate.anything
+        "By when; of an all-day task the end of its day in UTC.",
+        by="By due date.",
+        order="By due date.",
+        label=("Due date", "Förfallodag"),
+        rule=validate.anything,
+        input_words="By when: a moment. For a day without a time see `dueOn`.",
+    )
+    due_on: Mapped[date | None] = column(
+        "The day by which, of an all-day task; null if a moment is meant.",
+        by="By the day of all-day tasks.",
+        label=("Due day", "Förfallodag"),
+        rule=validate.anything,
+        input_words="By which day, without a time. It takes the place of `dueDate`, which becomes its end in UTC.",
     )
     completed: Mapped[bool] = column(
         "Whether it is done.", by="By whether it is done.", order="By whether it is done.", default=False

@@ -1,6 +1,7 @@
 """Tasks."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, func, select
@@ -18,9 +19,10 @@ from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task, TaskSource, TaskStatus
 
+_END_OF_DAY: Final = time(23, 59, 59, tzinfo=UTC)
 _REASON: Final = 1000
 # A suggestion counts as edited once one of these columns was changed.
-_WORDING: Final = ("title", "description", "due_date", "priority")
+_WORDING: Final = ("title", "description", "due_date", "due_on", "priority")
 _NO_REASON: Final = Phrase("A reason belongs to a dismissal.", "Ett skäl hör till ett avfärdande.")
 _NO_SUGGESTION: Final = Phrase(
     "A person wrote this task; it cannot become a suggestion.",
@@ -28,6 +30,9 @@ _NO_SUGGESTION: Final = Phrase(
 )
 _DONE: Final = Phrase(
     "This task is done; mark it as not done first.", "Uppgiften är klar; markera den som inte klar först."
+)
+_DAY_OR_MOMENT: Final = Phrase(
+    "A task is due by a day or by a moment, not both.", "En uppgift förfaller en dag eller en tidpunkt, inte båda."
 )
 
 on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
@@ -78,7 +83,7 @@ class TaskService(Service):
 
     async def create(self, values: Mapping[str, Any]) -> Task:
         """Add a task to a living lead."""
-        cleaned = await self.cleaned(Task, values)
+        cleaned = _with_due(await self.cleaned(Task, values))
         return self.unit_of_work.add(Task(**cleaned, created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
@@ -108,7 +113,8 @@ class TaskService(Service):
 
         return await change_each(self.unit_of_work, Task, checked_ids(ids, versions), change)
 
-    def _set(self, task: Task, cleaned: dict[str, Any]) -> None:
+    def _set(self, task: Task, values: dict[str, Any]) -> None:
+        cleaned = _with_due(values, task.due_on)
         if task.source is TaskSource.AI_SUGGESTED:
             task.edited = task.edited or any(
                 cleaned.get(name, getattr(task, name)) != getattr(task, name) for name in _WORDING
@@ -169,6 +175,18 @@ class TaskService(Service):
             task.decided_at = self.unit_of_work.now() if decided else None
             task.decided_by_id = self.viewer.id if decided else None
         task.source = source
+
+
+def _with_due(values: dict[str, Any], due_on: date | None = None) -> dict[str, Any]:
+    """The values with what follows for the other due column: a task is due by a day or by a moment."""
+    day, moment = values.get("due_on"), values.get("due_date")
+    if day is not None and moment is not None:
+        raise _not_allowed(_DAY_OR_MOMENT, "dueOn")
+    if day is not None:
+        return {**values, "due_date": datetime.combine(day, _END_OF_DAY)}
+    if due_on is not None and ("due_date" in values or "due_on" in values):
+        return {**values, "due_date": moment, "due_on": None}
+    return values
 
 
 def _check_may_wait(task: Task) -> None:

@@ -13,6 +13,7 @@ const config: CodegenConfig = {
       config: {
         scalars: {
           ID: { input: "string | number", output: "string" }, // a lead's number, or its text: both are taken
+          Date: "string", // a day, 2026-01-31: no time zone to lose it in
           DateTime: "string", // RFC 3339, UTC: new Date(lead.createdAt)
           Decimal: "string", // exact: a number would lose öre
           JSON: "unknown",
