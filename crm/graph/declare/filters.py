@@ -18,7 +18,7 @@ UNSET: Any = strawberry.UNSET
 # The points of a condition that counts rows for each row: see crm.graph.compile.prices.
 COUNT: Final = 120
 # The same of a search in an index of words, which may match many rows.
-TEXT_SEARCH: Final = 40
+TEXT_SEARCH: Final = 60
 
 
 def _operator(description: str, name: str | None = None) -> Any:
