@@ -199,8 +199,9 @@ def _typed(operand: Any, column: Any) -> Any:
 
 
 def _in(column: Any, operand: Any) -> ColumnElement[bool]:
-    # Not SQLAlchemy's any_(), which drops the coercion: PostgreSQL would compare a uuid with text.
-    matches: ColumnElement[bool] = column == func.any(type_coerce(operand, ARRAY(column.type)))
+    # Not SQLAlchemy's any_(), which drops the coercion: PostgreSQL would compare a uuid with text. Nor `==`, which puts
+    # ANY first where the column is a function's value.
+    matches: ColumnElement[bool] = column.bool_op("=")(func.any(type_coerce(operand, ARRAY(column.type))))
     return matches
 
 

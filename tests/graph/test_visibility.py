@@ -84,7 +84,7 @@ class TestByHand:
         found = await graphql(
             f"""{{ lead(id: {hidden["living"]}) {{ openTaskCount suggestedTaskCount lastInteractionAt tasks {{ id }} }}
             leadsConnection {{ totalCount }} tasksConnection {{ totalCount }} interactionsConnection {{ totalCount }}
-            leadStats(groupBy: [STATUS]) {{ count }} }}"""
+            leadStats(groupBy: [SOURCE]) {{ count }} }}"""
         )
         assert found == {
             "lead": {"openTaskCount": 0, "suggestedTaskCount": 0, "lastInteractionAt": None, "tasks": []},

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, func, literal_column
+from sqlalchemy import ColumnElement, Text, func, literal_column
 
 from crm import graph
 from crm.access.users import model as people
@@ -49,7 +49,7 @@ Row = type[model.Lead]
 
 
 def _full_name(lead: Any) -> ColumnElement[str]:
-    return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name)
+    return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name, type_=Text())
 
 
 graph.enum(CreateLeadStatus)

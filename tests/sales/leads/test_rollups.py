@@ -196,6 +196,8 @@ class TestFilters:
             ({"lastInteractionAt": {"isNull": True}}, [new, busy]),
             ({"openTaskCount": {"eq": 0}}, [new]),
             ({"openTaskCount": {"gt": 1}}, [busy]),
+            ({"fullName": {"in": ["Nobody"]}}, []),
+            ({"fullName": {"notIn": ["Nobody"], "neq": "Nobody", "gt": "A"}}, [new, calm, busy]),
             ({"fullName": {"contains": "first"}, "openTaskCount": {"in": [0, 1]}}, [new, calm]),
         ):
             assert await ids(where=where) == found, where
