@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from graphql import parse, print_ast
 
-from tests.support.packages import installed
+from tests.support import node
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
@@ -21,7 +21,8 @@ LEADS = print_ast(parse("query Leads { leads(limit: 1) { id __typename } }"))
 @pytest.fixture(scope="module")
 def npm():
     """The clients, as the lock file has them."""
-    return installed(HERE)
+    with node.alone_with(HERE.parent):
+        return HERE
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def npm(*arguments, **environment):
 @pytest.fixture(scope="module")
 def compiled():
     """The project, installed, with its types generated and its program compiled."""
-    with node.alone_with(HERE):
+    with node.alone_with(HERE.parent):
         npm("run", "codegen")
         npm("run", "compile")
 
@@ -91,6 +91,6 @@ class TestSchema:
 
 class TestLockFile:
     def test_installs_from_whatever_registry_is_configured(self):
-        packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+        packages = json.loads((HERE.parent / "package-lock.json").read_text())["packages"]
         assert [name for name, package in packages.items() if "resolved" in package] == []
         assert [name for name, package in packages.items() if name and "integrity" not in package] == []

@@ -1,0 +1,22 @@
+import type { CodegenConfig } from "@graphql-codegen/cli";
+import { addTypenameSelectionDocumentTransform } from "@graphql-codegen/client-preset";
+
+const config = {
+  scalars: { ID: "string", DateTime: "string", Decimal: "string", JSON: "unknown" },
+  strictScalars: true,
+  enumType: "string-literal",
+  useTypeImports: true,
+} as const;
+const preset = { preset: "client", presetConfig: { fragmentMasking: false, persistedDocuments: { hashAlgorithm: "sha256" } } } as const;
+
+export default {
+  schema: "../../schema.graphql",
+  generates: {
+    "apollo/src/gql/": {
+      ...preset,
+      config,
+      documents: "apollo/src/documents.ts",
+      documentTransforms: [addTypenameSelectionDocumentTransform], // Apollo's cache adds them to what it sends
+    },
+  },
+} satisfies CodegenConfig;
