@@ -10,7 +10,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 # Containers often say so; each of a hundred processes would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup graphiql tools run test test-fast test-oldest coverage gateway evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
+.PHONY: help setup graphiql tools run test test-fast test-oldest coverage clients gateway evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ coverage: setup tools ## All tests once more, and the lines and branches of crm/
 	COVERAGE_CORE=ctrace $(BIN)/python -W ignore -m coverage run -m pytest $(if $(T),$(T),$(PARALLEL)) || true
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+clients: setup ## What breaks clients of the last release
+	$(BIN)/python -W ignore -m pytest tests/clients/released/compare.py
 
 gateway: setup ## The API as a subgraph, behind a gateway of Apollo Federation (its packages take half a gigabyte)
 	$(BIN)/python -W ignore -m pytest tests/clients/federation/gateway.py
