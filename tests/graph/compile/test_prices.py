@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from graphql import parse, print_ast
@@ -13,7 +14,7 @@ CONTAINS = '{company: {contains: "a"}} '
 SOME = "{tasks: {some: {id: {gt: 1}}}} "
 FOUND = "query($f: LeadFilter) { leads(limit: 1, filter: $f) { id } }"
 
-TYPES = {kind.name.value: kind for kind in parse(sdl.text()).definitions if hasattr(kind, "name")}
+TYPES: dict[str, Any] = {kind.name.value: kind for kind in parse(sdl.text()).definitions if hasattr(kind, "name")}
 
 
 def of(kind, field):
