@@ -55,8 +55,8 @@ coverage: setup tools ## All tests once more, and the lines and branches of crm/
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-clients: setup ## What breaks clients of the last release
-	$(BIN)/python -W ignore -m pytest tests/clients/released/compare.py
+clients: setup ## Programs of more clients, and what breaks those of the last release
+	CRM_TEST_CLIENTS=tanstack $(BIN)/python -W ignore -m pytest tests/clients/test_programs.py tests/clients/released/compare.py
 
 gateway: setup ## The API as a subgraph, behind a gateway of Apollo Federation (its packages take half a gigabyte)
 	$(BIN)/python -W ignore -m pytest tests/clients/federation/gateway.py

@@ -2,7 +2,7 @@ import type { CodegenConfig } from "@graphql-codegen/cli";
 import { addTypenameSelectionDocumentTransform } from "@graphql-codegen/client-preset";
 
 const config = {
-  scalars: { ID: "string", DateTime: "string", Decimal: "string", JSON: "unknown" },
+  scalars: { ID: "string", Date: "string", DateTime: "string", Decimal: "string", JSON: "unknown" },
   strictScalars: true,
   enumType: "string-literal",
   useTypeImports: true,
@@ -12,6 +12,7 @@ const preset = { preset: "client", presetConfig: { fragmentMasking: false, persi
 export default {
   schema: "../../schema.graphql",
   generates: {
+    "tanstack/src/gql/": { ...preset, config, documents: "tanstack/src/documents.ts" },
     "apollo/src/gql/": {
       ...preset,
       config,

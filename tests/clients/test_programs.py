@@ -1,6 +1,7 @@
 """Programs of the field's clients: each lists, pages, changes, shows mistakes, meets a conflict, and follows."""
 
 import json
+import os
 import re
 import urllib.request
 from pathlib import Path
@@ -11,7 +12,8 @@ from tests.support import node
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
-CLIENTS = ["apollo", "urql"]
+# `make clients` names more of them.
+CLIENTS = ["apollo", "urql", *os.environ.get("CRM_TEST_CLIENTS", "").split()]
 FLOWS = ["list", "pages", "change", "form", "conflict", "live", "persisted"]
 # A first run installs the packages.
 pytestmark = pytest.mark.timeout(360)

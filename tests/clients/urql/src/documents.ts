@@ -5,7 +5,7 @@ import type { introspection } from "./graphql-env.d.ts";
 /** Types of operations come from their text: nothing is generated for each. */
 export const graphql = initGraphQLTada<{
   introspection: introspection;
-  scalars: { ID: string; DateTime: string; Decimal: string; JSON: unknown };
+  scalars: { ID: string; Date: string; DateTime: string; Decimal: string; JSON: unknown };
 }>();
 
 export const LeadCard = graphql(`
