@@ -12,8 +12,10 @@ from tests.support import node
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
-# `make clients` names more of them.
-CLIENTS = ["apollo", "urql", *os.environ.get("CRM_TEST_CLIENTS", "").split()]
+# `make clients` names more of them, and installs Python's.
+MORE = os.environ.get("CRM_TEST_CLIENTS", "").split()
+CLIENTS = ["apollo", "urql", *(client for client in MORE if client != "python")]
+PYTHON = ["python"] if "python" in MORE else []
 FLOWS = ["list", "pages", "change", "form", "conflict", "live", "persisted"]
 # A first run installs the packages.
 pytestmark = pytest.mark.timeout(360)
@@ -34,6 +36,7 @@ def programs():
 def knowing(programs, database_url, tmp_path_factory):  # noqa: ARG001
     """A server that knows the programs' documents."""
     files = [next((HERE / client / "src").rglob("persisted-documents.json")) for client in CLIENTS]
+    files.append(HERE / "python" / "documents.json")
     log = tmp_path_factory.mktemp("clients") / "log"
     running = Server(database_url, log, CRM_PERSISTED_DOCUMENTS=",".join(map(str, files))).start()
     yield running
@@ -54,8 +57,9 @@ def leads(db, knowing):  # noqa: ARG001
 
 
 @pytest.mark.usefixtures("leads")
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", CLIENTS + PYTHON)
 def test_does_what_a_screen_needs(client, knowing):
     address = {"CRM_URL": f"{knowing.url}/graphql", "CRM_TOKEN": knowing.token("member"), "NODE_ENV": "production"}
-    printed = node.run(HERE, "node", f"{client}/out/main.js", **address)
+    command = ["python/.venv/bin/python", "python/main.py"] if client == "python" else ["node", f"{client}/out/main.js"]
+    printed = node.run(HERE, *command, **address)
     assert re.findall(r"^ok (\w+)$", printed, re.MULTILINE) == FLOWS
