@@ -341,7 +341,7 @@ class TestTheTimeOfAWrite:
     def test_says_that_it_may_be_tried_again(self):
         found = translated(LastedTooLong())
         assert type(found) is errors.Conflict
-        assert found.details == {"retryAfterSeconds": 1}
+        assert found.details == {"conflict": errors.ConflictReason.BUSY, "retryAfterSeconds": 1}
         assert "nothing was changed" in found.message
 
     async def test_ends_where_nothing_is_under_way(self, database, write, events):

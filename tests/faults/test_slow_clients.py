@@ -52,7 +52,7 @@ class TestSlowClients:
         seconds, said = found["half a body"]
         assert seconds is not None
         assert seconds < 12
-        assert said.startswith(b"HTTP/1.1 504")
+        assert said.startswith(b"HTTP/1.1 408")
         assert json.loads(said.partition(b"\r\n\r\n")[2])["errors"][0]["extensions"]["code"] == "TIMEOUT"
 
     async def test_many_of_them_hold_nobody_up(self, start_server, report):

@@ -56,6 +56,8 @@ class SecondUseCache(Generic[K, V]):
             self._entries[key] = (value, size)
         else:
             self._remember(mark)
+            if size * _NEWCOMERS > self._max_bytes:  # it would push out all others
+                return
             self._newcomers[key] = (value, size)
             self._newcomers_bytes += size
         self.bytes += size

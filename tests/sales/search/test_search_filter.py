@@ -79,4 +79,4 @@ class TestRelevance:
     @pytest.mark.parametrize("where", [None, {}, {"and": [{"search": "anna"}]}])
     async def test_needs_a_text(self, graphql, where):
         [error] = (await graphql(LIST, expect_errors=True, filter=where, order=BEST_FIRST))["errors"]
-        assert error["extensions"] == {"code": "BAD_USER_INPUT", "field": "orderBy"}
+        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_USER_INPUT", "orderBy")

@@ -11,11 +11,8 @@ from crm.web.graphiql.page import DIST
 from tests.support import tools
 from tests.support.packages import installed
 
-pytestmark = [
-    pytest.mark.skipif(not DIST.exists(), reason="the page is not built: make graphiql"),
-    pytest.mark.usefixtures("db"),
-    pytest.mark.waits(10),
-]
+_BUILT = pytest.mark.skipif(not DIST.exists(), reason="the page is not built: make graphiql")
+pytestmark = [_BUILT, pytest.mark.usefixtures("db"), pytest.mark.waits(10)]
 
 
 @pytest.fixture(scope="module")
