@@ -1,5 +1,6 @@
 """The viewer of a request, and the roles of users."""
 
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -35,6 +36,11 @@ class Origin:
 
     via: Via
     request_id: str | None = None
+
+
+def new_request_id() -> str:
+    """An id by which a request is found again; it guards nothing, so it need not cost a system call."""
+    return f"{random.getrandbits(128):032x}"
 
 
 _RANK = {Role.VIEWER: 0, Role.MEMBER: 1, Role.ADMIN: 2}

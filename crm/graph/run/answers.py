@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from uuid import uuid4
 
 import orjson
 import psycopg
@@ -12,6 +11,7 @@ import structlog
 from graphql import GraphQLError
 
 from crm.core import errors
+from crm.core.identity import new_request_id
 from crm.core.language import Phrase
 from crm.core.problems import shortened
 from crm.db.outcome import is_perhaps_saved
@@ -132,7 +132,7 @@ def known_error(error: BaseException) -> errors.CrmError:
         return errors.Timeout(_PERHAPS_SAVED, outcome="UNKNOWN") if is_perhaps_saved(error) else errors.Timeout()
     if isinstance(error, RecursionError):
         return errors.TooComplex("The operation nests too deeply; select fewer levels of fields, or of filters.")
-    request_id = uuid4().hex
+    request_id = new_request_id()
     log.error("request.failed", request_id=request_id, exc_info=error)
     return errors.Internal(requestId=request_id)
 
