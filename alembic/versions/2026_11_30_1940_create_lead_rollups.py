@@ -1,8 +1,9 @@
 """Create the rollups of leads: what their tasks and interactions come to, kept by triggers, for orders by it.
 
 They are a table beside `leads`, since a change there would enter each of its indexes, the full-text one among them.
-An insert moves the moments of the rollup as it is; another change looks for them anew once it holds the rollup's lock,
-when nobody else can be changing it.
+An insert moves the moments of the rollup as it is, another change looks for them anew. Each does so once it holds the
+rollup's lock, which an insert takes even if it then moves nothing: otherwise the search for a moment misses the row
+that is not committed yet, and the insert compares its row with a moment that is about to go.
 """
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ END $$
     "crm_add_task_to_rollup()": """
 CREATE FUNCTION crm_add_task_to_rollup() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+  PERFORM FROM lead_rollups WHERE lead_id = NEW.lead_id FOR NO KEY UPDATE;
   UPDATE lead_rollups SET next_due_at = NEW.due_date
   WHERE lead_id = NEW.lead_id AND (next_due_at > NEW.due_date OR next_due_at IS NULL);
   RETURN NULL;
@@ -61,6 +63,7 @@ BEGIN
   FOR lead IN
     SELECT added.lead_id AS id, max(occurred_at) AS last_at FROM added GROUP BY added.lead_id ORDER BY added.lead_id
   LOOP
+    PERFORM FROM lead_rollups WHERE lead_id = lead.id FOR NO KEY UPDATE;
     UPDATE lead_rollups SET last_interaction_at = lead.last_at
     WHERE lead_id = lead.id AND (last_interaction_at < lead.last_at OR last_interaction_at IS NULL);
   END LOOP;

@@ -129,6 +129,40 @@ class TestRollups:
             later.join(10)
         assert [row["next_due_at"] for row in db.execute(KEPT)] == [None]
 
+    @pytest.mark.parametrize("insert_first", [True, False])
+    @pytest.mark.parametrize(
+        ("table", "change"),
+        [
+            ("tasks", "UPDATE tasks SET completed = true WHERE id = %s"),
+            ("tasks", "DELETE FROM tasks WHERE id = %s"),
+            ("interactions", "UPDATE interactions SET occurred_at = '2000-01-01' WHERE id = %s"),
+            ("interactions", "DELETE FROM interactions WHERE id = %s"),
+        ],
+    )
+    def test_miss_no_insert_beside_a_change(
+        self, server, db, make_lead, make_task, make_interaction, table, change, insert_first
+    ):
+        """What is added is not the lead's first (last), until what was so is gone."""
+        key = make_lead()["id"]
+        if table == "tasks":
+            there = make_task(lead_id=key, due_date=at(1))["id"]
+            insert = "INSERT INTO tasks (lead_id, title, due_date) VALUES (%s, 'Call', %s)", (key, at(2))
+        else:
+            there = make_interaction(lead_id=key, occurred_at=at(2))["id"]
+            insert = "INSERT INTO interactions (lead_id, type, occurred_at) VALUES (%s, 'call', %s)", (key, at(1))
+        statements = [insert, (change, (there,))]
+        earlier, later = statements if insert_first else reversed(statements)
+        with psycopg.connect(server.database_url) as one, psycopg.connect(server.database_url) as other:
+            one.execute(*earlier)
+            second = threading.Thread(target=other.execute, args=later)
+            second.start()
+            while second.is_alive() and not waiting(db):
+                time.sleep(0.01)
+            one.commit()
+            second.join(10)
+        assert db.execute(KEPT).fetchall() == db.execute(FOUND).fetchall()
+        assert db.execute(f"SELECT count(*) FROM {table}").fetchone()["count"] == (1 if "DELETE" in change else 2)
+
 
 class TestOrders:
     @pytest.fixture
