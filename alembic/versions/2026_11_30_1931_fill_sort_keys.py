@@ -3,6 +3,8 @@
 from alembic import op
 from sqlalchemy import text
 
+from crm.db.migrations import in_batches
+
 revision = "0021_fill_sort_keys"
 down_revision = "0020_sort_keys"
 branch_labels = None
@@ -12,21 +14,19 @@ LAST_OF_BATCH = text("SELECT max(id) FROM (SELECT id FROM leads WHERE id > :afte
 FILL = text("""
 UPDATE leads SET first_name_key = crm_sort_key(first_name), last_name_key = crm_last_name_key(last_name),
   company_key = crm_sort_key(company)
-WHERE id > :after AND id <= :last
+WHERE id > :after AND id <= :last AND (first_name_key, last_name_key, company_key)
+  IS DISTINCT FROM (crm_sort_key(first_name), crm_last_name_key(last_name), crm_sort_key(company))
 """)
 
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
     # Writers of these leads, and subscriptions, wait while a batch is open, so each is a transaction of its own;
-    # finished batches stay so if a later one has to be tried again.
+    # finished rows are left alone if a later batch has to be tried again.
     with op.get_context().autocommit_block():
-        connection, after = op.get_bind(), 0
         op.execute("SET statement_timeout = 0")
         op.execute("SET lock_timeout = '1s'")
-        while last := connection.execute(LAST_OF_BATCH, {"after": after}).scalar():
-            connection.execute(FILL, {"after": after, "last": last})
-            after = last
+        in_batches(op.get_bind(), LAST_OF_BATCH, FILL)
         op.execute("RESET statement_timeout")
         op.execute("RESET lock_timeout")
 

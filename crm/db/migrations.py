@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
+from sqlalchemy import Connection, TextClause
 from sqlalchemy.exc import DBAPIError
 
 from crm.db.address import conninfo, sqlalchemy_engine
@@ -33,6 +34,7 @@ PATIENCE_SECONDS: Final = 300.0
 _PAUSE_SECONDS: Final = (0.5, 1.5)
 _TRY_LOCK: Final = sql.SQL("SELECT pg_try_advisory_xact_lock({})").format(int.from_bytes(b"crm", "big"))
 _BLOCKED_STATES: Final = frozenset({"55P03", "40P01"})
+_TRIES_OF_BATCH: Final = 20
 _OLDEST_TRANSACTION: Final = """
 SELECT format('process %s (%s) has had a transaction open for %s', pid,
   coalesce(nullif(application_name, ''), usename), date_trunc('second', clock_timestamp() - xact_start))
@@ -94,6 +96,42 @@ def downgrade(
     _patiently(url, lambda: command.downgrade(config, revision), on_wait, patience)
 
 
+def in_batches(connection: Connection, last_of_batch: TextClause, *statements: TextClause) -> None:
+    """Run statements for one batch of rows after the other, each batch in a transaction of its own.
+
+    For revisions, on a connection in autocommit mode. `last_of_batch` finds the last id of those after `:after`; the
+    statements are about the rows `> :after` and `<= :last`. While others hold locks that a batch needs, it alone is
+    tried again; in the end the revision is, so statements should leave alone what they have done.
+    """
+    after = 0
+    while last := connection.execute(last_of_batch, {"after": after}).scalar():
+        for tries_left in reversed(range(_TRIES_OF_BATCH)):
+            try:
+                _run_batch(connection, statements, {"after": after, "last": last})
+            except DBAPIError as error:
+                if not _is_blocked(error) or not tries_left:
+                    raise
+                time.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  (no secret)
+            else:
+                break
+        after = last
+
+
+def _run_batch(connection: Connection, statements: tuple[TextClause, ...], ids: dict[str, int]) -> None:
+    connection.exec_driver_sql("BEGIN")
+    try:
+        for statement in statements:
+            connection.execute(statement, ids)
+    except DBAPIError:
+        connection.exec_driver_sql("ROLLBACK")
+        raise
+    connection.exec_driver_sql("COMMIT")
+
+
+def _is_blocked(error: DBAPIError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in _BLOCKED_STATES
+
+
 @contextmanager
 def _one_at_a_time(url: str, on_wait: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other process migrates this database, and keep others waiting.
@@ -117,7 +155,7 @@ def _patiently(url: str, migrate: Callable[[], None], on_wait: Callable[[str], N
         try:
             migrate()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _BLOCKED_STATES:
+            if not _is_blocked(error):
                 raise
             holder = _oldest_transaction(url)
             waited = time.monotonic() - started
