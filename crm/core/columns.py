@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from inspect import get_annotations
+from itertools import chain
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 from sqlalchemy import Column, ColumnElement, Integer, Table, case, false, literal_column, or_, text, type_coerce
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column
+from sqlalchemy.sql.visitors import iterate
 
 from crm.core.choice import Choice, EnumText
 from crm.core.labels import Label
@@ -62,6 +64,11 @@ class Cases:
             (holds(row), literal_column(f"'{choice.value}'")) for choice, holds in self.when.items()
         ]
         return type_coerce(case(*values), EnumText(self.kind))
+
+    def columns(self, row: Any) -> frozenset[str]:
+        """The names of the columns that the value follows from."""
+        elements = chain.from_iterable(iterate(holds(row)) for holds in self.when.values())
+        return frozenset(element.key for element in elements if isinstance(element, Column))
 
     def rank(self, row: Any) -> ColumnElement[int]:
         """The place of a row's value among all: the order in which they are declared."""

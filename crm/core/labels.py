@@ -4,6 +4,7 @@ A model's columns bring theirs (`column(…, label=…)`); arguments and inputs 
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from crm.core.language import Phrase
@@ -31,6 +32,13 @@ def add_label(name: str, label: Label) -> None:
 def has_label(name: str) -> bool:
     """Whether a field's name has a label."""
     return name in _LABELS
+
+
+def listed(names: Iterable[str]) -> Phrase:
+    """The labels of fields, each once; a field without one, which nobody enters, is left out."""
+    labels = [_LABELS[name] for name in names if name in _LABELS]
+    english, swedish = ([label.english for label in labels], [label.swedish for label in labels])
+    return Phrase(", ".join(dict.fromkeys(english)), ", ".join(dict.fromkeys(swedish)))
 
 
 def label_of(path: str) -> Phrase:

@@ -22,8 +22,8 @@ _current: ContextVar[Language] = ContextVar("language", default=Language.ENGLISH
 
 def speak(accept_language: bytes | str | None) -> None:
     """Write messages from now on, in this task and those that it begins, in the language that a client prefers."""
-    if accept_language is not None:  # a request has a task of its own, which begins in English
-        _current.set(preferred(accept_language))
+    # Without a header, too: a request that waited in line begins in the task of the one before, and so in its language.
+    _current.set(Language.ENGLISH if accept_language is None else preferred(accept_language))
 
 
 def spoken() -> Language:

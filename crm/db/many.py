@@ -87,22 +87,21 @@ async def change_each(
     ids = literal(list(wanted), ARRAY(key.type))
     statement = select(model).where(key == func.any(ids)).order_by(key).with_for_update(of=model, key_share=True)
     found = {record.__dict__["id"]: record for record in await unit_of_work.all(statement, model)}
-    return [await _changed(unit_of_work, model, number, found.get(number), wanted[number], change) for number in wanted]
+    seen = ((record, wanted[number]) for number, record in found.items())
+    await unit_of_work.expect([(record, version) for record, version in seen if version is not None])
+    return [await _changed(unit_of_work, model, number, found.get(number), change) for number in wanted]
 
 
-async def _changed(  # noqa: PLR0913, PLR0917
+async def _changed(
     unit_of_work: UnitOfWork,
     model: type[M],
     number: int,
     record: M | None,
-    version: int | None,
     change: Callable[[M], Awaitable[None]],
 ) -> ManyResult:
     try:
         if record is None:
             raise missing(model, number)
-        if version is not None:
-            await unit_of_work.expect(record, version)
         with unit_of_work.one_of_many(record):
             await change(record)
     except errors.CrmError as error:

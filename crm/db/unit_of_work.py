@@ -35,7 +35,7 @@ from crm.db.change_sql import (
 from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookTooLong
 from crm.db.database import Database
 from crm.db.outcome import committing
-from crm.db.stale import CHANGED_SINCE, StaleRecord
+from crm.db.stale import CHANGED_SINCE, StaleRecord, looked_for, stale_records
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, WAIT_BRIEFLY, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
 from crm.db.visibility import compiled, with_deleted
@@ -113,17 +113,15 @@ class UnitOfWork:
         if record is None or (deleted and getattr(record, "deleted_at", None) is None):
             raise missing(model, key, deleted=deleted)
         if expected_version is not None:
-            await self.expect(record, expected_version)
+            await self.expect([(record, expected_version)])
         return record
 
-    async def expect(self, record: Model, version: int) -> None:
-        """Have changes of a loaded record refused where they overwrite what others changed since this version."""
-        current, lead = record.__dict__["version"], record.__dict__[str(record.timeline)]
-        if current == version:
-            return
-        about = [encode(lead), encode(record.entity), encode(str(record.__dict__["id"])), encode(version)]
-        result = (await self._run([(CHANGED_SINCE, about)]))[0]
-        self._stale[id(record)] = StaleRecord.of(current, version, _rows(result, self._connection))
+    async def expect(self, seen: Sequence[tuple[Model, int]]) -> None:
+        """Have changes of a model's records refused where they overwrite what others changed since the version seen."""
+        stale = [(record, version) for record, version in seen if record.__dict__["version"] != version]
+        if stale:
+            result = (await self._run([(CHANGED_SINCE, looked_for(stale))]))[0]
+            self._stale |= stale_records(stale, _rows(result, self._connection))
 
     @contextmanager
     def one_of_many(self, record: Model) -> Iterator[None]:

@@ -175,3 +175,18 @@ class TestWrites:
         assert "INSERT INTO tasks" in change
         assert "INSERT INTO events" in change
         assert projection.startswith("SELECT")
+
+    @pytest.mark.usefixtures("db")
+    async def test_of_many_stale_records_look_once_for_what_changed(self, tapped, tap, viewers, make_task):
+        ids = [make_task()["id"] for _ in range(20)]
+        retitle = 'mutation($ids: [ID!]!) { updateTasks(ids: $ids, input: {title: "A"}) { saved } }'
+        complete = """mutation($ids: [ID!]!, $versions: [Int!]) {
+          completeTasks(ids: $ids, expectedVersions: $versions) { saved error { changed { field } } }
+        }"""
+        await data(tapped, viewers["admin"], retitle, {"ids": ids})
+        await data(tapped, viewers["admin"], complete, {"ids": ids[:1]})
+        tap.reset()
+        variables = {"ids": ids, "versions": [1] * 19 + [3]}  # the last: a version that was never there
+        results = (await data(tapped, viewers["admin"], complete, variables))["completeTasks"]
+        assert [one["saved"] for one in results] == [True] * 19 + [False]
+        assert len([text for text in tap.executed if "FROM events" in text]) == 1

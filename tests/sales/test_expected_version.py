@@ -80,7 +80,16 @@ class TestTheSameField:
         variables = {"id": await lead(), "input": {"company": "Mine", "expectedVersion": 1}}
         asked = {"query": UPDATE, "variables": variables}
         answer = await client.post("/graphql", json=asked, headers={"Accept-Language": "sv"})
-        assert "någon har ändrat company under tiden" in answer.json()["errors"][0]["message"]
+        assert "någon har ändrat Företag under tiden" in answer.json()["errors"][0]["message"]
+
+    @pytest.mark.usefixtures("records")
+    async def test_names_the_fields_as_people_do_without_what_follows_from_others(self, graphql):
+        await graphql('mutation { updateLead(id: 1, input: {jobTitle: "CTO", company: "Theirs"}) { id } }')
+        deletion = await graphql(f"mutation {{ {MUTATIONS['deleteLead'] % 1} }}", expect_errors=True)
+        assert "somebody changed Company, Job title meanwhile" in deletion["errors"][0]["message"]
+        await graphql("mutation { updateTaskSource(taskId: 1, source: MANUAL) { id } }")
+        dismissal = await graphql(f"mutation {{ {MUTATIONS['updateTaskSource'] % 1} }}", expect_errors=True)
+        assert "somebody changed Source meanwhile" in dismissal["errors"][0]["message"]
 
     @pytest.mark.usefixtures("records")
     async def test_an_old_screen_does_not_dismiss_what_was_accepted(self, graphql, refused):
@@ -104,6 +113,40 @@ class TestTheSameField:
     async def test_is_a_conflict_with_a_version_that_was_never_there(self, refused, lead):
         error = await refused(UPDATE, id=await lead(), input={"firstName": "Eva", "expectedVersion": 9})
         assert error["currentVersion"] == 3
+
+
+@pytest.mark.usefixtures("records")
+class TestAFieldOfSeveralColumns:
+    """`Task.status` follows from `completed` and `source`: who changes one of them overwrites the other's change."""
+
+    COMPLETE = "mutation { completeTask(id: 1, expectedVersion: 1) { status } }"
+    DISMISS = "mutation { updateTaskSource(taskId: 1, source: DISMISSED, expectedVersion: 1) { status } }"
+
+    async def test_an_old_screen_does_not_complete_what_was_dismissed(self, graphql, refused, db):
+        await graphql("mutation { updateTaskSource(taskId: 1, source: DISMISSED) { id } }")
+        error = await refused(self.COMPLETE)
+        assert [change for change in error["changed"] if change["field"] != "completedAt"] == [
+            {"field": "completed", "yours": True, "theirs": False},
+            {"field": "source", "yours": None, "theirs": "DISMISSED"},
+        ]
+        assert db.execute("SELECT completed, version FROM tasks").fetchone() == {"completed": False, "version": 2}
+
+    async def test_nor_dismiss_what_was_completed(self, graphql, refused, db):
+        await graphql("mutation { updateTaskSource(taskId: 1, source: MANUAL) { id } }")
+        await graphql("mutation { completeTask(id: 1) { id } }")
+        error = await refused(self.DISMISS.replace("Version: 1", "Version: 2"))
+        assert {"field": "completed", "yours": None, "theirs": True} in error["changed"]
+        assert db.execute("SELECT source FROM tasks").fetchone()["source"] == "manual"
+
+    async def test_nor_does_one_of_many(self, graphql):
+        await graphql("mutation { updateTaskSource(taskId: 1, source: DISMISSED) { id } }")
+        many = "mutation { completeTasks(ids: [1], expectedVersions: [1]) { saved task { status completed } } }"
+        (result,) = (await graphql(many))["completeTasks"]
+        assert result == {"saved": False, "task": {"status": "DISMISSED", "completed": False}}
+
+    async def test_is_in_no_conflict_with_others(self, graphql):
+        await graphql('mutation { updateTask(id: 1, input: {title: "Theirs"}) { id } }')
+        assert (await graphql(self.COMPLETE))["completeTask"]["status"] == "DONE"
 
 
 @pytest.mark.usefixtures("records")

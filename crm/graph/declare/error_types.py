@@ -61,7 +61,9 @@ class ChangedField:
     """A field that two changed: what was asked for, and what somebody else made of it."""
 
     field: str = strawberry.field(description="The field, as the API spells it.")
-    yours: JSON | None = strawberry.field(description="What you asked for; null of a deletion.")
+    yours: JSON | None = strawberry.field(
+        description="What you asked for; null of a deletion, and of a field you left alone."
+    )
     theirs: JSON | None = strawberry.field(description="What it is now.")
 
 

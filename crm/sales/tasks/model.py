@@ -134,7 +134,9 @@ class Task(Model):
     source: Mapped[TaskSource] = column(
         "Where it came from, or that it was dismissed.", by="By source.", order="By source.", default=TaskSource.MANUAL
     )
-    dismissed_reason: Mapped[str | None] = column("Why it was dismissed.", by="By why it was dismissed.")
+    dismissed_reason: Mapped[str | None] = column(
+        "Why it was dismissed.", by="By why it was dismissed.", label=("Reason", "Skäl")
+    )
     ai_reasoning: Mapped[str | None] = column("Why it was suggested, and why now.", by="By why it was suggested.")
     generated_by: Mapped[TaskGenerator | None] = column(
         "What suggested it; null for a person's own.", by="By what suggested it."

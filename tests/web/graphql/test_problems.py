@@ -1,6 +1,8 @@
 """A form with mistakes: all of them come at once, for programs and for people, however the request comes."""
 
+import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from graphql import get_named_type
@@ -153,6 +155,18 @@ class TestLanguage:
         request["variables"]["input"] = BLANK
         assert (await answered("/graphql", request, **SWEDISH))["errors"][0]["message"] == "Förnamn måste fyllas i."
         assert (await answered("/graphql", request))["errors"][0]["message"] == "First name must not be blank."
+
+    async def test_is_not_the_one_of_a_request_before_in_the_same_line(self, server, db):  # noqa: ARG002
+        body = json.dumps({"query": CREATE, "variables": {"input": BLANK}}).encode()
+        head = f"POST /graphql HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {server.token()}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        url = urlsplit(server.url)
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
+        swedish = f"{head}Accept-Language: sv\r\n\r\n".encode() + body
+        writer.write(swedish + f"{head}Connection: close\r\n\r\n".encode() + body)
+        answers = (await reader.read()).decode()
+        writer.close()
+        assert answers.index("Förnamn måste fyllas i.") < answers.index("First name must not be blank.")
 
     async def test_over_rest_too(self, answered):
         found = await answered("/api/ai/tasks", {"taskType": "echo", "maxRetries": 11, "agentId": "a\nb"}, **SWEDISH)
