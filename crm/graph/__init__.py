@@ -14,6 +14,7 @@ from crm.graph.declare.columns import (
 )
 from crm.graph.declare.extend import extend
 from crm.graph.declare.fields import (
+    TOTAL_COUNT,
     Connection,
     IncludeDeleted,
     answered,
@@ -30,6 +31,7 @@ from crm.graph.declare.fields import (
 )
 
 __all__ = [
+    "TOTAL_COUNT",
     "Connection",
     "IncludeDeleted",
     "across",

@@ -20,18 +20,15 @@ from graphql import (
     GraphQLSchema,
     GraphQLString,
     InputValueDefinitionNode,
-    get_named_type,
     parse,
 )
 
-from crm.graph.compile.arguments import python_name
-from crm.graph.compile.prices import LONG_TEXT, OF_A_TABLE, PLAIN, RELATION, SEARCHED, TEXT, TOTAL_COUNT
+from crm.graph.compile.price_rules import OF_A_TABLE, RECORDS, WRITTEN, origin_of, parts_of_field, points_of_condition
 from crm.graph.compile.shape import FieldShape, SchemaShape
-from crm.graph.declare.fields import DEFAULT_PAGE, UNINDEXED_ORDER
-from crm.graph.declare.filters import Condition, InputObject, WhereInput
+from crm.graph.declare.fields import DEFAULT_PAGE, TOTAL_COUNT, UNINDEXED_ORDER
+from crm.graph.declare.filters import InputObject
 
 _ORDER: Final = "orderBy"
-_MANY_INPUTS: Final = "inputs"
 _NAMES: Final = GraphQLList(GraphQLNonNull(GraphQLString))
 DIRECTIVES: Final = (
     GraphQLDirective(
@@ -85,14 +82,13 @@ def _of_fields(schema: GraphQLSchema) -> Iterator[tuple[Place, str]]:
 
 
 def _points(field: FieldShape) -> int:
-    """The points of a field itself, for arguments that are not given."""
+    """The points of a field itself, for arguments that are not given, and one record written."""
     if field.is_total:
         return TOTAL_COUNT
-    if field.declaration is None:
-        return LONG_TEXT if field.is_long else 0
-    price = field.declaration.extra_cost
-    given = {name: [None] if label == _MANY_INPUTS else None for label, (name, _) in field.arguments.items()}
-    return (price(given) if price is not None else 0) + (field.kind == "computed")
+    given = {name: [None] if name in RECORDS else None for name, _ in field.arguments.values()}
+    parts = parts_of_field(field, given)
+    # A record that a mutation writes is the one that it leads to.
+    return sum(points for noun, points in parts if noun != WRITTEN or field.target is None)
 
 
 def _list_size(field: FieldShape) -> str:
@@ -118,27 +114,10 @@ def _of_filters(schema: GraphQLSchema) -> Iterator[tuple[Place, str]]:
     """The prices of conditions in a list at the root, which searches a table."""
     for kind in schema.type_map.values():
         if isinstance(kind, GraphQLInputObjectType):
-            for name, field in kind.fields.items():
-                points = _points_of_condition(kind, name, get_named_type(field.type))
+            for name in kind.fields if issubclass(origin_of(kind), InputObject) else ():
+                points = points_of_condition(kind, name)
                 if points:
                     yield (kind.name, name), _cost(points * OF_A_TABLE)
-
-
-def _points_of_condition(kind: GraphQLInputObjectType, name: str, inner: Any) -> int:
-    origin = _origin(kind)
-    if issubclass(origin, Condition):
-        return TEXT if python_name(kind, name) in SEARCHED else PLAIN
-    if not issubclass(origin, InputObject) or not isinstance(inner, GraphQLInputObjectType):
-        return 0
-    if not issubclass(origin, WhereInput):  # some, none, every
-        return RELATION
-    across = python_name(kind, name) in origin.relations and issubclass(_origin(inner), WhereInput)
-    return RELATION if across else 0
-
-
-def _origin(kind: GraphQLInputObjectType) -> type[Any]:
-    origin: type[Any] = kind.extensions["strawberry-definition"].origin
-    return origin
 
 
 def _ends(sdl: str) -> Iterator[tuple[Place, int]]:

@@ -9,39 +9,32 @@ turn out longer: the statement itself makes sure that an operation returns no mo
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull
+from graphql import GraphQLInputObjectType
 
 from crm.core import errors
-from crm.graph.compile.arguments import MAX_OFFSET, Argument, python_name
+from crm.graph.compile.arguments import MAX_OFFSET, Argument
+from crm.graph.compile.price_rules import (
+    OF_A_RECORD,
+    OF_A_TABLE,
+    RECORDS,
+    input_of,
+    origin_of,
+    parts_of_field,
+    points_of_condition,
+    records,
+)
 from crm.graph.compile.selection import Selected
-from crm.graph.declare.fields import DEFAULT_PAGE
-from crm.graph.declare.filters import COUNT, Condition, CountInput, WhereInput
+from crm.graph.declare.fields import DEFAULT_PAGE, TOTAL_COUNT
+from crm.graph.declare.filters import WhereInput
 
-# The points of a condition are multiplied by these: a list at the root searches a table, a list of a record its rows.
-OF_A_TABLE: Final = 25
-OF_A_RECORD: Final = 1
-# The points of a condition, by its kind.
-PLAIN: Final = 1
-TEXT: Final = 10
-RELATION: Final = 20
-# Long operands: so many characters of a text to search for, or values of a list, cost as much as one more condition.
-_CHARACTERS: Final = 100
-_VALUES: Final = 100
 # So many rows skipped by an offset cost a point: they are read all the same.
 _OFFSET: Final = 200
-# All rows that the filter leaves are counted. At 300,000 leads that takes 40 to 80 ms, as long as it takes to find no
-# lead with a text in a column (110 ms, 250 points), or to order them without an index (100 ms, 1,000). A list of a
-# record is as much cheaper as its conditions are.
-TOTAL_COUNT: Final = 500
-LONG_TEXT: Final = 1
 INTROSPECTION: Final = 500
 MAX_CONDITIONS: Final = 200
 MAX_INPUTS: Final = 1000  # objects in filters, `and: [{}, {}]` for one, which have no price
 
-SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
 _LISTS: Final = ("many", "connection")
 _LIMITS: Final = ("limit", "first", "last")
-_MANY_INPUTS: Final = "inputs"
 _SHOWN_PARTS: Final = 3
 _MAX_KEPT: Final = 64
 _LONGEST_KEY: Final = 64
@@ -139,25 +132,22 @@ class _Parts:
         arguments = (
             {argument.name: argument.value(self._variables) for argument in field.arguments} if field.arguments else {}
         )
+        for noun, points in parts_of_field(shape, arguments):
+            self.add(times * points, noun, path)
         rows, inner = times, scanned
         if declaration is not None:
-            if declaration.extra_cost is not None:
-                self.add(times * declaration.extra_cost(arguments), "work of", path)
+            inner = OF_A_RECORD
             if shape.kind == "python":
-                rows, inner = times * _records(arguments, declaration.usual_rows if shape.many else 1), OF_A_RECORD
+                rows = times * records(shape, arguments)
             elif shape.each:
                 rows = times * len(arguments[shape.each])
-                path, inner = above, OF_A_RECORD  # the rows are counted below, under the same name
+                path = above  # the rows are counted below, under the same name
             elif shape.kind in _LISTS:
                 rows = times * self._limits.get(id(field), _rows(arguments, shape.kind, declaration.usual_rows))
-                self._add_list(field, arguments, times, path, scanned)
+                self._add_list(field, arguments, times, path, OF_A_TABLE if declaration.scans_table else scanned)
                 self.add(rows, "rows of", path)
-                inner = OF_A_RECORD
-            else:
+            elif shape.kind != "computed":
                 self.add(times, "rows of", path)
-                inner = OF_A_RECORD
-        elif shape.is_long:
-            self.add(times * LONG_TEXT, "long text", path)
         for child in _below(field):
             self.add_field(child, rows, path, inner)
 
@@ -170,8 +160,8 @@ class _Parts:
         if isinstance(offset, int) and offset > 0:
             self.add(times * (min(offset, MAX_OFFSET) // _OFFSET), "offset of", path)
         for argument in field.arguments:
-            input_type = _input_of(argument.kind)
-            if input_type is not None and issubclass(_origin(input_type), WhereInput):
+            input_type = input_of(argument.kind)
+            if input_type is not None and issubclass(origin_of(input_type), WhereInput):
                 points = self._condition(input_type, arguments[argument.name], path)
                 self.add(times * passes * scanned * points, "conditions of", path)
 
@@ -182,36 +172,15 @@ class _Parts:
         self._inputs += 1
         if self._inputs > MAX_INPUTS:
             self._refuse(path)
-        origin, points = _origin(input_type), 0
-        relations = origin.relations if issubclass(origin, WhereInput) else {}
-        computed = origin.computed if issubclass(origin, WhereInput) else {}
-        is_condition = issubclass(origin, Condition)
+        points = 0
         for label, operand in value.items():
-            name = python_name(input_type, label)
-            if is_condition:
-                points += self._operator(name, operand, path)
-                continue
-            if name in computed:
-                points += computed[name].points
-            inner = _input_of(input_type.fields[label].type)
-            if inner is None:  # a plain value: what a number of rows is compared with, a text to search for
-                points += self._counted(PLAIN, path)
-                continue
-            across = name in relations and issubclass(_origin(inner), WhereInput)
-            if issubclass(_origin(inner), CountInput):
-                points += self._counted(COUNT, path)
-            elif across or not issubclass(origin, WhereInput):  # a relation to one record; or some of many, none, every
-                points += self._counted(RELATION, path)
-            for element in operand if isinstance(operand, list) else (operand,):
-                points += self._condition(inner, element, path)
+            own = points_of_condition(input_type, label, operand)
+            points += self._counted(own, path) if own else 0
+            inner = input_of(input_type.fields[label].type)
+            if inner is not None:
+                for element in operand if isinstance(operand, list) else (operand,):
+                    points += self._condition(inner, element, path)
         return points
-
-    def _operator(self, name: str, operand: Any, path: tuple[str, ...]) -> int:
-        if isinstance(operand, list):
-            length = sum(len(element) // _CHARACTERS for element in operand if isinstance(element, str))
-            return self._counted(PLAIN + len(operand) // _VALUES + length, path)
-        length = len(operand) // _CHARACTERS if isinstance(operand, str) else 0
-        return self._counted((TEXT if name in SEARCHED else PLAIN) * (1 + length), path)
 
     def _counted(self, points: int, path: tuple[str, ...]) -> int:
         """Count a condition, and end the walk at too many, however often a variable with many conditions is used."""
@@ -261,12 +230,6 @@ def _rows(arguments: Mapping[str, Any], kind: str, usual: int) -> int:
     return limit
 
 
-def _records(arguments: Mapping[str, Any], usual: int) -> int:
-    """The number of records that a mutation returns: as many as `inputs` has, if it takes many."""
-    inputs = arguments.get(_MANY_INPUTS)
-    return len(inputs) if isinstance(inputs, list) else usual
-
-
 def _below(field: Selected) -> Iterable[Selected]:
     """The fields below a row; of a row of one of several types, those of all types."""
     if field.shape is not None and field.shape.kind == "any":
@@ -281,7 +244,7 @@ def _costs(field: Selected) -> bool:
         return field.node.name.value != "__typename"
     if shape.declaration is None:
         return False
-    return shape.kind != "python" or shape.declaration.extra_cost is not None
+    return shape.kind != "python" or shape.declaration.writes or shape.declaration.extra_cost is not None
 
 
 def _priced_names(field: Selected) -> frozenset[str]:
@@ -294,21 +257,11 @@ def _priced_names(field: Selected) -> frozenset[str]:
 
 
 def _is_priced(argument: Argument) -> bool:
-    if argument.name in (*_LIMITS, "offset", _MANY_INPUTS):
+    if argument.name in (*_LIMITS, "offset", *RECORDS):
         return True
-    return _input_of(argument.kind) is not None
+    return input_of(argument.kind) is not None
 
 
 def _counts(field: Selected) -> int:
     """The number of times that a connection's field counts all rows: 0 or 1."""
     return int(field.shape is not None and field.shape.is_total)
-
-
-def _input_of(kind: Any) -> GraphQLInputObjectType | None:
-    while isinstance(kind, GraphQLNonNull | GraphQLList):
-        kind = kind.of_type
-    return kind if isinstance(kind, GraphQLInputObjectType) else None
-
-
-def _origin(kind: GraphQLInputObjectType) -> Any:
-    return kind.extensions["strawberry-definition"].origin

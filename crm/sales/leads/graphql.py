@@ -205,7 +205,7 @@ class Lead:
 class UserLeads:
     """Whose leads are whose."""
 
-    @graph.edge
+    @graph.edge(extra_cost=_ORDER_COST, scans_table=True)
     def leads(user: type[people.User], filter: Which = None, order_by: InOrder = None) -> list[Lead]:
         """The leads that they own, newest first."""
         return LeadService.of_owner(user.id, filter, order_by)

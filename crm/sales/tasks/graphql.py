@@ -93,12 +93,12 @@ class Task:
 class UserTasks:
     """What a user is to do."""
 
-    @graph.edge
+    @graph.edge(extra_cost=_ORDER_COST, scans_table=True)
     def tasks(user: type[people.User], filter: Which = None, order_by: InOrder = None) -> list[Task]:
         """The tasks that they are to do, newest first; dismissed ones too."""
         return TaskService.of_assignee(user.id, filter, order_by)
 
-    @graph.computed(never_null=True)
+    @graph.computed(never_null=True, extra_cost=lambda _: graph.TOTAL_COUNT)
     def open_task_count(user: type[people.User]) -> int:
         """How many open tasks they are to do."""
         return TaskService.open_count_of_assignee(user.id)

@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 from graphql import parse, print_ast
 
+from crm.db.database import Database
 from crm.graph.run import answers
+from crm.graph.run.engine import Engine, Request
+from crm.graph.run.priced import run_priced
+from crm.schema import schema
 from tests.support import sdl
 
 CONTAINS = '{company: {contains: "a"}} '
@@ -130,8 +134,33 @@ class TestOtherWork:
         query = "mutation($i: [CreateLeadInput!]!) { createLeads(inputs: $i) { lead { tasks(limit: 11) { id } } } }"
         names = {"firstName": "A", "lastName": "B"}
         assert await cost(query, i=[names] * 10) is None
-        assert (await cost(query, i=[names] * 1000))["extensions"]["cost"] == 11_000
+        assert (await cost(query, i=[names] * 1000))["extensions"]["cost"] == 12_000
         assert db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"] == 10
+
+    async def test_a_mutation_of_many_ids_costs_what_it_writes_and_shows(self, cost, make_lead):
+        lead = make_lead()["id"]
+        update = 'updateLeads(ids: $i, input: {location: "Åre"})'
+        query = f"mutation($i: [ID!]!) {{ {update} {{ lead {{ tasks(limit: 20) {{ id }} }} }} }}"
+        assert await cost(query, i=[lead]) is None
+        error = await cost(query, i=list(range(500)))
+        assert error["extensions"]["cost"] == 500 + 500 * 20
+        assert "records of `updateLeads` 500" in error["message"]
+
+    async def test_a_share_of_a_table_is_no_records_handful(self, cost):
+        """What is a user's is counted, searched and ordered as a table is, for each row that leads to the user."""
+        shown = "{ leads(limit: 11) { owner { %s } } }"
+        for field, each in (
+            ("openTaskCount", 501),
+            ("tasks(limit: 1, orderBy: [{field: TITLE}]) { id }", 1001),
+            ("leads(limit: 1, orderBy: [{field: LOCATION}]) { id }", 1001),
+            ('tasks(limit: 1, filter: {or: [{title: {contains: "a"}}, {title: {contains: "b"}}]}) { id }', 501),
+            ('leads(limit: 1, filter: {or: [{company: {contains: "a"}}, {company: {contains: "b"}}]}) { id }', 501),
+        ):
+            assert await cost(shown.replace("11", "9") % field) is None, field
+            twice = f"{field} b: {field}"
+            error = await cost(shown % twice)
+            assert error["extensions"]["cost"] == 11 + 11 + 2 * 11 * each, field
+        assert await cost("{ leads(limit: 1000) { owner { tasks(limit: 1) { id } } } }") is None
 
     async def test_statistics_cost_the_same_of_whatever(self, cost):
         for report in ("leadStats { count }", "aiTaskStatistics { total }"):
@@ -219,6 +248,34 @@ class TestInTheSchema:
         ]
         assert points == ["500", "1", "1000", "250", "500", "25"]
 
+    @pytest.mark.parametrize(
+        ("filtered", "places"),
+        [
+            ('{search: "ab"}', ["LeadFilter.search"]),
+            ("{openTaskCount: {gt: 1}}", ["LeadFilter.openTaskCount", "IntFilter.gt"]),
+            ("{tasks: {count: {gt: 1}}}", ["TaskListFilter.count", "TaskCountFilter.gt"]),
+            (
+                '{tasks: {count: {gt: 1, where: {title: {contains: "a"}}}}}',
+                ["TaskListFilter.count", "TaskCountFilter.gt", "TaskCountFilter.where", "StringFilter.contains"],
+            ),
+            ('{tasks: {none: {title: {eq: "a"}}}}', ["TaskListFilter.none", "StringFilter.eq"]),
+            ('{not: {owner: {name: {startsWith: "a"}}}}', ["LeadFilter.owner", "StringFilter.startsWith"]),
+            ('{tags: {has: "a"}}', ["StringListFilter.has"]),
+            ("{status: {eq: NEW}}", ["LeadStatusFilter.eq"]),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    async def test_a_filter_costs_the_weights_of_what_it_uses(self, priced, filtered, places):
+        cost, answer = await priced(f"{{ leads(limit: 1, filter: {filtered}) {{ id }} }}")
+        assert "errors" not in answer
+        weights = [argument(of(*place.split(".")), "cost", "weight") for place in places]
+        assert cost["requested"] == 1 + sum(map(int, weights))
+
+    @pytest.mark.parametrize("field", ["openTaskCount", "tasks(limit: 0) { id }", "leads(limit: 0) { id }", "name"])
+    async def test_a_field_costs_its_weight(self, priced, field):
+        cost, _ = await priced(f"{{ me {{ {field} }} }}")
+        assert cost["requested"] == 1 + int(argument(of("User", field.split("(")[0]), "cost", "weight") or 0)
+
     async def test_an_operation_that_costs_too_much_says_so_too(self, priced):
         cost, answer = await priced("{ leads(limit: 1000) { tasks(limit: 20) { id } } }")
         assert answer["errors"][0]["extensions"]["code"] == "TOO_COMPLEX"
@@ -227,7 +284,24 @@ class TestInTheSchema:
     async def test_a_mutation_has_a_cost_beside_its_warnings_and_errors(self, priced):
         cost, answer = await priced("mutation($id: Int!) { deleteLead(id: $id) { tasks { id } } }", id=999)
         assert answer["errors"][0]["extensions"]["code"] == "NOT_FOUND"
-        assert cost["requested"] == 10
+        assert cost["requested"] == 1 + 10
+
+    async def test_what_is_saved_is_answered_whatever_its_price_comes_to(self, database_url, db, viewers, roomy):
+        """The price is worked out before the mutation runs, so that no error of it is the mutation's."""
+        happened = []
+
+        class Broken(Engine):
+            async def coerced(self, *_):
+                happened.append(db.execute("SELECT count(*) AS count FROM leads").fetchone()["count"])
+                raise ZeroDivisionError
+
+        database = Database(database_url, size=2)
+        engine = Broken(schema, database, roomy)
+        query = 'mutation { createLead(input: {firstName: "A", lastName: "B"}) { firstName } }'
+        answer = await run_priced(engine, Request(query), viewers["admin"])
+        database.close()
+        assert json.loads(answer.body) == {"data": {"createLead": {"firstName": "A"}}}
+        assert happened == [0]
 
     async def test_nothing_is_said_unasked_or_of_what_cannot_be_read(self, graphql, server, client):
         assert set(await graphql("{ leads { id } }")) == {"leads"}
