@@ -1,4 +1,4 @@
-"""GraphQL over HTTP, the text frozen for the edition September2026, sentence by sentence: what it asks of servers by MUST and SHOULD.
+"""GraphQL over HTTP, frozen for September2026, sentence by sentence: what servers MUST and SHOULD do.
 
 https://github.com/graphql/graphql-over-http/blob/main/spec/GraphQLOverHTTP.md; where we do otherwise, and why, is in
 docs/decisions/0032-statuses-by-media-type.md.
