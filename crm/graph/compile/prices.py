@@ -129,9 +129,7 @@ class _Parts:
                 self.add(times * INTROSPECTION, "introspection", path)
             return
         declaration = shape.declaration
-        arguments = (
-            {argument.name: argument.value(self._variables) for argument in field.arguments} if field.arguments else {}
-        )
+        arguments = {argument.name: argument.value(self._variables) for argument in _priced(field)}
         for noun, points in parts_of_field(shape, arguments):
             self.add(times * points, noun, path)
         rows, inner = times, scanned
@@ -252,14 +250,22 @@ def _priced_names(field: Selected) -> frozenset[str]:
     declaration = field.shape.declaration if field.shape is not None else None
     if declaration is None:
         return frozenset()
-    every = declaration.extra_cost is not None or bool(declaration.each)
-    return frozenset(name for argument in field.arguments if every or _is_priced(argument) for name in argument.names)
+    return frozenset(name for argument in _priced(field) for name in argument.names)
+
+
+def _priced(field: Selected) -> Iterable[Argument]:
+    """The arguments that a field's price depends on."""
+    declaration = field.shape.declaration if field.shape is not None else None
+    if declaration is None or declaration.extra_cost is not None or declaration.each:
+        return field.arguments
+    return [argument for argument in field.arguments if _is_priced(argument)]
 
 
 def _is_priced(argument: Argument) -> bool:
     if argument.name in (*_LIMITS, "offset", *RECORDS):
         return True
-    return input_of(argument.kind) is not None
+    kind = input_of(argument.kind)
+    return kind is not None and issubclass(origin_of(kind), WhereInput)
 
 
 def _counts(field: Selected) -> int:

@@ -379,7 +379,7 @@ WRITES = [
         None,
         "source",
     ),
-    Case(
+    executed(
         "a null flag", "mutation($c: Boolean) { completeTask(id: 1, completed: $c) { id } }", {"c": None}, "completed"
     ),
     executed("an interaction in the future", LOG, log(occurredAt="2199-01-01T00:00:00Z"), "occurredAt"),
