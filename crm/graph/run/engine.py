@@ -12,7 +12,7 @@ import strawberry
 from graphql import OperationType
 
 from crm.core import errors
-from crm.core.identity import Viewer, new_request_id
+from crm.core.identity import Viewer
 from crm.core.settings import Settings
 from crm.core.shared_room import SharedRoom
 from crm.core.side_thread import SideThread
@@ -298,7 +298,7 @@ class Engine:
     ) -> Answer:
         """Put the answer together: SQL's results, introspection, `__typename`, results of resolvers, and errors."""
         problems = [_problem(root, error) for root, error in failures]
-        run = OperationRun(variables, viewer, self._deadline(), new_request_id())
+        run = OperationRun(variables, viewer, self._deadline())
         introspected: Mapping[str, bytes] = {}
         if operation.introspects:
             nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
@@ -361,7 +361,7 @@ class Engine:
         """Run root fields one after another, each in its own transaction; earlier ones stay if a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
-        run = OperationRun(variables, viewer, self._deadline(), new_request_id())
+        run = OperationRun(variables, viewer, self._deadline())
         parts: list[tuple[str, bytes]] = []
         problems = []
         for root in plan.roots:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import strawberry
 from graphql import Undefined
 
-from crm.core.identity import Viewer
+from crm.core.identity import Viewer, new_request_id
 from crm.graph.compile.arguments import plain
 from crm.graph.compile.plan import Plan
 from crm.graph.compile.selection import Selected
@@ -29,7 +29,7 @@ class OperationRun:
     variables: Mapping[str, Any]
     viewer: Viewer
     deadline: float
-    request_id: str
+    request_id: str = field(default_factory=new_request_id)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     changed: bool = False
 

@@ -27,16 +27,10 @@ for _group in (LeadGroup, TaskGroup, InteractionGroup):
     graph.enum(_group, structural=True)
 
 
-GroupBy = Annotated[
-    list[LeadGroup] | None, strawberry.argument(description="By what to group; one row over all if omitted or empty.")
-]
-TaskGroupBy = Annotated[
-    list[TaskGroup] | None, strawberry.argument(description="By what to group; one row over all if omitted or empty.")
-]
-InteractionGroupBy = Annotated[
-    list[InteractionGroup] | None,
-    strawberry.argument(description="By what to group; one row over all if omitted or empty."),
-]
+_GROUPED: Any = strawberry.argument(description="By what to group; one row over all if omitted or empty.")
+GroupBy = Annotated[list[LeadGroup] | None, _GROUPED]
+TaskGroupBy = Annotated[list[TaskGroup] | None, _GROUPED]
+InteractionGroupBy = Annotated[list[InteractionGroup] | None, _GROUPED]
 Row = Any
 
 

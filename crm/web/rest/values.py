@@ -1,21 +1,11 @@
 """Values of requests compared with the schema's types, and messages about those that do not fit."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from graphql import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 
 from crm.core import errors
-
-_SHOWN: Final = 50
-_INT_RANGE: Final = range(-(2**31), 2**31)
-_NEEDED: Final = {
-    "Int": "a whole number",
-    "Float": "a number",
-    "Boolean": "true or false",
-    "String": "text",
-    "ID": "text",
-}
 
 
 def bare(graphql_type: Any) -> Any:
