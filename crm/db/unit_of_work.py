@@ -6,7 +6,7 @@ and a mutation that adds a single row is that one statement and nothing else (bu
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from psycopg import pq
 from psycopg.adapt import Transformer
-from sqlalchemy import Select, select
+from sqlalchemy import Select, bindparam, select
 
 from crm.core import errors
 from crm.core.api_json import camel
@@ -108,8 +108,10 @@ class UnitOfWork:
 
         Other transactions may still add rows that refer to it: ids do not change.
         """
-        statement = select(model).where(model.__table__.c.id == key).with_for_update(of=model, key_share=True)
-        record = await self.first(with_deleted(statement) if deleted else statement, model)
+        await self.flush()
+        statement, names = _locked_row(model, deleted=deleted)
+        rows = await self._read(statement, names, {"key": key})
+        record = self._track(model, rows[0]) if rows else None
         if record is None or (deleted and getattr(record, "deleted_at", None) is None):
             raise missing(model, key, deleted=deleted)
         if expected_version is not None:
@@ -147,10 +149,7 @@ class UnitOfWork:
     async def rows(self, statement: Any) -> list[dict[str, Any]]:
         """The rows of any statement, in the transaction."""
         sql = compiled(statement)
-        values = {**sql.params, **viewer_values(self.viewer)}
-        params = [encode(values[name]) for name in sql.positiontup or ()]
-        result = (await self._run([(statement_of(str(sql)), params)]))[0]
-        return _rows(result, self._connection)
+        return await self._read(statement_of(str(sql)), sql.positiontup or (), sql.params)
 
     async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
         """Run a service's own statement in the transaction; one that changes records must write their events itself."""
@@ -230,6 +229,14 @@ class UnitOfWork:
         """Whether a change waits for others, or may: for a lock that an earlier run met, or for a unique value."""
         met_a_lock = self._write is not None and self._write.met_a_lock
         return met_a_lock or may_wait(type(change.instance), change.values, is_new=change.kind == "insert")
+
+    async def _read(
+        self, statement: Statement, names: Sequence[str], values: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The rows of a statement whose parameters have these names; some may be the viewer's."""
+        values = {**values, **viewer_values(self.viewer)}
+        result = (await self._run([(statement, [encode(values[name]) for name in names])]))[0]
+        return _rows(result, self._connection)
 
     async def _projected(self, steps: Sequence[Step]) -> list[bytes | None]:
         """Read the caller's selection, within the time limit of a read; beyond it TookTooLong, and nothing is written.
@@ -346,6 +353,15 @@ def _time_limit(connection: PostgresConnection, seconds: float) -> Iterator[None
     finally:
         if timer is not None:
             timer.cancel()
+
+
+@cache
+def _locked_row(model: type[Model], *, deleted: bool) -> tuple[Statement, tuple[str, ...]]:
+    """The statement of one record by its `key`, locked, and its parameters' names: to make it takes a millisecond."""
+    wanted = model.__table__.c.id == bindparam("key")
+    statement = select(model).where(wanted).with_for_update(of=model, key_share=True)
+    sql = compiled(with_deleted(statement) if deleted else statement)
+    return Statement(str(sql)), tuple(sql.positiontup or ())
 
 
 def missing(model: type[Model], key: object, *, deleted: bool = False, reference: str | None = None) -> errors.NotFound:
