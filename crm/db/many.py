@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ARRAY, func, literal, select
+from sqlalchemy import ARRAY, Select, bindparam, func, select
 
 from crm.core import errors
 from crm.core.language import Phrase
@@ -83,13 +84,19 @@ async def change_each(
     change: Callable[[M], Awaitable[None]],
 ) -> list[ManyResult]:
     """Change each of these records for itself; they are locked in the order of their ids, as every batch does it."""
-    key = model.__table__.c.id
-    ids = literal(list(wanted), ARRAY(key.type))
-    statement = select(model).where(key == func.any(ids)).order_by(key).with_for_update(of=model, key_share=True)
-    found = {record.__dict__["id"]: record for record in await unit_of_work.all(statement, model)}
+    records = await unit_of_work.all(_locked_rows(model), model, ids=list(wanted))
+    found = {record.__dict__["id"]: record for record in records}
     seen = ((record, wanted[number]) for number, record in found.items())
     await unit_of_work.expect([(record, version) for record, version in seen if version is not None])
     return [await _changed(unit_of_work, model, number, found.get(number), change) for number in wanted]
+
+
+@cache
+def _locked_rows(model: type[Model]) -> Select[Any]:
+    """The statement of the records with some `ids`, locked in their order."""
+    key = model.__table__.c.id
+    ids = bindparam("ids", type_=ARRAY(key.type))
+    return select(model).where(key == func.any(ids)).order_by(key).with_for_update(of=model, key_share=True)
 
 
 async def _changed(

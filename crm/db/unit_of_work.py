@@ -6,7 +6,7 @@ and a mutation that adds a single row is that one statement and nothing else (bu
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypeVar
 from psycopg import pq
 from psycopg.adapt import Transformer
 from sqlalchemy import Select, bindparam, select
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from crm.core import errors
 from crm.core.api_json import camel
@@ -108,10 +109,7 @@ class UnitOfWork:
 
         Other transactions may still add rows that refer to it: ids do not change.
         """
-        await self.flush()
-        statement, names = _locked_row(model, deleted=deleted)
-        rows = await self._read(statement, names, {"key": key})
-        record = self._track(model, rows[0]) if rows else None
+        record = await self.first(_locked_row(model, deleted=deleted), model, key=key)
         if record is None or (deleted and getattr(record, "deleted_at", None) is None):
             raise missing(model, key, deleted=deleted)
         if expected_version is not None:
@@ -135,21 +133,28 @@ class UnitOfWork:
             record.__dict__.update(self._loaded[id(record)][1])
             raise
 
-    async def first(self, statement: Select[Any], model: type[M]) -> M | None:
-        """The first record of a statement that selects whole records."""
-        records = await self.all(statement, model)
+    async def first(self, statement: Select[Any], model: type[M], **values: object) -> M | None:
+        """The first record of a statement that selects whole records; `values` as those of `rows`."""
+        records = await self.all(statement, model, **values)
         return records[0] if records else None
 
-    async def all(self, statement: Select[Any], model: type[M]) -> list[M]:
-        """The records of a statement that selects whole records; changes to them are saved."""
+    async def all(self, statement: Select[Any], model: type[M], **values: object) -> list[M]:
+        """The records of a statement that selects whole records; changes to them are saved. `values`: see `rows`."""
         await self.flush()
-        rows = await self.rows(statement)
+        rows = await self.rows(statement, **values)
         return [self._track(model, row) for row in rows]
 
-    async def rows(self, statement: Any) -> list[dict[str, Any]]:
-        """The rows of any statement, in the transaction."""
-        sql = compiled(statement)
-        return await self._read(statement_of(str(sql)), sql.positiontup or (), sql.params)
+    async def rows(self, statement: Any, **values: object) -> list[dict[str, Any]]:
+        """The rows of any statement, in the transaction.
+
+        SQLAlchemy takes a millisecond to make an SQL text. Of a statement with `values` for its `bindparam`s it is made
+        once and kept, so the statement must be one that the caller keeps, too.
+        """
+        sql = _kept(statement) if values else compiled(statement)
+        given = {**(values or sql.params), **viewer_values(self.viewer)}
+        params = [encode(given[name]) for name in sql.positiontup or ()]
+        result = (await self._run([(statement_of(str(sql)), params)]))[0]
+        return _rows(result, self._connection)
 
     async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
         """Run a service's own statement in the transaction; one that changes records must write their events itself."""
@@ -229,14 +234,6 @@ class UnitOfWork:
         """Whether a change waits for others, or may: for a lock that an earlier run met, or for a unique value."""
         met_a_lock = self._write is not None and self._write.met_a_lock
         return met_a_lock or may_wait(type(change.instance), change.values, is_new=change.kind == "insert")
-
-    async def _read(
-        self, statement: Statement, names: Sequence[str], values: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        """The rows of a statement whose parameters have these names; some may be the viewer's."""
-        values = {**values, **viewer_values(self.viewer)}
-        result = (await self._run([(statement, [encode(values[name]) for name in names])]))[0]
-        return _rows(result, self._connection)
 
     async def _projected(self, steps: Sequence[Step]) -> list[bytes | None]:
         """Read the caller's selection, within the time limit of a read; beyond it TookTooLong, and nothing is written.
@@ -356,12 +353,16 @@ def _time_limit(connection: PostgresConnection, seconds: float) -> Iterator[None
 
 
 @cache
-def _locked_row(model: type[Model], *, deleted: bool) -> tuple[Statement, tuple[str, ...]]:
-    """The statement of one record by its `key`, locked, and its parameters' names: to make it takes a millisecond."""
+def _locked_row(model: type[Model], *, deleted: bool) -> Select[Any]:
+    """The statement of one record by its `key`, locked."""
     wanted = model.__table__.c.id == bindparam("key")
     statement = select(model).where(wanted).with_for_update(of=model, key_share=True)
-    sql = compiled(with_deleted(statement) if deleted else statement)
-    return Statement(str(sql)), tuple(sql.positiontup or ())
+    return with_deleted(statement) if deleted else statement
+
+
+@cache
+def _kept(statement: Any) -> SQLCompiler:
+    return compiled(statement)
 
 
 def missing(model: type[Model], key: object, *, deleted: bool = False, reference: str | None = None) -> errors.NotFound:

@@ -3,10 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, collate, column, exists, func, literal_column, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    bindparam,
+    collate,
+    column,
+    exists,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
@@ -257,11 +268,7 @@ class LeadService(Service):
         """The leads with these addresses. PostgreSQL folds the case: Python's lower case differs from the index's."""
         if not addresses:
             return {}
-        unnested = func.unnest(type_coerce(addresses, ARRAY(Text)))
-        wanted = unnested.table_valued(column("address", Text), name="given").render_derived()
-        folded = _folded(wanted.c.address)
-        holder = select(Lead.id).where(_folded(Lead.email) == folded).correlate(wanted).scalar_subquery()
-        rows = await self.unit_of_work.rows(select(wanted.c.address, folded.label("folded"), holder.label("lead_id")))
+        rows = await self.unit_of_work.rows(_holders(), addresses=addresses)
         return {row["address"]: _Address(row["folded"], row["lead_id"]) for row in rows}
 
     def _checked(self, index: int, values: Mapping[str, Any]) -> CreateLeadResult:
@@ -270,6 +277,16 @@ class LeadService(Service):
         if problems:
             result.refuse(problems)
         return result
+
+
+@cache
+def _holders() -> Select[Any]:
+    """The statement of the leads that have some `addresses`, with the addresses as they are compared."""
+    unnested = func.unnest(bindparam("addresses", type_=ARRAY(Text)))
+    wanted = unnested.table_valued(column("address", Text), name="given").render_derived()
+    folded = _folded(wanted.c.address)
+    holder = select(Lead.id).where(_folded(Lead.email) == folded).correlate(wanted).scalar_subquery()
+    return select(wanted.c.address, folded.label("folded"), holder.label("lead_id"))
 
 
 def _taken(lead_id: int | str | None, phrase: Phrase = _TAKEN) -> errors.Conflict:
