@@ -64,7 +64,8 @@ def _triggers(added: str, columns: str, changed: str) -> None:
     ):
         op.execute(f"DROP TRIGGER tasks_{name} ON tasks")
         op.execute(
-            f"CREATE TRIGGER tasks_{name} {event} ON tasks FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {function}()"
+            f"CREATE TRIGGER tasks_{name} {event} ON tasks FOR EACH ROW WHEN ({condition}) "
+            f"EXECUTE FUNCTION {function}()"
         )
 
 

@@ -1,9 +1,9 @@
 """The built-in types of AI tasks: their inputs, and the code that runs them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Annotated, Concatenate, Final
+from typing import Annotated, Any, Concatenate, Final
 
 from pydantic import Field, create_model
 
@@ -52,7 +52,12 @@ class RecommendationsInput(TaskInput):
 async def _recommend(run: TaskRun, _: RecommendationsInput) -> Result:
     tasks = await _run_in_attempt(run, RecommendationService.generate, _lead_of(run))
     complete = sum(1 for task in tasks if task.ai_reasoning and task.due_date)
-    return {"taskIds": [task.id for task in tasks], "complete": complete}
+    return suggested([task.id for task in tasks], complete)
+
+
+def suggested(tasks: Sequence[int], complete: int) -> dict[str, Any]:
+    """What recommendations came to: the tasks' ids, by their old name as numbers, and how many tasks have all parts."""
+    return {"suggestedTaskIds": [str(number) for number in tasks], "taskIds": list(tasks), "complete": complete}
 
 
 def _completeness(result: Result) -> float | None:

@@ -18,6 +18,7 @@ from crm.advice.recommendations.prompt import VERSION as RECOMMENDATIONS_VERSION
 from crm.advice.summaries.prompt import VERSION as SUMMARY_VERSION
 from crm.ai.cost import estimated
 from crm.ai.provider import CostSource, Outcome
+from crm.ai_tasks.builtin_types import suggested
 from crm.ai_tasks.model import AiTaskOutcome, AiTaskPriority, AiTaskStatus
 from crm.core.errors import AiUnavailable
 from crm.demo.dice import Dice
@@ -141,7 +142,7 @@ class AiTaskWriter:
         for script, (lead, owner, task, at) in zip(_RECOMMENDATIONS, chosen, strict=False):
             by_model = {"id": task, "model": MODEL, "version": RECOMMENDATIONS_VERSION}
             self.connection.execute(_BY_MODEL, by_model)
-            self._task(script, TaskSubject(lead, owner, {"taskIds": [task], "complete": 1}, 1.0), at)
+            self._task(script, TaskSubject(lead, owner, suggested([task], 1), 1.0), at)
         return len(chosen)
 
     def _summaries(self, leads: Sequence[int]) -> int:

@@ -96,7 +96,8 @@ class TestPlaybook(WithOneWorker):
         assert (task["taskType"], task["status"]) == ("task_recommendations", "QUEUED")
         done = await reaches(task["id"], "COMPLETED")
         rows = db.execute("SELECT id, source FROM tasks WHERE lead_id = %s ORDER BY id", (task["leadId"],)).fetchall()
-        assert [row["id"] for row in rows] == done["result"]["taskIds"]
+        ids = [row["id"] for row in rows]
+        assert (done["result"]["suggestedTaskIds"], done["result"]["taskIds"]) == ([str(key) for key in ids], ids)
         assert rows
         assert {row["source"] for row in rows} == {"ai_suggested"}
         shown = await graphql(

@@ -367,7 +367,7 @@ class Reference:
         if isinstance(source, dict):
             return source[name]
         if name == "nodeId":
-            return base64.b64encode(f"{source.kind}:{source.row['id']}".encode()).decode()
+            return global_id(source.kind, source.row["id"])
         special = getattr(self, f"_{source.kind.lower()}", None)
         found = special(source.row, name, given) if special else NotImplemented
         return column(source, snake(name)) if found is NotImplemented else found
@@ -490,6 +490,9 @@ class Reference:
             return f"{self.world.epoch}.{row['transaction']}.{row['id']}"
         if name == "type":
             return row["type"]
+        if name == "entityNodeId":
+            kinds = ("lead", "task", "interaction", "user")
+            return global_id(row["entity"].title(), row["entity_id"]) if row["entity"] in kinds else None
         if name == "actor":
             return record("User", self.world.one("User", row["actor_id"]))
         if name == "fields":
@@ -506,6 +509,11 @@ class Reference:
         if event["entity"] == "user":
             return self.world.one("User", UUID(event["entity_id"])) is not None
         return self.world.one(event["entity"].title(), int(event["entity_id"])) is not None
+
+
+def global_id(kind: str, key: Any) -> str:
+    """The `nodeId` of a record."""
+    return base64.b64encode(f"{kind}:{key}".encode()).decode()
 
 
 def really(event: Row) -> bool:

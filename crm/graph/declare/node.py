@@ -21,6 +21,7 @@ from crm.graph.declare.fields import checked, computed, model_of, rows
 
 _KEY: Final = re.compile(r"[A-Za-z]+:(0|[1-9]\d{0,9}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
 _BASE64: Final[ColumnElement[str]] = literal_column("'base64'")
+_COLON: Final[ColumnElement[str]] = literal_column("':'")
 _UTF8: Final[ColumnElement[str]] = literal_column("'UTF8'")
 
 
@@ -44,10 +45,15 @@ def node_id_of(type_name: str) -> Any:
 
     def node_id(record: Any) -> strawberry.ID:
         """Its id among the records of all types: for `node`, and for caches. Take it as it is."""
-        text = _quoted(f"{type_name}:").op("||")(as_type(record.id, Text))
-        return cast("strawberry.ID", func.encode(func.convert_to(text, _UTF8), _BASE64))
+        return cast("strawberry.ID", global_id(_quoted(type_name), record.id))
 
     return computed(never_null=True)(node_id)
+
+
+def global_id(type_name: ColumnElement[str], key: Any) -> ColumnElement[str]:
+    """The `nodeId` of the record of a type with this id; null if there is no type."""
+    text = type_name.op("||")(_COLON).op("||")(as_type(key, Text))
+    return func.encode(func.convert_to(text, _UTF8), _BASE64)
 
 
 def make_node(cls: type[Any]) -> None:

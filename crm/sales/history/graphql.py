@@ -17,6 +17,7 @@ from crm.core.policy import viewer_is
 from crm.db import events
 from crm.db.query import Operand
 from crm.graph.declare.ids import RecordId, record_id
+from crm.graph.declare.node import global_id
 from crm.graph.declare.scalars import JSON
 from crm.sales.history.service import SHOWN, ChangeService, check_types
 from crm.sales.interactions.service import InteractionService
@@ -40,6 +41,13 @@ class Entity(Choice):
 
 
 Row = type[events.Event]
+# The types of records that are nodes.
+_NODES: Final = {
+    Entity.LEAD: "Lead",
+    Entity.TASK: "Task",
+    Entity.INTERACTION: "Interaction",
+    Entity.USER: "User",
+}
 _ONE: Final[ColumnElement[Any]] = literal_column("1")
 
 
@@ -62,7 +70,7 @@ class Change:
 
     id: strawberry.ID = strawberry.field(description="Goes up, but not without gaps; page and resume by `cursor`.")
     type: str = strawberry.field(description="The kind of record and what happened: `lead.created`, `task.deleted`.")
-    entity_id: strawberry.ID = strawberry.field(description="The record's id.")
+    entity_id: strawberry.ID = strawberry.field(description="The record's id, among those of its kind.")
     occurred_at: datetime = strawberry.field(description="When.")
     lead_id: int | None = strawberry.field(description="The lead it concerns.")
     actor_id: strawberry.ID | None = strawberry.field(description="Who did it.")
@@ -81,6 +89,12 @@ class Change:
     def entity(event: Row) -> Entity:
         """The kind of record."""
         return func.upper(event.entity)
+
+    @graph.computed
+    def entity_node_id(event: Row) -> strawberry.ID | None:
+        """The `nodeId` of the record that changed, by which caches keep it; null if it is no record."""
+        types = [(_is_of(event, entity), literal_column(f"'{name}'", Text())) for entity, name in _NODES.items()]
+        return global_id(case(*types), event.entity_id)
 
     @graph.edge
     def actor(event: Row) -> User | None:

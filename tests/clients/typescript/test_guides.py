@@ -160,7 +160,7 @@ def asked_for(node, before=()):
         if field.selection_set:
             found |= asked_for(field, path)
         elif path[-1] == "result":
-            found |= {(*path, name) for name in ("taskIds", "complete", "message")}
+            found |= {(*path, name) for name in ("suggestedTaskIds", "taskIds", "complete", "message")}
     return found
 
 

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.waits(25)
 CHANGES = """
 subscription Changes($after: String, $leadId: Int, $types: [String!]) {
   changes(after: $after, leadId: $leadId, types: $types) {
-    cursor type entity entityId fields { name before after } task { title }
+    cursor type entity entityId entityNodeId fields { name before after } task { title }
   }
 }
 """
-CREATE = "mutation($lead: Int!, $title: String!) { createTask(input: {leadId: $lead, title: $title}) { id } }"
+CREATE = "mutation($lead: Int!, $title: String!) { createTask(input: {leadId: $lead, title: $title}) { id nodeId } }"
 
 
 class Socket:
@@ -97,6 +97,7 @@ class TestChanges:
             change = await socket.change()
         assert change["type"] == "task.created"
         assert (change["entity"], change["entityId"]) == ("TASK", created["id"])
+        assert change["entityNodeId"] == created["nodeId"]
         assert {"name": "title", "before": None, "after": "Ring Åsa"} in change["fields"]
         assert change["task"] == {"title": "Ring Åsa"}
 
