@@ -20,6 +20,7 @@ import structlog
 
 from crm.ai.provider import CostSource, Outcome, Provider, Question, Reply
 from crm.core import errors
+from crm.core.detached import KeptTasks
 from crm.db.database import Database
 from crm.db.sqlstates import is_away
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, Statement, encode
@@ -110,7 +111,7 @@ class Calls:
     def __init__(self, database: Database, daily_budget: Decimal | None = None) -> None:
         self.daily_budget = daily_budget
         self._database = database
-        self._completing: set[asyncio.Task[None]] = set()
+        self._completing = KeptTasks()
         self._closes_at = float("inf")
 
     async def start(self, call: UUID, question: Question[Any], asker: Asker, attempt: int, provider: Provider) -> bool:
@@ -158,9 +159,7 @@ class Calls:
         """
         now = asyncio.get_running_loop().time()
         wait = max(deadline - now, _LEAST_WAIT_SECONDS)
-        task = asyncio.create_task(self._complete(call, end, now + wait + _BACKGROUND_SECONDS))
-        self._completing.add(task)
-        task.add_done_callback(self._completing.discard)
+        task = self._completing.start(self._complete(call, end, now + wait + _BACKGROUND_SECONDS))
         if end.outcome is not Outcome.CANCELLED:
             await asyncio.wait({task}, timeout=wait)
 

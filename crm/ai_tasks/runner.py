@@ -22,6 +22,7 @@ from crm.ai_tasks.model import AiTaskOutcome
 from crm.ai_tasks.task_types import TASK_TYPES, Failure, OutOfTime, TaskRun
 from crm.ai_tasks.turns import FairTurns
 from crm.core import errors
+from crm.core.detached import KeptTasks
 from crm.db.connection import ConnectionLost
 from crm.db.sqlstates import translated
 from crm.jobs import RunLater, WorkerContext
@@ -75,7 +76,7 @@ class Runner:
         self._attempts: dict[UUID, _Attempt] = {}
         # As many at once as there are jobs; attempts whose job was put back count as well.
         self._slots = asyncio.Semaphore(context.settings.worker_concurrency)
-        self._uncancelled: set[asyncio.Task[Any]] = set()
+        self._uncancelled = KeptTasks()
         self._turns = FairTurns(context.settings.worker_concurrency)
         self._sweeper = Sweeper(context)
 
@@ -149,8 +150,7 @@ class Runner:
         work.cancel()
         await asyncio.wait({work}, timeout=_ABORT_SECONDS)
         if not work.done():
-            self._uncancelled.add(work)
-            work.add_done_callback(self._uncancelled.discard)
+            self._uncancelled.keep(work)
             log.error("ai_task.ignores_cancellation", task=str(attempt.key.task_id))
 
     async def _end(self, attempt: _Attempt, ended: AttemptEnd, give_up_after: float = inf) -> None:

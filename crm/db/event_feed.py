@@ -15,6 +15,7 @@ import psycopg
 import structlog
 
 from crm.core import errors
+from crm.core.detached import KeptTasks
 from crm.db.database import Database
 from crm.db.impatient import Connection, impatient
 from crm.db.lanes import PROGRAM
@@ -88,12 +89,12 @@ class EventFeed:
         self._woken: asyncio.Event | None = None
         self._notifying: asyncio.TimerHandle | None = None
         self._notified = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = KeptTasks()
 
     def start(self) -> None:
         """Listen, and prune, until `stop`."""
         for work in (self._listen(), self._prune()):
-            self._keep(asyncio.create_task(work))
+            self._tasks.start(work)
 
     async def stop(self) -> None:
         """End everything."""
@@ -204,7 +205,7 @@ class EventFeed:
     def _notify(self) -> None:
         self._notifying = None
         self._notified = time.monotonic()
-        self._keep(asyncio.create_task(self._send_notification()))
+        self._tasks.start(self._send_notification())
 
     async def _send_notification(self) -> None:
         with suppress(errors.CrmError, psycopg.Error, TimeoutError):
@@ -252,10 +253,6 @@ class EventFeed:
         async with asyncio.timeout(_ANSWER_SECONDS):
             result = await self.database.write(_PRUNE, [encode(self._retention_days), encode(_PRUNE_BATCH)])
         return int(result.get_value(0, 0) or b"0")
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _is_kept(position: Position, state: _StreamState) -> bool:

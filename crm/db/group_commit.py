@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
+from crm.core.detached import KeptTasks
 from crm.db.connection import ConnectionLost
 from crm.db.lanes import PROGRAM
 from crm.db.outcome import OutcomeUnknown, committing, mark_as_perhaps_saved
@@ -47,7 +48,7 @@ class GroupCommit:
         self._pool = pool
         self._waiting: list[_Write] = []
         self._lanes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = KeptTasks()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -88,9 +89,7 @@ class GroupCommit:
             self._start(self._together(batch, self._lane()))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.keep(self._loop.create_task(work))
 
     async def _together(self, batch: list[_Write], lane: "_Lane") -> None:
         with lane:

@@ -22,6 +22,7 @@ from procrastinate.retry import BaseRetryStrategy, RetryDecision
 from procrastinate.worker import Worker as ProcrastinateWorker
 
 from crm.core import errors
+from crm.core.detached import detached
 from crm.db.capacity import PERIODIC_TASKS, QUEUE
 from crm.db.connection import ConnectionLost
 from crm.db.database import Database
@@ -308,12 +309,9 @@ def worker_pool(patience: float, **options: Any) -> "psycopg_pool.AsyncConnectio
 
     Mostly they die together; if each were tried, each dead one would make the pool wait twice as long as the last.
     """
-    replacing: set[asyncio.Task[None]] = set()
 
     def replace_all() -> None:
-        task = asyncio.create_task(pool.drain())
-        replacing.add(task)
-        task.add_done_callback(replacing.discard)
+        detached(pool.drain())
 
     async def check(connection: "psycopg.AsyncConnection[Any]") -> None:
         try:

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 import uvicorn
 
+from crm.core.detached import KeptTasks
 from crm.core.stop_signals import stop_signals
 from crm.core.terminal import leave_if_closed
 from crm.web.protocol.config import Config
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
         self._backlog: list[socket.socket] = []
         self._accepting: asyncio.Handle | None = None
         self._answered = 0
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting = KeptTasks()
         # The supervisor's process id, if there is one.
         self.parent: int | None = None
 
@@ -130,9 +131,7 @@ class Server(uvicorn.Server):
         answered, self._answered = self._answered, self.server_state.total_requests
         most = min(max(_ACCEPTED_A_TURN, self._answered - answered), _MOST_ACCEPTED_A_TURN)
         for connection in self.accepted(most):
-            task = asyncio.create_task(self._serve_connection(connection))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            self._connecting.start(self._serve_connection(connection))
 
     def _listeners(self) -> Iterator[socket.socket]:
         """Sockets of ours for what the server listens at."""
