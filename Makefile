@@ -55,12 +55,12 @@ coverage: setup tools ## All tests once more, and the lines and branches of crm/
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-clients: setup tests/clients/python/.venv/.installed ## Programs of more clients, and what breaks those of the last release
-	CRM_TEST_CLIENTS="tanstack python" $(BIN)/python -W ignore -m pytest tests/clients/test_programs.py tests/clients/released/compare.py
+clients: setup tests/clients/python/.venv/.installed tests/clients/ariadne/.venv/.installed ## Programs of more clients, and what breaks those of the last release
+	CRM_TEST_CLIENTS="tanstack python ariadne" $(BIN)/python -W ignore -m pytest tests/clients/test_programs.py tests/clients/released/compare.py
 
-tests/clients/python/.venv/.installed: tests/clients/python/requirements.lock
-	$(PYTHON) -m venv tests/clients/python/.venv
-	tests/clients/python/.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
+tests/clients/%/.venv/.installed: tests/clients/%/requirements.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 gateway: setup ## The API as a subgraph, behind a gateway of Apollo Federation (its packages take half a gigabyte)
@@ -107,7 +107,7 @@ attacks: setup ## Half an hour of searching for requests that cost too much, per
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, but for the development database
-	rm -rf $(VENV) tests/clients/python/.venv crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/node_modules tests/clients/federation/node_modules tests/clients/*/out tests/clients/*/src/gql tests/clients/*/src/__generated__ tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
+	rm -rf $(VENV) tests/clients/*/.venv tests/clients/ariadne/crm_api crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/node_modules tests/clients/federation/node_modules tests/clients/*/out tests/clients/*/src/gql tests/clients/*/src/__generated__ tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
 
 clean-data: ## Remove the development database
 	rm -rf .data

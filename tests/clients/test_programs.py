@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -12,18 +13,25 @@ from tests.support import node
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
-# `make clients` names more of them, and installs Python's.
+# `make clients` names more of them, and installs Python's, each into a `.venv` of its own: two of them need different
+# versions of graphql-core.
 MORE = os.environ.get("CRM_TEST_CLIENTS", "").split()
-CLIENTS = ["apollo", "urql", *(client for client in MORE if client != "python")]
-PYTHON = ["python"] if "python" in MORE else []
+PYTHON = [client for client in MORE if (HERE / client / "main.py").exists()]
+CLIENTS = ["apollo", "urql", *(client for client in MORE if client not in PYTHON)]
 FLOWS = ["list", "pages", "change", "form", "conflict", "live", "persisted"]
+WHOLE = {"ariadne"}  # it has no way to send an id for a document
 # A first run installs the packages.
 pytestmark = pytest.mark.timeout(360)
 
 
 @pytest.fixture(scope="module")
 def programs():
-    """The programs, with the types of their operations, checked by TypeScript, and bundled."""
+    """The programs, with the types of their operations, checked, and those of TypeScript bundled."""
+    if "ariadne" in PYTHON:
+        node.run(HERE / "ariadne", ".venv/bin/ariadne-codegen")
+        node.run(
+            HERE / "ariadne", sys.executable, "-m", "mypy", "--python-executable=.venv/bin/python", "main.py", "crm_api"
+        )
     with node.alone_with(HERE):
         node.run(HERE, "node_modules/.bin/graphql-codegen", "--config", "codegen.ts")
         node.run(HERE / "urql", "node", "generate.mjs")
@@ -60,6 +68,6 @@ def leads(db, knowing):  # noqa: ARG001
 @pytest.mark.parametrize("client", CLIENTS + PYTHON)
 def test_does_what_a_screen_needs(client, knowing):
     address = {"CRM_URL": f"{knowing.url}/graphql", "CRM_TOKEN": knowing.token("member"), "NODE_ENV": "production"}
-    command = ["python/.venv/bin/python", "python/main.py"] if client == "python" else ["node", f"{client}/out/main.js"]
-    printed = node.run(HERE, *command, **address)
-    assert re.findall(r"^ok (\w+)$", printed, re.MULTILINE) == FLOWS
+    command = [".venv/bin/python", "main.py"] if client in PYTHON else ["node", "out/main.js"]
+    printed = node.run(HERE / client, *command, **address)
+    assert re.findall(r"^ok (\w+)$", printed, re.MULTILINE) == (FLOWS[:-1] if client in WHOLE else FLOWS)

@@ -185,13 +185,14 @@ class TestPagingGuide:
         assert {(kind.capitalize(), field) for kind, field in listed} == named
 
 
-class TestTypeScriptGuide:
-    def test_its_code_is_the_code_of_the_project(self):
+class TestGuidesToClients:
+    @pytest.mark.parametrize(("guide", "folder"), [("typescript.md", "typescript"), ("python.md", ".")])
+    def test_their_code_is_the_code_of_the_projects(self, guide, folder):
         """A block named after a file is in that file, word for word."""
-        shown = [(name, text) for kind, name, text in named_blocks("typescript.md")]
+        shown = [(name, text) for kind, name, text in named_blocks(guide)]
         assert len(shown) > 3
         for name, text in shown:
-            assert text.strip() in (ROOT / "tests" / "clients" / "typescript" / name).read_text(), name
+            assert text.strip() in (ROOT / "tests" / "clients" / folder / name).read_text(), name
 
 
 def guide_text(guide):
