@@ -9,7 +9,7 @@ from crm.ai.graphql import AiQuery
 from crm.ai_tasks.graphql import AiTaskMutation, AiTaskQuery, AiTaskSubscription
 from crm.graph.declare.node import NodeQuery
 from crm.graph.declare.scalars import CONFIG
-from crm.sales.history.graphql import ChangeSubscription
+from crm.sales.history.graphql import ChangeQuery, ChangeSubscription
 from crm.sales.interactions.graphql import InteractionMutation, InteractionQuery
 from crm.sales.leads.graphql import LeadMutation, LeadQuery
 from crm.sales.scoring.graphql import ScoreMutation
@@ -27,6 +27,7 @@ class Query(
     UserQuery,
     SearchQuery,
     StatsQuery,
+    ChangeQuery,
     RecommendationQuery,
     AiQuery,
     AiTaskQuery,

@@ -25,6 +25,8 @@ _MARK: Final = {
     "next": "pg_snapshot_xmax(pg_current_snapshot())::text",
     "newest": "(SELECT xid FROM events ORDER BY xid DESC, id DESC LIMIT 1)::text",
 }
+# The transaction of `StreamMark.end`, as text.
+END: Final = f"coalesce(least({WATERMARK}::text::bigint - 1, {_MARK['newest']}::bigint), 0)::text"
 MARK: Final = ", ".join(f"{text} AS {name}" for name, text in _MARK.items())
 
 

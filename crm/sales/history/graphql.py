@@ -130,6 +130,26 @@ class Change:
         return InteractionService.with_id(_number(event, Entity.INTERACTION))
 
 
+@graph.type()
+class ChangeStream:
+    """All changes, in the order in which the subscription `changes` tells them."""
+
+    cursor: str = strawberry.field(
+        description="Where they end for now: `after` of the subscription. From there on it tells all that the rest of "
+        "the same request does not show yet, and perhaps some that it does."
+    )
+
+
+@strawberry.type
+class ChangeQuery:
+    """Reads of the stream of changes."""
+
+    @graph.rows
+    def change_stream() -> ChangeStream | None:
+        """Where a screen starts to follow what it shows: ask for it in the same request."""
+        return ChangeService.end()
+
+
 @strawberry.type
 class ChangeSubscription:
     """What happens, live."""

@@ -1,6 +1,7 @@
 """Changes of records, read from the event stream."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,7 +26,7 @@ from crm.core.api_json import camel
 from crm.core.identity import Via
 from crm.db.events import Event, StreamEpoch, StreamFork, Xid8
 from crm.db.query import Operand
-from crm.db.stream_position import between
+from crm.db.stream_position import END, between
 from crm.sales.leads.model import Lead
 
 _ONE: Final[Any] = literal_column("1")
@@ -43,6 +44,8 @@ TYPES: Final = (
 _SHOWN: Final = Event.entity.in_([literal_column(f"'{entity}'") for entity in SHOWN])
 # Demo data did not happen when it was loaded.
 _LIVE: Final = Event.via.is_distinct_from(literal_column(f"'{Via.DEMO}'"))
+# Behind each event of its transaction: as many digits as a cursor may have.
+_LAST: Final[ColumnElement[str]] = literal_column(f"'{10**18 - 1}'")
 _CURSOR: Final = re.compile(r"[0-9a-f-]{36}\.[0-9]{1,20}\.[0-9]{1,18}")
 
 
@@ -101,9 +104,12 @@ class ChangeService:
     @staticmethod
     def cursor(event: Any) -> ColumnElement[str]:
         """An event's position in the stream: the stream's epoch, the transaction, the event."""
-        epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
-        dot: ColumnElement[str] = literal_column("'.'")
-        return func.concat(epoch, dot, cast(event.xid, Text), dot, cast(event.id, Text))
+        return func.concat(*_joined(_epoch(), cast(event.xid, Text), cast(event.id, Text)))
+
+    @staticmethod
+    def end() -> Select[Any]:
+        """Where the stream ends for whoever reads at this moment: what the same statement does not show comes later."""
+        return select(func.concat(*_joined(_epoch(), literal_column(END), _LAST)).label("cursor"))
 
     @staticmethod
     def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
@@ -115,6 +121,16 @@ class ChangeService:
         if types is not None:
             statement = statement.where(Event.type == func.any(types))
         return statement
+
+
+def _epoch() -> ColumnElement[str]:
+    return select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
+
+
+def _joined(epoch: ColumnElement[str], xid: ColumnElement[str], event: ColumnElement[str]) -> Sequence[Any]:
+    """The parts of a cursor."""
+    dot: ColumnElement[str] = literal_column("'.'")
+    return epoch, dot, xid, dot, event
 
 
 def _is_suggestion() -> ColumnElement[bool]:

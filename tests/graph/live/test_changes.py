@@ -118,6 +118,39 @@ class TestChanges:
             await socket.silence()
         assert titles == ["1", "2", "3", "4", "5", "6"]
 
+    async def test_begins_where_a_list_was_read_and_misses_nothing(self, open_socket, graphql, make_lead, database_url):
+        """A transaction that was open at the read, and began before others that it shows, is told; nothing else."""
+        import psycopg  # noqa: PLC0415
+
+        lead = make_lead()
+        read = "query($id: Int!) { lead(id: $id) { tasks { title } } changeStream { cursor } }"
+        await graphql(CREATE, lead=lead["id"], title="before")
+        idle = await graphql(read, id=lead["id"])
+        async with open_socket() as socket, await psycopg.AsyncConnection.connect(database_url) as slow:
+            await slow.execute("INSERT INTO tasks (title, lead_id) VALUES ('slow', %s)", (lead["id"],))
+            await slow.execute(
+                "INSERT INTO events (type, entity, entity_id, lead_id) VALUES ('task.created', 'task', '0', %s)",
+                (lead["id"],),
+            )
+            await graphql(CREATE, lead=lead["id"], title="shown")
+            shown = await graphql(read, id=lead["id"])
+            assert {task["title"] for task in shown["lead"]["tasks"]} == {"before", "shown"}
+            await slow.commit()
+            for start in (idle, shown):
+                await socket.subscribe(after=start["changeStream"]["cursor"], key=start["changeStream"]["cursor"])
+                changes = [await socket.change() for _ in range(2)]
+                assert [(change["task"] or {}).get("title") for change in changes] == [None, "shown"]
+            await socket.silence()
+
+    @pytest.mark.usefixtures("db")
+    async def test_begins_at_the_end_of_an_empty_stream(self, open_socket, graphql, make_lead):
+        start = (await graphql("{ changeStream { cursor } }"))["changeStream"]["cursor"]
+        lead = make_lead()
+        await graphql(CREATE, lead=lead["id"], title="first")
+        async with open_socket() as socket:
+            await socket.subscribe(after=start)
+            assert (await socket.change())["task"]["title"] == "first"
+
     async def test_can_be_narrowed_to_a_lead_and_to_types(self, open_socket, graphql, make_lead):
         mine, other = make_lead(), make_lead()
         async with open_socket() as socket:
