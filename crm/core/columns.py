@@ -12,7 +12,21 @@ from itertools import chain
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
-from sqlalchemy import Column, ColumnElement, Integer, Table, case, false, literal_column, or_, text, type_coerce
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    Table,
+    Text,
+    case,
+    collate,
+    false,
+    func,
+    literal_column,
+    or_,
+    text,
+    type_coerce,
+)
 from sqlalchemy.orm import Mapped, MappedColumn, mapped_column
 from sqlalchemy.sql.visitors import iterate
 
@@ -25,6 +39,24 @@ if TYPE_CHECKING:
 
 _FIELD: Final = "field"
 _KIND: Final = "kind"
+
+
+def crm_sort_key(name: Any) -> ColumnElement[str]:
+    """The key by which a name sorts, as PostgreSQL makes it (docs/decisions/0037)."""
+    return collate(func.crm_sort_key(type_coerce(name, Text), type_=Text()), "C")
+
+
+def crm_last_name_key(name: Any) -> ColumnElement[str]:
+    """The same of a last name: particles at its beginning do not count."""
+    return collate(func.crm_last_name_key(type_coerce(name, Text), type_=Text()), "C")
+
+
+@dataclass(frozen=True)
+class SortKey:
+    """How a name sorts: by the column beside it that a trigger fills, with what a SQL function makes of the name."""
+
+    column: str
+    made_of: Callable[[Any], ColumnElement[str]] = crm_sort_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +72,7 @@ class Field:
     ranked: bool
     rule: Rule | None
     fixed: bool
-    sort_key: str
+    sort_key: SortKey | None
     default: Any
 
 
@@ -90,7 +122,7 @@ def column(  # noqa: PLR0913  (each is one property of a field)
     label: Label | None = None,
     input_words: str = "",
     fixed: bool = False,
-    sort_key: str = "",
+    sort_key: SortKey | None = None,
     default: StrEnum | bool | int | None = None,
     key: bool = False,
     **options: Any,
@@ -99,7 +131,7 @@ def column(  # noqa: PLR0913  (each is one property of a field)
 
     `by` describes the column in the filter, `order` in the order: without them it is in neither. An order `served` by
     an index costs nothing more (a text tells when: "when descending"); a `ranked` one follows an enum's values as they
-    are declared, one with a `sort_key` the column of that name. A column with a `rule` is in inputs, described by
+    are declared, one with a `sort_key` that, as ranges in filters do. A column with a `rule` is in inputs, described by
     `input_words` if those differ; messages call it by its `label`, in English and in Swedish. One that is `fixed` is
     only in the input that creates a record.
     """

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from crm.core.choice import Choice
-from crm.core.columns import Cases, field_of, kind_of
+from crm.core.columns import Cases, SortKey, field_of, kind_of
 from crm.core.model import CASE_COLLATION, Model
 
 # A value of an argument in a statement: a placeholder, or the column that it comes from.
@@ -57,6 +57,7 @@ class Where:
     relations: ClassVar[Mapping[str, "Relation"]] = {}
     cases: ClassVar[Mapping[str, Cases]] = {}
     computed: ClassVar[Mapping[str, "Computed"]] = {}
+    sort_keys: ClassVar[Mapping[str, SortKey]] = {}
 
     def present_fields(self) -> Mapping[str, Any]:
         """The filter's members that have a value, by their Python names."""
@@ -75,8 +76,10 @@ class Relation:
         self.on = on
 
 
-# A comparison of an expression with the operands of a scalar filter.
-Compare = Callable[[Any], ColumnElement[bool]]
+# How an expression sorts if not by itself: the expression that does, and what makes the same of an operand.
+Key = tuple[ColumnElement[Any], Callable[[Any], ColumnElement[Any]]]
+# A comparison of an expression, which may have a `key`, with the operands of a scalar filter.
+Compare = Callable[..., ColumnElement[bool]]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,9 @@ def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
             conditions.append(_is_case(row, where.cases[name], value))
         elif name in where.computed:
             conditions.append(where.computed[name].condition(row, value))
+        elif name in where.sort_keys:
+            sort_key = where.sort_keys[name]
+            conditions.append(compared(row[name], value, key=(row[sort_key.column], sort_key.made_of)))
         else:
             conditions.append(compared(row[name], value))
     return and_(true(), *conditions)
@@ -168,9 +174,17 @@ def _counted(other: FromClause, tie: ColumnElement[bool], value: Mapping[str, An
     return and_(true(), *comparisons)
 
 
-def compared(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
-    """A scalar filter as a condition on an expression."""
-    return and_(true(), *(_OPERATORS[name](column, operand) for name, operand in value.present_fields().items()))
+def compared(column: ColumnElement[Any], value: Any, *, key: Key | None = None) -> ColumnElement[bool]:
+    """A scalar filter as a condition on an expression; ranges are those of the order, so by its key if it has one."""
+    conditions = []
+    for name, operand in value.present_fields().items():
+        if key is not None and name in _RANGES:
+            # As a subquery the operand's key is made once, not for each row, and an index of the column serves.
+            by, made_of = key
+            conditions.append(_OPERATORS[name](by, select(made_of(operand)).scalar_subquery()))
+        else:
+            conditions.append(_OPERATORS[name](column, operand))
+    return and_(true(), *conditions)
 
 
 def _is_case(row: Any, cases: Cases, value: Any) -> ColumnElement[bool]:
@@ -229,6 +243,8 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     "has_all": lambda column, operand: column.contains(_typed(operand, column)),
 }
 
+_RANGES: Final = frozenset({"gt", "gte", "lt", "lte"})
+
 
 def ordered(
     statement: Select[Any],
@@ -275,7 +291,7 @@ def _key(model: type[Model], name: str) -> ColumnElement[Any]:
     if field is None:
         return column
     if field.sort_key:
-        return columns[field.sort_key]
+        return columns[field.sort_key.column]
     return rank(column, kind_of(column)) if field.ranked else column
 
 

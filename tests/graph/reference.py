@@ -63,6 +63,8 @@ class World:
     users: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
     epoch: str = ""
+    url: str = ""
+    keys: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     @classmethod
     def load(cls, url: str) -> "World":
@@ -74,10 +76,12 @@ class World:
 
             epoch = str(rows("event_epoch")[0]["epoch"])
             events = connection.execute("SELECT *, xid::text AS transaction FROM events").fetchall()
-            tables = {name: rows(name) for name in ("leads", "tasks", "interactions", "users")}
+            tables: dict[str, Any] = {name: rows(name) for name in ("leads", "tasks", "interactions", "users")}
+            full_name = "first_name_key || ' ' || last_name_key AS full_name_key"
+            tables["leads"] = connection.execute(f"SELECT *, {full_name} FROM leads").fetchall()
             for task in tables["tasks"]:
                 task["status"] = task_status(task)
-            world = cls(**tables, events=events, epoch=epoch)
+            world = cls(**tables, events=events, epoch=epoch, url=url)
         for lead in world.leads:
             lead.update(world.rollup(lead))
         return world
@@ -93,6 +97,15 @@ class World:
             "last_interaction_at": max((one["occurred_at"] for one in self.of_lead("Interaction", lead)), default=None),
             "owner_name": owners[0].encode() if owners else None,
         }
+
+    def sort_key(self, column: str, name: str) -> bytes:
+        """By what a name sorts: PostgreSQL makes it, of operands as of rows."""
+        function = "crm_last_name_key" if column == "last_name" else "crm_sort_key"
+        if (function, name) not in self.keys:
+            with psycopg.connect(self.url) as connection:
+                [(key,)] = connection.execute(f"SELECT {function}(%s)", [name]).fetchall()
+            self.keys[function, name] = key.encode()
+        return self.keys[function, name]
 
     # Which rows there are
 
@@ -217,10 +230,27 @@ def matches(world: World, kind: str, row: Row, where: dict[str, Any] | None) -> 
             lead = world.living_lead(row["lead_id"])
             holds = lead is not None and matches(world, "Lead", lead, value)
         else:
-            holds = compares(row[snake(label)], value, snake(label))
+            name = snake(label)
+            is_name = f"{name}_key" in row
+            holds = compares_name(world, row, name, value) if is_name else compares(row[name], value, name)
         if not holds:
             return False
     return True
+
+
+RANGES = ("gt", "gte", "lt", "lte")
+
+
+def compares_name(world: World, row: Row, name: str, condition: dict[str, Any]) -> bool:
+    """The same for a name: ranges are those of the order."""
+    key = row[f"{name}_key"]
+    bounds = {operator: operand for operator, operand in condition.items() if operator in RANGES}
+    others = {operator: operand for operator, operand in condition.items() if operator not in RANGES}
+    within = (
+        key is not None and OPERATORS[operator](key.encode(), world.sort_key(name, operand))
+        for operator, operand in bounds.items()
+    )
+    return all(within) and compares(row[name], others, name)
 
 
 def among(world: World, kind: str, rows: list[Row], where: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core import validate
-from crm.core.columns import column
+from crm.core.columns import SortKey, column
 from crm.core.identity import Role
 from crm.core.model import CASE_COLLATION, SORT_KEY, Model
 from crm.core.policy import EVERYBODY
@@ -35,7 +35,11 @@ class User(Model):
         input_words="Must be unique.",
     )
     name: Mapped[str] = column(
-        "As colleagues know them.", by="By name.", label=("Name", "Namn"), rule=validate.text(200, required=True)
+        "As colleagues know them.",
+        by="By name.",
+        sort_key=SortKey("name_key"),
+        label=("Name", "Namn"),
+        rule=validate.text(200, required=True),
     )
     role: Mapped[Role] = column(
         "What they may do.", by="By role.", label=("Role", "Roll"), rule=validate.given, default=Role.MEMBER

@@ -120,6 +120,7 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
         cls.relations = {name: words[_RELATION] for name, words in metadata.items() if _RELATION in words}
         cls.computed = {name: words[_COMPUTED] for name, words in metadata.items() if _COMPUTED in words}
         cls.cases = {name: cases for name, cases in model.cases.items() if cases.by}
+        cls.sort_keys = {column.name: field.sort_key for column, field in fields_of(model) if field.sort_key}
         name = cls.__name__
         return _input(
             cls,

@@ -5,13 +5,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import strawberry
-from sqlalchemy import ColumnElement, Text, func, literal_column
+from sqlalchemy import ColumnElement, Text, collate, func, literal_column
 
 from crm import graph
 from crm.access.users import model as people
 from crm.access.users.graphql import User, UserFilter
 from crm.access.users.service import UserService
+from crm.core.columns import crm_sort_key
 from crm.db.many import refuse_common_version
+from crm.db.query import Key
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
 from crm.graph.declare.ids import IS_NUMBER, RecordId, record_id
@@ -52,6 +54,12 @@ def _full_name(lead: Any) -> ColumnElement[str]:
     return func.concat_ws(literal_column("' '"), lead.first_name, lead.last_name, type_=Text())
 
 
+def _full_name_key(lead: Any) -> Key:
+    """By what full names sort: of both names the keys that the lead has, as a key made for each lead takes 5 µs."""
+    key = lead.first_name_key.op("||")(literal_column("' '", Text())).op("||")(lead.last_name_key)
+    return collate(key, "C"), crm_sort_key
+
+
 graph.enum(CreateLeadStatus)
 
 
@@ -73,7 +81,8 @@ class LeadFilter(WhereInput):
         points=TEXT_SEARCH,
     )
     full_name: StringFilter | None = graph.compares(
-        "By first and last name.", lambda lead, compare: compare(_full_name(lead))
+        "By first and last name. Ranges are by their keys: leave particles such as `von` out.",
+        lambda lead, compare: compare(_full_name(lead), key=_full_name_key(lead)),
     )
     next_due_at: DateTimeFilter | None = graph.compares(
         "By when the first of the open tasks is due.",

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.core import validate
 from crm.core.choice import Choice
-from crm.core.columns import column
+from crm.core.columns import SortKey, column, crm_last_name_key
 from crm.core.model import CASE_COLLATION, SORT_KEY, Model
 from crm.core.policy import INTERNAL, Policy
 
@@ -76,7 +76,7 @@ class Lead(Model):
         by="By first name.",
         order="By first name.",
         served=True,
-        sort_key="first_name_key",
+        sort_key=SortKey("first_name_key"),
         label=("First name", "Förnamn"),
         rule=validate.text(_NAME, required=True),
         input_words="First name: 1 to 200 characters.",
@@ -86,7 +86,7 @@ class Lead(Model):
         by="By last name.",
         order="By last name, particles such as `von` aside.",
         served=True,
-        sort_key="last_name_key",
+        sort_key=SortKey("last_name_key", crm_last_name_key),
         label=("Last name", "Efternamn"),
         rule=validate.text(_NAME, required=True),
         input_words="Last name: 1 to 200 characters.",
@@ -111,7 +111,7 @@ class Lead(Model):
         by="By company.",
         order="By company.",
         served=True,
-        sort_key="company_key",
+        sort_key=SortKey("company_key"),
         label=("Company", "Företag"),
         rule=validate.text(_LONG),
     )

@@ -175,6 +175,13 @@ class TestAPageOfAnOrderWithNulls:
         query = f'{{ leadsConnection({arguments}, first: 50, after: "{cursor}") {{ nodes {{ id }} }} }}'
         assert await self._rows_removed(database_url, query) < 10
 
+    async def test_a_range_of_names_is_read_from_their_index(self, db, database_url):
+        db.execute("INSERT INTO leads (first_name, last_name) SELECT 'F', 'E' || i FROM generate_series(1, 5000) i")
+        db.execute("INSERT INTO leads (first_name, last_name) VALUES ('Å', 'Åberg')")
+        db.execute("VACUUM ANALYZE leads")
+        query = '{ leads(filter: {lastName: {gte: "Å"}}, orderBy: [{field: LAST_NAME}], limit: 50) { id } }'
+        assert await self._rows_removed(database_url, query) == 0
+
     @staticmethod
     async def _rows_removed(database_url, query):
         """How many rows a query's statement looks at and leaves out."""

@@ -112,3 +112,48 @@ class TestAName:
         made = await graphql(create, input={"firstName": name, "lastName": name, "company": name})
         assert made["createLead"]["lastName"] == name
         assert (await graphql(BY_LAST_NAME))["leads"] == [{"lastName": name}]
+
+
+class TestARange:
+    """`gt` and the like of a name are where it stands in the order."""
+
+    @pytest.mark.usefixtures("swedish")
+    @pytest.mark.parametrize("bound", ["Å", "von Essen", "ek", "edouard", "Bergman", "Z", "!", "Ыы"])
+    async def test_of_last_names_is_a_part_of_their_order(self, graphql, bound):
+        query = "query($where: LeadFilter) { leads(filter: $where, orderBy: [{field: LAST_NAME}]) { lastName } }"
+
+        async def names(**operators):
+            found = await graphql(query, where={"lastName": operators})
+            return [lead["lastName"] for lead in found["leads"]]
+
+        assert await names(lt=bound) + await names(gte=bound) == LAST_NAMES
+        assert await names(lte=bound) + await names(gt=bound) == LAST_NAMES
+        assert await names(gte=bound, lte=bound) == [
+            name for name in await names(gte=bound) if name not in await names(gt=bound)
+        ]
+
+    @pytest.mark.usefixtures("swedish")
+    async def test_begins_with_a_letter_that_comes_last(self, graphql):
+        query = '{ leads(filter: {lastName: {gte: "å"}}, orderBy: [{field: LAST_NAME}]) { lastName } }'
+        names = [lead["lastName"] for lead in (await graphql(query))["leads"]]
+        assert names == LAST_NAMES[LAST_NAMES.index("Åberg") :]
+
+    async def test_holds_of_each_name(self, graphql, make_lead, make_user):
+        owner = make_user(name="Östen")["id"]
+        mine = make_lead(first_name="örjan", last_name="Ek", company="Öhman & co", owner_id=owner)
+        make_lead(first_name="Zoë", last_name="Ek", company="Zeta", owner_id=make_user(name="Zoe")["id"])
+        make_lead(first_name="Zoë", last_name="Ek", company=None)
+        for condition in (
+            {"firstName": {"gt": "Zz"}},
+            {"fullName": {"gt": "Zz"}},
+            {"company": {"gte": "öhman co", "lte": "ÖHMAN CO"}},
+            {"owner": {"name": {"gte": "Ö"}}},
+        ):
+            found = await graphql("query($where: LeadFilter) { leads(filter: $where) { id } }", where=condition)
+            assert [lead["id"] for lead in found["leads"]] == [str(mine["id"])], condition
+
+    async def test_leaves_equality_to_the_letters(self, graphql, make_lead):
+        make_lead(last_name="Ek")
+        query = "query($where: LeadFilter) { leads(filter: $where) { lastName } }"
+        assert not (await graphql(query, where={"lastName": {"eq": "EK"}}))["leads"]
+        assert (await graphql(query, where={"lastName": {"gte": "EK", "in": ["Ek"]}}))["leads"]
