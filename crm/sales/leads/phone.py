@@ -8,11 +8,11 @@ from sqlalchemy.types import Text
 from crm.sales.leads.model import Lead
 
 
-def has_phone(number: Any) -> ColumnElement[bool]:
+def has_phone(number: Any, lead: Any = Lead) -> ColumnElement[bool]:
     """Whether a lead has this number, however it is spelled."""
     number = type_coerce(number, Text)
-    same = func.crm_phone(Lead.phone) == func.crm_phone(number)
-    return and_(same, Lead.phone.is_not(None), func.coalesce(_country(Lead.phone) == _country(number), true()))
+    same = func.crm_phone(lead.phone) == func.crm_phone(number)
+    return and_(same, lead.phone.is_not(None), func.coalesce(_country(lead.phone) == _country(number), true()))
 
 
 def names_same_country(number: Any) -> ColumnElement[bool]:

@@ -30,6 +30,7 @@ from crm.core.model import CASE_COLLATION
 from crm.core.problems import FieldProblem, Problem
 from crm.sales.interactions.model import Interaction
 from crm.sales.leads.model import Lead
+from crm.sales.leads.phone import has_phone
 from crm.sales.tasks.model import Task
 
 # The most matches of a kind that are ranked: a text that matches thousands of records cannot rank them.
@@ -119,7 +120,7 @@ class SearchService:
         whole = select(match.id).where(_matches(_lead_document(match), text, _WHOLE))
         worth = case(
             (func.coalesce(_has_address(lead, text), false()), literal(_IDENTICAL)),
-            (func.coalesce(_has_phone(lead, text), false()), literal(_IDENTICAL)),
+            (func.coalesce(has_phone(text, lead), false()), literal(_IDENTICAL)),
             (_is_named(lead, text), literal(_NAMED)),
             (lead.id.in_(whole), literal(_WHOLE_WORDS)),
             else_=literal(_BEGINNINGS),
@@ -142,10 +143,6 @@ def _trimmed(text: Any) -> Any:
 
 def _has_address(lead: Any, text: Any) -> Any:
     return func.lower(collate(lead.email, CASE_COLLATION)) == func.lower(collate(func.btrim(text), CASE_COLLATION))
-
-
-def _has_phone(lead: Any, text: Any) -> Any:
-    return func.crm_phone(lead.phone) == func.crm_phone(text)
 
 
 def _is_named(lead: Any, text: Any) -> Any:
@@ -202,7 +199,7 @@ def _lead_tiers(text: Any) -> list[Select[Any]]:
     similar = _similar(text)
     return [
         select(lead.id, literal(_IDENTICAL).label("worth")).where(_has_address(lead, text)),
-        select(lead.id, literal(_IDENTICAL)).where(_has_phone(lead, text), lead.phone.is_not(None)).limit(_RANKED),
+        select(lead.id, literal(_IDENTICAL)).where(has_phone(text, lead)).limit(_RANKED),
         select(lead.id, worth).where(_matches(document, text, _WHOLE)).limit(_RANKED),
         select(lead.id, literal(_BEGINNINGS)).where(starts).limit(_RANKED),
         select(similar, literal(_SIMILAR)).where(~exists(select(literal_column("1")).where(starts))),

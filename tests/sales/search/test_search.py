@@ -151,6 +151,17 @@ class TestPhone:
     def test_is_kept_as_the_national_number(self, db, spelling, number):
         assert db.execute("SELECT crm_phone(%s) AS phone", (spelling,)).fetchone()["phone"] == number
 
+    async def test_of_another_country_is_another_number(self, graphql, found_leads, make_lead):
+        norwegian, plain = make_lead(phone="+47 70 123 45 67")["id"], make_lead(phone="070-123 45 67")["id"]
+        swedish = make_lead(phone="+46 70 123 45 67")["id"]
+        assert set((await found_leads("+47 70 123 45 67"))[:2]) == {norwegian, plain}
+        assert set((await found_leads("+46 70 123 45 67"))[:2]) == {swedish, plain}
+        by_relevance = """query($text: String!) {
+          leads(filter: {search: $text}, orderBy: [{field: RELEVANCE, direction: DESC}]) { id }
+        }"""
+        found = (await graphql(by_relevance, text="0047 70 123 45 67"))["leads"]
+        assert [int(lead["id"]) for lead in found][2:] == [swedish]
+
     async def test_of_the_newest_lead_wins(self, graphql, make_lead):
         make_lead(phone="070-1234567")
         newest = make_lead(phone="+46701234567")
