@@ -16,6 +16,7 @@ from crm.db.unit_of_work import UnitOfWork, missing
 MOST_AT_ONCE: Final = 500
 
 M = TypeVar("M", bound=Model)
+R = TypeVar("R", bound="ManyResult")
 _AS_MANY: Final = Phrase(
     "As many versions as ids: {ids}, not {versions}.", "Lika många versioner som id: {ids}, inte {versions}."
 )
@@ -27,7 +28,7 @@ _EACH: Final = Phrase(
 
 @dataclass
 class ManyResult:
-    """What became of one of many records."""
+    """What became of one of many records; a noun's own says by what name the API shows the record."""
 
     id: str
     record: Any = None
@@ -37,16 +38,6 @@ class ManyResult:
     def saved(self) -> bool:
         """Whether it was changed as asked, or was so already."""
         return self.refusal is None
-
-    @property
-    def lead(self) -> Any:
-        """The record as it is now, of many leads."""
-        return self.record
-
-    @property
-    def task(self) -> Any:
-        """The record as it is now, of many tasks."""
-        return self.record
 
     @property
     def message(self) -> str | None:
@@ -82,13 +73,15 @@ async def change_each(
     model: type[M],
     wanted: dict[int, int | None],
     change: Callable[[M], Awaitable[None]],
-) -> list[ManyResult]:
+    result: type[R],
+) -> list[R]:
     """Change each of these records for itself; they are locked in the order of their ids, as every batch does it."""
     records = await unit_of_work.all(_locked_rows(model), model, ids=list(wanted))
     found = {record.__dict__["id"]: record for record in records}
     seen = ((record, wanted[number]) for number, record in found.items())
     await unit_of_work.expect([(record, version) for record, version in seen if version is not None])
-    return [await _changed(unit_of_work, model, number, found.get(number), change) for number in wanted]
+    changed = [(number, *await _changed(unit_of_work, model, number, found.get(number), change)) for number in wanted]
+    return [result(str(number), record, refusal) for number, record, refusal in changed]
 
 
 @cache
@@ -105,12 +98,12 @@ async def _changed(
     number: int,
     record: M | None,
     change: Callable[[M], Awaitable[None]],
-) -> ManyResult:
+) -> tuple[M | None, errors.CrmError | None]:
     try:
         if record is None:
             raise missing(model, number)
         with unit_of_work.one_of_many(record):
             await change(record)
     except errors.CrmError as error:
-        return ManyResult(str(number), record, error)
-    return ManyResult(str(number), record)
+        return record, error
+    return record, None

@@ -146,7 +146,8 @@ def _spliced(result: Any, field: Selected, rows: Mapping[Selected, Any]) -> Any:
 @cache
 def _names(kind: Any) -> frozenset[str]:
     """The names of a plain result's fields and properties."""
-    properties = (name for name, member in vars(kind).items() if isinstance(member, property))
+    members = (item for base in kind.__mro__ for item in vars(base).items())
+    properties = (name for name, member in members if isinstance(member, property))
     return frozenset({*(member.name for member in fields(kind)), *properties})
 
 

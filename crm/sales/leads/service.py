@@ -112,6 +112,16 @@ class _Address:
     lead_id: int | None
 
 
+class ChangedLead(ManyResult):
+    """What became of one of many leads."""
+
+    @property
+    def lead(self) -> Lead | None:
+        """The lead as it is now."""
+        lead: Lead | None = self.record
+        return lead
+
+
 class LeadService(Service):
     """Leads and their life cycle."""
 
@@ -215,7 +225,7 @@ class LeadService(Service):
 
     async def update_many(
         self, ids: Sequence[int], values: Mapping[str, Any], versions: Sequence[int] | None = None
-    ) -> list[ManyResult]:
+    ) -> list[ChangedLead]:
         """Change many leads in the same way."""
         wanted = checked_ids(ids, versions)
         if values.get("email") is not None and len(wanted) > 1:
@@ -229,15 +239,15 @@ class LeadService(Service):
             for name, value in cleaned.items():
                 setattr(lead, name, value)
 
-        return await change_each(self.unit_of_work, Lead, wanted, change)
+        return await change_each(self.unit_of_work, Lead, wanted, change, ChangedLead)
 
-    async def delete_many(self, ids: Sequence[int], versions: Sequence[int] | None = None) -> list[ManyResult]:
+    async def delete_many(self, ids: Sequence[int], versions: Sequence[int] | None = None) -> list[ChangedLead]:
         """Delete many leads."""
 
         async def change(lead: Lead) -> None:
             lead.deleted_at = self.unit_of_work.now()
 
-        return await change_each(self.unit_of_work, Lead, checked_ids(ids, versions), change)
+        return await change_each(self.unit_of_work, Lead, checked_ids(ids, versions), change, ChangedLead)
 
     async def delete(self, key: int, expected_version: int | None = None) -> Lead:
         """Delete a lead; its tasks and interactions hide with it, and `restore` brings all back."""

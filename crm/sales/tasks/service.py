@@ -38,6 +38,16 @@ _DAY_OR_MOMENT: Final = Phrase(
 on_violation("tasks_assignee_id_fkey", lambda _: unknown_user("assigneeId"))
 
 
+class ChangedTask(ManyResult):
+    """What became of one of many tasks."""
+
+    @property
+    def task(self) -> Task | None:
+        """The task as it is now."""
+        task: Task | None = self.record
+        return task
+
+
 class TaskService(Service):
     """Tasks and their life cycle."""
 
@@ -94,24 +104,24 @@ class TaskService(Service):
 
     async def update_many(
         self, ids: Sequence[int], values: Mapping[str, Any], versions: Sequence[int] | None = None
-    ) -> list[ManyResult]:
+    ) -> list[ChangedTask]:
         """Change many tasks in the same way."""
         wanted, cleaned = checked_ids(ids, versions), await self.cleaned(Task, values)
 
         async def change(task: Task) -> None:
             self._set(task, dict(cleaned))
 
-        return await change_each(self.unit_of_work, Task, wanted, change)
+        return await change_each(self.unit_of_work, Task, wanted, change, ChangedTask)
 
     async def complete_many(
         self, ids: Sequence[int], *, completed: bool, versions: Sequence[int] | None = None
-    ) -> list[ManyResult]:
+    ) -> list[ChangedTask]:
         """Mark many tasks done or not done."""
 
         async def change(task: Task) -> None:
             self._complete(task, completed=completed)
 
-        return await change_each(self.unit_of_work, Task, checked_ids(ids, versions), change)
+        return await change_each(self.unit_of_work, Task, checked_ids(ids, versions), change, ChangedTask)
 
     def _set(self, task: Task, values: dict[str, Any]) -> None:
         cleaned = _with_due(values, task.due_on)
