@@ -70,12 +70,12 @@ class InvalidDocument(errors.BadUserInput):
 
 
 class InvalidVariables(errors.BadUserInput):
-    """The variables are not valid. Each with mistakes in its value is an error; the first one lists all mistakes."""
+    """The variables are not valid: one error for all mistakes, as for those that a mutation finds."""
 
     def __init__(self, found: Sequence[tuple[VariableDefinitionNode, Problem]], most: int) -> None:
         first = errors.BadUserInput.of([problem for _, problem in found])
         super().__init__(first.phrase, problems=first.problems, **first.details)
-        self.nodes = [node for node, _ in found][:most]
+        self.nodes = list({id(node): node for node, _ in found}.values())[:most]
 
 
 class UnparsedDocument(InvalidDocument):

@@ -91,19 +91,11 @@ def refused(error: Exception) -> Answer:
         status = _MALFORMED if isinstance(error, UnparsedDocument) else UNPROCESSABLE
         return Answer(b'{"errors":%s}' % dumped(problems), status, refused=True, problems=problems)
     if isinstance(error, InvalidVariables):
-        problems = _of_variables(error)
+        problems = [rendered(error, None, *error.nodes)]
         return Answer(b'{"errors":%s}' % dumped(problems), UNPROCESSABLE, refused=True, problems=problems)
     known = known_error(error)
     status = UNPROCESSABLE if known.code in MISTAKES else known.status
     return _not_run(known, status, status if status >= _SERVER_ERROR else _OK)
-
-
-def _of_variables(error: InvalidVariables) -> list[dict[str, Any]]:
-    """The first error with all mistakes, and each further mistake as an error of its own."""
-    others = [errors.BadUserInput.of([problem]) for problem in error.problems[1 : len(error.nodes)]]
-    for other in others:
-        other.problems = []
-    return [rendered(each, node=node) for each, node in zip([error, *others], error.nodes, strict=True)]
 
 
 def turned_away(error: Exception) -> Answer:
@@ -137,12 +129,12 @@ def known_error(error: BaseException) -> errors.CrmError:
     return errors.Internal(requestId=request_id)
 
 
-def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, node: Any = None) -> dict[str, Any]:
-    """An error as a member of the response's `errors`."""
+def rendered(error: errors.CrmError, path: Sequence[str | int] | None = None, *nodes: Any) -> dict[str, Any]:
+    """An error as a member of the response's `errors`, with the places of the document's nodes that it is about."""
     problem: dict[str, Any] = {"message": error.message[:MAX_MESSAGE]}
-    if node is not None and node.loc is not None:
-        location = node.loc.source.get_location(node.loc.start)
-        problem["locations"] = [{"line": location.line, "column": location.column}]
+    places = [node.loc for node in nodes if node is not None and node.loc is not None]
+    if places:
+        problem["locations"] = [place.source.get_location(place.start).formatted for place in places]
     if path is not None:
         problem["path"] = list(path)
     extensions = {key: value for key, value in error.extensions.items() if value is not None}

@@ -263,11 +263,11 @@ def counted(field, value, *, most: bool) -> int:
     """How many rows stand in a field's JSON; with `most` a record that is not there counts like one that is."""
     if field.shape is None or field.kind is None or (value is None and not most):
         return 0
-    if field.shape.kind == "connection":
+    if field.shape.kind == "connection" and value is not None:
         parts = [one for one in field.children if one.shape and one.kind and one.kind.part != "page_info"]
         rows = max((len(value[part.key]) for part in parts), default=1000 if most else 0)
         return rows + sum(below(part, one, most=most) for part in parts for one in value[part.key])
-    if field.shape.kind == "many":
+    if field.shape.kind in ("many", "connection"):
         return sum(1 + below(field, one, most=most) for one in value or [])
     if field.shape.kind == "one":
         return 1 + below(field, value, most=most)

@@ -147,7 +147,7 @@ class TestLanguage:
 
     async def test_over_http_is_the_one_of_the_request(self, answered):
         request = {"query": CREATE, "variables": {"input": {**BLANK, "budget": "abc"}}}
-        (error, _) = (await answered("/graphql", request, **SWEDISH))["errors"]
+        (error,) = (await answered("/graphql", request, **SWEDISH))["errors"]
         assert [problem["message"] for problem in error["extensions"]["problems"]] == [
             "Förnamn måste fyllas i.",
             "Budget ska vara ett tal, inte 'abc'.",
