@@ -11,12 +11,12 @@ const preset = { preset: "client", presetConfig: { fragmentMasking: false, persi
 
 export default {
   schema: "../../schema.graphql",
+  documents: "shared/documents.graphql",
   generates: {
-    "tanstack/src/gql/": { ...preset, config, documents: "tanstack/src/documents.ts" },
+    "tanstack/src/gql/": { ...preset, config },
     "apollo/src/gql/": {
       ...preset,
       config,
-      documents: "apollo/src/documents.ts",
       documentTransforms: [addTypenameSelectionDocumentTransform], // Apollo's cache adds them to what it sends
     },
   },

@@ -10,7 +10,14 @@ import { filter, firstValueFrom, map, timeout } from "rxjs";
 
 import { assertConflict, assertFiveMistakes, form, headers, ok, recording, Titles, url } from "../../shared/flow";
 import { connect } from "../../shared/socket";
-import { AddTask, CreateLead, LeadPages, Leads, RenameLead, TasksOf } from "./documents";
+import {
+  AddTaskDocument as AddTask,
+  CreateLeadDocument as CreateLead,
+  LeadPagesDocument as LeadPages,
+  LeadsDocument as Leads,
+  RenameLeadDocument as RenameLead,
+  TasksOfDocument as TasksOf,
+} from "./gql/graphql";
 
 const { sent, fetch } = recording();
 const socket = connect(url, headers);

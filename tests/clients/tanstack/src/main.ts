@@ -8,8 +8,17 @@ import { ClientError, GraphQLClient } from "graphql-request";
 
 import { assertConflict, assertFiveMistakes, form, headers, ok, recording, Titles, url } from "../../shared/flow";
 import { connect } from "../../shared/socket";
-import { AddTask, CreateLead, LeadPages, Leads, RenameLead, TasksOf } from "./documents";
-import type { CreateLeadInput, TasksOfSubscription, UpdateLeadInput } from "./gql/graphql";
+import {
+  AddTaskDocument as AddTask,
+  CreateLeadDocument as CreateLead,
+  LeadPagesDocument as LeadPages,
+  LeadsDocument as Leads,
+  RenameLeadDocument as RenameLead,
+  TasksOfDocument as TasksOf,
+  type CreateLeadInput,
+  type TasksOfSubscription,
+  type UpdateLeadInput,
+} from "./gql/graphql";
 
 const { sent, fetch } = recording();
 const socket = connect(url, headers);
