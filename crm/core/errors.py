@@ -120,6 +120,9 @@ class ErrorDetails:
     existing_id: str | None = None
     current_version: int | None = None
     changed: Sequence[ChangedField] | None = None
+    changed_at: str | None = None
+    changed_by_id: str | None = None
+    changed_by_name: str | None = None
     status: str | None = None
     entity: str | None = None
     id: str | None = None

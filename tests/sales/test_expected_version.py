@@ -1,6 +1,10 @@
 """Changes on top of a version that is not the current one: only the same field is in conflict."""
 
+from datetime import datetime
+
 import pytest
+
+from tests.support.problems import brief
 
 UPDATE = """mutation($id: Int!, $input: UpdateLeadInput!) {
   updateLead(id: $id, input: $input) { version firstName company status }
@@ -65,7 +69,7 @@ class TestTheSameField:
     async def test_is_a_conflict_that_shows_both_values(self, refused, lead):
         changed = {"company": "Mine", "status": "LOST", "firstName": "Eva", "expectedVersion": 1}
         error = await refused(UPDATE, id=await lead(), input=changed)
-        assert error == {
+        assert brief(error) == {
             "code": "CONFLICT",
             "conflict": "CHANGED",
             "field": "expectedVersion",
@@ -80,23 +84,39 @@ class TestTheSameField:
         variables = {"id": await lead(), "input": {"company": "Mine", "expectedVersion": 1}}
         asked = {"query": UPDATE, "variables": variables}
         answer = await client.post("/graphql", json=asked, headers={"Accept-Language": "sv"})
-        assert "någon har ändrat Företag under tiden" in answer.json()["errors"][0]["message"]
+        assert "Service (admin) har ändrat Företag under tiden" in answer.json()["errors"][0]["message"]
 
     @pytest.mark.usefixtures("records")
     async def test_names_the_fields_as_people_do_without_what_follows_from_others(self, graphql):
         await graphql('mutation { updateLead(id: 1, input: {jobTitle: "CTO", company: "Theirs"}) { id } }')
         deletion = await graphql(f"mutation {{ {MUTATIONS['deleteLead'] % 1} }}", expect_errors=True)
-        assert "somebody changed Company, Job title meanwhile" in deletion["errors"][0]["message"]
+        assert "Service (admin) changed Company, Job title meanwhile" in deletion["errors"][0]["message"]
         await graphql("mutation { updateTaskSource(taskId: 1, source: MANUAL) { id } }")
         dismissal = await graphql(f"mutation {{ {MUTATIONS['updateTaskSource'] % 1} }}", expect_errors=True)
-        assert "somebody changed Source meanwhile" in dismissal["errors"][0]["message"]
+        assert "Service (admin) changed Source meanwhile" in dismissal["errors"][0]["message"]
 
     @pytest.mark.usefixtures("records")
     async def test_an_old_screen_does_not_dismiss_what_was_accepted(self, graphql, refused):
         await graphql("mutation { updateTaskSource(taskId: 1, source: MANUAL) { id } }")
         error = await refused(f"mutation {{ {MUTATIONS['updateTaskSource'] % 1} }}")
-        (source,) = (change for change in error["changed"] if change["field"] == "source")
-        assert source == {"field": "source", "yours": "DISMISSED", "theirs": "MANUAL"}
+        assert error["changed"] == [{"field": "source", "yours": "DISMISSED", "theirs": "MANUAL"}]
+
+    async def test_tells_who_changed_it_last_and_when(self, refused, lead, make_user, db):
+        key, eva = await lead(), make_user(name="Eva Berg")
+        db.execute("UPDATE events SET actor_id = %s WHERE version = 3", (eva["id"],))
+        error = await refused(UPDATE, id=key, input={"company": "Mine", "expectedVersion": 1})
+        assert (error["changedByName"], error["changedById"]) == ("Eva Berg", str(eva["id"]))
+        happened = db.execute("SELECT occurred_at FROM events WHERE version = 3").fetchone()["occurred_at"]
+        assert datetime.fromisoformat(error["changedAt"]) == happened
+
+    async def test_tells_nobody_where_a_program_changed_it(self, graphql, lead, db):
+        key = await lead()
+        db.execute("UPDATE events SET actor_id = NULL")
+        asked = {"company": "Mine", "expectedVersion": 1}
+        (error,) = (await graphql(UPDATE, expect_errors=True, id=key, input=asked))["errors"]
+        assert "changedAt" in error["extensions"]
+        assert not {"changedById", "changedByName"} & error["extensions"].keys()
+        assert "somebody changed Company meanwhile" in error["message"]
 
     async def test_is_a_conflict_where_another_program_changed_the_record_without_a_word(self, db, refused, lead):
         key = await lead()

@@ -1,11 +1,13 @@
 """Changes of many records at once: one result for each id, and the valid ones are saved."""
 
+from datetime import datetime
+
 import pytest
 
 UPDATE_LEADS = """mutation($ids: [ID!]!, $input: UpdateLeadInput!, $versions: [Int!]) {
   updateLeads(ids: $ids, input: $input, expectedVersions: $versions) {
     id saved message lead { id version status owner { name } }
-    error { code conflict currentVersion entity changed { field yours theirs } }
+    error { code conflict currentVersion entity changedAt changedByName changed { field yours theirs } }
   }
 }"""
 DELETE_LEADS = """mutation($ids: [ID!]!, $versions: [Int!]) {
@@ -49,6 +51,11 @@ class TestUpdateLeads:
         refusal = data["updateLeads"][1]
         assert (refusal["error"]["code"], refusal["error"]["conflict"]) == ("CONFLICT", "CHANGED")
         assert refusal["error"]["changed"] == [{"field": "status", "yours": "WON", "theirs": "LOST"}]
+        assert refusal["error"]["changedByName"] == "Service (admin)"
+        happened = db.execute(
+            "SELECT max(occurred_at) AS at FROM events WHERE entity_id = %s", (str(ids[1]),)
+        ).fetchone()
+        assert datetime.fromisoformat(refusal["error"]["changedAt"]) == happened["at"]
         assert refusal["lead"]["status"] == "LOST"
         rows = db.execute("SELECT status, version FROM leads ORDER BY id").fetchall()
         assert [(row["status"], row["version"]) for row in rows] == [("won", 2), ("lost", 2), ("won", 3)]

@@ -1,5 +1,8 @@
 """The problems of an error: its mistakes, field by field."""
 
+# Of a conflict: who made the last change, and when.
+LAST_CHANGE = ("changedAt", "changedById", "changedByName")
+
 
 def reasons(extensions):
     """Each problem's field and reason."""
@@ -7,10 +10,10 @@ def reasons(extensions):
 
 
 def brief(extensions):
-    """An error's extensions but for its problems, the first of which is about its field."""
+    """An error's extensions but for its problems, the first of which is about its field, and for who changed what."""
     shown = dict(extensions)
     problems = shown.pop("problems", None)
     if problems is not None:
         assert shown["field"] == problems[0]["field"]
         assert all(problem["message"] and problem["reason"] for problem in problems)
-    return shown
+    return {name: value for name, value in shown.items() if name not in LAST_CHANGE}

@@ -1,5 +1,7 @@
 """Errors as types of the schema, so that generators of clients know them: docs/guides/typescript.md."""
 
+from datetime import datetime
+
 import strawberry
 
 from crm.core.choice import Choice
@@ -80,6 +82,9 @@ class ErrorExtensions:
     changed: list[ChangedField] | None = strawberry.field(
         description="The fields that somebody changed since `expectedVersion`, and this would have overwritten."
     )
+    changed_at: datetime | None = strawberry.field(description="When somebody last did so.")
+    changed_by_id: strawberry.ID | None = strawberry.field(description="The user who did; null if it was a program.")
+    changed_by_name: str | None = strawberry.field(description="The name of that user.")
     status: str | None = strawberry.field(description="The state in which the record is.")
     entity: str | None = strawberry.field(description="Of what kind the missing record is, as `lead`.")
     id: strawberry.ID | None = strawberry.field(description="The missing record's id.")
