@@ -95,4 +95,6 @@ class ErrorExtensions:
     reason: str | None = strawberry.field(description="Of AI_UNAVAILABLE: why, for programs.")
     retry_after_seconds: float | None = strawberry.field(description="After how many seconds to try again.")
     outcome: str | None = strawberry.field(description="UNKNOWN: it may have been saved; look before you try again.")
-    request_id: str | None = strawberry.field(description="Under which id the error was logged.")
+    request_id: str | None = strawberry.field(
+        description="Under which id the error was logged; `Change.requestId` of what it saved is the same."
+    )

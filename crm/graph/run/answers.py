@@ -109,8 +109,11 @@ def _not_run(error: errors.CrmError, status: int, plain_status: int) -> Answer:
     return Answer(b'{"errors":%s}' % dumped(problems), status, plain_status, refused=True, problems=problems)
 
 
-def known_error(error: BaseException) -> errors.CrmError:
-    """Any exception as a CrmError; an unknown one is logged and becomes INTERNAL."""
+def known_error(error: BaseException, request_id: str | None = None) -> errors.CrmError:
+    """Any exception as a CrmError; an unknown one is logged and becomes INTERNAL, under the request's id if it has one.
+
+    It has one as soon as it may write: what it saves before it fails is found by the same id.
+    """
     if isinstance(error, errors.CrmError):
         return error
     if isinstance(error, psycopg.Error):
@@ -119,12 +122,12 @@ def known_error(error: BaseException) -> errors.CrmError:
             return translated_error
     if isinstance(error, GraphQLError):
         original = error.original_error
-        return known_error(original) if original is not None else errors.BadUserInput(error.message)
+        return known_error(original, request_id) if original is not None else errors.BadUserInput(error.message)
     if isinstance(error, TimeoutError):
         return errors.Timeout(_PERHAPS_SAVED, outcome="UNKNOWN") if is_perhaps_saved(error) else errors.Timeout()
     if isinstance(error, RecursionError):
         return errors.TooComplex("The operation nests too deeply; select fewer levels of fields, or of filters.")
-    request_id = new_request_id()
+    request_id = request_id or new_request_id()
     log.error("request.failed", request_id=request_id, exc_info=error)
     return errors.Internal(requestId=request_id)
 

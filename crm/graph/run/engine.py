@@ -297,8 +297,8 @@ class Engine:
         null_on_error: bool,
     ) -> Answer:
         """Put the answer together: SQL's results, introspection, `__typename`, results of resolvers, and errors."""
-        problems = [_problem(root, error) for root, error in failures]
         run = OperationRun(variables, viewer, self._deadline())
+        problems = [_problem(root, error, run) for root, error in failures]
         introspected: Mapping[str, bytes] = {}
         if operation.introspects:
             nodes = [node for root in plan.roots if root.shape is None for node in root.nodes]
@@ -317,7 +317,7 @@ class Engine:
                 try:
                     cells[root.key] = await resolve(self, root, plan, run)
                 except Exception as error:  # noqa: BLE001
-                    problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
+                    problems.append(_problem(root, error, run))
             if root.key not in cells:
                 if root.shape.never_null and not null_on_error:
                     return answer.nothing(problems, run.warnings)
@@ -375,7 +375,7 @@ class Engine:
                     mark_as_perhaps_saved(error)
                 raise
             except Exception as error:  # noqa: BLE001
-                problems.append(answer.rendered(answer.known_error(error), [root.key], root.node))
+                problems.append(_problem(root, error, run))
                 if root.shape.never_null and not null_on_error:
                     return answer.nothing(problems, run.warnings)
                 parts.append((root.key, b"null"))
@@ -395,6 +395,7 @@ def _may_be_null(root: Selected) -> bool:
     return root.shape is None or not root.shape.never_null
 
 
-def _problem(root: Selected, error: Exception) -> dict[str, Any]:
+def _problem(root: Selected, error: Exception, run: OperationRun | None = None) -> dict[str, Any]:
     """An error of a root field, rendered for the response."""
-    return answer.rendered(answer.known_error(error), [root.key], root.node)
+    known = answer.known_error(error, None if run is None else run.request_id)
+    return answer.rendered(known, [root.key], root.node)

@@ -75,7 +75,9 @@ class Change:
     lead_id: int | None = strawberry.field(description="The lead it concerns.")
     actor_id: strawberry.ID | None = strawberry.field(description="Who did it.")
     via: Via | None = strawberry.field(description="By which way it came; null if that was not noted yet.")
-    request_id: str | None = strawberry.field(description="What one request changed has the same; null if none did.")
+    request_id: str | None = strawberry.field(
+        description="What one request changed has the same, and so has its INTERNAL error; null if none did."
+    )
     version: int | None = strawberry.field(
         description="The record's version after it; null if that was not noted yet, or it has no versions."
     )

@@ -20,6 +20,15 @@ def timeline(graphql):
     return read
 
 
+@pytest.fixture
+def broken_tasks(db):
+    """Tasks that cannot be created, by a fault of ours."""
+    db.execute("CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM no_such(); END'")
+    db.execute("CREATE TRIGGER broken BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION broken()")
+    yield
+    db.execute("DROP FUNCTION broken CASCADE")
+
+
 class TestTimeline:
     async def test_shows_what_happened_to_the_lead_its_tasks_and_interactions(self, graphql, make_lead, timeline, db):
         lead, other = make_lead()["id"], make_lead()["id"]
@@ -77,6 +86,20 @@ class TestTimeline:
         assert {change["via"] for change in (saab, volvo, call, task)} == {"API"}
         assert saab["requestId"] == volvo["requestId"] == call["requestId"] != task["requestId"]
         assert by_hand == {"type": "lead.updated", "via": "SQL", "requestId": None, "version": None}
+
+    @pytest.mark.usefixtures("broken_tasks")
+    async def test_what_was_saved_before_a_failure_has_the_id_of_its_error(self, graphql, make_lead):
+        lead = make_lead()["id"]
+        mutation = """mutation($lead: ID!) {
+          logInteraction(input: {leadId: $lead, type: CALL}) { id }
+          createTask(input: {leadId: $lead, title: "Call"}) { id }
+        }"""
+        failed = await graphql(mutation, lead=lead, expect_errors=True)
+        [error] = failed["errors"]
+        assert (error["path"], error["extensions"]["code"]) == (["createTask"], "INTERNAL")
+        read = "query($id: Int!) { lead(id: $id) { timeline { type requestId } } }"
+        saved = (await graphql(read, id=lead))["lead"]["timeline"]
+        assert saved == [{"type": "interaction.created", "requestId": error["extensions"]["requestId"]}]
 
     async def test_shows_no_field_that_the_api_does_not_have(self, graphql, make_lead, db):
         """Not even of events that an earlier version wrote."""
