@@ -85,7 +85,9 @@ def say(flow: str) -> None:
 
 async def main() -> None:
     async with connect(URL, TOKEN) as client:
-        leads = (await client.leads()).leads
+        shown = await client.leads()
+        leads = shown.leads
+        assert shown.change_stream
         assert [lead.full_name for lead in leads] == NAMES
         assert all(lead.status is LeadStatus.NEW and lead.created_at < datetime.now(UTC) for lead in leads)
         say("list")
@@ -116,7 +118,7 @@ async def main() -> None:
         assert conflict.current_version == eva.version + 1
         say("conflict")
 
-        await follow(client, eva.id, eva.timeline[0].cursor, changed.node_id)
+        await follow(client, eva.id, shown.change_stream.cursor, changed.node_id)
         say("live")
 
 

@@ -32,6 +32,7 @@ export function connect(url: string, headers: Record<string, string>) {
     connectionParams: headers,
     webSocketImpl: WebSocket,
     retryAttempts: 10,
+    shouldRetry: () => true, // also when the server is away, and takes no connection
     retryWait: () => waiting,
     on: { connected: (socket) => void (current = socket as WebSocket) },
   });

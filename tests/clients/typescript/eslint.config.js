@@ -36,7 +36,7 @@ export default [
           acceptedIdNames: ["id"],
           acceptedIdTypes: ["ID"],
           // Answers to one request and parts of a record: nothing that a cache should keep under a name of its own.
-          exceptions: { types: ["FieldChange", "ChangedField", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Count", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level", "Payload", "Problem", "Extensions", "Warning"] },
+          exceptions: { types: ["FieldChange", "ChangedField", "ChangeStream", "PageInfo"], suffixes: ["Connection", "Edge", "Result", "Stats", "Count", "Total", "Hit", "Usage", "Status", "Reason", "Factor", "Analytics", "Statistics", "Level", "Payload", "Problem", "Extensions", "Warning"] },
         },
       ],
       // `LeadConnection.edges` holds non-null edges: nobody has to check each row for null.

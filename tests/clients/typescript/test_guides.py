@@ -46,6 +46,13 @@ def sales(make_user, make_lead, make_task, make_interaction):
     make_interaction(lead_id=asa["id"], type="call", subject="First call", occurred_at="2026-11-02T09:00:00Z")
 
 
+def settled(value):
+    """An answer without what differs by the run: who was faster, and when."""
+    if isinstance(value, dict):
+        return {key: settled(member) for key, member in value.items() if key not in {"changedAt", "changedById"}}
+    return [settled(element) for element in value] if isinstance(value, list) else value
+
+
 async def run_examples(guide, graphql):
     """Each query with its variables; then, where the guide shows the answer, the same answer."""
     found = blocks(guide)
@@ -58,7 +65,7 @@ async def run_examples(guide, graphql):
         answer = await graphql(text, role="member", expect_errors=True, **after.get("variables", {}))
         for problem in answer.get("errors", ()):
             problem.pop("locations", None)
-        assert answer == after["answer"], f"{guide}, example {place}:\n{text}"
+        assert settled(answer) == settled(after["answer"]), f"{guide}, example {place}:\n{text}"
         count += 1
     return count
 

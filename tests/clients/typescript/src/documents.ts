@@ -162,12 +162,14 @@ export const TasksOfLead = graphql(`
   }
 `);
 
-export const LastCursor = graphql(`
-  query LastCursor($id: ID!) {
+export const LeadToFollow = graphql(`
+  query LeadToFollow($id: ID!) {
     lead: leadBy(input: { id: $id }) {
-      timeline(limit: 1) {
-        cursor
-      }
+      id
+      version
+    }
+    changeStream {
+      cursor
     }
   }
 `);

@@ -25,7 +25,7 @@ export async function* changesOf(
   leadId: string,
   after: string | null,
 ): AsyncGenerator<LeadChange, void> {
-  for (;;) {
+  for (let lost = 0; ; lost++) {
     try {
       const answers = socket.iterate<LeadChangesSubscription>({
         query: LeadChanges.toString(),
@@ -33,40 +33,39 @@ export async function* changesOf(
       });
       for await (const { data } of answers) {
         if (!data) continue;
+        lost = 0;
         after = data.changes.cursor;
         yield data.changes;
       }
       return;
     } catch (error) {
-      await comeBack(error);
+      await comeBack(error, lost);
     }
   }
 }
 
-/** Wait a little after a lost connection; throw what will not get better by itself. */
-async function comeBack(error: unknown): Promise<void> {
-  // graphql-ws throws a refused operation as an array of errors, and a lost connection as its close event.
+/** Wait after a lost connection, each time longer up to half a minute; throw what would fail again. */
+async function comeBack(error: unknown, times: number): Promise<void> {
+  // graphql-ws throws a refused operation as an array of errors, a closed connection as its close event, and one that
+  // could not be opened, since the server is away, as an event without a code.
   if (Array.isArray(error)) throw new CrmError(error as unknown as Problems);
-  if (!isClosed(error)) throw error;
-  await sleep(1000);
-}
-
-/** Lost for now; a code of 4400 to 4498 means that the server refuses, and would again. */
-function isClosed(error: unknown): boolean {
   const code = error instanceof Object && "code" in error ? error.code : undefined;
-  return typeof code === "number" && !(code >= 4400 && code < 4499);
+  const isLost = typeof code === "number" ? code < 4400 || code > 4498 : !(error instanceof Error);
+  if (!isLost) throw error; // by a code of 4400 to 4498 the server refuses, and would again
+  await sleep(Math.min(500 * 2 ** times, 30_000) * (0.5 + Math.random() / 2)); // not all clients at the same moment
 }
 
 /** An AI task: as it is now, and as it is after each change, until it has ended, whatever happens to the connection. */
 export async function* statesOf(socket: Socket, id: string): AsyncGenerator<AiTaskStateFragment, void> {
   let seen = 0;
-  for (;;) {
+  for (let lost = 0; ; lost++) {
     try {
       const answers = socket.iterate<AiTaskUpdatedSubscription>({
         query: AiTaskUpdated.toString(),
         variables: { id },
       });
       for await (const { data } of answers) {
+        lost = 0;
         const task = getFragmentData(AiTaskState, data?.aiTaskUpdated);
         if (!task || task.version <= seen) continue; // the same state may come twice
         seen = task.version;
@@ -75,7 +74,7 @@ export async function* statesOf(socket: Socket, id: string): AsyncGenerator<AiTa
       }
       return;
     } catch (error) {
-      await comeBack(error); // the subscription begins with the present state, so nothing has to be read
+      await comeBack(error, lost); // the subscription begins with the present state, so nothing has to be read
     }
   }
 }

@@ -5,6 +5,7 @@ import { Client, CrmError } from "./client.js";
 import * as documents from "./documents.js";
 import { getFragmentData } from "./gql/index.js";
 import { changesOf, connect, statesOf } from "./live.js";
+import { Relay } from "./relay.js";
 import type {
   AiTaskStatus,
   CreateAiTaskInput,
@@ -204,12 +205,13 @@ async function errors(): Promise<void> {
 
 async function live(): Promise<void> {
   const leadId = await createLead();
-  const { lead } = await client.run(documents.LastCursor, { id: leadId });
-  const start = lead?.timeline[0]?.cursor ?? null;
+  const { changeStream } = await client.run(documents.LeadToFollow, { id: leadId });
+  const start = changeStream?.cursor ?? null;
   const addTask = (title: string) => client.run(documents.CreateTask, { input: { leadId, title } });
 
   await addTask("before you connect");
-  const socket = connect(url, token);
+  const relay = await Relay.to(url);
+  const socket = connect(relay.url, token);
   const seen: string[] = [];
   for await (const change of changesOf(socket, leadId, start)) {
     if (change.type !== "task.created") continue; // where a worker runs, the lead's new score comes in between
@@ -219,13 +221,19 @@ async function live(): Promise<void> {
       socket.terminate(); // the connection is lost
       await addTask("while you are away");
     }
-    if (seen.length === 3) break;
+    if (seen.length === 3) {
+      await relay.stop(); // the server is away, and takes no new connection either
+      await addTask("while the server is away");
+      setTimeout(() => void relay.start(), 1500);
+    }
+    if (seen.length === 4) break;
   }
-  assert.deepEqual(seen, ["before you connect", "while you look", "while you are away"]);
+  assert.deepEqual(seen, ["before you connect", "while you look", "while you are away", "while the server is away"]);
 
   const foreign = await failure(changesOf(socket, leadId, "not a cursor").next());
   assert.deepEqual([foreign.code, foreign.details.field], ["BAD_USER_INPUT", "after"]);
   await socket.dispose();
+  await relay.stop();
 }
 
 async function aiTasks(): Promise<void> {
