@@ -52,7 +52,10 @@ def embedded_database(directory: Path) -> Iterator[str]:
 def refuse_no_database(directory: Path) -> None:
     """Only `crm dev` and `crm demo` make one."""
     if not (directory / "postgres").exists():
-        fail(f"Set DATABASE_URL, or start `crm dev` first: there is no database in {directory} yet.")
+        fail(
+            f"Set DATABASE_URL, or start `crm dev` first: there is no database in {directory} yet. "
+            "(Of a `crm dev` that has another folder, say --data-dir.)"
+        )
 
 
 def development_secret(directory: Path) -> str:

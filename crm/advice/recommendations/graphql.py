@@ -76,7 +76,7 @@ class RecommendTasksInput:
 class RecommendTasksPayload:
     """Suggested tasks, and how they came about."""
 
-    tasks: list[Task] = strawberry.field(description="Up to three; they wait for `updateTaskSource`.")
+    tasks: list[Task] = strawberry.field(description="Up to three; they wait for `setTaskSource`.")
     warnings: list[Warning] = strawberry.field(
         description="What went wrong; with no tasks and no warnings, there is nothing to suggest."
     )
@@ -111,7 +111,7 @@ class RecommendationMutation:
         info: Info,
         lead_id: Annotated[int, strawberry.argument(description="The lead's id.")],
     ) -> list[Task]:
-        """Suggest up to three tasks for a lead, with reasons. They wait for `updateTaskSource`.
+        """Suggest up to three tasks for a lead, with reasons. They wait for `setTaskSource`.
 
         Nothing is suggested that is open already or was dismissed in the last 30 days, so `[]` is an answer too. When
         the model cannot answer, the answer is `[]`, and `extensions.warnings` holds AI_UNAVAILABLE.

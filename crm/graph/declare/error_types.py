@@ -54,7 +54,9 @@ class Warning:  # noqa: A001  (its name in the API)
 
     code: ErrorCode = strawberry.field(description="What it is, for programs.")
     message: str = strawberry.field(description="The same for people, in the language of `Accept-Language`.")
-    reason: str | None = strawberry.field(description="More about it, for programs: TIMEOUT, RATE_LIMITED, BUDGET ...")
+    reason: str | None = strawberry.field(
+        description="More about it, for programs: TIMEOUT, RATE_LIMITED, BUDGET_SPENT ..."
+    )
     retry_after_seconds: float | None = strawberry.field(description="After how many seconds to try again, if known.")
 
 
