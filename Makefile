@@ -107,7 +107,7 @@ attacks: setup ## Half an hour of searching for requests that cost too much, per
 	$(BIN)/python -W ignore -m tests.attacks.search --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 clean: ## Remove everything that was made, but for the development database
-	rm -rf $(VENV) tests/clients/*/.venv tests/clients/ariadne/crm_api crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/node_modules tests/clients/federation/node_modules tests/clients/*/out tests/clients/*/src/gql tests/clients/*/src/__generated__ tests/web/audits/node_modules tests/web/graphiql/node_modules tests/web/rest/node_modules tests/web/console/node_modules
+	rm -rf $(VENV) tests/clients/*/.venv tests/clients/ariadne/crm_api crm/web/graphiql/dist crm/web/graphiql/node_modules tests/clients/node_modules tests/clients/federation/node_modules tests/clients/*/out tests/clients/*/src/gql tests/clients/*/src/__generated__ tests/web/audits/node_modules tests/web/browser/node_modules tests/web/rest/node_modules
 
 clean-data: ## Remove the development database
 	rm -rf .data

@@ -1,14 +1,8 @@
-// node browse.mjs SCENE http://127.0.0.1:8000 [picture.png] [light|dark]
-// node browse.mjs, with a line {"scene", "server", "token"} on standard input for each scene: one browser serves all.
-// Uses the page as a person does, with Debian's chromium (CHROMIUM names another browser). Prints what it saw as JSON, a
-// line for each scene; that has `failed` on a console error, on a request to another host, and when something does not
-// appear.
+// The page /console/ai-tasks, scene by scene: see ../browser/play.mjs.
 
-import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { into, play, server, token } from '../browser/play.mjs';
 
-const [named, address, picture, colorScheme = 'light'] = process.argv.slice(2);
-let scene, server, token, PAGE;
+const board = () => `${server}/console/ai-tasks`;
 
 async function call(method, path, body) {
   const headers = { 'content-type': 'application/json' };
@@ -26,7 +20,7 @@ const later = hours => new Date(Date.now() + hours * 3_600_000).toISOString();
 
 // With all that other scenes have left, so that what this one makes is in sight.
 async function visit(page, query = '?later=200') {
-  await page.goto(PAGE + query);
+  await page.goto(board() + query);
   await page.getByText('Live', { exact: true }).waitFor();
 }
 
@@ -166,7 +160,7 @@ const scenes = {
   // Without scripts: what folds out does, and links lead to what is not there yet.
   async scriptless(page) {
     const [{ id }] = await createMany(21, { scheduledFor: later(0.1), input: { message: 'Hej Åsa' } });
-    await page.goto(PAGE);
+    await page.goto(board());
     const row = page.locator(`#task-${id}`);
     await row.locator('summary').click();
     await row.getByText(id).waitFor();
@@ -182,7 +176,7 @@ const scenes = {
   // With a token: nothing without, a wrong one, the right one, and nothing left of it after a reload.
   async token(page) {
     const { id: opened } = await create({ scheduledFor: later(1), input: { message: 'Hej Åsa' } });
-    await page.goto(`${PAGE}?later=200&open=${opened}`);
+    await page.goto(`${board()}?later=200&open=${opened}`);
     const before = await page.locator('#board').innerText();
     const submit = async text => {
       await page.getByLabel('Token').fill(text);
@@ -219,63 +213,19 @@ const scenes = {
     await page.locator('#failed summary').first().click();
     await page.locator('#failed .attempts').waitFor();
     await page.waitForTimeout(1000);
-    await page.screenshot({ path: picture, fullPage: true });
+    await page.screenshot({ path: into, fullPage: true });
     return {};
   },
 };
 
-const settings = {
-  rows: { timezoneId: 'Asia/Tokyo', locale: 'en-GB' },
-  narrow: { viewport: { width: 390, height: 844 } },
-  scriptless: { javaScriptEnabled: false },
-};
-
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
+await play(scenes, {
+  viewport: { width: 1240, height: 1000 },
+  timeout: 15_000,
+  settings: {
+    rows: { timezoneId: 'Asia/Tokyo', locale: 'en-GB' },
+    narrow: { viewport: { width: 390, height: 844 } },
+    scriptless: { javaScriptEnabled: false },
+  },
+  // What a browser writes to its console by itself; what comes too late is refused with 409.
+  expected: { away: ['ERR_INTERNET_DISCONNECTED', 'ERR_FAILED', '409'] },
 });
-
-// A page of its own, without cookies or anything else of another scene.
-async function play() {
-  PAGE = `${server}/console/ai-tasks`;
-  const ours = new URL(server).host;
-  const faults = [];
-  // What a browser writes to its console by itself: a wrong token is refused with 401, what comes too late with 409.
-  const expected = ['401', ...(scene === 'away' ? ['ERR_INTERNET_DISCONNECTED', 'ERR_FAILED', '409'] : [])];
-  const page = await browser.newPage({ viewport: { width: 1240, height: 1000 }, colorScheme, ...settings[scene] });
-  page.setDefaultTimeout(15_000);
-  const check = url => {
-    const { protocol, host } = new URL(url);
-    if (host !== ours && !['data:', 'blob:'].includes(protocol)) faults.push(`request to ${url}`);
-  };
-  page.on('request', request => check(request.url()));
-  page.on('websocket', socket => check(socket.url()));
-  page.on('console', message => {
-    if (message.type() === 'error' && !expected.some(words => message.text().includes(words))) faults.push(message.text());
-  });
-  page.on('pageerror', error => faults.push(error.message));
-  let seen;
-  try {
-    seen = await scenes[scene](page);
-  } catch (error) {
-    faults.push(error.stack);
-  } finally {
-    await page.close();
-  }
-  console.log(JSON.stringify(faults.length ? { failed: faults.join('\n') } : seen));
-  return faults.length;
-}
-
-try {
-  if (named) {
-    [scene, server, token] = [named, address, process.env.CRM_TOKEN];
-    if (await play()) process.exitCode = 1;
-  } else {
-    for await (const line of createInterface({ input: process.stdin })) {
-      ({ scene, server, token } = JSON.parse(line));
-      await play();
-    }
-  }
-} finally {
-  await browser.close();
-}

@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support.browser import BROWSER
 from tests.support.model_server import ModelServer, good, hang, status
+from tests.support.packages import installed
 from tests.support.postgres import remove, throw_away_postgres
 from tests.support.servers import Server
 
@@ -89,6 +91,7 @@ def main(picture: str, scheme: str = "light") -> None:
         try:
             create_all(server, model)
             target = str(Path(picture).resolve())
+            installed(BROWSER)
             subprocess.run(
                 ["node", "browse.mjs", "picture", server.url, target, scheme], cwd=HERE, check=True, timeout=90
             )

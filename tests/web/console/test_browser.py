@@ -1,15 +1,12 @@
 """The page /console/ai-tasks in a real browser: see browse.mjs."""
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support import tools
-from tests.support.packages import installed
+from tests.support import browser
 from tests.support.servers import Server
 
 HERE = Path(__file__).parent
@@ -19,19 +16,8 @@ SETTINGS: dict[str, Any] = {"CRM_WORKER_POLL_SECONDS": "0.1", "CRM_WORKER_GRACE_
 @pytest.fixture(scope="module")
 def browse():
     """Play a scene, in a browser that serves all of them; returns what was seen."""
-    tools.chromium()
-    with subprocess.Popen(
-        ["node", "browse.mjs"], cwd=installed(HERE), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as playing:
-
-        def scene(name, server, token=None):
-            print(json.dumps({"scene": name, "server": server.url, "token": token}), file=playing.stdin, flush=True)
-            seen = json.loads(playing.stdout.readline())
-            assert "failed" not in seen, seen["failed"]
-            return seen
-
+    with browser.playing(HERE) as scene:
         yield scene
-        playing.stdin.close()  # it ends with its input
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,9 @@
-// node browse.mjs SCENE http://127.0.0.1:8000 [folder] [light|dark]
-// node browse.mjs, with a line {"scene", "server", "token"} on standard input for each scene: one browser serves all.
-// Uses the page as a person does, with Debian's chromium (CHROMIUM names another browser). Prints what it saw as JSON, a
-// line for each scene; that has `failed` on a console error, on a request to another host, and when something does not
-// appear. CRM_TOKEN is the token of a scene that is named on the command line; `pictures` fills the folder.
+// The page /graphql, scene by scene: see ../browser/play.mjs. `pictures` fills a folder.
 
-import { createInterface } from 'node:readline';
-import { chromium } from 'playwright-core';
+import { colorScheme, into, play, server, token } from '../browser/play.mjs';
 
-const [named, address, folder = '.', colorScheme = 'light'] = process.argv.slice(2);
 const WIDE = { width: 1280, height: 800 };
 const NARROW = { width: 390, height: 844 };
-let server, token;
 
 async function call(query, variables) {
   const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
@@ -127,7 +120,7 @@ const scenes = {
 
   async pictures(page) {
     for (const [size, name] of [[WIDE, 'wide'], [NARROW, 'narrow']]) {
-      const picture = part => page.screenshot({ path: `${folder}/${name}-${colorScheme}-${part}.png` });
+      const picture = part => page.screenshot({ path: `${into}/${name}-${colorScheme}-${part}.png` });
       await visit(page, size);
       await page.waitForTimeout(1000); // the editor colours its text a little later
       await picture('door');
@@ -148,51 +141,4 @@ const scenes = {
   },
 };
 
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
-});
-
-// A page of its own, without cookies or anything else of another scene.
-async function play(scene) {
-  const ours = new URL(server).host;
-  const faults = [];
-  const page = await browser.newPage({ viewport: WIDE, colorScheme });
-  page.setDefaultTimeout(30_000);
-  const check = url => {
-    const { protocol, host } = new URL(url);
-    if (host !== ours && !['data:', 'blob:'].includes(protocol)) faults.push(`request to ${url}`);
-  };
-  page.on('request', request => check(request.url()));
-  page.on('websocket', socket => check(socket.url()));
-  page.on('console', message => {
-    // What a browser writes by itself when a wrong token is refused.
-    if (message.type() === 'error' && !message.text().includes('401')) faults.push(message.text());
-  });
-  page.on('pageerror', error => faults.push(error.message));
-  let seen;
-  try {
-    seen = await scenes[scene](page);
-  } catch (error) {
-    faults.push(error.stack);
-  } finally {
-    await page.close();
-  }
-  console.log(JSON.stringify(faults.length ? { failed: faults.join('\n') } : seen));
-  return faults.length;
-}
-
-try {
-  if (named) {
-    [server, token] = [address, process.env.CRM_TOKEN];
-    if (await play(named)) process.exitCode = 1;
-  } else {
-    for await (const line of createInterface({ input: process.stdin })) {
-      const asked = JSON.parse(line);
-      ({ server, token } = asked);
-      await play(asked.scene);
-    }
-  }
-} finally {
-  await browser.close();
-}
+await play(scenes, { viewport: WIDE, timeout: 30_000 });

@@ -1,15 +1,12 @@
 """The page /graphql in a real browser: see browse.mjs."""
 
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from crm.web.graphiql.page import DIST
-from tests.support import tools
-from tests.support.packages import installed
+from tests.support import browser
 
 _BUILT = pytest.mark.skipif(not DIST.exists(), reason="the page is not built: make graphiql")
 pytestmark = [_BUILT, pytest.mark.usefixtures("db"), pytest.mark.waits(10)]
@@ -17,27 +14,16 @@ pytestmark = [_BUILT, pytest.mark.usefixtures("db"), pytest.mark.waits(10)]
 
 @pytest.fixture(scope="module")
 def playing():
-    """A browser that plays a scene for each line that it is sent."""
-    tools.chromium()
-    command = ["node", "browse.mjs"]
-    with subprocess.Popen(
-        command, cwd=installed(Path(__file__).parent), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()  # it ends with its input
+    """A browser for all scenes."""
+    with browser.playing(Path(__file__).parent) as scene:
+        yield scene
 
 
 @pytest.fixture
 def browse(playing, server):
     """Play a scene on `crm serve`; returns what was seen."""
 
-    def scene(name, token):
-        print(json.dumps({"scene": name, "server": server.url, "token": token}), file=playing.stdin, flush=True)
-        seen = json.loads(playing.stdout.readline())
-        assert "failed" not in seen, seen["failed"]
-        return seen
-
-    return scene
+    return lambda name, token: playing(name, server, token)
 
 
 @pytest.fixture
