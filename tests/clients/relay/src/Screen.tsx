@@ -18,14 +18,13 @@ import { Refused } from "./environment";
 
 /** A lead and a task, each with its pages and rows; their numbers may be the same. */
 export function Screen({ leadId, taskId }: { leadId: string; taskId: string }) {
-  const { lead, tasks: [task] } = useLazyLoadQuery<ScreenQuery>(
+  const { lead, tasks: [task], changeStream } = useLazyLoadQuery<ScreenQuery>(
     graphql`
       query ScreenQuery($leadId: ID!, $taskIds: [ID!]!) {
         lead: leadBy(input: { id: $leadId }) {
           id
           fullName
           version
-          timeline(limit: 1) { cursor }
           ...Screen_tasks
         }
         tasks(filter: { id: { in: $taskIds } }) {
@@ -34,6 +33,7 @@ export function Screen({ leadId, taskId }: { leadId: string; taskId: string }) {
           ...Screen_task
           lead { fullName }
         }
+        changeStream { cursor }
       }
     `,
     { leadId, taskIds: [taskId] },
@@ -61,7 +61,7 @@ export function Screen({ leadId, taskId }: { leadId: string; taskId: string }) {
       </button>
       <p role="alert">{conflict}</p>
       <Suspense>
-        <Tasks lead={lead} leadId={lead.id} after={lead.timeline[0]?.cursor} />
+        <Tasks lead={lead} leadId={lead.id} after={changeStream?.cursor} />
       </Suspense>
       <aside data-id={task.id}>
         <Row task={task} /> of <b>{task.lead?.fullName}</b>
