@@ -43,7 +43,8 @@ def _node_id(representation: Any, label: str) -> str:
     """The global id of the record that a gateway represents by its type and its `id`."""
     values = representation if isinstance(representation, dict) else {}
     kind, key = values.get("__typename"), values.get("id")
-    if not isinstance(kind, str) or not isinstance(key, str | int) or isinstance(key, bool):
+    are_texts = isinstance(kind, str) and isinstance(key, str | int) and not isinstance(key, bool)
+    if not are_texts or not f"{kind}{key}".isascii():  # as are all names of types, and all ids
         message = f"`{label}` must name a record by `__typename` and `id`."
         raise errors.BadUserInput(message, field=label)
     node_id = b64encode(f"{kind}:{key}".encode()).decode()

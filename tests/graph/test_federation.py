@@ -92,7 +92,9 @@ class TestEntities:
         assert (await data(federated, viewers["viewer"], ENTITIES, {"of": of}))["_entities"] == [None]
 
     async def test_what_names_no_record_is_refused(self, federated, tap, viewers):
-        for wrong in (7, "Lead", None, {}, {"__typename": "Lead"}, {"id": "1"}, {"__typename": "Lead", "id": True}):
+        halves = ({"__typename": "Lead", "id": "\ud800"}, {"__typename": "\udfff", "id": 1})
+        of_no_form = (7, "Lead", None, {}, {"__typename": "Lead"}, {"id": "1"}, {"__typename": "Lead", "id": True})
+        for wrong in (*of_no_form, *halves):
             found = await answer(federated, viewers["viewer"], ENTITIES, {"of": [wrong]})
             assert found["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT", wrong
         found = await answer(federated, viewers["viewer"], ENTITIES, {"of": [{"__typename": "Lead", "id": "x'"}]})
