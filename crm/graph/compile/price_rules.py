@@ -26,6 +26,7 @@ _SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
 RECORDS: Final = ("inputs", "ids")
 # The nouns of parts: records are those that a field reads or writes.
 WRITTEN: Final = "records of"
+WORK: Final = "work of"
 WORKED_OUT: Final = "rows of"
 
 
@@ -37,7 +38,7 @@ def parts_of_field(shape: FieldShape, arguments: Mapping[str, Any]) -> Iterator[
             yield "long text", LONG_TEXT
         return
     if declaration.extra_cost is not None:
-        yield "work of", declaration.extra_cost(dict(arguments))
+        yield WORK, declaration.extra_cost(dict(arguments))
     elif declaration.writes:  # the price of a mutation that has one covers its records
         yield WRITTEN, records(shape, arguments)
     if shape.kind == "computed":

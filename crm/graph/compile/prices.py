@@ -17,6 +17,7 @@ from crm.graph.compile.price_rules import (
     OF_A_RECORD,
     OF_A_TABLE,
     RECORDS,
+    WORK,
     input_of,
     origin_of,
     parts_of_field,
@@ -94,7 +95,7 @@ class Price:
     ) -> "_Parts":
         parts = _Parts(variables, limits or {})
         for root in self._roots if roots is None else roots:
-            parts.add_field(root, 1, (), OF_A_TABLE)
+            parts.add_field(root, 1, (), OF_A_TABLE, 1)
         return parts
 
 
@@ -121,8 +122,8 @@ class _Parts:
             name = f"{noun} `{'.'.join(path)}`"
             self._found[name] = self._found.get(name, 0) + points
 
-    def add_field(self, field: Selected, times: int, above: tuple[str, ...], scanned: int) -> None:
-        """Add a field and all fields below it, for each of `times` rows."""
+    def add_field(self, field: Selected, times: int, above: tuple[str, ...], scanned: int, same: int) -> None:
+        """Add a field and all fields below it, for each of `times` rows, of which `same` at most are the same row."""
         path, shape = (*above, field.key), field.shape
         if shape is None:
             if field.node.name.value != "__typename":
@@ -131,23 +132,26 @@ class _Parts:
         declaration = shape.declaration
         arguments = {argument.name: argument.value(self._variables) for argument in _priced(field)}
         for noun, points in parts_of_field(shape, arguments):
-            self.add(times * points, noun, path)
+            shares = noun == WORK and declaration is not None and declaration.shares
+            self.add((same if shares else times) * points, noun, path)
         rows, inner = times, scanned
         if declaration is not None:
             inner = OF_A_RECORD
             if shape.kind == "python":
-                rows = times * records(shape, arguments)
+                rows = same = times * records(shape, arguments)
             elif shape.each:
-                rows = times * len(arguments[shape.each])
+                rows = same = times * len(arguments[shape.each])
                 path = above  # the rows are counted below, under the same name
             elif shape.kind in _LISTS:
                 rows = times * self._limits.get(id(field), _rows(arguments, shape.kind, declaration.usual_rows))
                 self._add_list(field, arguments, times, path, OF_A_TABLE if declaration.scans_table else scanned)
                 self.add(rows, "rows of", path)
+                same = min(times, rows)  # the rows of a list differ
             elif shape.kind != "computed":
                 self.add(times, "rows of", path)
+                same = times
         for child in _below(field):
-            self.add_field(child, rows, path, inner)
+            self.add_field(child, rows, path, inner, same)
 
     def _add_list(
         self, field: Selected, arguments: Mapping[str, Any], times: int, path: tuple[str, ...], scanned: int

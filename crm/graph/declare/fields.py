@@ -112,6 +112,8 @@ class Declaration:
     each: str = ""
     # Of an edge: a share of a table, as large as the table perhaps, where others lead to the few rows of a record.
     scans_table: bool = False
+    # Of a computed field: what it is worked out of is the row's alone, so that the rows of a list share a table.
+    shares: bool = False
     # Of Python: it writes records.
     writes: bool = False
 
@@ -229,18 +231,26 @@ def edge(  # noqa: PLR0913
 @overload
 def computed(function: F) -> F: ...
 @overload
-def computed(*, role: Role = ..., never_null: bool = ..., extra_cost: Price | None = ...) -> Callable[[F], F]: ...
+def computed(
+    *, role: Role = ..., never_null: bool = ..., extra_cost: Price | None = ..., shares: bool = ...
+) -> Callable[[F], F]: ...
 def computed(
     function: F | None = None,
     *,
     role: Role = Role.VIEWER,
     never_null: bool = False,
     extra_cost: Price | None = None,
+    shares: bool = False,
 ) -> Any:
-    """A field that is an SQL expression over the row's columns: jsonb, if its type is a `document` or a list."""
+    """A field that is an SQL expression over the row's columns: jsonb, if its type is a `document` or a list.
+
+    One that `shares` has what it is worked out of for itself, so that for all rows of a list together this is no more
+    than a table: `extra_cost` is the table's, and counts once for the list.
+    """
 
     def declare(function: F) -> Any:
-        return _field(function, "computed", skip=1, extra={}, role=role, never_null=never_null, extra_cost=extra_cost)
+        options: dict[str, Any] = {"never_null": never_null, "extra_cost": extra_cost, "shares": shares}
+        return _field(function, "computed", skip=1, extra={}, role=role, **options)
 
     return declare if function is None else declare(function)
 

@@ -98,7 +98,7 @@ class UserTasks:
         """The tasks that they are to do, newest first; dismissed ones too."""
         return TaskService.of_assignee(user.id, filter, order_by)
 
-    @graph.computed(never_null=True, extra_cost=lambda _: graph.TOTAL_COUNT)
+    @graph.computed(never_null=True, extra_cost=lambda _: graph.TOTAL_COUNT, shares=True)
     def open_task_count(user: type[people.User]) -> int:
         """How many open tasks they are to do."""
         return TaskService.open_count_of_assignee(user.id)

@@ -230,9 +230,10 @@ class Task(Model):
         ),
         Index("tasks_created_at_id_idx", "created_at", "id"),
         Index(
-            "tasks_assignee_id_id_idx",
+            "tasks_assignee_id_id_open_idx",
             "assignee_id",
             "id",
+            postgresql_include=["lead_id", "completed", "source", "deleted_at"],
             postgresql_where=text("assignee_id IS NOT NULL"),
         ),
         Index(

@@ -12,6 +12,7 @@ from crm.graph.run import answers
 from crm.graph.run.engine import Engine, Request
 from crm.graph.run.priced import run_priced
 from crm.schema import schema
+from tests.graph.generate import node_id
 from tests.support import sdl
 
 CONTAINS = '{company: {contains: "a"}} '
@@ -275,6 +276,17 @@ class TestInTheSchema:
     async def test_a_field_costs_its_weight(self, priced, field):
         cost, _ = await priced(f"{{ me {{ {field} }} }}")
         assert cost["requested"] == 1 + int(argument(of("User", field.split("(")[0]), "cost", "weight") or 0)
+
+    async def test_the_open_tasks_of_all_users_are_counted_as_one_table(self, priced, cost):
+        """The users of a list differ, and so do their tasks: together they are no more than all tasks."""
+        for users, points in (("users", 100 + 500 + 100), ("users(limit: 3)", 3 + 500 + 3), ("users(limit: 0)", 0)):
+            assert (await priced(f"{{ {users} {{ openTaskCount }} }}"))[0]["requested"] == points
+        assert (await priced("{ users { a: openTaskCount b: openTaskCount } }"))[0]["requested"] == 1300
+        twice = await cost("{ leads(limit: 10) { owner { a: openTaskCount b: openTaskCount } } }")
+        assert twice["extensions"]["cost"] == 10 + 10 + 2 * 10 * 501
+        nodes = "query($ids: [ID!]!) { nodes(nodeIds: $ids) { ... on User { openTaskCount } } }"
+        user = node_id("User", "01a20d63-1e06-7fb9-b1d8-f6eb69092bb3")
+        assert (await cost(nodes, ids=[user] * 20))["extensions"]["cost"] > 20 * 500
 
     async def test_an_operation_that_costs_too_much_says_so_too(self, priced):
         cost, answer = await priced("{ leads(limit: 1000) { tasks(limit: 20) { id } } }")
