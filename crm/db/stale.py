@@ -21,7 +21,8 @@ from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.db.statement import Params, Statement, encode
 
-# The newest events of a record's lead, of which those of the record are few or many: so the look has an end.
+# The newest events of a record's lead, of which those of the record are few or many: so the look has an end. A version
+# is made by the first of its events; after it come those of what was worked out of it, such as a score.
 _MOST_EVENTS: Final = 1000
 CHANGED_SINCE: Final = Statement(
     f"""
@@ -31,10 +32,11 @@ CHANGED_SINCE: Final = Statement(
     ), found AS (
       SELECT stale.entity_id, count(DISTINCT latest.version) AS versions,
         coalesce(array_agg(DISTINCT field ->> 'name') FILTER (WHERE field IS NOT NULL), '{{}}') AS names,
-        max(latest.occurred_at) AS at, (array_agg(latest.actor_id ORDER BY latest.version DESC))[1] AS actor_id
+        (array_agg(latest.occurred_at ORDER BY latest.version DESC, latest.id))[1] AS at,
+        (array_agg(latest.actor_id ORDER BY latest.version DESC, latest.id))[1] AS actor_id
       FROM (SELECT DISTINCT lead_id FROM stale) AS lead
       CROSS JOIN LATERAL (
-        SELECT entity, entity_id, version, fields, occurred_at, actor_id FROM events
+        SELECT id, entity, entity_id, version, fields, occurred_at, actor_id FROM events
         WHERE events.lead_id = lead.lead_id ORDER BY id DESC LIMIT {_MOST_EVENTS}
       ) AS latest
       JOIN stale ON stale.lead_id = lead.lead_id AND stale.entity_id = latest.entity_id

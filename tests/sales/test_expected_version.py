@@ -109,6 +109,14 @@ class TestTheSameField:
         happened = db.execute("SELECT occurred_at FROM events WHERE version = 3").fetchone()["occurred_at"]
         assert datetime.fromisoformat(error["changedAt"]) == happened
 
+    async def test_tells_who_changed_it_though_a_score_was_calculated_since(self, refused, lead, insert, db):
+        key = await lead()
+        change = db.execute("SELECT actor_id, occurred_at FROM events WHERE version = 3").fetchone()
+        insert("events", type="lead.scored", entity="lead", entity_id=str(key), lead_id=key, version=3)
+        error = await refused(UPDATE, id=key, input={"company": "Mine", "expectedVersion": 1})
+        assert error["changedById"] == str(change["actor_id"])
+        assert datetime.fromisoformat(error["changedAt"]) == change["occurred_at"]
+
     async def test_tells_nobody_where_a_program_changed_it(self, graphql, lead, db):
         key = await lead()
         db.execute("UPDATE events SET actor_id = NULL")
