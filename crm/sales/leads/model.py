@@ -248,6 +248,13 @@ class Lead(Model):
         Index("leads_score_calculated_at_idx", "score_calculated_at", postgresql_using="brin"),
         Index("leads_status_id_idx", "status", "id"),
         Index("leads_owner_id_id_idx", "owner_id", "id"),
+        # What is counted of all leads, and whether a task's lead is there, without a look at the rows: they are long.
+        Index(
+            "leads_living_idx",
+            "id",
+            postgresql_include=["status", "currency", "budget", "activity_score"],
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
         Index("leads_tags_idx", "tags", postgresql_using="gin"),
         Index("leads_phone_idx", text("crm_phone(phone)"), "id", postgresql_where=text("phone IS NOT NULL")),
         Index(

@@ -1,0 +1,35 @@
+"""Index the leads that are not deleted, with what is counted of all of them.
+
+Counts by status, and whether the lead of a task is there, read this index alone; of 10,000 leads it has 56 pages, the
+rows 2,282. An update of a lead makes an entry in each index anyway: one more could not be measured (465 µs with it and
+without); where all scores change at once, it takes a fifteenth more.
+"""
+
+from alembic import op
+
+revision = "0029_living_leads"
+down_revision = "0028_cheap_checks"
+branch_labels = None
+depends_on = None
+
+NAME = "leads_living_idx"
+
+
+def upgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '1s'")
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = 0")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
+        op.execute(
+            f"CREATE INDEX CONCURRENTLY {NAME} ON leads (id) INCLUDE (status, currency, budget, activity_score) "
+            "WHERE deleted_at IS NULL"
+        )
+        op.execute("RESET statement_timeout")
+
+
+def downgrade() -> None:
+    op.execute("SET LOCAL lock_timeout = '1s'")
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = 0")
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
+        op.execute("RESET statement_timeout")
