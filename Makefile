@@ -10,7 +10,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 # Containers often say so; each of a hundred processes would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup graphiql tools run test test-fast test-oldest coverage clients gateway evals check format lock bench bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
+.PHONY: help setup graphiql tools run test test-fast test-oldest coverage clients gateway evals check format lock bench bench-screens bench-scale bench-scores bench-tasks bench-plans faults attacks clean clean-data
 
 help: ## What there is to make
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ lock: ## Resolve the dependencies anew into requirements.lock (needs uv)
 
 bench: setup ## Requests a second of the usual operations
 	$(BIN)/python -m tests.bench.rates
+
+bench-screens: setup ## The screens of docs/guides/screens.md at 10,000 demo leads: p50 and p95
+	$(BIN)/python -m tests.bench.screens
 
 bench-scale: setup ## 1,000,000 leads: p50, p95 and plans
 	$(BIN)/python -m tests.bench.scale

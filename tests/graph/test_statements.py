@@ -1,16 +1,19 @@
 """One operation, one statement: counted on the socket to PostgreSQL."""
 
+import json
+
 import pytest
 
 from crm.db.database import Database
 from crm.graph.run.engine import Engine
 from crm.schema import schema
+from crm.web.graphiql.page import EXAMPLES
 from tests.graph.asking import answer, data
 from tests.graph.data import fill, pools
 from tests.graph.generate import Generator
 from tests.graph.reference import World
 from tests.graph.tap import Tap
-from tests.support import sdl
+from tests.support import screens, sdl
 from tests.support.examples import examples
 
 DEEP = """{
@@ -35,6 +38,7 @@ ROOTS = [
     "interactions { lead { tasks { id } } }",
     "interactionsConnection { nodes { id } }",
     "users { id }",
+    "changeStream { cursor }",
     'node(nodeId: "TGVhZDox") { nodeId ... on Lead { tasks { id } } ... on Task { lead { id } } }',
     'nodes(nodeIds: ["TGVhZDox", "VGFzazox"]) { nodeId ... on Lead { tasks { id } } ... on Task { lead { id } } }',
     'search(text: "ab") { score lead { id } task { id } interaction { id } }',
@@ -49,6 +53,13 @@ ROOTS = [
     "taskAnalytics(groupBy: [RULE]) { suggested dismissals { reason count } }",
     "aiUsage(groupBy: [MODEL]) { calls costUsd }",
 ]
+SCREENS = {
+    "Kanban": {},
+    "KanbanColumn": {"status": "NEW"},
+    "LeadPage": {"id": 1},
+    "LeadHistory": {"id": 1},
+    "MyDay": {"midnight": "2026-11-30T00:00:00+01:00"},
+}
 # What a process knows of itself; no read of records.
 ANSWERED = {"aiStatus"}
 
@@ -120,6 +131,36 @@ class TestReads:
         for query in ("{ nothing }", "{ leads(limit: -1) { id } }", '{ leadsConnection(after: "x") { totalCount } }'):
             assert "errors" in await answer(tapped, viewers["viewer"], query)
         assert tap.executed == []
+
+
+class TestScreens:
+    """What docs/guides/screens.md shows: however much is on a screen, its request reads once."""
+
+    @pytest.mark.parametrize(("name", "variables"), SCREENS.items())
+    async def test_a_screen_is_one_statement(self, tapped, tap, viewers, name, variables):
+        for _ in range(3):
+            tap.reset()
+            await data(tapped, viewers["member"], screens.operations()[name], variables)
+            assert (len(tap.executed), tap.round_trips) == (1, 1)
+
+    async def test_a_form_with_mistakes_writes_nothing(self, tapped, tap, viewers, events):
+        variables = json.loads((EXAMPLES / "13-form.json").read_text("utf-8"))
+        found = await answer(tapped, viewers["member"], screens.operations()["NewLead"], variables)
+        assert len(found["errors"][0]["extensions"]["problems"]) == 5
+        assert not any("INSERT" in text for text in tap.executed)
+        assert events() == []
+
+    async def test_an_answer_to_a_suggestion_is_shown_by_one_statement(self, tapped, tap, viewers, make_task):
+        for _ in range(3):
+            task = make_task(source="ai_suggested", generated_by="playbook")
+            variables = {"taskId": task["id"], "source": "MANUAL", "version": 1}
+            tap.reset()
+            await data(tapped, viewers["member"], screens.operations()["Answer"], variables)
+            begin, locked, change, projection, commit = written(tap)
+            assert (begin, commit) == ("BEGIN", "COMMIT")
+            assert "FOR" in locked
+            assert "INSERT INTO events" in change
+            assert projection.startswith("SELECT")
 
 
 class TestSharedStatements:

@@ -55,8 +55,8 @@ class Example:
 
 
 def examples(folder: Path = EXAMPLES) -> list[Example]:
-    """The example queries, in the order of their file names."""
-    return [_example(file) for file in sorted(folder.glob("*.graphql"))]
+    """The example queries, in the order of the numbers in their file names."""
+    return [_example(file) for file in sorted(folder.glob("*.graphql"), key=lambda file: int(file.stem.split("-")[0]))]
 
 
 def routes(dist: Path = DIST) -> list[BaseRoute]:

@@ -207,6 +207,11 @@ class TestExamples:
             "Live",
             "Suggest",
             "Background",
+            "Kanban",
+            "LeadPage",
+            "MyDay",
+            "NewLead",
+            "Answer",
         ]
 
     @pytest.mark.parametrize("example", examples(), ids=title)
