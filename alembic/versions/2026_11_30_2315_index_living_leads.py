@@ -7,8 +7,8 @@ without); where all scores change at once, it takes a fifteenth more.
 
 from alembic import op
 
-revision = "0029_living_leads"
-down_revision = "0028_cheap_checks"
+revision = "0030_living_leads"
+down_revision = "0029_count_tasks_of_users"
 branch_labels = None
 depends_on = None
 
