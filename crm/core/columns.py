@@ -77,7 +77,7 @@ class Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cases:
+class DerivedChoice:
     """A field that is no column: a choice that follows from the row's columns, as one condition for each value says.
 
     Of the conditions exactly one holds, and none is null. A filter by a value is its condition, so that the indexes of

@@ -20,13 +20,13 @@ class Language(StrEnum):
 _current: ContextVar[Language] = ContextVar("language", default=Language.ENGLISH)
 
 
-def speak(accept_language: bytes | str | None) -> None:
+def set_language(accept_language: bytes | str | None) -> None:
     """Write messages from now on, in this task and those that it begins, in the language that a client prefers."""
     # Without a header, too: a request that waited in line begins in the task of the one before, and so in its language.
     _current.set(Language.ENGLISH if accept_language is None else preferred(accept_language))
 
 
-def spoken() -> Language:
+def current_language() -> Language:
     """The language of messages in this task."""
     return _current.get()
 

@@ -25,7 +25,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from crm.core.api_json import camel
 from crm.core.choice import EnumText
-from crm.core.columns import Cases, declared_kinds, fields_of, remember_kinds
+from crm.core.columns import DerivedChoice, declared_kinds, fields_of, remember_kinds
 from crm.core.labels import Label, add_label
 from crm.core.policy import Policy
 from crm.core.validate import Rule
@@ -106,7 +106,7 @@ class Model(DeclarativeBase):
         cls.__table__.info[POLICY] = cls.policy
         remember_kinds(cls.__table__, kinds)
         cls.rules = {column.name: field.rule for column, field in fields_of(cls) if field.rule is not None}
-        cls.cases = {name: value for name, value in vars(cls).items() if isinstance(value, Cases)}
+        cls.derived_choices = {name: value for name, value in vars(cls).items() if isinstance(value, DerivedChoice)}
         for column, field in fields_of(cls):
             if field.label is not None:
                 add_label(camel(column.name), field.label)
@@ -132,7 +132,7 @@ class Model(DeclarativeBase):
     # The rules by which values for its columns are cleaned, by the columns' names; made of the columns.
     rules: ClassVar[Mapping[str, Rule]] = {}
     # Its fields that are no columns, but follow from them; made of its attributes.
-    cases: ClassVar[Mapping[str, Cases]] = {}
+    derived_choices: ClassVar[Mapping[str, DerivedChoice]] = {}
     # Its name in the event stream ("lead"); None: its changes write no events.
     entity: ClassVar[str | None] = None
     # What people call a record, in English and in Swedish; None: its entity.

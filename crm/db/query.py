@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from crm.core.choice import Choice
-from crm.core.columns import Cases, SortKey, field_of, kind_of
+from crm.core.columns import DerivedChoice, SortKey, field_of, kind_of
 from crm.core.model import CASE_COLLATION, Model
 
 # A value of an argument in a statement: a placeholder, or the column that it comes from.
@@ -55,7 +55,7 @@ class Where:
     """A model's filter: conditions by its columns' names, `and_ or_ not_`, relations, and what is no column."""
 
     relations: ClassVar[Mapping[str, "Relation"]] = {}
-    cases: ClassVar[Mapping[str, Cases]] = {}
+    derived_choices: ClassVar[Mapping[str, DerivedChoice]] = {}
     computed: ClassVar[Mapping[str, "Computed"]] = {}
     sort_keys: ClassVar[Mapping[str, SortKey]] = {}
 
@@ -91,7 +91,7 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Beside:
+class JoinedKey:
     """A key of an order in a table that has one row for each of the model's, and an index of that key and the id."""
 
     column: Any
@@ -122,8 +122,8 @@ def condition(row: Any, where: Where, depth: int = 0) -> ColumnElement[bool]:
             conditions.append(not_(func.coalesce(condition(row, value, depth), false())))
         elif name in where.relations:
             conditions.append(_across(row, where.relations[name], value, depth))
-        elif name in where.cases:
-            conditions.append(_is_case(row, where.cases[name], value))
+        elif name in where.derived_choices:
+            conditions.append(_is_choice(row, where.derived_choices[name], value))
         elif name in where.computed:
             conditions.append(where.computed[name].condition(row, value))
         elif name in where.sort_keys:
@@ -187,13 +187,13 @@ def compared(column: ColumnElement[Any], value: Any, *, key: Key | None = None) 
     return and_(true(), *conditions)
 
 
-def _is_case(row: Any, cases: Cases, value: Any) -> ColumnElement[bool]:
+def _is_choice(row: Any, choice: DerivedChoice, value: Any) -> ColumnElement[bool]:
     """A condition on a field that follows from columns; its operands are known when the statement is made."""
     operators: dict[str, Callable[[Any], ColumnElement[bool]]] = {
-        "eq": lambda operand: cases.among(row, [operand]),
-        "neq": lambda operand: not_(cases.among(row, [operand])),
-        "in_": lambda operand: cases.among(row, operand),
-        "not_in": lambda operand: not_(cases.among(row, operand)),
+        "eq": lambda operand: choice.among(row, [operand]),
+        "neq": lambda operand: not_(choice.among(row, [operand])),
+        "in_": lambda operand: choice.among(row, operand),
+        "not_in": lambda operand: not_(choice.among(row, operand)),
         "is_null": lambda operand: false() if operand else true(),
     }
     return and_(true(), *(operators[name](operand) for name, operand in value.present_fields().items()))
@@ -250,7 +250,7 @@ def ordered(
     statement: Select[Any],
     model: type[Model],
     order_by: Sequence[Any] | None,
-    computed: Mapping[str, Callable[[Any], ColumnElement[Any] | Beside]] | None = None,
+    computed: Mapping[str, Callable[[Any], ColumnElement[Any] | JoinedKey]] | None = None,
 ) -> Select[Any]:
     """The statement in this order: newest first unless asked otherwise, ties always broken by `id`.
 
@@ -268,7 +268,7 @@ def ordered(
         seen.add(order.field)
         name = order.field.value
         key = computed[name](row) if computed and name in computed else _key(model, name)
-        if isinstance(key, Beside):
+        if isinstance(key, JoinedKey):
             statement = statement.where(key.id == row.id).add_columns(key.column, key.id)
             key_of_row = key_of_row if keys else key.id
             key = key.column
@@ -283,8 +283,8 @@ def ordered(
 
 def _key(model: type[Model], name: str) -> ColumnElement[Any]:
     """The expression to order by a column: if the model says so, an enum's rank, or a name's sort key."""
-    if name in model.cases:
-        return model.cases[name].rank(model.__table__.c)
+    if name in model.derived_choices:
+        return model.derived_choices[name].rank(model.__table__.c)
     columns = model.__table__.columns
     column = columns[name]
     field = field_of(column)

@@ -2,7 +2,7 @@
 
 Which fields that were is in the record's events, by their versions. Where some of these are gone (they are older than
 the retention, or another program changed the record without any), every change is in conflict. Columns that a choice
-follows from (`Cases`) are one field: two who change one each overwrite one another's choice.
+follows from (`DerivedChoice`) are one field: two who change one each overwrite one another's choice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -151,7 +151,7 @@ def stale_records(stale: Sequence[tuple[Model, int]], rows: Iterable[Mapping[str
 @cache
 def _fields_of_several(model: type[Model]) -> tuple[frozenset[str], ...]:
     """The columns of each field that follows from several."""
-    return tuple(cases.columns(model) for cases in model.cases.values())
+    return tuple(choice.columns(model) for choice in model.derived_choices.values())
 
 
 def api_value(value: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from crm.graph.declare.columns import (
     across,
-    compares,
     create_input,
+    expression_filter,
     filter,  # noqa: A004
-    finds,
     list_filter,
     order,
     order_cost,
     type,  # noqa: A004
     update_input,
+    value_filter,
 )
 from crm.graph.declare.extend import extend
 from crm.graph.declare.fields import (
@@ -38,15 +38,14 @@ __all__ = [
     "answered",
     "at_most",
     "checked",
-    "compares",
     "computed",
     "create_input",
     "document",
     "edge",
     "enum",
+    "expression_filter",
     "extend",
     "filter",
-    "finds",
     "list_filter",
     "mutation",
     "order",
@@ -56,4 +55,5 @@ __all__ = [
     "stream",
     "type",
     "update_input",
+    "value_filter",
 ]

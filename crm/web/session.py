@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.core.language import speak
+from crm.core.language import set_language
 from crm.core.pacing import Pace
 from crm.core.settings import Settings
 from crm.web.http_io import Authenticator, Headers, Message, Receive, Scope, Send
@@ -65,7 +65,7 @@ class Socket:
         # Never another offered subprotocol: it may be a token, and would appear in the answer's headers.
         spoken = subprotocol if subprotocol in (scope.get("subprotocols") or []) else None
         await send({"type": "websocket.accept", "subprotocol": spoken})
-        speak(headers.get(b"accept-language"))  # in the session's task, and those that it begins
+        set_language(headers.get(b"accept-language"))  # in the session's task, and those that it begins
         _forget_head(scope)
         return cls(scope, _token_of(headers), receive, send, spoken)
 

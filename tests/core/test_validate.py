@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from crm.core import errors, validate
-from crm.core.language import speak
+from crm.core.language import set_language
 
 ONE_LINE = validate.text(20, required=True)
 LINES = validate.text(20, lines=True)
@@ -84,7 +84,7 @@ class TestClean:
         with pytest.raises(errors.BadUserInput) as refused:
             validate.clean({"length": 1234}, self.RULES)
         assert str(refused.value) == "Length must be 1 to 5 m, not 1,234."
-        assert copy_context().run(lambda: (speak("sv"), refused.value.message)[1]) == (
+        assert copy_context().run(lambda: (set_language("sv"), refused.value.message)[1]) == (
             "Length ska vara 1 till 5 meter, inte 1\N{NO-BREAK SPACE}234."
         )
         assert refused.value.message == str(refused.value)

@@ -16,7 +16,7 @@ import strawberry
 from sqlalchemy import Column
 
 from crm.core.choice import Choice
-from crm.core.columns import Cases, Field, fields_of, kind_of
+from crm.core.columns import DerivedChoice, Field, fields_of, kind_of
 from crm.core.model import Model
 from crm.db.query import Compare, Computed, Direction, Nulls, Relation, compared
 from crm.graph.declare import filters
@@ -75,7 +75,10 @@ def type(
     def decorate(cls: builtins.type[T]) -> builtins.type[T]:
         if model is not None:
             _add(cls, [(column.name, *_value(column, field)) for column, field in fields_of(model)])
-            _add(cls, [(name, _choice_of(cases), _case_value(cases)) for name, cases in model.cases.items()])
+            _add(
+                cls,
+                [(name, _choice_of(choice), _choice_value(choice)) for name, choice in model.derived_choices.items()],
+            )
         is_node = model is not None and has_node_id(model)
         if is_node:
             cls.node_id = node_id_of(name or cls.__name__)  # type: ignore[attr-defined]
@@ -119,7 +122,7 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
         metadata = {name: getattr(member, "metadata", {}) for name, member in vars(cls).items()}
         cls.relations = {name: words[_RELATION] for name, words in metadata.items() if _RELATION in words}
         cls.computed = {name: words[_COMPUTED] for name, words in metadata.items() if _COMPUTED in words}
-        cls.cases = {name: cases for name, cases in model.cases.items() if cases.by}
+        cls.derived_choices = {name: choice for name, choice in model.derived_choices.items() if choice.by}
         cls.sort_keys = {column.name: field.sort_key for column, field in fields_of(model) if field.sort_key}
         name = cls.__name__
         return _input(
@@ -127,8 +130,8 @@ def filter(model: builtins.type[Model]) -> Callable[[builtins.type[W]], builtins
             [
                 *((column.name, *_optional(_condition(column), field.by)) for column, field in _filtered(model)),
                 *(
-                    (name, *_optional(filters.Filter[_choice_of(cases)], cases.by))  # type: ignore[misc]
-                    for name, cases in cls.cases.items()
+                    (name, *_optional(filters.Filter[_choice_of(choice)], choice.by))  # type: ignore[misc]
+                    for name, choice in cls.derived_choices.items()
                 ),
                 ("and_", *_optional(list[name], "All of these.", name="and")),  # type: ignore[valid-type]
                 ("or_", *_optional(list[name], "At least one of these.", name="or")),  # type: ignore[valid-type]
@@ -145,7 +148,7 @@ def across(description: str, model: builtins.type[Model], on: Callable[[Any, Any
     return strawberry.field(description=description, default=UNSET, metadata=metadata)
 
 
-def compares(description: str, condition: Callable[[Any, Compare], Any], *, points: int = 0) -> Any:
+def expression_filter(description: str, condition: Callable[[Any, Compare], Any], *, points: int = 0) -> Any:
     """A filter by something that is no column: `condition` gets the row, and what compares an expression.
 
     `points` are added to the price of the comparison.
@@ -154,10 +157,10 @@ def compares(description: str, condition: Callable[[Any, Compare], Any], *, poin
     def holds(row: Any, value: Any) -> Any:
         return condition(row, partial(compared, value=value))
 
-    return finds(description, holds, points=points)
+    return value_filter(description, holds, points=points)
 
 
-def finds(description: str, condition: Callable[[Any, Any], Any], *, points: int = 0) -> Any:
+def value_filter(description: str, condition: Callable[[Any, Any], Any], *, points: int = 0) -> Any:
     """A filter by a plain value: `condition` gets the row and the value's placeholder, and `points` are its price."""
     return strawberry.field(description=description, default=UNSET, metadata={_COMPUTED: Computed(condition, points)})
 
@@ -282,19 +285,19 @@ def _registered(kind: Any) -> Any:
     return kind
 
 
-def _choice_of(cases: Cases) -> Any:
+def _choice_of(choice: DerivedChoice) -> Any:
     """The enum of a field that follows from columns: its values are part of a statement's shape."""
-    if not is_registered(cases.kind):
-        enum(cases.kind, structural=True)
-    return cases.kind
+    if not is_registered(choice.kind):
+        enum(choice.kind, structural=True)
+    return choice.kind
 
 
-def _case_value(cases: Cases) -> Any:
+def _choice_value(choice: DerivedChoice) -> Any:
     def value(row: Any) -> Any:
-        return cases.value(row)
+        return choice.value(row)
 
-    value.__annotations__["return"] = cases.kind
-    value.__doc__ = cases.words
+    value.__annotations__["return"] = choice.kind
+    value.__doc__ = choice.words
     return computed(never_null=True)(value)
 
 
@@ -304,7 +307,7 @@ def _filtered(model: builtins.type[Model]) -> Iterable[tuple[Column[Any], Field]
 
 def _orders(model: builtins.type[Model]) -> Iterable[tuple[str, str]]:
     yield from ((column.name, field.order) for column, field in fields_of(model) if field.order)
-    yield from ((name, cases.order) for name, cases in model.cases.items() if cases.order)
+    yield from ((name, choice.order) for name, choice in model.derived_choices.items() if choice.order)
 
 
 def _input(cls: builtins.type[T], made: Iterable[NewField], description: str | None = None) -> builtins.type[T]:
@@ -330,13 +333,13 @@ def _add(cls: builtins.type[Any], made: Iterable[NewField]) -> None:
 
 __all__ = [
     "across",
-    "compares",
     "create_input",
+    "expression_filter",
     "filter",
-    "finds",
     "list_filter",
     "order",
     "order_cost",
     "type",
     "update_input",
+    "value_filter",
 ]

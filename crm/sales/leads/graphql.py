@@ -38,8 +38,8 @@ from crm.sales.tasks.service import TaskService
 LeadId = Annotated[RecordId, record_id("The lead's id.")]
 FixedLeadId = Annotated[int, strawberry.argument(description="The lead's id.")]
 # Counted, looked up or ranked for each lead that the filter leaves, before they are ordered.
-_DEAR = {"open_task_count": 3000, "owner_name": 2000, "relevance": 2000}
-_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at", **_DEAR)
+_COSTLY_ORDERS = {"open_task_count": 3000, "owner_name": 2000, "relevance": 2000}
+_ORDER_COST = graph.order_cost(model.Lead, "next_due_at", "last_interaction_at", **_COSTLY_ORDERS)
 
 _MANY = (
     "At most 1,000 leads. A value that does not fit its GraphQL type (a budget that is no number or out of range, "
@@ -74,25 +74,25 @@ class LeadFilter(WhereInput):
     interactions: InteractionListFilter | None = graph.across(
         "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
     )
-    search: str | None = graph.finds(
+    search: str | None = graph.value_filter(
         "Every word matches their names, company, job title, e-mail address or phone number, as it is or by its "
         "beginning: 2 to 200 characters. Deleted leads are not found. See `RELEVANCE` in the order.",
         lambda lead, text: SearchService.finds_lead(lead.id, text),
         points=TEXT_SEARCH,
     )
-    full_name: StringFilter | None = graph.compares(
+    full_name: StringFilter | None = graph.expression_filter(
         "By first and last name. Ranges are by their keys: leave particles such as `von` out.",
         lambda lead, compare: compare(_full_name(lead), key=_full_name_key(lead)),
     )
-    next_due_at: DateTimeFilter | None = graph.compares(
+    next_due_at: DateTimeFilter | None = graph.expression_filter(
         "By when the first of the open tasks is due.",
         lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.next_due_at)),
     )
-    last_interaction_at: DateTimeFilter | None = graph.compares(
+    last_interaction_at: DateTimeFilter | None = graph.expression_filter(
         "By when they were last in touch.",
         lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.last_interaction_at)),
     )
-    open_task_count: IntFilter | None = graph.compares(
+    open_task_count: IntFilter | None = graph.expression_filter(
         "By how many tasks are to be done.",
         lambda lead, compare: compare(TaskService.open_count(lead.id)),
         points=COUNT,

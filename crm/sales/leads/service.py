@@ -30,7 +30,7 @@ from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
 from crm.core.problems import FieldProblem, Problem
 from crm.db.many import ManyResult, change_each, checked_ids
-from crm.db.query import Beside, Operand, Where, filtered, ordered
+from crm.db.query import JoinedKey, Operand, Where, filtered, ordered
 from crm.db.service import Service, in_order
 from crm.db.sqlstates import on_violation
 from crm.db.visibility import with_deleted
@@ -343,10 +343,10 @@ def _relevance(lead: Any, where: Where | None) -> ColumnElement[float]:
 
 
 # What leads can be ordered by that is no column of theirs.
-_ORDERS: Final[Mapping[str, Callable[[Any], ColumnElement[Any] | Beside]]] = {
+_ORDERS: Final[Mapping[str, Callable[[Any], ColumnElement[Any] | JoinedKey]]] = {
     "owner_name": _owner_name,
-    "next_due_at": lambda _: Beside(LeadRollup.next_due_at, LeadRollup.lead_id),
-    "last_interaction_at": lambda _: Beside(LeadRollup.last_interaction_at, LeadRollup.lead_id),
+    "next_due_at": lambda _: JoinedKey(LeadRollup.next_due_at, LeadRollup.lead_id),
+    "last_interaction_at": lambda _: JoinedKey(LeadRollup.last_interaction_at, LeadRollup.lead_id),
     "open_task_count": lambda lead: TaskService.open_count(lead.id),
 }
 

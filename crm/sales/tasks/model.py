@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped
 
 from crm.core import validate
 from crm.core.choice import Choice
-from crm.core.columns import Cases, column
+from crm.core.columns import DerivedChoice, column
 from crm.core.model import Model
 from crm.core.policy import Policy
 from crm.sales.leads.model import Lead
@@ -89,7 +89,7 @@ class Task(Model):
         label=("Description", "Beskrivning"),
         rule=validate.text(20_000, lines=True),
     )
-    status: ClassVar[Cases] = Cases(
+    status: ClassVar[DerivedChoice] = DerivedChoice(
         kind=TaskStatus,
         words="Where it stands: to be done, done, suggested or dismissed.",
         by="By where it stands.",

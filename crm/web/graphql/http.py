@@ -15,7 +15,7 @@ from graphql import OperationType
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.core.language import speak
+from crm.core.language import set_language
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
@@ -91,7 +91,7 @@ class GraphQLHTTP:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = dict(scope["headers"])
-        speak(headers.get(b"accept-language"))
+        set_language(headers.get(b"accept-language"))
         media = negotiated(headers.get(b"accept", b""))
         if media is EVENTS and scope["method"] != "HEAD":
             await self._stream(scope, headers, receive, send)

@@ -14,7 +14,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.core.language import speak
+from crm.core.language import set_language
 from crm.core.shared_room import Place
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
@@ -120,7 +120,7 @@ class _GraphQLSession(Session[str]):
             if name.lower() == "authorization" and isinstance(value, str):
                 headers[b"authorization"] = value.encode("utf-8", "replace")
             elif name.lower() in _LANGUAGE_NAMES and isinstance(value, str):
-                speak(value)
+                set_language(value)
         viewer = await self.enter(headers)
         self.socket.scope.setdefault("state", {})[OWNER] = viewer.id  # from now on messages may be large
         await self._send({"type": "connection_ack"})

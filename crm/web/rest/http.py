@@ -9,7 +9,7 @@ from starlette.routing import Route, Router
 
 from crm.core import errors
 from crm.core.identity import Viewer
-from crm.core.language import speak
+from crm.core.language import set_language
 from crm.graph.run.engine import Engine
 from crm.web.deadline import RequestDeadline
 from crm.web.http_io import (
@@ -56,7 +56,7 @@ class Rest:
     async def answer(self, calls: _Calls, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request to an address with these calls, by their methods; without calls it is a 404."""
         headers = dict(scope["headers"])
-        speak(headers.get(b"accept-language"))
+        set_language(headers.get(b"accept-language"))
         response_headers: _Headers = []
         answer = await self._answer(calls, scope, headers, receive, response_headers)
         if answer.status != _NO_CONTENT:
