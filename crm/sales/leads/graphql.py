@@ -89,7 +89,7 @@ class LeadFilter(WhereInput):
         lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.next_due_at)),
     )
     last_interaction_at: DateTimeFilter | None = graph.expression_filter(
-        "By when they were last in touch.",
+        "By when the last interaction with them happened.",
         lambda lead, compare: LeadService.has_rollup(lead.id, compare(model.LeadRollup.last_interaction_at)),
     )
     open_task_count: IntFilter | None = graph.expression_filter(
@@ -114,7 +114,7 @@ class LeadFilter(WhereInput):
         "activity_score",
     ),
     last_interaction_at=(
-        "By when they were last in touch. Served by an index when descending, or with `nulls: FIRST`.",
+        "By when the last interaction with them happened. Served by an index when descending, or with `nulls: FIRST`.",
         "activity_score",
     ),
     open_task_count=("By how many tasks are to be done.", "activity_score"),
@@ -139,7 +139,7 @@ class Lead:
 
     @graph.computed
     def last_interaction_at(lead: Row) -> datetime | None:
-        """When they were last in touch."""
+        """When the last interaction with them happened: a contact, or a note about them."""
         return LeadService.last_interaction(lead.id)
 
     @graph.computed
