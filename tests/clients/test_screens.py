@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -43,6 +44,7 @@ def ask(client, server):
             "Accept": "application/graphql-response+json",
             "Accept-Language": language,
             "Authorization": f"Bearer {token}",
+            "X-Cost": "1",
         }
         asked = {"query": screens.operations()[name], "variables": variables}
         answer = await client.post("/graphql", json=asked, headers=headers)
@@ -88,6 +90,19 @@ class TestGuide:
     def test_shows_the_variables_that_graphiql_has_for_the_form(self):
         (text,) = (text for kind, word, text in BLOCKS if word == "variables" and "firstName" in text)
         assert json.loads(text) == json.loads((EXAMPLES / "13-form.json").read_text("utf-8"))
+
+    @pytest.mark.usefixtures("db")
+    async def test_says_what_each_costs(self, ask):
+        given: dict[str, dict[str, Any]] = {
+            "Kanban": {},
+            "LeadPage": {"id": 1},
+            "MyDay": {"midnight": NOW.isoformat()},
+            "NewLead": {"input": {"firstName": " ", "lastName": "Ek"}},
+            "Answer": {"taskId": 1, "source": "MANUAL", "version": 1},
+        }
+        costs = [(await ask(name, **variables))[1]["extensions"]["cost"] for name, variables in given.items()]
+        rows = re.findall(r"^\| [^|]+ \| ([\d,]+) \| [\d.]+ ms", GUIDE, re.MULTILINE)
+        assert [f"{cost['requested']:,}" for cost in costs] == rows
 
 
 class TestKanban:
@@ -221,7 +236,7 @@ class TestTwoBrowsers:
         accepted = answer["data"]["updateTaskSource"]
         assert (status, accepted["status"], accepted["version"]) == (200, "OPEN", task["version"] + 1)
         assert accepted["decidedBy"]["name"] == next(one.name for one in TEAM if one.email == PEOPLE[0])
-        assert shape(shown("Answer")) == shape(answer)
+        assert shape(shown("Answer")["data"]) == shape(answer["data"])
         written = demo.execute(
             "SELECT count(*) AS n FROM events WHERE entity = 'task' AND entity_id = %s AND version > %s",
             [str(task["id"]), task["version"]],
