@@ -1,4 +1,4 @@
-"""The one tree of errors. A docstring is the default message; `code` is what clients switch on.
+"""The one tree of errors. A docstring is the default message; the code is what clients switch on.
 
 Messages that people see are in English and Swedish (`Phrase`, `swedish`); a plain text is for who writes programs.
 """
@@ -6,7 +6,7 @@ Messages that people see are in English and Swedish (`Phrase`, `swedish`); a pla
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from crm.core.api_json import camel
 from crm.core.choice import Choice
@@ -14,13 +14,83 @@ from crm.core.language import Language, Phrase
 from crm.core.problems import MAX_PROBLEMS, FieldProblem, Problem
 
 
+class ErrorCode(Choice):
+    """What went wrong, for programs: `extensions.code`."""
+
+    status: int
+    heading: str
+
+    def __new__(cls, value: str, words: str = "", status: int = 500, heading: str = "") -> Self:
+        """Make a code with the HTTP status of what is refused with it, and REST's title."""
+        member = str.__new__(cls, value)
+        member._value_, member.words = value, words
+        member.status, member.heading = status, heading
+        return member
+
+    BAD_USER_INPUT = (
+        "bad_user_input",
+        "The input or the document is not valid: `problems` has all mistakes.",
+        400,
+        "The input is not valid",
+    )
+    NOT_FOUND = "not_found", "There is no such record, or not any more.", 404, "Not found"
+    CONFLICT = (
+        "conflict",
+        "In conflict with what is there: `conflict` says with what.",
+        409,
+        "In conflict with what is there",
+    )
+    FORBIDDEN = "forbidden", "The role does not allow it.", 403, "Not allowed"
+    UNAUTHENTICATED = "unauthenticated", "No token, or not a valid one.", 401, "A valid token is needed"
+    METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method.", 405, "No such method here"
+    NOT_ACCEPTABLE = "not_acceptable", "The request accepts no answer that there is.", 406, "No answer that you accept"
+    UNSUPPORTED_MEDIA_TYPE = (
+        "unsupported_media_type",
+        "The body is not said to be JSON, in UTF-8.",
+        415,
+        "The body must be JSON",
+    )
+    TOO_COMPLEX = (
+        "too_complex",
+        "The operation asks for too much at once: `what`, and its `limit`.",
+        400,
+        "Too much at once",
+    )
+    TOO_LARGE = "too_large", "The request or the answer has too many bytes, or too many rows.", 413, "Too large"
+    PERSISTED_QUERY_NOT_FOUND = (
+        "persisted_query_not_found",
+        "No document is kept under this hash: send its text.",
+        422,
+        "No such document",
+    )
+    PERSISTED_QUERY_NOT_SUPPORTED = (
+        "persisted_query_not_supported",
+        "Documents are not kept: send their text.",
+        422,
+        "No documents are kept",
+    )
+    CURSOR_EXPIRED = "cursor_expired", "The cursor is too old, or of another database.", 410, "The cursor has expired"
+    RATE_LIMITED = "rate_limited", "Too many requests.", 429, "Too many requests"
+    TIMEOUT = "timeout", "It took too long.", 504, "It took too long"
+    UNAVAILABLE = "unavailable", "The database cannot be reached, or there is no room.", 503, "Not available right now"
+    AI_UNAVAILABLE = "ai_unavailable", "The AI provider does not answer.", 503, "The AI is not available right now"
+    INTERNAL = "internal", "An error of the server's, which was logged.", 500, "An error of ours"
+
+
 class CrmError(Exception):
     """Something went wrong here. It has been logged; please try again."""
 
-    code: ClassVar[str] = "INTERNAL"
-    status: ClassVar[int] = 500
+    kind: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+    # Those of its kind, unless a class says another status.
+    code: ClassVar[str] = kind.name
+    status: ClassVar[int] = kind.status
     # The default message in Swedish; of a class without it, the message is English.
     swedish: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Give a class with a kind of its own the code and the status of that."""
+        if "kind" in vars(cls):
+            cls.code, cls.status = cls.kind.name, cls.kind.status
 
     def __init__(
         self,
@@ -152,8 +222,7 @@ class Internal(CrmError):
 class BadUserInput(CrmError):
     """The input is not valid."""
 
-    code = "BAD_USER_INPUT"
-    status = 400
+    kind = ErrorCode.BAD_USER_INPUT
     swedish = "Uppgifterna är inte giltiga."
 
     @property
@@ -174,8 +243,7 @@ class BadUserInput(CrmError):
 class NotFound(CrmError):
     """There is no such record."""
 
-    code = "NOT_FOUND"
-    status = 404
+    kind = ErrorCode.NOT_FOUND
     swedish = "Posten finns inte."
 
 
@@ -195,8 +263,7 @@ class ConflictReason(Choice):
 class Conflict(CrmError):
     """The record has changed since you read it."""
 
-    code = "CONFLICT"
-    status = 409
+    kind = ErrorCode.CONFLICT
     swedish = "Posten har ändrats sedan du läste den."
 
     def __init__(
@@ -219,94 +286,82 @@ class Conflict(CrmError):
 class Forbidden(CrmError):
     """Your role does not allow this."""
 
-    code = "FORBIDDEN"
-    status = 403
+    kind = ErrorCode.FORBIDDEN
     swedish = "Din roll tillåter inte det här."
 
 
 class Unauthenticated(CrmError):
     """Send a valid token: `Authorization: Bearer ...`."""
 
-    code = "UNAUTHENTICATED"
-    status = 401
+    kind = ErrorCode.UNAUTHENTICATED
     swedish = "Logga in: skicka en giltig token, `Authorization: Bearer ...`."
 
 
 class MethodNotAllowed(CrmError):
     """The address does not take this method."""
 
-    code = "METHOD_NOT_ALLOWED"
-    status = 405
+    kind = ErrorCode.METHOD_NOT_ALLOWED
     swedish = "Adressen tar inte emot den metoden."
 
 
 class NotAcceptable(CrmError):
     """Accept application/json."""
 
-    code = "NOT_ACCEPTABLE"
-    status = 406
+    kind = ErrorCode.NOT_ACCEPTABLE
     swedish = "Ta emot application/json."
 
 
 class UnsupportedMediaType(CrmError):
     """Send the request as `Content-Type: application/json`, in UTF-8."""
 
-    code = "UNSUPPORTED_MEDIA_TYPE"
-    status = 415
+    kind = ErrorCode.UNSUPPORTED_MEDIA_TYPE
     swedish = "Skicka `Content-Type: application/json`, i UTF-8."
 
 
 class TooComplex(CrmError):
     """The operation asks for too much at once."""
 
-    code = "TOO_COMPLEX"
-    status = 400
+    kind = ErrorCode.TOO_COMPLEX
     swedish = "Operationen begär för mycket på en gång."
 
 
 class TooLarge(CrmError):
     """The request or its answer is too large."""
 
-    code = "TOO_LARGE"
-    status = 413
+    kind = ErrorCode.TOO_LARGE
     swedish = "Begäran eller svaret är för stort."
 
 
 class PersistedQueryNotFound(CrmError):
     """PersistedQueryNotFound"""  # noqa: D400, D415  (Apollo's clients compare the message)
 
-    code = "PERSISTED_QUERY_NOT_FOUND"
-    status = 422
+    kind = ErrorCode.PERSISTED_QUERY_NOT_FOUND
 
 
 class PersistedQueryNotSupported(CrmError):
     """PersistedQueryNotSupported"""  # noqa: D400, D415
 
-    code = "PERSISTED_QUERY_NOT_SUPPORTED"
-    status = 422
+    kind = ErrorCode.PERSISTED_QUERY_NOT_SUPPORTED
 
 
 class CursorExpired(CrmError):
     """The cursor is older than the events that are kept, or from another database."""
 
-    code = "CURSOR_EXPIRED"
-    status = 410
+    kind = ErrorCode.CURSOR_EXPIRED
     swedish = "Markören är äldre än de händelser som sparas, eller från en annan databas."
 
 
 class RateLimited(CrmError):
     """Too many requests; try again later."""
 
-    code = "RATE_LIMITED"
-    status = 429
+    kind = ErrorCode.RATE_LIMITED
     swedish = "För många förfrågningar; försök igen senare."
 
 
 class Timeout(CrmError):
     """The request took too long and was cancelled."""
 
-    code = "TIMEOUT"
-    status = 504
+    kind = ErrorCode.TIMEOUT
     swedish = "Det tog för lång tid och avbröts."
 
 
@@ -319,16 +374,14 @@ class BodyTimeout(Timeout):
 class Unavailable(CrmError):
     """The database cannot be reached right now; try again shortly."""
 
-    code = "UNAVAILABLE"
-    status = 503
+    kind = ErrorCode.UNAVAILABLE
     swedish = "Databasen går inte att nå just nu; försök igen om en stund."
 
 
 class AiUnavailable(CrmError):
     """The AI provider cannot answer right now."""
 
-    code = "AI_UNAVAILABLE"
-    status = 503
+    kind = ErrorCode.AI_UNAVAILABLE
     swedish = "AI-tjänsten kan inte svara just nu."
 
 
@@ -336,29 +389,3 @@ class AiBudgetSpent(AiUnavailable):
     """Today's AI budget does not allow another question. It starts anew at midnight UTC: try again then."""
 
     swedish = "Dagens AI-budget räcker inte till en fråga till. Den börjar om vid midnatt UTC: försök igen då."
-
-
-STATUSES = {
-    error.code: error.status
-    for error in (
-        BadUserInput,
-        NotFound,
-        Conflict,
-        Forbidden,
-        Unauthenticated,
-        MethodNotAllowed,
-        NotAcceptable,
-        UnsupportedMediaType,
-        TooComplex,
-        TooLarge,
-        PersistedQueryNotFound,
-        PersistedQueryNotSupported,
-        CursorExpired,
-        RateLimited,
-        Timeout,
-        Unavailable,
-        AiUnavailable,
-        Internal,
-    )
-}
-CODES = tuple(STATUSES)

@@ -5,7 +5,7 @@ import json
 
 from websockets.exceptions import ConnectionClosed
 
-from crm.core.errors import CODES
+from crm.core.errors import ErrorCode
 
 TASKS = "/api/ai/tasks"
 NOBODY = "0b5c7c1e-7f0a-4b1e-9c57-0d3c1b2a4f10"
@@ -20,7 +20,7 @@ def refused(response, status, code="BAD_USER_INPUT"):
     assert response.headers["x-content-type-options"] == "nosniff"
     problem = response.json()
     assert (problem["type"], problem["status"], problem["code"]) == (f"urn:crm:problem:{code}", status, code)
-    assert code in CODES
+    assert code in ErrorCode.__members__
     assert 0 < len(problem["title"]) < 50
     assert problem["detail"]
     return problem

@@ -4,35 +4,10 @@ from datetime import datetime
 
 import strawberry
 
-from crm.core.choice import Choice
-from crm.core.errors import ConflictReason
+from crm.core.errors import ConflictReason, ErrorCode
 from crm.core.problems import FieldProblem
 from crm.graph.declare.fields import enum
 from crm.graph.declare.scalars import JSON
-
-
-class ErrorCode(Choice):
-    """What went wrong, for programs: `extensions.code`."""
-
-    BAD_USER_INPUT = "bad_user_input", "The input or the document is not valid: `problems` has all mistakes."
-    NOT_FOUND = "not_found", "There is no such record, or not any more."
-    CONFLICT = "conflict", "In conflict with what is there: `conflict` says with what."
-    FORBIDDEN = "forbidden", "The role does not allow it."
-    UNAUTHENTICATED = "unauthenticated", "No token, or not a valid one."
-    METHOD_NOT_ALLOWED = "method_not_allowed", "The address does not take this method."
-    NOT_ACCEPTABLE = "not_acceptable", "The request accepts no answer that there is."
-    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", "The body is not said to be JSON, in UTF-8."
-    TOO_COMPLEX = "too_complex", "The operation asks for too much at once: `what`, and its `limit`."
-    TOO_LARGE = "too_large", "The request or the answer has too many bytes, or too many rows."
-    PERSISTED_QUERY_NOT_FOUND = "persisted_query_not_found", "No document is kept under this hash: send its text."
-    PERSISTED_QUERY_NOT_SUPPORTED = "persisted_query_not_supported", "Documents are not kept: send their text."
-    CURSOR_EXPIRED = "cursor_expired", "The cursor is too old, or of another database."
-    RATE_LIMITED = "rate_limited", "Too many requests."
-    TIMEOUT = "timeout", "It took too long."
-    UNAVAILABLE = "unavailable", "The database cannot be reached, or there is no room."
-    AI_UNAVAILABLE = "ai_unavailable", "The AI provider does not answer."
-    INTERNAL = "internal", "An error of the server's, which was logged."
-
 
 for _choice in (ErrorCode, FieldProblem, ConflictReason):
     enum(_choice)

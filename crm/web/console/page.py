@@ -91,7 +91,8 @@ class Console:
         view_state = ViewState.of(request.query_params)
         answer = await self._engine.run(self._board.named.request(view_state.variables()), viewer)
         if answer.problems:
-            return errors.STATUSES.get(answer.problems[0]["extensions"]["code"], 500), broken(answer.problems)
+            code = errors.ErrorCode[answer.problems[0]["extensions"]["code"]]
+            return code.status, broken(answer.problems)
         visit = Visit(f"{request.url.scheme}://{request.url.netloc}", "authorization" in request.headers)
         return 200, drawn(answer, viewer, view_state, visit)
 

@@ -13,26 +13,6 @@ from crm.web.rest.answers import RestAnswer
 MEDIA_TYPE: Final = b"application/problem+json"
 # A name to compare with, the same on every server; it is no address of a document.
 _TYPE: Final = "urn:crm:problem:"
-TITLES: Final = {
-    "BAD_USER_INPUT": "The input is not valid",
-    "NOT_FOUND": "Not found",
-    "CONFLICT": "In conflict with what is there",
-    "FORBIDDEN": "Not allowed",
-    "UNAUTHENTICATED": "A valid token is needed",
-    "METHOD_NOT_ALLOWED": "No such method here",
-    "NOT_ACCEPTABLE": "No answer that you accept",
-    "UNSUPPORTED_MEDIA_TYPE": "The body must be JSON",
-    "TOO_COMPLEX": "Too much at once",
-    "TOO_LARGE": "Too large",
-    "PERSISTED_QUERY_NOT_FOUND": "No such document",
-    "PERSISTED_QUERY_NOT_SUPPORTED": "No documents are kept",
-    "CURSOR_EXPIRED": "The cursor has expired",
-    "RATE_LIMITED": "Too many requests",
-    "TIMEOUT": "It took too long",
-    "UNAVAILABLE": "Not available right now",
-    "AI_UNAVAILABLE": "The AI is not available right now",
-    "INTERNAL": "An error of ours",
-}
 # Details whose names the RFC uses for other members.
 _RENAMED: Final = {"status": "currentStatus"}
 
@@ -47,7 +27,7 @@ def document(status: int, problems: Sequence[Mapping[str, Any]]) -> RestAnswer:
     """The problem document of the first error, with the others in it; `problems` are rendered as for GraphQL."""
     first, *others = [_flat(problem) for problem in problems]
     code = first["code"]
-    body_members = {"type": _TYPE + code, "title": TITLES[code], "status": status, **first}
+    body_members = {"type": _TYPE + code, "title": errors.ErrorCode[code].heading, "status": status, **first}
     body = dumped({**body_members, "others": others} if others else body_members)
     return RestAnswer(status, body, MEDIA_TYPE, tuple(_headers(status, first)))
 

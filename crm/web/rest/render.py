@@ -32,8 +32,7 @@ def shown(answer: Answer, call: "EndpointCall") -> RestAnswer:
 def _failed(answer: Answer, words: "_Words") -> RestAnswer:
     """The problem document of an answer's errors, with the status of the first."""
     code = answer.problems[0]["extensions"]["code"]
-    status = errors.STATUSES.get(code, errors.Internal.status)
-    return problem.document(status, [words.of(error) for error in answer.problems])
+    return problem.document(errors.ErrorCode[code].status, [words.of(error) for error in answer.problems])
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class TestGraphQLGuide:
         rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", (GUIDES / "graphql.md").read_text(), re.MULTILINE)
         statuses = {kind.code: str(kind.status) for kind in all_errors(errors.CrmError)}
         statuses |= dict.fromkeys(answers.MISTAKES, str(answers.UNPROCESSABLE))
-        assert dict(rows) == {code: statuses[code] for code in errors.CODES}
+        assert dict(rows) == {code: statuses[code] for code in errors.ErrorCode.__members__}
 
 
 class TestHTTPGuide:
@@ -143,7 +143,7 @@ class TestAiTasksGuide:
         files = (ROOT / "crm" / "ai_tasks" / f"{name}.py" for name in ("task_types", "lease", "runner"))
         code = "".join(file.read_text() for file in files)
         assert dict(rows).keys() >= set(re.findall(r'code(?:: str)? ?= ?"([A-Z_]+)"', code))
-        assert dict(rows).keys() <= {*re.findall(r'"([A-Z_]+)"', code), *errors.CODES}
+        assert dict(rows).keys() <= {*re.findall(r'"([A-Z_]+)"', code), *errors.ErrorCode.__members__}
         # No task type computes a query; and a spent budget is one case of a code whose others are tried again.
         lasting = {kind.code for kind in LASTING} - {errors.TooComplex.code, errors.AiUnavailable.code}
         assert {name for name, again in rows if again == "no"} == lasting

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from crm.core.errors import CODES
+from crm.core.errors import ErrorCode
 from tests.support.http_client import Client
 
 MODERN = "application/graphql-response+json"
@@ -528,7 +528,7 @@ def check_errors(response: Any, code: str) -> dict[str, Any]:
     for error in answer["errors"]:
         assert error["message"]
         assert len(error["message"]) < 1000
-        assert error["extensions"]["code"] in CODES
+        assert error["extensions"]["code"] in ErrorCode.__members__
     assert answer["errors"][0]["extensions"]["code"] == code, answer
     assert not [secret for secret in SECRETS if secret in response.text], response.text
     return answer["errors"][0]

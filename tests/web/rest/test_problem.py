@@ -16,9 +16,6 @@ def shown(error):
 
 
 class TestProblem:
-    def test_every_code_has_a_title(self):
-        assert set(problem.TITLES) == set(errors.CODES)
-
     def test_has_the_members_of_rfc_9457_and_ours(self):
         found, document = shown(
             errors.Conflict("It is at 3.", conflict=CHANGED, field="expectedVersion", currentVersion=3)
