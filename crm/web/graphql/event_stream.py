@@ -25,6 +25,8 @@ _HEADERS: Final = (
     NO_SNIFFING,
 )
 _BEAT: Final = b":\n\n"
+# Sent once the client has read most of what was sent before: whoever waits for that has not made the next answer yet.
+_NOTHING: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 _COMPLETE: Final = b"event: complete\ndata:\n\n"
 
 
@@ -78,6 +80,7 @@ class EventStream:
                 async for parts in parts_of_each:
                     await self._next(*parts)
                     del parts  # while the next ones are waited for
+                    await self._send(_NOTHING)
         except Exception as error:  # noqa: BLE001  (whatever it is, the client gets a clear error)
             await self._next(answer.refused(error).body)
 

@@ -13,6 +13,11 @@ from tests.support.websockets import narrow, signed_in
 MIB = 1024 * 1024
 OPERATIONS = 20
 ONE = 7 * MIB
+STREAMS = 7
+FOLLOW = """subscription($after: String, $lead: ID) {
+  changes(after: $after, leadId: $lead) { lead { interactions(limit: 40) { notes } } }
+}"""
+RENAME = "mutation($id: Int!, $company: String) { updateLead(id: $id, input: {company: $company}) { id } }"
 QUERY = '{{ a{number}: interactions(filter: {{notes: {{startsWith: "unread "}}}}, limit: {limit}) {{ notes }} }}'
 
 
@@ -64,6 +69,34 @@ async def test_errors_that_wait_behind_an_unread_answer(database_url, large, tmp
         await asyncio.sleep(1)
         assert memory(server) - before < 60 * MIB  # counted by their length, it was 113
     finally:
+        server.kill()
+
+
+async def test_changes_behind_one_that_is_unread(database_url, large, graphql, tmp_path):  # noqa: ARG001
+    """A stream takes its next change once the client has read most of the one before."""
+    key, start = (await graphql("{ leads(limit: 1) { id } changeStream { cursor } }")).values()
+    for company in ("A", "B", "C"):
+        await graphql(RENAME, id=int(key[0]["id"]), company=company)
+    server = Server(database_url, tmp_path / "log", fork=False).start()
+    body = json.dumps({"query": FOLLOW, "variables": {"after": start["cursor"], "lead": key[0]["id"]}})
+    head = f"POST /graphql HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {server.token()}\r\n"
+    head += f"Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: {len(body)}\r\n\r\n"
+    streams = []
+    try:
+        before = memory(server)
+        for _ in range(STREAMS):
+            _, writer = await asyncio.open_connection(sock=narrow(server.port), limit=4096)
+            writer.write((head + body).encode())
+            streams.append(writer)
+        most = 0
+        for _ in range(60):
+            await asyncio.sleep(0.1)
+            most = max(most, memory(server) - before)
+        assert most > STREAMS * ONE  # they have their first change, and keep it
+        assert most < 2 * STREAMS * ONE  # with the second one behind it: 3 to 4 times as much
+    finally:
+        for writer in streams:
+            writer.transport.abort()
         server.kill()
 
 
