@@ -40,6 +40,7 @@ RULES = {
         "aiTaskStatistics": Role.VIEWER,
         "aiTasks": Role.VIEWER,
         "aiUsage": Role.ADMIN,
+        "changeStream": Role.VIEWER,
         "interaction": Role.VIEWER,
         "interactions": Role.VIEWER,
         "interactionsConnection": Role.VIEWER,

@@ -167,7 +167,7 @@ class TestUnreadRequests:
             backend = _backend_of_the_pool(own_database)
             os.kill(backend, signal.SIGSTOP)
             waiting = asyncio.create_task(client.post("/graphql", json={"query": query}))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1)  # until the request has surely come, and waits in the backend's socket
             os.kill(server.pid, signal.SIGSTOP)  # so that it is told of everything at once
             os.kill(backend, end)
             with contextlib.suppress(ProcessLookupError):

@@ -23,9 +23,11 @@ from graphql import (
 
 from tests.graph.reference import EnumName
 
-# Text search, aggregates, activities, what is not in the database or is each user's own: they have tests of their own.
+# Text search, aggregates, activities, the place in the stream of changes, what is not in the database or is each user's
+# own: they have tests of their own.
 _ELSEWHERE = (
     "activities",
+    "changeStream",
     "search",
     "leadStats",
     "taskStats",
