@@ -98,6 +98,9 @@ class TestOldDocuments:
         for query in ("query($id: ID!) { lead(id: $id) { id } }", "query($id: Int!) { lead(id: $id) { id } }"):
             found = await answer(engine, viewers["viewer"], query, {"id": "1"})
             assert found["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+            assert ("leadBy(input: {id: $id})" in found["errors"][0]["message"]) == ("ID!" in query)
+        found = await answer(engine, viewers["viewer"], "query($id: ID!) { leads(limit: $id) { id } }", {"id": "1"})
+        assert "leadBy" not in found["errors"][0]["message"]
 
     async def test_an_optional_variable_stands_where_null_may(self, engine, viewers):
         query = "query($id: Int) { interaction(id: $id) { id } }"

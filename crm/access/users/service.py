@@ -29,7 +29,7 @@ from crm.db.query import Operand, Where, filtered
 from crm.db.service import Service
 from crm.db.sqlstates import on_violation
 
-_THOSE: Final = select(User.id).where(User.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+_WITH_IDS: Final = select(User.id).where(User.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 _NO_USER: Final = Phrase("{label}: there is no user with this id.", "{label}: det finns ingen användare med det id:t.")
 _TAKEN: Final = Phrase("Another user has this e-mail address.", "En annan användare har den e-postadressen.")
 _NO_WRITER: Final = Phrase(
@@ -85,7 +85,7 @@ class UserService(Service):
         """Which of these users exist."""
         if not keys:
             return set()
-        return {row["id"] for row in await self.unit_of_work.rows(_THOSE, ids=list(keys))}
+        return {row["id"] for row in await self.unit_of_work.rows(_WITH_IDS, ids=list(keys))}
 
     async def require_writer(self) -> None:
         """Refuse a viewer who was disabled, or may only read now: for what is saved long after it was asked for."""

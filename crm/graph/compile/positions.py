@@ -9,7 +9,9 @@ from graphql import (
     GraphQLSchema,
     GraphQLType,
     OperationDefinitionNode,
+    Undefined,
     VariablesInAllowedPositionRule,
+    get_named_type,
     is_input_object_type,
     is_nullable_type,
     specified_rules,
@@ -17,6 +19,10 @@ from graphql import (
 )
 from graphql.validation.rules.variables_in_allowed_position import allowed_variable_usage
 
+_ONLY_NUMBERS: Final = (
+    " This older argument takes numbers alone: declare `${name}: {type}`, or use a field whose argument is an ID, as"
+    " `leadBy(input: {{id: ${name}}})`, `node` or `setTaskSource`."
+)
 # What was an `Int` takes an `ID` now; documents whose variables are of the older type stay valid.
 _OLDER: Final = {"Int": "ID", "IntFilter": "IntIDFilter"}
 
@@ -39,6 +45,12 @@ class VariablesFitRule(VariablesInAllowedPositionRule):
                 for kind in kinds
             ):
                 message = f"Variable '${name}' of type '{given}' used in position expecting type '{usage.type}'."
+                if (
+                    str(get_named_type(given)) == "ID"
+                    and str(usage.type) == "Int!"
+                    and usage.default_value is Undefined
+                ):
+                    message += _ONLY_NUMBERS.format(name=name, type=usage.type)
                 self.report_error(GraphQLError(message, nodes))
             parent = usage.parent_type
             if is_input_object_type(parent) and parent.is_one_of and is_nullable_type(given):
