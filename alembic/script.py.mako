@@ -11,10 +11,9 @@ depends_on = None
 # `crm migrate` runs each direction again when it could not get a lock within a second: no statement may depend on a
 # part of it that was undone. An index on a table that grows is built beside its writers, in a revision of its own:
 #
-#     with op.get_context().autocommit_block():
-#         op.execute("SET statement_timeout = 0")
-#         op.execute("DROP INDEX CONCURRENTLY IF EXISTS leads_city_idx")  # what a build that failed left behind
-#         op.create_index("leads_city_idx", "leads", ["city"], postgresql_concurrently=True)
+#     from crm.db.migrations import exchange_indexes
+#
+#     exchange_indexes({"leads_city_idx": "leads (city)"})  # and, of those that it replaces, the names
 
 
 def upgrade() -> None:

@@ -5,6 +5,8 @@ The index of interactions takes the place of one without `id`.
 
 from alembic import op
 
+from crm.db.migrations import exchange_indexes
+
 revision = "0025_activities"
 down_revision = "0024_fill_lead_rollups"
 branch_labels = None
@@ -22,22 +24,11 @@ INDEXES = {
 BEFORE = {"interactions_lead_id_occurred_at_idx": "interactions (lead_id, occurred_at)"}
 
 
-def _exchange(new: dict[str, str], old: dict[str, str]) -> None:
-    with op.get_context().autocommit_block():
-        op.execute("SET statement_timeout = 0")
-        for name, columns in new.items():
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {columns}")
-        for name in old:
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
-        op.execute("RESET statement_timeout")
-
-
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    _exchange(INDEXES, BEFORE)
+    exchange_indexes(INDEXES, BEFORE)
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    _exchange(BEFORE, INDEXES)
+    exchange_indexes(BEFORE, INDEXES)

@@ -7,29 +7,23 @@ without); where all scores change at once, it takes a fifteenth more.
 
 from alembic import op
 
+from crm.db.migrations import exchange_indexes
+
 revision = "0030_living_leads"
 down_revision = "0029_count_tasks_of_users"
 branch_labels = None
 depends_on = None
 
-NAME = "leads_living_idx"
+INDEXES = {
+    "leads_living_idx": ("leads (id) INCLUDE (status, currency, budget, activity_score) WHERE deleted_at IS NULL")
+}
 
 
 def upgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    with op.get_context().autocommit_block():
-        op.execute("SET statement_timeout = 0")
-        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
-        op.execute(
-            f"CREATE INDEX CONCURRENTLY {NAME} ON leads (id) INCLUDE (status, currency, budget, activity_score) "
-            "WHERE deleted_at IS NULL"
-        )
-        op.execute("RESET statement_timeout")
+    exchange_indexes(INDEXES)
 
 
 def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '1s'")
-    with op.get_context().autocommit_block():
-        op.execute("SET statement_timeout = 0")
-        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}")
-        op.execute("RESET statement_timeout")
+    exchange_indexes({}, INDEXES)

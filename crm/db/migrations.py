@@ -3,14 +3,14 @@
 import io
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import psycopg
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -94,6 +94,21 @@ def downgrade(
     """Go back to a revision."""
     config = _config(url)
     _patiently(url, lambda: command.downgrade(config, revision), on_wait, patience)
+
+
+def exchange_indexes(new: Mapping[str, str], old: Iterable[str] = ()) -> None:
+    """Build indexes by their names, and then drop those whose place they take; beside who writes.
+
+    For revisions, which may be run again: a build that was cut off has left an index that is not valid.
+    """
+    with op.get_context().autocommit_block():
+        op.execute("SET statement_timeout = 0")
+        for name, columns in new.items():
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            op.execute(f"CREATE INDEX CONCURRENTLY {name} ON {columns}")
+        for name in old:
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute("RESET statement_timeout")
 
 
 def in_batches(connection: Connection, last_of_batch: TextClause, *statements: TextClause) -> None:

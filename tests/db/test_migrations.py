@@ -195,8 +195,8 @@ def scripts(tmp_path, monkeypatch):
         (path,) = copy.glob("versions/9999_test*.py")
         text = path.read_text()
         if concurrently:
-            upgrade = "\n".join(line.removeprefix("#") for line in text.splitlines() if line.startswith("#     "))
-            upgrade = upgrade.replace("leads_city_idx", "leads_location_idx").replace('"city"', '"location"').strip()
+            upgrade = "\n".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#     "))
+            upgrade = upgrade.replace("city", "location").strip()
         path.write_text(text.replace("    pass", f"    {upgrade}", 1))
 
     return add
