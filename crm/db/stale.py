@@ -45,7 +45,7 @@ CHANGED_SINCE: Final = Statement(
       WHERE latest.entity = $1::text
       GROUP BY stale.entity_id
     )
-    SELECT found.*, users.name AS actor FROM found LEFT JOIN users ON users.id = found.actor_id
+    SELECT found.*, users.id AS by_id, users.name AS by_name FROM found LEFT JOIN users ON users.id = found.actor_id
     """  # noqa: S608  (a constant of ours)
 )
 _CHANGED: Final = Phrase(
@@ -67,9 +67,10 @@ class StaleRecord:
     expected: int
     # The fields that they changed, as the API spells them; None: any may be among them.
     changed: frozenset[str] | None
-    # When the last of them did so, and who it was: a user's id and name.
+    # When the last of them did so, and which user it was, as far as events tell it.
     at: datetime | None = None
-    by: tuple[UUID, str] | None = None
+    by_id: UUID | None = None
+    by_name: str | None = None
 
     @classmethod
     def of(cls, record: Model, expected: int, found: Mapping[str, Any] | None) -> "StaleRecord":
@@ -77,8 +78,8 @@ class StaleRecord:
         if found is None:
             return cls(type(record), expected, None)
         is_whole = found["versions"] == record.__dict__["version"] - expected
-        by = None if found["actor"] is None else (found["actor_id"], found["actor"])
-        return cls(type(record), expected, frozenset(found["names"]) if is_whole else None, found["at"], by)
+        changed = frozenset(found["names"]) if is_whole else None
+        return cls(type(record), expected, changed, found["at"], found["by_id"], found["by_name"])
 
     def check(self, before: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Refuse values that would overwrite somebody's change."""
@@ -115,22 +116,17 @@ class StaleRecord:
         ]
         fields = listed(camel(name) for name in names if self._has_changed(name))
         phrase = _CHANGED if fields.english else _STALE
-        who = _SOMEBODY if self.by is None else self.by[1]
+        who = self.by_name or _SOMEBODY
         return errors.Conflict(
             phrase.of(version=before["version"], expected=self.expected, fields=fields, who=who),
             conflict=errors.ConflictReason.CHANGED,
             field="expectedVersion",
             currentVersion=before["version"],
             changed=changed,
-            **self._last_change(),
+            changedAt=api_value(self.at),
+            changedById=api_value(self.by_id),
+            changedByName=self.by_name,
         )
-
-    def _last_change(self) -> dict[str, Any]:
-        """Who made the last of the changes, and when, as far as events tell it."""
-        about = {"changedAt": self.at and api_value(self.at)}
-        if self.by is not None:
-            about |= {"changedById": str(self.by[0]), "changedByName": self.by[1]}
-        return {name: value for name, value in about.items() if value is not None}
 
 
 def looked_for(stale: Iterable[tuple[Model, int]]) -> Params:

@@ -1,7 +1,6 @@
 """Changes of records, read from the event stream."""
 
 import re
-from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -104,12 +103,12 @@ class ChangeService:
     @staticmethod
     def cursor(event: Any) -> ColumnElement[str]:
         """An event's position in the stream: the stream's epoch, the transaction, the event."""
-        return func.concat(*_joined(_epoch(), cast(event.xid, Text), cast(event.id, Text)))
+        return _cursor(cast(event.xid, Text), cast(event.id, Text))
 
     @staticmethod
     def end() -> Select[Any]:
         """Where the stream ends for whoever reads at this moment: what the same statement does not show comes later."""
-        return select(func.concat(*_joined(_epoch(), literal_column(END), _LAST)).label("cursor"))
+        return select(_cursor(literal_column(END), _LAST).label("cursor"))
 
     @staticmethod
     def between(after_xid: Any, after_id: Any, until_xid: Any, lead_id: Any = None, types: Any = None) -> Select[Any]:
@@ -123,14 +122,10 @@ class ChangeService:
         return statement
 
 
-def _epoch() -> ColumnElement[str]:
-    return select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
-
-
-def _joined(epoch: ColumnElement[str], xid: ColumnElement[str], event: ColumnElement[str]) -> Sequence[Any]:
-    """The parts of a cursor."""
+def _cursor(xid: ColumnElement[str], event: ColumnElement[str]) -> ColumnElement[str]:
+    epoch = select(cast(StreamEpoch.epoch, Text)).scalar_subquery()
     dot: ColumnElement[str] = literal_column("'.'")
-    return epoch, dot, xid, dot, event
+    return func.concat(epoch, dot, xid, dot, event)
 
 
 def _is_suggestion() -> ColumnElement[bool]:
