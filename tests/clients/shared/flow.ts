@@ -74,4 +74,18 @@ export class Titles {
     while (this.seen.length < titles.length && !late.aborted) await new Promise<void>((wake) => (this.wake = wake));
     assert.deepEqual(this.seen, titles);
   }
+
+  /** Each comes once, in order, though the socket is lost meanwhile. */
+  async comeOnce(add: (title: string) => Promise<unknown>, socket: { lose(): void; find(): void }): Promise<void> {
+    await add("Before");
+    await this.until("Before");
+    socket.lose();
+    await add("Between 1");
+    await add("Between 2");
+    socket.find();
+    await this.until("Before", "Between 1", "Between 2");
+    await add("After");
+    await this.until("Before", "Between 1", "Between 2", "After");
+    ok("live");
+  }
 }

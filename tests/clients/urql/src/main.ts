@@ -78,16 +78,7 @@ const titles = new Titles();
 const { unsubscribe } = client
   .subscription(TasksOf, { leadId: id, after: eva.timeline[0]?.cursor })
   .subscribe(({ data, error }) => titles.add(error?.message ?? data?.changes.task?.title));
-await add("Before");
-await titles.until("Before");
-socket.lose();
-await add("Between 1");
-await add("Between 2");
-socket.find();
-await titles.until("Before", "Between 1", "Between 2");
-await add("After");
-await titles.until("Before", "Between 1", "Between 2", "After");
-ok("live");
+await titles.comeOnce(add, socket);
 
 // In a bundle the document is its id; a cache that looks into documents would have to come after.
 const [documentId = ""] = Object.keys(documents);
