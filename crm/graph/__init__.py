@@ -8,9 +8,9 @@ from crm.graph.declare.columns import (
     list_filter,
     order,
     order_cost,
+    text_filter,
     type,  # noqa: A004
     update_input,
-    value_filter,
 )
 from crm.graph.declare.extend import extend
 from crm.graph.declare.fields import (
@@ -53,7 +53,7 @@ __all__ = [
     "pulse",
     "rows",
     "stream",
+    "text_filter",
     "type",
     "update_input",
-    "value_filter",
 ]

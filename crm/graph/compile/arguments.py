@@ -270,11 +270,8 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
         kind = kind.of_type
     if isinstance(kind, GraphQLInputObjectType):
         origin, members = _members(kind)
-        keywords = {
-            members[field].name: placed(members[field].kind, member, members[field].name, leaf)
-            for field, member in value.items()
-        }
-        return origin(**keywords)
+        given = [(members[field], operand) for field, operand in value.items()]
+        return origin(**{member.name: _member_placed(member, operand, leaf) for member, operand in given})
     if isinstance(kind, GraphQLList):
         inner = _bare(kind.of_type)
         values = value if isinstance(value, list) else [value]
@@ -284,6 +281,10 @@ def placed(kind: Any, value: Any, name: str, leaf: Leaf) -> Any:
     if name in STRUCTURAL_NAMES or _is_structural_enum(kind):
         return value
     return leaf(value, sql_type(kind))
+
+
+def _member_placed(member: "Member", value: Any, leaf: Leaf) -> Any:
+    return placed(member.kind, member.read(value, member.name) if member.read else value, member.name, leaf)
 
 
 def plain(kind: Any, value: Any, name: str = "", label: str = "", *, check: bool = True) -> Any:

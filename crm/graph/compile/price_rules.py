@@ -7,7 +7,7 @@ from graphql import GraphQLInputObjectType, GraphQLList, GraphQLNonNull
 
 from crm.graph.compile.arguments import python_name
 from crm.graph.compile.shape import FieldShape
-from crm.graph.declare.filters import COUNT, Condition, CountInput, WhereInput
+from crm.graph.declare.filters import COUNT, Condition, CountInput, WhereInput, is_blank
 
 # The points of a condition are multiplied by these: a list at the root searches a table, as does a user's share of a
 # table; a list of a record searches its rows.
@@ -62,7 +62,7 @@ def points_of_condition(kind: GraphQLInputObjectType, label: str, operand: Any =
     is_where = issubclass(origin, WhereInput)
     points: int = origin.computed[name].points if is_where and name in origin.computed else 0
     if inner is None:  # a plain value: what a number of rows is compared with, a text to search for
-        return points + PLAIN
+        return 0 if is_where and is_blank(operand) else points + PLAIN
     if issubclass(origin_of(inner), CountInput):
         return points + COUNT
     across = is_where and name in origin.relations and issubclass(origin_of(inner), WhereInput)

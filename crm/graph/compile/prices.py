@@ -176,7 +176,7 @@ class _Parts:
             self._refuse(path)
         points = 0
         for label, operand in value.items():
-            own = points_of_condition(input_type, label, operand)
+            own = points_of_condition(input_type, label, operand) if operand is not None else 0
             points += self._counted(own, path) if own else 0
             inner = input_of(input_type.fields[label].type)
             if inner is not None:

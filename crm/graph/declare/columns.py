@@ -13,6 +13,7 @@ from typing import Any, Final, ForwardRef, TypeVar, dataclass_transform, get_ori
 from uuid import UUID
 
 import strawberry
+from graphql import GraphQLString
 from sqlalchemy import Column
 
 from crm.core.choice import Choice
@@ -29,7 +30,8 @@ from crm.graph.declare.fields import (
     price_of_order,
     remember_model,
 )
-from crm.graph.declare.filters import UNSET, WhereInput
+from crm.graph.declare.filters import UNSET, WhereInput, is_blank
+from crm.graph.declare.ids import reads
 from crm.graph.declare.inputs import remember_rules
 from crm.graph.declare.node import has_node_id, make_node, node_id_of
 from crm.graph.declare.scalars import JSON
@@ -157,12 +159,26 @@ def expression_filter(description: str, condition: Callable[[Any, Compare], Any]
     def holds(row: Any, value: Any) -> Any:
         return condition(row, partial(compared, value=value))
 
-    return value_filter(description, holds, points=points)
+    return strawberry.field(description=description, default=UNSET, metadata={_COMPUTED: Computed(holds, points)})
 
 
-def value_filter(description: str, condition: Callable[[Any, Any], Any], *, points: int = 0) -> Any:
-    """A filter by a plain value: `condition` gets the row and the value's placeholder, and `points` are its price."""
-    return strawberry.field(description=description, default=UNSET, metadata={_COMPUTED: Computed(condition, points)})
+def text_filter(
+    description: str, condition: Callable[[Any, Any], Any], *, points: int = 0, check: Callable[[str, str], None]
+) -> Any:
+    """A filter by a text: `condition` gets the row and the text's placeholder, and `points` are its price.
+
+    A blank text is as good as null: it is what a search box holds most of the time. Others must pass the check.
+    """
+
+    def read(value: Any, label: str) -> Any:
+        if is_blank(value):
+            return None
+        if value is not None:
+            check(value, label)
+        return value
+
+    metadata = {_COMPUTED: Computed(condition, points), **reads(read, GraphQLString)}
+    return strawberry.field(description=description, default=UNSET, metadata=metadata)
 
 
 def list_filter(of: builtins.type[WhereInput]) -> Callable[[builtins.type[L]], builtins.type[L]]:
@@ -339,7 +355,7 @@ __all__ = [
     "list_filter",
     "order",
     "order_cost",
+    "text_filter",
     "type",
     "update_input",
-    "value_filter",
 ]

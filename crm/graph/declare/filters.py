@@ -21,6 +21,11 @@ COUNT: Final = 120
 TEXT_SEARCH: Final = 60
 
 
+def is_blank(value: object) -> bool:
+    """Whether a value is a text of nothing but white space."""
+    return isinstance(value, str) and not value.strip()
+
+
 def _operator(description: str, name: str | None = None) -> Any:
     return strawberry.field(name=name, description=description, default=UNSET)
 

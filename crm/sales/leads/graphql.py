@@ -1,6 +1,5 @@
 """Leads in the API."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -74,11 +73,13 @@ class LeadFilter(WhereInput):
     interactions: InteractionListFilter | None = graph.across(
         "By the interactions.", interaction_model.Interaction, lambda lead, interaction: interaction.lead_id == lead.id
     )
-    search: str | None = graph.value_filter(
+    search: str | None = graph.text_filter(
         "Every word matches their names, company, job title, e-mail address or phone number, as it is or by its "
-        "beginning: 2 to 200 characters. Deleted leads are not found. See `RELEVANCE` in the order.",
+        "beginning: 2 to 200 characters. Null and blank texts search for nothing, so that all leads are found. Deleted "
+        "leads never are. See `RELEVANCE` in the order.",
         lambda lead, text: SearchService.finds_lead(lead.id, text),
         points=TEXT_SEARCH,
+        check=check_text,
     )
     full_name: StringFilter | None = graph.expression_filter(
         "By first and last name. Ranges are by their keys: leave particles such as `von` out.",
@@ -98,13 +99,6 @@ class LeadFilter(WhereInput):
         points=COUNT,
     )
 
-    @classmethod
-    def check(cls, operands: Mapping[str, object], path: str) -> None:
-        """Refuse a text that cannot be searched for."""
-        text = operands.get("search")
-        if isinstance(text, str):
-            check_text(text, f"{path}.search")
-
 
 @graph.order(
     model.Lead,
@@ -118,7 +112,10 @@ class LeadFilter(WhereInput):
         "activity_score",
     ),
     open_task_count=("By how many tasks are to be done.", "activity_score"),
-    relevance=("By how well they match `filter.search`; the best first, if descending.", "id"),
+    relevance=(
+        "By how well they match `filter.search` (not one within `and`; all alike without); best first if descending.",
+        "id",
+    ),
 )
 class LeadOrder:
     """What leads can be ordered by."""

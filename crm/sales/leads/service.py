@@ -40,9 +40,8 @@ from crm.sales.search.service import SearchService
 from crm.sales.tasks.service import TaskService
 
 MOST_AT_ONCE: Final = 1000
-_NO_TEXT: Final = Phrase(
-    "An order by relevance needs a text to search for.", "En ordning efter relevans behöver en text att söka efter."
-)
+# The order that follows a search, and is no column.
+_RELEVANCE: Final = "relevance"
 
 on_violation("leads_owner_id_fkey", lambda _: unknown_user("ownerId"))
 on_violation(
@@ -130,7 +129,10 @@ class LeadService(Service):
         where: Where | None = None, order_by: Sequence[Any] | None = None, *, include_deleted: bool = False
     ) -> Select[Any]:
         """Leads, newest first unless asked otherwise."""
-        orders = {**_ORDERS, "relevance": lambda lead: _relevance(lead, where)}
+        searched = where.present_fields().get("search") if where else None
+        if searched is None:  # the search box is empty: all match as well
+            order_by = [order for order in order_by or () if order.field.value != _RELEVANCE]
+        orders = {**_ORDERS, _RELEVANCE: lambda lead: SearchService.relevance(lead, searched)}
         statement = ordered(filtered(select(Lead), Lead, where), Lead, order_by, orders)
         return with_deleted(statement) if include_deleted else statement
 
@@ -333,13 +335,6 @@ def _refuse_duplicates(
 
 def _owner_name(lead: Any) -> ColumnElement[str]:
     return select(User.name_key).where(User.id == lead.owner_id).scalar_subquery()
-
-
-def _relevance(lead: Any, where: Where | None) -> ColumnElement[float]:
-    text = where.present_fields().get("search") if where else None
-    if text is None:
-        raise errors.BadUserInput.of([Problem.of("orderBy", FieldProblem.NOT_ALLOWED, _NO_TEXT)])
-    return SearchService.relevance(lead, text)
 
 
 # What leads can be ordered by that is no column of theirs.

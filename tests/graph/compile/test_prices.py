@@ -92,6 +92,10 @@ class TestConditions:
         assert await cost(FOUND, f={"company": {"contains": "a" * 3900}}) is not None
         assert await cost(FOUND, f={"company": {"eq": "a" * 3900}}) is None
 
+    @pytest.mark.parametrize("nothing", [{"search": ""}, {"search": " "}, {"search": None}, {"owner": None}])
+    async def test_nothing_to_look_for_costs_nothing(self, cost, nothing):
+        assert await cost(FOUND, f={"and": [nothing] * 300}) is None
+
     async def test_a_list_of_values_is_one_condition(self, cost):
         assert await cost(FOUND, f={"id": {"in": list(range(1000))}}) is None
 
@@ -253,6 +257,7 @@ class TestInTheSchema:
         ("filtered", "places"),
         [
             ('{search: "ab"}', ["LeadFilter.search"]),
+            ('{search: " "}', []),
             ("{openTaskCount: {gt: 1}}", ["LeadFilter.openTaskCount", "IntFilter.gt"]),
             ("{tasks: {count: {gt: 1}}}", ["TaskListFilter.count", "TaskCountFilter.gt"]),
             (

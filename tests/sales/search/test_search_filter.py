@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.support.plans import statement
+
 LIST = "query($filter: LeadFilter, $order: [LeadOrder!]) { leads(filter: $filter, orderBy: $order) { id } }"
 PAGE = """query($filter: LeadFilter, $order: [LeadOrder!], $after: String) {
   leadsConnection(filter: $filter, orderBy: $order, first: 1, after: $after) {
@@ -45,7 +47,24 @@ class TestAFilter:
         query = 'query { tasks(filter: {lead: {search: "menuhin"}}) { title } }'
         assert (await graphql(query))["tasks"] == [{"title": "Call"}]
 
-    @pytest.mark.parametrize("text", ["", " ", "a", " a ", "a" * 201])
+    @pytest.mark.parametrize("text", [None, "", " ", "\u3000\n"])
+    async def test_is_none_while_the_search_box_is_empty(self, ids, graphql, make_lead, make_task, text):
+        new, won = (make_lead(first_name=status, last_name="Ek", status=status)["id"] for status in ("new", "won"))
+        make_task(lead_id=won, title="Call")
+        assert await ids({"search": text}) == [won, new]
+        assert await ids({"search": text, "status": {"eq": "NEW"}}) == [new]
+        assert await ids({"not": {"search": text}}) == await ids({"not": {}})
+        query = """query($text: String) {
+          tasks(filter: {lead: {search: $text}}) { title } leadStats(filter: {search: $text}) { count }
+        }"""
+        assert await graphql(query, text=text) == {"tasks": [{"title": "Call"}], "leadStats": [{"count": 2}]}
+
+    async def test_is_not_in_the_statement_while_the_search_box_is_empty(self, database_url):
+        texts = [(await statement(database_url, LIST, {"filter": {"search": text}}))[0] for text in ("ab", " ", None)]
+        assert ["crm_query" in text for text in texts] == [True, False, False]
+        assert texts[1] == texts[2]
+
+    @pytest.mark.parametrize("text", ["a", " a ", "a" * 201])
     async def test_refuses_what_a_search_refuses(self, graphql, text):
         for where in ({"search": text}, {"and": [{"search": text}]}):
             [error] = (await graphql(LIST, expect_errors=True, filter=where))["errors"]
@@ -76,7 +95,12 @@ class TestRelevance:
             after = page["pageInfo"]["hasNextPage"] and page["pageInfo"]["endCursor"]
         assert (there, page["totalCount"]) == ([whole, *beginnings[::-1]], 3)
 
-    @pytest.mark.parametrize("where", [None, {}, {"and": [{"search": "anna"}]}])
-    async def test_needs_a_text(self, graphql, where):
-        [error] = (await graphql(LIST, expect_errors=True, filter=where, order=BEST_FIRST))["errors"]
-        assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_USER_INPUT", "orderBy")
+    @pytest.mark.parametrize("where", [None, {}, {"search": None}, {"search": " "}])
+    async def test_is_equal_while_the_search_box_is_empty(self, ids, graphql, make_lead, where):
+        first, second = (make_lead(first_name="Anna", last_name=name)["id"] for name in ("Ek", "Ask"))
+        assert await ids(where, BEST_FIRST) == [second, first]
+        assert await ids(where, [*BEST_FIRST, {"field": "ID"}]) == [first, second]
+        page = (await graphql(PAGE, filter=where, order=BEST_FIRST))["leadsConnection"]
+        after = page["pageInfo"]["endCursor"]
+        rest = (await graphql(PAGE, filter=where, order=BEST_FIRST, after=after))["leadsConnection"]
+        assert [int(lead["id"]) for lead in (*page["nodes"], *rest["nodes"])] == [second, first]
