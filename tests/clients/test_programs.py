@@ -53,7 +53,7 @@ def knowing(programs, database_url, tmp_path_factory):  # noqa: ARG001
 
 @pytest.fixture
 def leads(db, knowing):  # noqa: ARG001
-    """Five, in no order; each was made by somebody, so that there is a change to follow from."""
+    """Five, in no order."""
     names = [("Pär", "Öst"), ("Lars", "Åberg"), ("Nils", "Ek"), ("Eva", "Ek"), ("Åsa", "Ångström")]
     inputs: list[dict[str, str]] = [{"firstName": first, "lastName": last} for first, last in names]
     inputs[-1]["email"] = "asa@example.com"

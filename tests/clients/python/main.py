@@ -17,7 +17,7 @@ URL = os.environ["CRM_URL"]
 TOKEN = os.environ.get("CRM_TOKEN")  # `crm dev` needs none
 AUTHORIZATION = {"authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 ORDER = "orderBy: [{ field: LAST_NAME }, { field: FIRST_NAME }]"
-LEADS = gql(f"{{ leads({ORDER}, limit: 20) {{ id fullName version timeline(limit: 1) {{ cursor }} }} }}")
+LEADS = gql(f"{{ leads({ORDER}, limit: 20) {{ id fullName version }} changeStream {{ cursor }} }}")
 PAGE = gql(
     "query($after: String) { leadsConnection(first: 2, after: $after, " + ORDER + ") "
     "{ nodes { id } pageInfo { hasNextPage endCursor } } }"
@@ -58,7 +58,8 @@ async def main() -> None:
                 return error.errors[0]["extensions"]
             raise AssertionError
 
-        leads = (await run(LEADS))["leads"]
+        shown = await run(LEADS)
+        leads = shown["leads"]
         assert [lead["fullName"] for lead in leads] == ["Eva Ek", "Nils Ek", "Lars Åberg", "Åsa Ångström", "Pär Öst"]
         say("list")
 
@@ -86,7 +87,7 @@ async def main() -> None:
         async def add(title: str) -> None:
             await run(ADD, input={"leadId": eva["id"], "title": title})
 
-        await follow(eva["id"], eva["timeline"][0]["cursor"], add)
+        await follow(eva["id"], shown["changeStream"]["cursor"], add)
         say("live")
 
         count = ByHash(gql(KNOWN))

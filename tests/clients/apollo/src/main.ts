@@ -88,7 +88,7 @@ assertConflict(await failure(client.mutate({ mutation: RenameLead, variables: st
 const add = (title: string) => client.mutate({ mutation: AddTask, variables: { input: { leadId: id, title } } });
 const titles = new Titles();
 const following = client
-  .subscribe({ query: TasksOf, variables: { leadId: id, after: eva.timeline[0]?.cursor ?? null } })
+  .subscribe({ query: TasksOf, variables: { leadId: id, after: data?.changeStream?.cursor ?? null } })
   .subscribe(({ data, error }) => titles.add(error?.message ?? data?.changes.task?.title));
 await titles.comeOnce(add, socket);
 

@@ -21,9 +21,9 @@ export const Leads = graphql(
     query Leads {
       leads(orderBy: [{ field: LAST_NAME }, { field: FIRST_NAME }], limit: 20) {
         ...LeadCard
-        timeline(limit: 1) {
-          cursor
-        }
+      }
+      changeStream {
+        cursor
       }
     }
   `,

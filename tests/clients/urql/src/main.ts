@@ -20,7 +20,7 @@ const client = new Client({
   ...requests,
   exchanges: [
     cacheExchange({
-      keys: { Change: none, LeadConnection: none, LeadEdge: none, PageInfo: none },
+      keys: { Change: none, ChangeStream: none, LeadConnection: none, LeadEdge: none, PageInfo: none },
       resolvers: { Query: { leadsConnection: relayPagination() } },
     }),
     fetchExchange,
@@ -43,7 +43,7 @@ function extensions(error: CombinedError | undefined) {
   return error?.graphQLErrors[0]?.extensions;
 }
 
-const { leads } = given(await client.query(Leads, {}));
+const { leads, changeStream } = given(await client.query(Leads, {}));
 assert.deepEqual(
   leads.map(({ fullName }) => fullName),
   ["Eva Ek", "Nils Ek", "Lars Åberg", "Åsa Ångström", "Pär Öst"],
@@ -76,7 +76,7 @@ assertConflict(extensions((await client.mutation(RenameLead, stale)).error), ver
 const add = async (title: string) => given(await client.mutation(AddTask, { input: { leadId: id, title } }));
 const titles = new Titles();
 const { unsubscribe } = client
-  .subscription(TasksOf, { leadId: id, after: eva.timeline[0]?.cursor })
+  .subscription(TasksOf, { leadId: id, after: changeStream?.cursor })
   .subscribe(({ data, error }) => titles.add(error?.message ?? data?.changes.task?.title));
 await titles.comeOnce(add, socket);
 
