@@ -23,7 +23,9 @@ class ScoreFactor:
     signal: ScoreSignal = strawberry.field(description="What it looks at.")
     points: int = strawberry.field(description="What it adds to the score.")
     max_points: int = strawberry.field(description="The most it could add.")
-    evidence: str = strawberry.field(description="The fact that the points rest on.")
+    evidence: str = strawberry.field(
+        description="The fact that the points rest on, in English whoever asks: it is saved."
+    )
 
 
 @graph.extend(Lead)
