@@ -19,7 +19,7 @@ from crm.core.terminal import leave_if_closed
 from crm.db.capacity import Capacity
 from crm.db.database import Database
 from crm.db.event_feed import EventFeed
-from crm.jobs import statistics
+from crm.jobs import idempotency, statistics
 from crm.jobs.worker import Worker
 from crm.jobs.worker_plan import WorkerContext, WorkerPlan
 from crm.sales.scoring import jobs as scoring
@@ -31,7 +31,8 @@ MakePlan = Callable[[WorkerContext], WorkerPlan]
 
 def plan(context: WorkerContext) -> WorkerPlan:
     """Collect the plans that the nouns' `jobs.py` declare, a line each."""
-    return WorkerPlan([scoring.NIGHTLY], [scoring.CONSUMER], [statistics.ANALYZE]) + ai_tasks.plan(context)
+    own = WorkerPlan([scoring.NIGHTLY, idempotency.FORGET_KEYS], [scoring.CONSUMER], [statistics.ANALYZE])
+    return own + ai_tasks.plan(context)
 
 
 def make(context: WorkerContext) -> Worker:

@@ -7,6 +7,7 @@ from crm.ai.model import AiCall
 from crm.ai_tasks.model import AiTask, AiTaskAttempt, AiTaskDay
 from crm.core.model import Model
 from crm.db.events import Event, StreamEpoch, StreamFork
+from crm.db.idempotency import IdempotencyKey
 from crm.db.row_lock import Lease
 from crm.jobs.model import ConsumerPosition
 from crm.sales.interactions.model import Interaction
@@ -21,6 +22,7 @@ __all__ = [
     "AiTaskDay",
     "ConsumerPosition",
     "Event",
+    "IdempotencyKey",
     "Interaction",
     "Lead",
     "LeadRollup",

@@ -133,7 +133,7 @@ async def proxy(database_url):
 def db(connected):
     """A plain connection, over empty tables."""
     connection = connected()
-    empty(connection, "leads", "tasks", "interactions", "events", "ai_calls", "ai_task_days")
+    empty(connection, "leads", "tasks", "interactions", "events", "ai_calls", "ai_task_days", "idempotency_keys")
     connection.execute("DELETE FROM users WHERE email NOT LIKE 'service-%%@crm.invalid'")
     return connection
 

@@ -23,7 +23,15 @@ from graphql import (
     parse,
 )
 
-from crm.graph.compile.price_rules import OF_A_TABLE, RECORDS, WRITTEN, origin_of, parts_of_field, points_of_condition
+from crm.graph.compile.price_rules import (
+    KEY,
+    OF_A_TABLE,
+    RECORDS,
+    WRITTEN,
+    origin_of,
+    parts_of_field,
+    points_of_condition,
+)
 from crm.graph.compile.shape import FieldShape, SchemaShape
 from crm.graph.declare.fields import DEFAULT_PAGE, TOTAL_COUNT, UNINDEXED_ORDER
 from crm.graph.declare.filters import InputObject
@@ -79,6 +87,9 @@ def _of_fields(schema: GraphQLSchema) -> Iterator[tuple[Place, str]]:
                 yield (kind.name, field.name), " ".join(directives)
             if _ORDER in field.arguments and field.declaration is not None and field.declaration.extra_cost is not None:
                 yield (kind.name, field.name, _ORDER), _cost(UNINDEXED_ORDER)
+            for label, (name, _) in field.arguments.items():
+                if name == KEY:
+                    yield (kind.name, field.name, label), _cost(1)
 
 
 def _points(field: FieldShape) -> int:

@@ -217,6 +217,21 @@ class TestWrites:
         assert "INSERT INTO events" in change
         assert projection.startswith("SELECT")
 
+    async def test_a_key_to_send_a_create_again_by_is_one_more(self, tapped, tap, viewers, make_lead):
+        query = """mutation($lead: ID!, $key: String) {
+          createTask(input: {leadId: $lead, title: "Call"}, idempotencyKey: $key) { id }
+        }"""
+        lead, said = make_lead()["id"], []
+        for key in (None, "one", "one"):
+            tap.reset()
+            await data(tapped, viewers["member"], query, {"lead": lead, "key": key})
+            said.append([text.split()[0] for text in written(tap)])
+        assert said == [
+            ["WITH"],
+            ["BEGIN", "INSERT", "WITH", "COMMIT"],
+            ["BEGIN", "INSERT", "SELECT", "SELECT", "COMMIT"],
+        ]
+
     @pytest.mark.usefixtures("db")
     async def test_of_many_stale_records_look_once_for_what_changed(self, tapped, tap, viewers, make_task):
         ids = [make_task()["id"] for _ in range(20)]

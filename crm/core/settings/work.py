@@ -33,6 +33,12 @@ class WorkSettings(BaseModel):
     ai_task_retention_days: int = Field(
         default=7, ge=1, le=3650, description="Finished AI tasks go after this; their totals stay, day by day."
     )
+    idempotency_key_hours: int = Field(
+        default=24,
+        ge=1,
+        le=8760,
+        description="How long a create can be sent again with its `idempotencyKey`; a worker forgets older ones.",
+    )
     recalculation_pause_seconds: float = Field(
         default=60,
         ge=0,

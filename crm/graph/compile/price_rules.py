@@ -24,6 +24,8 @@ LONG_TEXT: Final = 1
 _SEARCHED: Final = frozenset({"contains", "starts_with", "ends_with"})
 # The arguments with an element for each record that a mutation writes.
 RECORDS: Final = ("inputs", "ids")
+# The argument with a key that a mutation writes beside its record.
+KEY: Final = "idempotency_key"
 # The nouns of parts: records are those that a field reads or writes.
 WRITTEN: Final = "records of"
 WORK: Final = "work of"
@@ -40,7 +42,7 @@ def parts_of_field(shape: FieldShape, arguments: Mapping[str, Any]) -> Iterator[
     if declaration.extra_cost is not None:
         yield WORK, declaration.extra_cost(dict(arguments))
     elif declaration.writes:  # the price of a mutation that has one covers its records
-        yield WRITTEN, records(shape, arguments)
+        yield WRITTEN, records(shape, arguments) + isinstance(arguments.get(KEY), str)
     if shape.kind == "computed":
         yield WORKED_OUT, 1
 

@@ -14,6 +14,7 @@ from graphql import GraphQLInputObjectType
 from crm.core import errors
 from crm.graph.compile.arguments import MAX_OFFSET, Argument
 from crm.graph.compile.price_rules import (
+    KEY,
     OF_A_RECORD,
     OF_A_TABLE,
     RECORDS,
@@ -266,7 +267,7 @@ def _priced(field: Selected) -> Iterable[Argument]:
 
 
 def _is_priced(argument: Argument) -> bool:
-    if argument.name in (*_LIMITS, "offset", *RECORDS):
+    if argument.name in (*_LIMITS, "offset", *RECORDS, KEY):
         return True
     kind = input_of(argument.kind)
     return kind is not None and issubclass(origin_of(kind), WhereInput)

@@ -18,6 +18,13 @@ ExpectedVersions = Annotated[
     list[int] | None,
     strawberry.argument(description="The `version` you saw of each, in the order of `ids`."),
 ]
+IdempotencyKey = Annotated[
+    str | None,
+    strawberry.argument(
+        description="Your own key, a UUID for example: the same key again within a day gives the record that it made, "
+        "and no second one; CONFLICT with another input."
+    ),
+]
 _RULES: Final = "__crm_rules__"
 
 

@@ -10,7 +10,7 @@ from crm.access.users.graphql import User
 from crm.access.users.service import UserService
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
 from crm.graph.declare.ids import RecordId, record_id
-from crm.graph.declare.inputs import ExpectedVersion, expected_version, given, values_of
+from crm.graph.declare.inputs import ExpectedVersion, IdempotencyKey, expected_version, given, values_of
 from crm.graph.run.context import Info
 from crm.sales.interactions import model
 from crm.sales.interactions.service import InteractionService
@@ -105,13 +105,16 @@ class InteractionMutation:
 
     @graph.mutation
     async def log_interaction(
-        self, info: Info, input: Annotated[LogInteractionInput, strawberry.argument(description="What happened.")]
+        self,
+        info: Info,
+        input: Annotated[LogInteractionInput, strawberry.argument(description="What happened.")],
+        idempotency_key: IdempotencyKey = UNSET,
     ) -> Interaction:
         """Record something that happened with a lead."""
         values = values_of(input)
         if values.get("occurred_at") is None:
             values.pop("occurred_at", None)
-        return await info.context.write(InteractionService.log, values)
+        return await info.context.write(InteractionService.log, values, given(idempotency_key))
 
     @graph.mutation
     async def update_interaction(

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
+from crm.db.idempotency import once
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.sales.interactions.model import Interaction
@@ -29,11 +30,13 @@ class InteractionService(Service):
         """The interaction with this id."""
         return select(Interaction).where(Interaction.id == key)
 
-    async def log(self, values: Mapping[str, Any]) -> Interaction:
-        """Log an interaction with a living lead."""
-        return self.unit_of_work.add(
-            Interaction(**await self.cleaned(Interaction, values), created_by=self.viewer.id), within=Lead
-        )
+    async def log(self, values: Mapping[str, Any], key: str | None = None) -> Interaction:
+        """Log an interaction with a living lead, once for each idempotency key."""
+        return await once(self.unit_of_work, Interaction, key, values, self._make)
+
+    async def _make(self, values: Mapping[str, Any], **columns: Any) -> Interaction:
+        cleaned = await self.cleaned(Interaction, values)
+        return self.unit_of_work.add(Interaction(**cleaned, **columns, created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Interaction:
         """Correct an interaction."""

@@ -16,7 +16,14 @@ from crm.db.query import Key
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import COUNT, TEXT_SEARCH, UNSET, DateTimeFilter, IntFilter, StringFilter, WhereInput
 from crm.graph.declare.ids import IS_NUMBER, RecordId, record_id
-from crm.graph.declare.inputs import ExpectedVersion, ExpectedVersions, expected_version, given, values_of
+from crm.graph.declare.inputs import (
+    ExpectedVersion,
+    ExpectedVersions,
+    IdempotencyKey,
+    expected_version,
+    given,
+    values_of,
+)
 from crm.graph.run.context import Info
 from crm.sales.activities.graphql import Activity
 from crm.sales.activities.service import ActivityKind, ActivityService
@@ -310,10 +317,13 @@ class LeadMutation:
 
     @graph.mutation
     async def create_lead(
-        self, info: Info, input: Annotated[CreateLeadInput, strawberry.argument(description="The lead.")]
+        self,
+        info: Info,
+        input: Annotated[CreateLeadInput, strawberry.argument(description="The lead.")],
+        idempotency_key: IdempotencyKey = UNSET,
     ) -> Lead:
         """Add a lead."""
-        return await info.context.write(LeadService.create, values_of(input))
+        return await info.context.write(LeadService.create, values_of(input), given(idempotency_key))
 
     @graph.mutation
     async def create_leads(

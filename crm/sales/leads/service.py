@@ -29,6 +29,7 @@ from crm.core.language import Phrase
 from crm.core.model import CASE_COLLATION
 from crm.core.pacing import paced
 from crm.core.problems import FieldProblem, Problem
+from crm.db.idempotency import once
 from crm.db.many import ManyResult, change_each, checked_ids
 from crm.db.query import JoinedKey, Operand, Where, filtered, ordered
 from crm.db.service import Service, in_order
@@ -177,9 +178,12 @@ class LeadService(Service):
         """Whether a condition holds for what a lead's tasks and interactions come to."""
         return exists(select(literal_column("1")).where(LeadRollup.lead_id == lead_id, condition))
 
-    async def create(self, values: Mapping[str, Any]) -> Lead:
-        """Add a lead."""
-        return self.unit_of_work.add(Lead(**await self.cleaned(Lead, values, self._duplicate)))
+    async def create(self, values: Mapping[str, Any], key: str | None = None) -> Lead:
+        """Add a lead, once for each idempotency key."""
+        return await once(self.unit_of_work, Lead, key, values, self._make)
+
+    async def _make(self, values: Mapping[str, Any], **columns: Any) -> Lead:
+        return self.unit_of_work.add(Lead(**await self.cleaned(Lead, values, self._duplicate), **columns))
 
     async def create_many(self, inputs: Sequence[Mapping[str, Any]]) -> list[CreateLeadResult]:
         """Add many leads: save the valid ones, and say of the others why not."""

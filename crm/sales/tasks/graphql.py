@@ -12,7 +12,14 @@ from crm.db.many import refuse_common_version
 from crm.graph.declare.error_types import ErrorExtensions
 from crm.graph.declare.filters import UNSET, InputObject, WhereInput
 from crm.graph.declare.ids import RecordId, record_id
-from crm.graph.declare.inputs import ExpectedVersion, ExpectedVersions, expected_version, given, values_of
+from crm.graph.declare.inputs import (
+    ExpectedVersion,
+    ExpectedVersions,
+    IdempotencyKey,
+    expected_version,
+    given,
+    values_of,
+)
 from crm.graph.run.context import Info
 from crm.sales.leads import model as leads
 from crm.sales.leads.service import LeadService
@@ -177,10 +184,13 @@ class TaskMutation:
 
     @graph.mutation
     async def create_task(
-        self, info: Info, input: Annotated[CreateTaskInput, strawberry.argument(description="The task.")]
+        self,
+        info: Info,
+        input: Annotated[CreateTaskInput, strawberry.argument(description="The task.")],
+        idempotency_key: IdempotencyKey = UNSET,
     ) -> Task:
         """Add a task to a lead."""
-        return await info.context.write(TaskService.create, values_of(input))
+        return await info.context.write(TaskService.create, values_of(input), given(idempotency_key))
 
     @graph.mutation
     async def update_task(

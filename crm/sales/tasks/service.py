@@ -10,6 +10,7 @@ from crm.access.users.service import unknown_user
 from crm.core import errors, validate
 from crm.core.language import Phrase
 from crm.core.problems import FieldProblem, Problem
+from crm.db.idempotency import once
 from crm.db.many import ManyResult, change_each, checked_ids
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
@@ -91,10 +92,13 @@ class TaskService(Service):
         """How many of a lead's suggestions are neither accepted nor dismissed."""
         return _count(lead_id, Task.status.among(Task, [TaskStatus.SUGGESTED]))
 
-    async def create(self, values: Mapping[str, Any]) -> Task:
-        """Add a task to a living lead."""
+    async def create(self, values: Mapping[str, Any], key: str | None = None) -> Task:
+        """Add a task to a living lead, once for each idempotency key."""
+        return await once(self.unit_of_work, Task, key, values, self._make)
+
+    async def _make(self, values: Mapping[str, Any], **columns: Any) -> Task:
         cleaned = _with_due(await self.cleaned(Task, values))
-        return self.unit_of_work.add(Task(**cleaned, created_by=self.viewer.id), within=Lead)
+        return self.unit_of_work.add(Task(**cleaned, **columns, created_by=self.viewer.id), within=Lead)
 
     async def update(self, key: int, values: Mapping[str, Any], expected_version: int | None = None) -> Task:
         """Change a task."""

@@ -240,6 +240,13 @@ class TestInTheSchema:
         assert "errors" not in answer
         assert cost == {"requested": int(size) + weight, "remaining": 10_000 - int(size) - weight}
 
+    async def test_a_key_to_send_a_create_again_by_costs_its_weight(self, priced):
+        query = """mutation($key: String) {
+          createLead(input: {firstName: "A", lastName: "B"}, idempotencyKey: $key) { id }
+        }"""
+        weight = argument(of("Mutation", "createLead").arguments[0], "cost", "weight")
+        assert [(await priced(query, key=key))[0]["requested"] for key in (None, "one")] == [1, 1 + int(weight)]
+
     async def test_what_stands_beside_a_list_costs_its_weight(self):
         leads = next(root for root in LISTS if root.name.value == "leads")
         order = next(one for one in leads.arguments if one.name.value == "orderBy")

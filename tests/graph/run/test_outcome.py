@@ -72,6 +72,20 @@ class TestSaved:
         assert "may have been saved" in error["message"]
 
 
+async def test_a_create_with_a_key_is_sent_again(proxy, ask, db):
+    query = """mutation {
+      createLead(input: {firstName: "A", lastName: "B", email: "a@example.com"}, idempotencyKey: "one") { id }
+    }"""
+    proxy.hold_answers(after=b"COMMIT")
+    asked = asyncio.create_task(ask(query))
+    await eventually(lambda: events(db) == 1)
+    assert error_of(await asked)["extensions"]["outcome"] == "UNKNOWN"
+    proxy.thaw()
+    saved = db.execute("SELECT id FROM leads").fetchone()["id"]
+    assert await ask(query) == {"data": {"createLead": {"id": str(saved)}}}
+    assert events(db) == 1
+
+
 class TestNotSaved:
     """Nothing was written, and no retry doubles it."""
 
