@@ -193,13 +193,46 @@ class TestPagingGuide:
 
 
 class TestGuidesToClients:
-    @pytest.mark.parametrize(("guide", "folder"), [("typescript.md", "typescript"), ("python.md", ".")])
+    PROJECTS = pytest.mark.parametrize(
+        ("guide", "folder"), [("typescript.md", "typescript"), ("python.md", "."), ("federation.md", "federation")]
+    )
+
+    @PROJECTS
     def test_their_code_is_the_code_of_the_projects(self, guide, folder):
         """A block named after a file is in that file, word for word."""
         shown = [(name, text) for kind, name, text in named_blocks(guide)]
         assert len(shown) > 3
         for name, text in shown:
             assert text.strip() in (ROOT / "tests" / "clients" / folder / name).read_text(), name
+
+    @PROJECTS
+    def test_what_their_code_imports_is_shown(self, guide, folder):
+        """Whoever copies the blocks of a file has what they use."""
+        files = {}
+        for kind, name, text in named_blocks(guide):
+            if kind in {"ts", "js", "python"}:
+                files[name] = files.get(name, "") + text
+        assert files
+        for name, shown in files.items():
+            whole = (ROOT / "tests" / "clients" / folder / name).read_text()
+            code = re.sub(r'"[^"\n]*"', "", IMPORT.sub("", shown))
+            used = imported(whole) & set(re.findall(r"[\w$]+", code))
+            assert used <= imported(shown), name
+
+
+# Of TypeScript, but for what the tests' programs share; and of Python.
+IMPORT = re.compile(
+    r"""^import\s+(?:type\s+)?([^;]+?)\s+from\s+"(?!../../shared)[^"]+";
+    | ^from\s+\S+\s+import\s+(\([^)]+\)|[^(\n]+)
+    | ^import\s+(\w+)$""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def imported(code):
+    """The names that a program imports."""
+    names = " ".join("".join(found) for found in IMPORT.findall(code))
+    return set(re.findall(r"[\w$]+", re.sub(r"\w+\s+as\s|\btype\b", "", names))) - {"as"}
 
 
 def guide_text(guide):
