@@ -1,5 +1,6 @@
 """Answers that say what their operation cost."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from crm.core.identity import Viewer
@@ -8,6 +9,11 @@ from crm.graph.run.answers import Answer, with_cost
 
 if TYPE_CHECKING:
     from crm.graph.run.engine import Engine, Request
+
+
+def asks_for_cost(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request's headers ask for what its operation costs."""
+    return headers.get(b"x-cost") == b"1"
 
 
 async def run_priced(

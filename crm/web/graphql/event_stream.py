@@ -6,6 +6,7 @@ https://github.com/graphql/graphql-over-http/blob/main/rfcs/GraphQLOverSSE.md
 import asyncio
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from graphql import OperationType
@@ -15,6 +16,7 @@ from crm.core.identity import Viewer
 from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.engine import Engine, Request
+from crm.graph.run.priced import asks_for_cost, run_priced
 from crm.web.http_io import NO_SNIFFING, STREAM, Authenticator, Headers, Receive, Scope, Send
 from crm.web.socket_user import Room, SocketUser
 
@@ -36,6 +38,7 @@ class EventStream:
     def __init__(self, engine: Engine, authenticator: Authenticator, headers: Headers, send: Send) -> None:
         self._engine = engine
         self._seconds = engine.settings.websocket_ping_seconds
+        self._is_priced = asks_for_cost(headers)
         self._headers = {name: value for name, value in headers.items() if name == b"authorization"}
         self._send = send
         self._answering: asyncio.Task[None] | None = None
@@ -86,7 +89,8 @@ class EventStream:
 
     async def _one(self, request: Request, operation: Operation, viewer: Viewer) -> None:
         async with asyncio.timeout(self._engine.settings.request_timeout_seconds):
-            reply = await self._engine.run(request, viewer, operation=operation)
+            run = partial(run_priced, self._engine) if self._is_priced else self._engine.run
+            reply = await run(request, viewer, operation=operation)
         await self._next(reply.body)
 
     async def _next(self, *payload: bytes) -> None:

@@ -20,7 +20,7 @@ from crm.graph.compile.documents import Operation
 from crm.graph.run import answers as answer
 from crm.graph.run.answers import Answer
 from crm.graph.run.engine import Engine, Request
-from crm.graph.run.priced import run_priced
+from crm.graph.run.priced import asks_for_cost, run_priced
 from crm.web.deadline import RequestDeadline
 from crm.web.graphql.event_stream import EventStream
 from crm.web.graphql.media import ANY, EVENTS, LEAST_REFUSAL, Media, negotiated
@@ -152,7 +152,7 @@ class GraphQLHTTP:
                     raise errors.NotAcceptable(message)  # noqa: TRY301
                 viewer = await self._authenticator.viewer(headers)
                 stale = headers.get(b"x-allow-stale") == b"true"
-                run = partial(run_priced, self._engine) if headers.get(b"x-cost") == b"1" else self._engine.run
+                run = partial(run_priced, self._engine) if asks_for_cost(headers) else self._engine.run
                 if method in {"GET", "HEAD"}:
                     deadline.watch(receive)
                     request = request_of(in_address(scope["query_string"]), self._documents)

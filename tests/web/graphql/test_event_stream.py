@@ -88,6 +88,13 @@ class TestOneAnswer:
         assert await stream.event() == ("complete", None)
         assert db.execute("SELECT count(*) AS leads FROM leads").fetchone()["leads"] == 1
 
+    async def test_says_what_it_cost_where_the_head_asks(self, opened, db):  # noqa: ARG002
+        asking = {**EVENTS, "X-Cost": "1"}
+        _, answer = await (await opened("{ leads(limit: 7) { id } }", headers=asking)).event()
+        assert answer == {"data": {"leads": []}, "extensions": {"cost": {"requested": 7, "remaining": 9993}}}
+        _, answer = await (await opened("{ leads(limit: 1000) { tasks(limit: 20) { id } } }", headers=asking)).event()
+        assert answer["extensions"]["cost"] == {"requested": 21_000, "remaining": 0}
+
     @pytest.mark.parametrize(
         "query", ["{ nope }", "{", "query($x: Int!) { lead(id: $x) { id } }", "{ leads(limit: -1) { id } }"]
     )
