@@ -39,7 +39,7 @@ class Warning:  # noqa: A001  (its name in the API)
 class ChangedField:
     """A field that two changed: what was asked for, and what somebody else made of it."""
 
-    field: str = strawberry.field(description="The field, as the API spells it.")
+    field: str = strawberry.field(description="The field, as the API spells it; `FieldChange.name` is the same.")
     yours: JSON | None = strawberry.field(
         description="What you asked for; null of a deletion, and of a field you left alone."
     )

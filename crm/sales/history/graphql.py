@@ -59,7 +59,7 @@ graph.enum(Via)
 class FieldChange:
     """One field of a change."""
 
-    name: str = strawberry.field(description="The field, as the API spells it.")
+    name: str = strawberry.field(description="The field, as the API spells it; `ChangedField.field` is the same.")
     before: JSON | None = strawberry.field(description="Its value before; null if it had none.")
     after: JSON | None = strawberry.field(description="Its value after; null if it has none.")
 
