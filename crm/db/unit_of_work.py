@@ -60,8 +60,8 @@ class Projection(Protocol):
     def steps(self, result: object) -> Sequence[Step]:
         """The statements that read the rows for `answer`."""
 
-    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
-        """The finished JSON, from the rows that the steps returned."""
+    async def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The finished JSON, from the rows that the steps returned; an error if it is too long."""
 
 
 class UnitOfWork:
@@ -195,8 +195,9 @@ class UnitOfWork:
         else:
             await self.flush()
             rows = await self._projected(projection.steps(result))
+        answer = await projection.answer(result, rows)  # first: what has no answer is not saved
         await self._run([(COMMIT, ())])
-        return projection.answer(result, rows)
+        return answer
 
     async def save(self) -> None:
         """Save everything, without a result."""

@@ -122,3 +122,16 @@ class TestTasks:
         assert [one["task"]["status"] for one in data["completeTasks"]] == ["DISMISSED", "DONE", "DONE"]
         back = await graphql(COMPLETE_TASKS, ids=ids[1:], done=False)
         assert [one["task"]["status"] for one in back["completeTasks"]] == ["OPEN", "OPEN"]
+
+    async def test_says_no_more_than_an_answer_may_hold_and_saves_nothing_then(self, refused, make_task, db):
+        """What it says of those that it refuses is as long as what others wrote: 60 MB of 500, once for each name."""
+        ids = [make_task()["id"] for _ in range(100)]
+        db.execute("UPDATE tasks SET description = repeat('漢', 20000)")
+        stale = "changed { yours theirs }"
+        query = f"""mutation($ids: [ID!]!, $input: UpdateTaskInput!, $versions: [Int!]) {{
+          updateTasks(ids: $ids, input: $input, expectedVersions: $versions) {{ error {{ a: {stale} b: {stale} }} }}
+        }}"""
+        versions = [0] * 99 + [db.execute("SELECT version FROM tasks WHERE id = %s", (ids[-1],)).fetchone()["version"]]
+        given = {"ids": ids, "versions": versions, "input": {"description": "字" * 20000}}
+        assert (await refused(query, **given))["what"] == "bytes"
+        assert db.execute("SELECT count(*) AS n FROM tasks WHERE description LIKE '字%%'").fetchone()["n"] == 0

@@ -135,6 +135,7 @@ class _Parts:
         for noun, points in parts_of_field(shape, arguments):
             shares = noun == WORK and declaration is not None and declaration.shares
             self.add((same if shares else times) * points, noun, path)
+        self.add(times * _is_plain_object(field), "rows of", path)
         rows, inner = times, scanned
         if declaration is not None:
             inner = OF_A_RECORD
@@ -231,6 +232,13 @@ def _rows(arguments: Mapping[str, Any], kind: str, usual: int) -> int:
     if limit is None:
         return DEFAULT_PAGE if kind == "connection" else usual
     return limit
+
+
+def _is_plain_object(field: Selected) -> bool:
+    """Whether Python makes an object for a field of a result: the error of one of many, for example."""
+    if not field.children or field.kind is None or field.shape is None or field.shape.declaration is not None:
+        return False
+    return field.kind.model is None and field.kind.part is None
 
 
 def _below(field: Selected) -> Iterable[Selected]:

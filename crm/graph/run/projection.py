@@ -11,9 +11,11 @@ import orjson
 from sqlalchemy import ARRAY, Select, bindparam, column, func, select, table
 from sqlalchemy.sql import visitors
 
+from crm.core import errors
 from crm.core.api_json import DIALECT
 from crm.core.identity import Viewer
 from crm.core.model import Model
+from crm.core.pacing import paced
 from crm.core.side_thread import SideThread
 from crm.db.change_sql import Step
 from crm.db.visibility import with_deleted
@@ -31,6 +33,7 @@ class MutationProjection:
         self, field: Selected, weigh: Callable[[int], None] | None = None, budget: AnswerBudget | None = None
     ) -> None:
         self.field = field
+        self._most_bytes = budget.bytes if budget is not None else None
         self.slots = list(_slots(field))
         self.row = _row(field)
         self._shaped = [
@@ -56,18 +59,30 @@ class MutationProjection:
         ]
         return BoundProjection(self, [statement.step for statement in statements])
 
-    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
-        """The JSON of the whole result."""
+    async def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+        """The JSON of the whole result; TOO_LARGE as soon as it is longer than an answer may be."""
         if self.slots == [self.field] and isinstance(result, Model):
             return (rows[0] or b"[null]").strip()[1:-1]
         if self.slots == [self.field]:
             return rows[0] or b"[]"
-        records: dict[Selected, list[Any]] = {
-            slot: orjson.loads(row or b"[]") for slot, row in zip(self.slots, rows, strict=True)
+        records = {
+            slot: iter(orjson.loads(slot_rows or b"[]")) for slot, slot_rows in zip(self.slots, rows, strict=True)
         }
-        return orjson.dumps(
-            _spliced(result, self.field, {slot: iter(slot_records) for slot, slot_records in records.items()})
-        )
+        if not isinstance(result, list):
+            return self._measured(orjson.dumps(_spliced(result, self.field, records)), 0)
+        parts, size = [], 0
+        async for element in paced(result):
+            part = self._measured(orjson.dumps(_spliced(element, self.field, records)), size)
+            parts.append(part)
+            size += len(part) + 1
+        return b"[" + b",".join(parts) + b"]"
+
+    def _measured(self, part: bytes, before: int) -> bytes:
+        """A part of an answer, which must not be too long with what comes before it."""
+        if self._most_bytes is not None and before + len(part) > self._most_bytes:
+            message = f"The answer is more than the {self._most_bytes:,} bytes that are allowed. Ask for fewer fields."
+            raise errors.TooLarge(message, what="bytes", limit=self._most_bytes)
+        return part
 
 
 class BoundProjection:
@@ -90,9 +105,9 @@ class BoundProjection:
             steps.append(step([ids]))
         return steps
 
-    def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
+    async def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""
-        return self._projection.answer(result, rows)
+        return await self._projection.answer(result, rows)
 
 
 def _slots(field: Selected) -> "list[Selected]":

@@ -53,7 +53,7 @@ async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRu
         run.changed = run.changed or context.changed
     if isinstance(result, Projected):
         return result.json
-    return projection.answer(result, [])
+    return await projection.answer(result, [])
 
 
 def _projection(root: Selected, plan: Plan) -> MutationProjection:

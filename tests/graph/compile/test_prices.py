@@ -151,6 +151,13 @@ class TestOtherWork:
         assert error["extensions"]["cost"] == 500 + 500 * 20
         assert "records of `updateLeads` 500" in error["message"]
 
+    async def test_each_object_in_the_results_of_many_has_a_price(self, cost):
+        names = " ".join(f"e{number}: error {{ problems {{ reason }} }}" for number in range(6))
+        query = f"mutation($i: [CreateLeadInput!]!) {{ createLeads(inputs: $i) {{ {names} }} }}"
+        assert await cost(query, i=[{"firstName": " ", "lastName": "B"}] * 10) is None
+        error = await cost(query, i=[{"firstName": " ", "lastName": "B"}] * 1000)
+        assert error["extensions"]["cost"] == 1000 + 6 * 2 * 1000
+
     async def test_a_share_of_a_table_is_no_records_handful(self, cost):
         """What is a user's is counted, searched and ordered as a table is, for each row that leads to the user."""
         shown = "{ leads(limit: 11) { owner { %s } } }"
