@@ -54,7 +54,7 @@ async def test_many_queries_on_one_socket(server, large):  # noqa: ARG001
 
 async def test_errors_that_wait_behind_an_unread_answer(database_url, large, tmp_path):  # noqa: ARG001
     """Each is short, but whoever waits to send it takes 10 KiB."""
-    room = str(40 * MIB)
+    room = str(20 * MIB)
     server = Server(
         database_url, tmp_path / "log", fork=False, CRM_MAX_UNREAD_BYTES=room, CRM_WEBSOCKET_OPERATIONS="3000"
     ).start()
