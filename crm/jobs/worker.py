@@ -273,7 +273,7 @@ class Worker:
                     "job.rescued" if again == b"t" else "job.given_up", job=(name or b"").decode(), id=int(key or b"0")
                 )
 
-        return PeriodicTask("rescue", min(1.0, seconds / 2), rescue)
+        return PeriodicTask("rescue", min(1.0, seconds / 2), rescue, longest_pause=seconds / 2)
 
     async def _not_running(self, context: WorkerContext) -> list[int]:
         """The jobs that this worker has but ran at neither of two checks: one just handed over is missing at one."""
@@ -300,7 +300,7 @@ class Worker:
                 log.exception("chore.failed", chore=periodic_task.name)
             else:
                 if not periodic_task.steady:
-                    pause = max(pause, min((clock() - began) * _PAUSE_FACTOR, _LONGEST_PAUSE))
+                    pause = max(pause, min((clock() - began) * _PAUSE_FACTOR, periodic_task.longest_pause))
             await asyncio.sleep(pause)
 
 

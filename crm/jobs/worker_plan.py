@@ -99,12 +99,14 @@ class PeriodicTask:
     """A function that every worker calls again and again; must be safe in many workers at once.
 
     One that is not `steady` pauses for longer when it took long: that limits its share of PostgreSQL's time.
+    `longest_pause` is for one that somebody waits for: on a busy machine every statement takes long.
     """
 
     name: str
     seconds: float
     run: Callable[[WorkerContext], Awaitable[None]]
     steady: bool = False
+    longest_pause: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import procrastinate
+import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
@@ -217,6 +218,18 @@ class TestKilledWorker:
         assert time.monotonic() - killed < 10
         assert len(journal("began")) == 2
         assert len(journal("ended")) == 1
+
+    async def test_is_found_soon_though_the_last_look_took_long(self, crew, put, journal, jobs_url, eventually):
+        """Each look then paused for fifty times as long as it had taken: on a busy machine, up to half a minute."""
+        first = crew()
+        await put(Job("slow", {"about": "x", "seconds": 5}))
+        eventually(lambda: journal("began"))
+        crew()
+        with psycopg.connect(jobs_url) as holder:
+            holder.execute("LOCK TABLE procrastinate_workers")
+            await asyncio.sleep(1.2)
+        first.kill()
+        eventually(lambda: len(journal("began")) == 2, 10)
 
     async def test_does_not_go_on_for_ever(self, crew, put, journal, jobs_db, eventually):
         """A job that kills every worker is given up in the end."""
