@@ -201,4 +201,9 @@ def _channel_key(
     rest = {key: value for key, value in variables.items() if key not in starts}
     models = (field.kind.model for field in root.walk() if field.kind is not None and field.kind.model is not None)
     whose = viewer.id if any(model.policy.is_personal(viewer.role) for model in models) else None
-    return _ChannelKey(text, name, orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS), viewer.role, whose)
+    try:
+        values = orjson.dumps(rest, default=str, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        message = "A variable holds half of a surrogate pair, which no text can."
+        raise errors.BadUserInput(message) from None
+    return _ChannelKey(text, name, values, viewer.role, whose)

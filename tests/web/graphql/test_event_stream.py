@@ -51,8 +51,9 @@ def opened(client):
     streams = []
 
     async def opened(query, base=None, headers=EVENTS, **variables):
-        body = {"query": query, "variables": variables}
-        request = (base or client).build_request("POST", "/graphql", json=body, headers=headers)
+        body = json.dumps({"query": query, "variables": variables}).encode()  # ASCII, also of half a surrogate pair
+        given = {"Content-Type": "application/json", **headers}
+        request = (base or client).build_request("POST", "/graphql", content=body, headers=given)
         response = await (base or client).send(request, stream=True)
         streams.append(response)
         return Stream(response)
@@ -146,8 +147,16 @@ class TestSubscriptions:
         assert (kind, answer["errors"][0]["extensions"]["code"]) == ("next", "UNAUTHENTICATED")
         assert await stream.event() == ("complete", None)
 
-    async def test_tell_what_is_refused(self, opened, db):  # noqa: ARG002
-        stream = await opened('subscription { changes(after: "x") { type } }')
+    @pytest.mark.parametrize(
+        ("query", "variables"),
+        [
+            ('subscription { changes(after: "x") { type } }', {}),
+            ("subscription($t: [String!]) { changes(types: $t) { type } }", {"t": ["\ud800"]}),
+            ("subscription($id: ID) { changes(leadId: $id) { type } }", {"id": "\ud800"}),
+        ],
+    )
+    async def test_tell_what_is_refused(self, opened, db, query, variables):  # noqa: ARG002
+        stream = await opened(query, **variables)
         kind, answer = await stream.event()
         assert (kind, answer["errors"][0]["extensions"]["code"]) == ("next", "BAD_USER_INPUT")
         assert await stream.event() == ("complete", None)
