@@ -29,10 +29,10 @@ from crm.core.language import Phrase
 from crm.core.pacing import paced
 from crm.core.problems import FieldProblem, Problem
 from crm.core.validate import parse_uuid
+from crm.db.missing import missing
 from crm.db.query import Operand, Where, filtered, ordered, says_nothing
 from crm.db.service import Service
 from crm.db.statement import Statement, encode
-from crm.db.unit_of_work import missing
 from crm.jobs import Job, cancel, enqueue, prioritise
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task

@@ -23,8 +23,9 @@ from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.core.policy import INTERNAL
 from crm.core.problems import FieldProblem
+from crm.db.missing import missing
 from crm.db.statement import Statement, encode
-from crm.db.unit_of_work import UnitOfWork, missing
+from crm.db.unit_of_work import UnitOfWork
 
 M = TypeVar("M", bound=Model)
 M_co = TypeVar("M_co", bound=Model, covariant=True)

@@ -11,7 +11,8 @@ from crm.core import errors
 from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.core.problems import FieldProblem, Problem
-from crm.db.unit_of_work import UnitOfWork, missing
+from crm.db.missing import missing
+from crm.db.unit_of_work import UnitOfWork
 
 MOST_AT_ONCE: Final = 500
 

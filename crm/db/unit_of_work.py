@@ -18,14 +18,11 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from crm.core import errors
-from crm.core.api_json import camel
 from crm.core.choice import EnumText
 from crm.core.identity import OF_PROGRAM, Origin, Viewer
-from crm.core.language import Phrase
 from crm.core.model import Model
 from crm.core.pacing import paced
 from crm.core.policy import viewer_values
-from crm.core.problems import FieldProblem
 from crm.db.change_sql import (
     RowChange,
     Step,
@@ -35,6 +32,7 @@ from crm.db.change_sql import (
 )
 from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookTooLong
 from crm.db.database import Database
+from crm.db.missing import missing
 from crm.db.outcome import committing
 from crm.db.stale import CHANGED_SINCE, StaleRecord, looked_for, stale_records
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, WAIT_BRIEFLY, Params, Statement, ViewerWrite, encode
@@ -43,11 +41,6 @@ from crm.db.visibility import compiled, with_deleted
 
 M = TypeVar("M", bound=Model)
 _UNDOABLE: Final = nullcontext()
-_MISSING: Final = Phrase("There is no {noun} with id {key}.", "Det finns ingen {noun} med id {key}.")
-_NO_DELETED: Final = Phrase(
-    "There is no deleted {noun} with id {key}.", "Det finns ingen borttagen {noun} med id {key}."
-)
-_NO_SUCH: Final = Phrase("There is no such {noun}.", "Det finns ingen sådan {noun}.")
 
 
 class Projection(Protocol):
@@ -364,16 +357,6 @@ def _locked_row(model: type[Model], *, deleted: bool) -> Select[Any]:
 @cache
 def _kept(statement: Any) -> SQLCompiler:
     return compiled(statement)
-
-
-def missing(model: type[Model], key: object, *, deleted: bool = False, reference: str | None = None) -> errors.NotFound:
-    """The error for a record that does not exist; `reference` is the column of the input that names it."""
-    english, swedish = model.noun or (str(model.entity), str(model.entity))
-    about: dict[str, Any] = {"entity": model.entity, "id": None if key is None else str(key)}
-    phrase = _NO_SUCH if key is None else _NO_DELETED if deleted else _MISSING
-    if reference is not None:
-        about |= {"field": camel(reference), "problem": FieldProblem.UNKNOWN_REFERENCE}
-    return errors.NotFound(phrase.of(noun=Phrase(english, swedish), key=str(key)), **about)
 
 
 def _nothing_written(change: RowChange) -> errors.CrmError:

@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 
 from crm.access.users.model import User
 from crm.db.events import Event
-from crm.db.unit_of_work import UnitOfWork, missing
+from crm.db.missing import missing
+from crm.db.unit_of_work import UnitOfWork
 from crm.sales.interactions.model import Interaction, InteractionType
 from crm.sales.leads.language import Language, language_of
 from crm.sales.leads.model import Lead, LeadStatus

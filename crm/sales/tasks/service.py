@@ -12,10 +12,10 @@ from crm.core.language import Phrase
 from crm.core.problems import FieldProblem, Problem
 from crm.db.idempotency import once
 from crm.db.many import ManyResult, change_each, checked_ids
+from crm.db.missing import missing
 from crm.db.query import Operand, Where, filtered, ordered
 from crm.db.service import Service
 from crm.db.sqlstates import on_violation
-from crm.db.unit_of_work import missing
 from crm.db.visibility import with_deleted
 from crm.sales.leads.model import Lead
 from crm.sales.tasks.model import Task, TaskSource, TaskStatus
