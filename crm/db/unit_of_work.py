@@ -13,12 +13,10 @@ from functools import cache
 from typing import Any, Final, Protocol, TypeVar
 
 from psycopg import pq
-from psycopg.adapt import Transformer
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from crm.core import errors
-from crm.core.choice import EnumText
 from crm.core.identity import OF_PROGRAM, Origin, Viewer
 from crm.core.model import Model
 from crm.core.pacing import paced
@@ -34,6 +32,7 @@ from crm.db.connection import LastedTooLong, MadeRoom, PostgresConnection, TookT
 from crm.db.database import Database
 from crm.db.missing import missing
 from crm.db.outcome import committing
+from crm.db.result_rows import cell_of, paced_rows_of, rows_of, with_enums
 from crm.db.stale import CHANGED_SINCE, StaleRecord, looked_for, stale_records
 from crm.db.statement import BEGIN, COMMIT, ROLLBACK, WAIT_BRIEFLY, Params, Statement, ViewerWrite, encode
 from crm.db.unique import may_wait
@@ -41,6 +40,8 @@ from crm.db.visibility import compiled, with_deleted
 
 M = TypeVar("M", bound=Model)
 _UNDOABLE: Final = nullcontext()
+# The bytes of the changes that are sent at once: sending them is one turn of the event loop.
+_PORTION: Final = 1024 * 1024
 
 
 class Projection(Protocol):
@@ -114,7 +115,7 @@ class UnitOfWork:
         stale = [(record, version) for record, version in seen if record.__dict__["version"] != version]
         if stale:
             result = (await self._run([(CHANGED_SINCE, looked_for(stale))]))[0]
-            self._stale |= stale_records(stale, _rows(result, self._connection))
+            self._stale |= stale_records(stale, await paced_rows_of(result, self._connection))
 
     @contextmanager
     def one_of_many(self, record: Model) -> Iterator[None]:
@@ -147,30 +148,40 @@ class UnitOfWork:
         given = {**(values or sql.params), **viewer_values(self.viewer)}
         params = [encode(given[name]) for name in sql.positiontup or ()]
         result = (await self._run([(statement_of(str(sql)), params)]))[0]
-        return _rows(result, self._connection)
+        return await paced_rows_of(result, self._connection)
 
     async def execute(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
         """Run a service's own statement in the transaction; one that changes records must write their events itself."""
         await self.flush()
         result = (await self._run([(statement, params)]))[0]
         self.wrote = True
-        return _rows(result, self._connection)
+        return await paced_rows_of(result, self._connection)
 
     async def finish(self, statement: Statement, params: Params = ()) -> list[dict[str, Any]]:
         """Run a last statement and commit in one round trip: its locks are not held while this process works."""
         await self.flush()
         result = (await self._run([(statement, params), (COMMIT, ())]))[0]
         self.wrote = True
-        return _rows(result, self._connection)
+        return await paced_rows_of(result, self._connection)
 
     async def flush(self) -> None:
         """Send the changes made so far."""
-        changes = self._collected()
-        if not changes:
-            return
-        steps = [step_of(change, self.viewer, self._origin, None) async for change in paced(changes)]
-        results = await self._run(steps)
-        async for change, result in paced(zip(changes, results, strict=True)):
+        portion: list[tuple[RowChange, Step]] = []
+        size = 0
+        async for change in paced(self._collected()):
+            statement, params = step_of(change, self.viewer, self._origin, None)
+            portion.append((change, (statement, params)))
+            size += sum(len(value) for value in params if value is not None)
+            if size > _PORTION:
+                await self._send(portion)
+                portion, size = [], 0
+        if portion:
+            await self._send(portion)
+
+    async def _send(self, portion: Sequence[tuple[RowChange, Step]]) -> None:
+        """Send some changes in one round trip."""
+        results = await self._run([step for _, step in portion])
+        async for (change, _), result in paced(zip(portion, results, strict=True)):
             self._take(change, result)
 
     # For the engine
@@ -222,7 +233,7 @@ class UnitOfWork:
             result = (await self._run([step, (COMMIT, ())]))[0]
         if not result.ntuples:
             raise _nothing_written(change)
-        return _cell(result) or b"null"
+        return cell_of(result) or b"null"
 
     def _waits(self, change: RowChange) -> bool:
         """Whether a change waits for others, or may: for a lock that an earlier run met, or for a unique value."""
@@ -241,7 +252,7 @@ class UnitOfWork:
             await self._run([])
         assert self._connection is not None
         with _time_limit(self._connection, self._database.primary.lanes.limits.mutation_read_seconds):
-            return [_cell(result) for result in await self._run(steps)]
+            return [cell_of(result) for result in await self._run(steps)]
 
     async def _run(self, steps: Sequence[Step]) -> "list[pq.abc.PGresult]":
         """Run steps in the transaction, which begins with the first.
@@ -294,7 +305,7 @@ class UnitOfWork:
             self._connection.stop(LastedTooLong)
 
     def _track(self, model: type[M], row: dict[str, Any]) -> M:
-        loaded = _with_enums(model, row)
+        loaded = with_enums(model, row)
         instance = model(**loaded)
         self._loaded[id(instance)] = (instance, loaded)
         return instance
@@ -324,11 +335,11 @@ class UnitOfWork:
 
     def _take(self, change: RowChange, result: "pq.abc.PGresult") -> None:
         """Copy the values that the database set for a change (ids, defaults) into the record."""
-        rows = _rows(result, self._connection)
+        rows = rows_of(result, self._connection)
         if not rows:
             raise _nothing_written(change)
         self.wrote = True
-        row = _with_enums(type(change.instance), rows[0])
+        row = with_enums(type(change.instance), rows[0])
         for name, value in row.items():
             setattr(change.instance, name, value)
         if change.kind != "delete":
@@ -374,25 +385,3 @@ def _values(instance: Model) -> dict[str, Any]:
 @cache
 def _column_names(model: type[Model]) -> frozenset[str]:
     return frozenset(model.__table__.c.keys())
-
-
-def _rows(result: "pq.abc.PGresult", connection: PostgresConnection | None) -> list[dict[str, Any]]:
-    assert connection is not None
-    names = [(result.fname(index) or b"").decode() for index in range(result.nfields)]
-    transformer = Transformer(connection.connection)
-    transformer.set_pgresult(result)
-    return [dict(zip(names, row, strict=True)) for row in transformer.load_rows(0, result.ntuples, tuple)]
-
-
-def _with_enums(model: type[Model], row: dict[str, Any]) -> dict[str, Any]:
-    """A row with the texts of enum columns as enums, so that services can compare with `is`."""
-    column_types = ((name, model.__table__.c[name].type) for name in row)
-    return row | {
-        name: column_type.enum(row[name])
-        for name, column_type in column_types
-        if isinstance(column_type, EnumText) and row[name]
-    }
-
-
-def _cell(result: "pq.abc.PGresult") -> bytes | None:
-    return result.get_value(0, 0) if result.ntuples else None

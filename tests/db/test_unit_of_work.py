@@ -19,7 +19,7 @@ class Nothing:
     def steps(self, _result):
         return []
 
-    def answer(self, _result, _rows):
+    async def answer(self, _result, _rows):
         return b"null"
 
 

@@ -43,7 +43,7 @@ class Shown:
     def steps(self, _result):
         return []
 
-    def answer(self, _result, _rows):
+    async def answer(self, _result, _rows):
         return b"null"
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import psycopg
+import structlog
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -34,6 +35,8 @@ from crm.graph.compile.selection import Selected
 from crm.graph.compile.sql import Compiler
 from crm.graph.compile.statements import StatementsByShape
 from crm.graph.live.event_filter import ProjectedEvent
+
+log = structlog.get_logger()
 
 BATCH: Final = 200
 # If a batch exceeds the limits of one read, or its time, so many times fewer events are read.
@@ -116,6 +119,7 @@ class EventReader:
                 position = await self.query.feed.carried(position)
             except psycopg.Error as error:
                 if is_unanswered(error):  # on the next connection: fewer events would not be answered either
+                    log.warning("subscription.unanswered", error=str(error)[:200])
                     continue
                 problem = problem_of(error)
                 if problem is None:
