@@ -48,6 +48,17 @@ def refusal(text: str, **limits: Any) -> errors.CrmError:
     return refused.value
 
 
+async def longest_turn(work: Awaitable[Any]) -> tuple[Any, float]:
+    """What is awaited returns, and the longest turn of the event loop meanwhile, in seconds of the processor."""
+    running = asyncio.ensure_future(work)
+    longest, before = 0.0, time.thread_time()
+    while not running.done():
+        await asyncio.sleep(0)
+        now = time.thread_time()
+        longest, before = max(longest, now - before), now
+    return await running, longest
+
+
 async def turns(work: Awaitable[Any]) -> tuple[Any, int]:
     """What is awaited returns, and how often the event loop comes round meanwhile."""
     count = 0
@@ -169,14 +180,24 @@ class TestTurns:
         names = " ".join(f"e{number}: error {{ problems {{ field message }} }}" for number in range(4))
         query = f"mutation($i: [CreateLeadInput!]!) {{ createLeads(inputs: $i) {{ {names} }} }}"
         wrong = {"firstName": "", "lastName": "", "email": "x", "phone": "none", "currency": "kr", "company": "a\nb"}
-        running = asyncio.ensure_future(settled.run(Request(query, None, {"i": [wrong] * 1000}), viewers[Role.ADMIN]))
-        longest, before = 0.0, time.thread_time()
-        while not running.done():
-            await asyncio.sleep(0)
-            now = time.thread_time()
-            longest, before = max(longest, now - before), now
-        assert len(json.loads((await running).body)["data"]["createLeads"]) == 1000
+        work = settled.run(Request(query, None, {"i": [wrong] * 1000}), viewers[Role.ADMIN])
+        answer, longest = await longest_turn(work)
+        assert len(json.loads(answer.body)["data"]["createLeads"]) == 1000
         assert longest < 0.15
+
+    async def test_many_long_texts_are_written_in_pieces(self, settled, viewers, db, make_lead):
+        lead = make_lead()["id"]
+        db.execute(
+            "INSERT INTO tasks (title, description, lead_id) SELECT 'A', repeat('😀', 20000), %s"
+            " FROM generate_series(1, 500)",
+            (lead,),
+        )
+        ids = [row["id"] for row in db.execute("SELECT id FROM tasks").fetchall()]
+        query = "mutation($i: [ID!]!, $d: String) { updateTasks(ids: $i, input: {description: $d}) { saved } }"
+        work = settled.run(Request(query, None, {"i": ids, "d": "🎈" * 20_000}), viewers[Role.ADMIN])
+        answer, longest = await longest_turn(work)
+        assert answer.body.count(b'"saved":true') == 500
+        assert longest < 0.1
 
     async def test_introspection_gives_way_and_is_kept(self, settled, viewers):
         request = Request(get_introspection_query())
