@@ -15,7 +15,6 @@ from crm.graph.declare.columns import (
 from crm.graph.declare.extend import extend
 from crm.graph.declare.fields import (
     TOTAL_COUNT,
-    Connection,
     IncludeDeleted,
     answered,
     at_most,
@@ -29,6 +28,7 @@ from crm.graph.declare.fields import (
     rows,
     stream,
 )
+from crm.graph.declare.pages import Connection
 
 __all__ = [
     "TOTAL_COUNT",

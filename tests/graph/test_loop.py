@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed
 from crm.core import errors
 from crm.core.identity import Role
 from crm.core.settings import Settings
-from crm.graph.compile.documents import Document, InvalidDocument
+from crm.graph.compile.documents import Document
+from crm.graph.compile.parsing import InvalidDocument
 from crm.graph.run.engine import Request
 from crm.schema import schema
 from tests.support.websockets import GRAPHQL_WS

@@ -1,7 +1,5 @@
 """Documents: GraphQL text parsed, measured and validated once, and its operations."""
 
-import re
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -11,21 +9,15 @@ from graphql import (
     BREAK,
     DocumentNode,
     FragmentDefinitionNode,
-    GraphQLError,
     GraphQLInputObjectType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLScalarType,
     GraphQLSchema,
-    GraphQLSyntaxError,
     GraphQLType,
-    Lexer,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     OperationType,
-    Source,
-    SourceLocation,
-    Token,
     VariableDefinitionNode,
     VariableNode,
     Visitor,
@@ -34,7 +26,6 @@ from graphql import (
     visit,
 )
 from graphql.execution import get_variable_values
-from graphql.language.parser import Parser
 
 from crm.core import errors
 from crm.core.bounded import BoundedDict
@@ -42,10 +33,11 @@ from crm.core.problems import Problem
 from crm.core.settings import Settings
 from crm.graph.compile.limits import check_document, root_names
 from crm.graph.compile.mistakes import mistakes_in
+from crm.graph.compile.parsing import InvalidDocument, parsed
 from crm.graph.compile.positions import RULES
 from crm.graph.compile.variables import Counter
 from crm.graph.declare.fields import most_of
-from crm.graph.run.error_fields import MAX_MESSAGE, place_of_variable, problems
+from crm.graph.run.error_fields import place_of_variable
 
 _MAX_FLAGS: Final = 8
 _MAX_PLANS: Final = 32  # for one operation: what its flags and the roles make of it
@@ -55,18 +47,7 @@ _BULK_ARGUMENT: Final = "inputs"
 _MAX_VALUES: Final = 10_000
 _MAX_BULK_OBJECTS: Final = 20_000
 _MAX_BULK_VALUES: Final = 100_000
-_TOO_MANY_TOKENS: Final = "Document contains more than"
-_LINE_BREAK: Final = re.compile(r"\r\n|[\n\r]")
 _INT_RANGE: Final = range(-(2**31), 2**31)
-
-
-class InvalidDocument(errors.BadUserInput):
-    """The document, or its variables, are not valid GraphQL for this schema."""
-
-    def __init__(self, graphql_errors: list[GraphQLError], document: DocumentNode | None = None) -> None:
-        super().__init__(graphql_errors[0].message[:MAX_MESSAGE])
-        # Computed here, since it walks the document: where documents are read there is time for that.
-        self.rendered = problems(graphql_errors, document, self.code)
 
 
 class InvalidVariables(errors.BadUserInput):
@@ -76,26 +57,6 @@ class InvalidVariables(errors.BadUserInput):
         first = errors.BadUserInput.of([problem for _, problem in found])
         super().__init__(first.phrase, problems=first.problems, **first.details)
         self.nodes = list({id(node): node for node, _ in found}.values())[:most]
-
-
-class UnparsedDocument(InvalidDocument):
-    """The document is not GraphQL."""
-
-
-class _Text(Source):
-    """A document's text, which finds lines by bisection.
-
-    Each error of an execution needs its location: sixty of them after 250,000 line breaks took graphql-core 0.4 s.
-    """
-
-    def __init__(self, body: str) -> None:
-        super().__init__(body)
-        self._starts = [0, *(line_break.end() for line_break in _LINE_BREAK.finditer(body))]
-
-    def get_location(self, position: int) -> SourceLocation:
-        """The line and column of a position."""
-        line = bisect_right(self._starts, position)
-        return SourceLocation(line, position + 1 - self._starts[line - 1])
 
 
 def aware_of_one_of(schema: GraphQLSchema) -> GraphQLSchema:
@@ -268,7 +229,7 @@ class Document:
         """Parse, measure and validate a document, or raise its errors."""
         too_deep = False
         try:
-            node = _parsed(text, limits)
+            node = parsed(text, limits)
             check_document(node, limits)
             rules = RULES if introspection else (*RULES, NoSchemaIntrospectionCustomRule)
             graphql_errors = validate(
@@ -303,31 +264,6 @@ class Document:
             )
             raise errors.BadUserInput(message, field="operationName")
         return self.operations[0]
-
-
-def _parsed(text: str, limits: Settings) -> DocumentNode:
-    lexer = Lexer(_Text(text))
-    parser = Parser(lexer.source, max_tokens=limits.max_tokens, allow_empty_selection_sets=False, lexer=lexer)
-    try:
-        return parser.parse_document()
-    except GraphQLSyntaxError as error:
-        if _TOO_MANY_TOKENS not in error.message:
-            raise UnparsedDocument([error]) from None
-        message = f"The document has more than {limits.max_tokens:,} tokens."
-        raise errors.TooComplex(message, limit=limits.max_tokens, what="tokens") from None
-    finally:
-        _unchain(lexer)
-
-
-def _unchain(lexer: Lexer) -> None:
-    """Cut the chain of tokens, which refer to each other: the syntax tree is then freed with its last user."""
-    token: Token | None = lexer.token
-    while token is not None and token.next is not None:
-        token = token.next
-    while token is not None:
-        former = token.prev
-        token.prev = token.next = None
-        token = former
 
 
 @lru_cache(maxsize=8)

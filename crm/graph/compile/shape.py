@@ -26,7 +26,8 @@ from crm.core.choice import EnumText
 from crm.core.identity import Role
 from crm.core.model import Model
 from crm.graph.compile.arguments import SQL_TYPES
-from crm.graph.declare.fields import CHECK, KEY, Connection, Declaration, Edge, PageInfo, is_document, model_of
+from crm.graph.declare.fields import CHECK, KEY, Declaration, is_document, model_of
+from crm.graph.declare.pages import Connection, Edge, PageInfo
 
 _PARTS: Final = {Connection: "connection", Edge: "edge", PageInfo: "page_info"}
 _DOCUMENT: Final = "document"

@@ -14,7 +14,6 @@ from typing import (
     Annotated,
     Any,
     Final,
-    Generic,
     TypeVar,
     dataclass_transform,
     get_origin,
@@ -27,6 +26,7 @@ from graphql import GraphQLArgument
 from crm.core.choice import Choice
 from crm.core.identity import Role
 from crm.core.model import Model
+from crm.graph.declare.pages import Connection
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,10 +55,7 @@ First = Annotated[
     strawberry.argument(description="The first so many after `after`, 0 to 1,000; default 50."),
 ]
 After = Annotated[str | None, strawberry.argument(description="Start after this cursor.")]
-Last = Annotated[
-    int | None,
-    strawberry.argument(description="The last so many before `before`, 0 to 1,000."),
-]
+Last = Annotated[int | None, strawberry.argument(description="The last so many before `before`, 0 to 1,000.")]
 Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
 IncludeDeleted = Annotated[bool, strawberry.argument(description="Deleted ones too; admins only.")]
 
@@ -116,34 +113,6 @@ class Declaration:
     shares: bool = False
     # Of Python: it writes records.
     writes: bool = False
-
-
-@strawberry.type(description="Where a page stands.")
-class PageInfo:
-    """Where a page stands."""
-
-    has_next_page: bool = strawberry.field(description="Whether more follow.")
-    has_previous_page: bool = strawberry.field(description="Whether some come before.")
-    start_cursor: str | None = strawberry.field(description="The first row's cursor.")
-    end_cursor: str | None = strawberry.field(description="The last row's cursor: `after` for the next page.")
-
-
-@strawberry.type(description="One row of a page, and its cursor.")
-class Edge(Generic[T]):
-    """One row of a page, and its cursor."""
-
-    cursor: str = strawberry.field(description="Points at this row, under this filter and order.")
-    node: T = strawberry.field(description="The record.")
-
-
-@strawberry.type(description="A page of a list (Relay's cursor connections).")
-class Connection(Generic[T]):
-    """A page of a list."""
-
-    edges: list[Edge[T]] = strawberry.field(description="The rows with their cursors.")
-    nodes: list[T] = strawberry.field(description="The rows alone.")
-    page_info: PageInfo = strawberry.field(description="Where this page stands.")
-    total_count: int = strawberry.field(description="How many there are in all; counted only when asked for.")
 
 
 def remember_model(cls: builtins.type[Any], model: builtins.type[Model] | None) -> None:

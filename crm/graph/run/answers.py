@@ -16,7 +16,8 @@ from crm.core.language import Phrase
 from crm.core.problems import shortened
 from crm.db.outcome import is_perhaps_saved
 from crm.db.sqlstates import translated
-from crm.graph.compile.documents import InvalidDocument, InvalidVariables, UnparsedDocument
+from crm.graph.compile.documents import InvalidVariables
+from crm.graph.compile.parsing import InvalidDocument, UnparsedDocument
 from crm.graph.run.error_fields import MAX_MESSAGE
 
 log = structlog.get_logger()

@@ -318,10 +318,9 @@ class Engine:
                     cells[root.key] = await resolve(self, root, plan, run)
                 except Exception as error:  # noqa: BLE001
                     problems.append(_problem(root, error, run))
-            if root.key not in cells:
-                if root.shape.never_null and not null_on_error:
-                    return answer.nothing(problems, run.warnings)
-                cells[root.key] = b"null"
+            if root.key not in cells and root.shape.never_null and not null_on_error:
+                return answer.nothing(problems, run.warnings)
+            cells.setdefault(root.key, b"null")
         return answer.succeeded([(root.key, cells[root.key]) for root in plan.roots], problems, run.warnings)
 
     # Subscriptions

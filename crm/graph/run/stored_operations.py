@@ -18,7 +18,8 @@ from graphql import (
 )
 from graphql import print_ast as text_of
 
-from crm.graph.compile.documents import InvalidDocument, Operation
+from crm.graph.compile.documents import Operation
+from crm.graph.compile.parsing import InvalidDocument
 from crm.graph.run.engine import Engine, Request
 from crm.graph.run.error_fields import places
 
