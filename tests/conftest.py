@@ -32,6 +32,7 @@ def pytest_configure(config):
     They and their servers read no certificates: each client of a model would take 50 ms to parse those of the system,
     and the models of the tests speak plain HTTP. SIGTERM ends a run as ctrl-C does: else its PostgreSQL would go on.
     """
+    gc.disable()  # until all tests are collected: they stay
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ.pop("SSL_CERT_FILE", None)
     os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)  # a folder without any
@@ -41,6 +42,7 @@ def pytest_configure(config):
 
 def pytest_collection_finish(session):  # noqa: ARG001
     """Spare the garbage collector what is there by now: the program, and five thousand tests (as `crm/app.py` does)."""
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -1,6 +1,7 @@
 """Processes that tests start: none outlives the tests, however those end."""
 
 import atexit
+import errno
 import os
 import select
 import signal
@@ -17,6 +18,8 @@ from typing import IO
 
 from tests.support.fork_server import Request, die_with_parent
 
+# The folder with the clusters of a run: the first of its processes makes it, and the others inherit its name.
+RUN = "CRM_TEST_CLUSTERS"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -117,15 +120,48 @@ class Forked:
 
 @cache
 def _fork_server() -> socket.socket:
-    """The channel to this process's fork server, which ends when the channel does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        command = [sys.executable, "-W", "ignore", "-m", "tests.support.fork_server"]
-        process = subprocess.Popen(command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, cwd=_ROOT)
+    """The channel to this process's fork server: itself a fork of the one that the processes of a run share."""
+    address = f"\0crm-forks-{os.environ.get(RUN, os.getpid())}"  # a name that Linux keeps, and no file
+    while True:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            channel.connect(address)
+        except ConnectionRefusedError:
+            channel.close()
+            _start_fork_server(address)
+        else:
+            atexit.register(_leave, channel)
+            return channel
+
+
+def _start_fork_server(address: str) -> None:
+    """Start the first one, unless another process just did: it ends with this process, its forks with theirs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        try:
+            listener.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return
+            raise
+        listener.listen()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed = [listener.fileno(), theirs.fileno()]
+            command = [sys.executable, "-W", "ignore", "-m", "tests.support.fork_server", *map(str, handed)]
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=_ROOT, pass_fds=handed
+            )
 
     def end() -> None:
         ours.close()
         process.wait(20)
 
     atexit.register(end)
-    return ours
+
+
+def _leave(channel: socket.socket) -> None:
+    """Wait until the fork server at the other end, and so each of its forks, is gone."""
+    with channel:
+        channel.settimeout(20)
+        channel.shutdown(socket.SHUT_WR)
+        channel.recv(1)

@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 
 from crm.db import migrations
+from tests.support.children import RUN
 from tests.support.postgres import (
     QUICK,
     InstalledPostgres,
@@ -21,8 +22,6 @@ from tests.support.postgres import (
     throw_away_postgres,
 )
 
-# The folder with the clusters of this run: the first of its processes makes it, and the others inherit its name.
-_FOLDER = "CRM_TEST_CLUSTERS"
 _TEMPLATE = "template_crm"
 _UNCOPIED = (".handle_pids.json", "log", "postmaster.pid", "postmaster.opts")
 
@@ -31,10 +30,10 @@ Postgres = KillableEmbeddedPostgres | InstalledPostgres
 
 def make_folder() -> Path | None:
     """Make the folder of this run, if no process of it has one: whoever made it removes it."""
-    if _FOLDER in os.environ:
+    if RUN in os.environ:
         return None
     folder = new_folder("crm-clusters-")
-    os.environ[_FOLDER] = str(folder)
+    os.environ[RUN] = str(folder)
     return folder
 
 
@@ -49,7 +48,7 @@ def migrated_postgres(binaries: Path | None = None, *, settings: Mapping[str, st
 
 def put_data(binaries: Path | None, target: Path) -> None:
     """Put a migrated cluster's data there, if this run has one to copy: `initdb` is left out then."""
-    if os.environ.get(_FOLDER):
+    if os.environ.get(RUN):
         _copy(_original(binaries), target)
 
 
@@ -66,7 +65,7 @@ def create_migrated_database(postgres_url: str, name: str) -> str:
 def _original(binaries: Path | None) -> Path:
     """The data folder that is copied; it is made by whichever process needs it first."""
     names = f"{binaries} {os.environ.get('CRM_TEST_POSTGRES_BIN')}"
-    place = Path(os.environ[_FOLDER]) / hashlib.sha256(names.encode()).hexdigest()[:8]
+    place = Path(os.environ[RUN]) / hashlib.sha256(names.encode()).hexdigest()[:8]
     with _locked(place.with_suffix(".lock")):
         if not place.exists():
             _make_original(binaries, place)

@@ -1,8 +1,9 @@
 """A process that has imported the program, and forks: a server starts in a tenth of the time of `python -m crm`.
 
-`python -m tests.support.fork_server` takes requests from the socket that is its standard input. A child is as real as
-any: it has an environment, a log, signals and an exit code of its own, and ends as an interpreter ends. Whoever asked
-reads its process id from the socket that came with the request, and in the end its exit code.
+`python -m tests.support.fork_server LISTENER PARENT` forks a fork server for each process of the tests that connects:
+so the program is imported once in a run. That one takes requests from the connection. A child is as real as any: it has
+an environment, a log, signals and an exit code of its own, and ends as an interpreter ends. Whoever asked reads its
+process id from the socket that came with the request, and in the end its exit code.
 """
 
 import atexit
@@ -12,6 +13,7 @@ import json
 import os
 import pkgutil
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -158,13 +160,30 @@ def preload() -> None:
 
 
 def main() -> None:
+    listener, parent = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
     preload()
     gc.collect()
     gc.freeze()  # a child's collector does not touch, and so copy, what all share
-    with socket.socket(fileno=0) as channel:
-        request = ForkServer(channel).serve()
-    if request:
-        request.run()
+    if accepted_in_a_fork(listener, parent):
+        with socket.socket(fileno=0) as channel:
+            request = ForkServer(channel).serve()
+        if request:
+            request.run()
+
+
+def accepted_in_a_fork(listener: socket.socket, parent: socket.socket) -> bool:
+    """Fork for each connection, until the parent is gone; in a fork, its standard input is the connection."""
+    while True:
+        ready, _, _ = select.select([listener, parent], [], [])
+        if listener not in ready:  # whoever connected before the end is served
+            return False
+        connection, _ = listener.accept()
+        with connection:
+            if not os.fork():
+                os.dup2(connection.fileno(), 0)
+                listener.close()
+                parent.close()
+                return True
 
 
 if __name__ == "__main__":
