@@ -22,7 +22,7 @@ class _Result:
     def steps(self, _):
         return []
 
-    def answer(self, *_):
+    async def answer(self, *_):
         return b"{}"
 
 

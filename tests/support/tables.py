@@ -1,11 +1,13 @@
 """Emptying tables between tests."""
 
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import psycopg
 
 _PAGE = 8192
+_TRIES = 3
 QUEUES = "procrastinate_jobs", "procrastinate_workers", "procrastinate_periodic_defers", "procrastinate_events"
 
 # The tables, and those that refer to them, each with its own referring tables and its sequence.
@@ -31,7 +33,12 @@ def empty(connection: psycopg.Connection[Any], *tables: str, restart_identity: b
     are deleted instead, under the same locks (writers under way are waited for) and without triggers. A table of more
     pages is truncated: so rows keep lying in the order in which a test inserted them.
     """
-    connection.execute(_statement(connection.info.dsn, tables, restart_identity=restart_identity), prepare=False)
+    statement = _statement(connection.info.dsn, tables, restart_identity=restart_identity)
+    for _ in range(_TRIES):
+        with suppress(psycopg.errors.DeadlockDetected):  # with a server that is still at it
+            connection.execute(statement, prepare=False)
+            return
+    connection.execute(statement, prepare=False)
 
 
 @cache
