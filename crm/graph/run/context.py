@@ -35,6 +35,7 @@ class Context:
     variables: Mapping[str, Any]
     deadline: float
     request_id: str
+    most_bytes: int  # of the field's JSON
     warnings: list[errors.CrmError] = field(default_factory=list)
     changed: bool = False  # whether something was written
 
@@ -74,7 +75,7 @@ class Context:
 
     async def _projected(self, writer: Writer, write: Write[object]) -> "Projected":
         await self._check_viewer()
-        projection = await self.projection.bound(self.variables, self.viewer, self.engine.side)
+        projection = await self.projection.bound(self.variables, self.viewer, self.engine.side, self.most_bytes)
         try:
             return Projected(await writer.shown(write, projection))
         except TookTooLong as error:

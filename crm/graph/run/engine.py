@@ -297,7 +297,7 @@ class Engine:
         null_on_error: bool,
     ) -> Answer:
         """Put the answer together: SQL's results, introspection, `__typename`, results of resolvers, and errors."""
-        run = OperationRun(variables, viewer, self._deadline())
+        run = OperationRun(variables, viewer, self._deadline(), self.budget.bytes - sum(map(len, cells.values())))
         problems = [_problem(root, error, run) for root, error in failures]
         introspected: Mapping[str, bytes] = {}
         if operation.introspects:
@@ -360,7 +360,7 @@ class Engine:
         """Run root fields one after another, each in its own transaction; earlier ones stay if a later one fails."""
         plan = self.plan(operation, variables, viewer)
         self.check_cost(plan, variables)
-        run = OperationRun(variables, viewer, self._deadline())
+        run = OperationRun(variables, viewer, self._deadline(), self.budget.bytes)
         parts: list[tuple[str, bytes]] = []
         problems = []
         for root in plan.roots:

@@ -33,7 +33,6 @@ class MutationProjection:
         self, field: Selected, weigh: Callable[[int], None] | None = None, budget: AnswerBudget | None = None
     ) -> None:
         self.field = field
-        self._most_bytes = budget.bytes if budget is not None else None
         self.slots = list(_slots(field))
         self.row = _row(field)
         self._shaped = [
@@ -47,50 +46,52 @@ class MutationProjection:
         times = MAX_ROWS if many else 1
         return Allotments(slot.children, budget, times=times, guess=False) if budget is not None else None
 
-    async def bound(self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread) -> "BoundProjection":
+    async def bound(
+        self, variables: Mapping[str, Any], viewer: Viewer, side: SideThread, most_bytes: int
+    ) -> "BoundProjection":
         """The projection for one request: compiled now, so that no transaction waits for the compiler.
 
+        Its JSON may have so many bytes: what the fields before it left of the operation's.
         What one row answers hardly ever needs a statement of its own; a short one may be compiled when it does.
         """
         if self._is_row:
-            return BoundProjection(self, [partial(shaped.step, variables, viewer) for shaped in self._shaped])
+            return BoundProjection(
+                self, [partial(shaped.step, variables, viewer) for shaped in self._shaped], most_bytes
+            )
         statements = [
             shaped.ready(variables, viewer) or await shaped.bound(variables, viewer, side) for shaped in self._shaped
         ]
-        return BoundProjection(self, [statement.step for statement in statements])
+        return BoundProjection(self, [statement.step for statement in statements], most_bytes)
 
-    async def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
-        """The JSON of the whole result; TOO_LARGE as soon as it is longer than an answer may be."""
+    async def answer(self, result: object, rows: Sequence[bytes | None], most_bytes: int) -> bytes:
+        """The JSON of the whole result; TOO_LARGE as soon as it is longer than `most_bytes`."""
+        measured = partial(_measured, most_bytes)
         if self.slots == [self.field] and isinstance(result, Model):
-            return (rows[0] or b"[null]").strip()[1:-1]
+            return measured(rows[0] or b"[null]").strip()[1:-1]
         if self.slots == [self.field]:
-            return rows[0] or b"[]"
+            return measured(rows[0] or b"[]")
         records = {
             slot: iter(orjson.loads(slot_rows or b"[]")) for slot, slot_rows in zip(self.slots, rows, strict=True)
         }
         if not isinstance(result, list):
-            return self._measured(orjson.dumps(_spliced(result, self.field, records)), 0)
+            return measured(orjson.dumps(_spliced(result, self.field, records)))
         parts, size = [], 0
         async for element in paced(result):
-            part = self._measured(orjson.dumps(_spliced(element, self.field, records)), size)
+            part = measured(orjson.dumps(_spliced(element, self.field, records)), size)
             parts.append(part)
             size += len(part) + 1
         return b"[" + b",".join(parts) + b"]"
-
-    def _measured(self, part: bytes, before: int) -> bytes:
-        """A part of an answer, which must not be too long with what comes before it."""
-        if self._most_bytes is not None and before + len(part) > self._most_bytes:
-            message = f"The answer is more than the {self._most_bytes:,} bytes that are allowed. Ask for fewer fields."
-            raise errors.TooLarge(message, what="bytes", limit=self._most_bytes)
-        return part
 
 
 class BoundProjection:
     """A `crm.db.unit_of_work.Projection`: the selection together with the request's variables."""
 
-    def __init__(self, projection: MutationProjection, steps: Sequence[Callable[[Sequence[object]], Step]]) -> None:
+    def __init__(
+        self, projection: MutationProjection, steps: Sequence[Callable[[Sequence[object]], Step]], most_bytes: int
+    ) -> None:
         self._projection = projection
         self._steps = steps
+        self._most_bytes = most_bytes
 
     @property
     def row(self) -> str | None:
@@ -107,7 +108,15 @@ class BoundProjection:
 
     async def answer(self, result: object, rows: Sequence[bytes | None]) -> bytes:
         """The JSON of the whole result."""
-        return await self._projection.answer(result, rows)
+        return await self._projection.answer(result, rows, self._most_bytes)
+
+
+def _measured(most: int, part: bytes, before: int = 0) -> bytes:
+    """A part of an answer, which must not be too long with what comes before it."""
+    if before + len(part) > most:
+        message = "The answer is longer than is allowed. Ask for fewer records or fields, or by several operations."
+        raise errors.TooLarge(message, what="bytes", limit=most)
+    return part
 
 
 def _slots(field: Selected) -> "list[Selected]":

@@ -29,13 +29,20 @@ class OperationRun:
     variables: Mapping[str, Any]
     viewer: Viewer
     deadline: float
+    bytes_left: int  # of the answer
     request_id: str = field(default_factory=new_request_id)
     warnings: list[dict[str, Any]] = field(default_factory=list)
     changed: bool = False
 
 
 async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRun) -> bytes:
-    """Call a root field's resolver, and return its result as finished JSON."""
+    """Call a root field's resolver, and return its result as finished JSON, which counts as a part of the answer."""
+    json = await _resolved(engine, root, plan, run)
+    run.bytes_left -= len(json)
+    return json
+
+
+async def _resolved(engine: "Engine", root: Selected, plan: Plan, run: OperationRun) -> bytes:
     if root.key in plan.rejected:
         plan.refuse(root.key)
     shape = root.shape
@@ -45,7 +52,7 @@ async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRu
     else:
         keywords = _keywords(root, run.variables)
     projection = _projection(root, plan)
-    context = Context(engine, run.viewer, projection, run.variables, run.deadline, run.request_id)
+    context = Context(engine, run.viewer, projection, run.variables, run.deadline, run.request_id, run.bytes_left)
     try:
         result = await shape.resolver(None, Info(context), **keywords)
     finally:
@@ -53,7 +60,7 @@ async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRu
         run.changed = run.changed or context.changed
     if isinstance(result, Projected):
         return result.json
-    return await projection.answer(result, [])
+    return await projection.answer(result, [], run.bytes_left)
 
 
 def _projection(root: Selected, plan: Plan) -> MutationProjection:
