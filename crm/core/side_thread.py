@@ -5,10 +5,11 @@ docs/decisions/0022-what-runs-on-the-event-loop.md lists the work that runs in e
 """
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from crm.core.fair_line import FairLine
 
 T = TypeVar("T")
 
@@ -18,8 +19,8 @@ class SideThread:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="side")
-        self._long = _Line()
-        self._short = _Line()
+        self._long = FairLine()
+        self._short = FairLine()
 
     async def run(self, viewer: Hashable, work: Callable[..., T], *arguments: Any) -> T:
         """Run work in the thread, and return its result. If cancelled while it waits, the work is never begun."""
@@ -39,37 +40,3 @@ class SideThread:
         await self._short.turn(viewer)
         asyncio.get_running_loop().call_soon(self._short.pass_on)
         return work(*arguments)
-
-
-class _Line:
-    """The queue of callers that wait for a turn, by viewer."""
-
-    def __init__(self) -> None:
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
-        self._is_taken = False
-
-    async def turn(self, viewer: Hashable) -> None:
-        """Wait for a turn; the caller must `pass_on` the turn afterwards."""
-        if not self._is_taken:
-            self._is_taken = True
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(viewer, deque()).append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # the turn came, and will not be taken
-                self.pass_on()
-            raise
-
-    def pass_on(self) -> None:
-        """Give the turn to the viewer who has waited longest; the viewer's other callers wait for the next round."""
-        while self._waiting:
-            viewer, turns = self._waiting.popitem(last=False)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[viewer] = turns
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._is_taken = False

@@ -6,7 +6,7 @@ from crm.core.fair_slots import FairSlots, Taker
 
 
 async def enter(turns, entered, seconds=60.0, taker=None):
-    async with turns.turn(taker or Taker()):
+    async with turns.turn(taker or Taker("a user")):
         entered.append(seconds)
         await asyncio.sleep(seconds)
 
@@ -38,7 +38,7 @@ class TestTurns:
         await asyncio.gather(*tasks)
 
     async def test_keep_those_who_took_long_among_themselves(self):
-        turns, entered, slow = FairSlots(1), [], [Taker() for _ in range(3)]
+        turns, entered, slow = FairSlots(1), [], [Taker("a user") for _ in range(3)]
         await asyncio.gather(*(enter(turns, entered, 0.6, taker) for taker in slow))
         assert [taker.is_long for taker in slow] == [True] * 3
         entered.clear()
@@ -49,3 +49,12 @@ class TestTurns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def test_come_to_each_user_in_turn(self):
+        """Whoever has one taker waits for one turn, not for all of somebody with ninety."""
+        turns, entered = FairSlots(1), []
+        many = [asyncio.create_task(enter(turns, entered, 0.05, Taker("many"))) for _ in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(enter(turns, entered, 0.0, Taker("one")), 5)
+        assert entered.index(0.0) <= 2
+        await asyncio.gather(*many)

@@ -104,7 +104,11 @@ class EventReader:
     query: StreamQuery
     turns: FairSlots | None = None
     size: int = BATCH
-    taker: Taker = field(default_factory=Taker)
+    taker: Taker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take turns as the viewer whom the query is for."""
+        self.taker = Taker(self.query.viewer.id)
 
     async def read(self, position: Position) -> EventBatch:
         """The events after a position; if the stream has forked and lost nothing before it, in the new stream.

@@ -86,7 +86,7 @@ class LatestValue:
         assert self.root.shape.declaration is not None
         seconds = self.root.shape.declaration.pulse_seconds
         clock = asyncio.get_running_loop().time
-        sent_at, taker = -seconds, Taker()
+        sent_at, taker = -seconds, Taker(self.viewer.id)
         while True:
             self.due.clear()
             try:
