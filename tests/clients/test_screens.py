@@ -134,7 +134,7 @@ class TestKanban:
         before = answer["data"]["changeStream"]["cursor"]
         status, answer = await ask("MoveLead", PEOPLE[0], **card, to="CONTACTED")
         assert (status, answer["data"]["updateLead"]["status"]) == (200, "CONTACTED")
-        assert (await follow("BoardChanges", cursor=before))["lead"] == answer["data"]["updateLead"]
+        assert (await follow("BoardChanges", after=before))["lead"] == answer["data"]["updateLead"]
         status, answer = await ask("MoveLead", PEOPLE[1], **card, to="QUALIFIED")
         assert status == 294
         assert told(answer) == {**told(shown("MoveLead")), "currentVersion": lead["version"] + 1}
@@ -168,7 +168,7 @@ class TestLeadPage:
         rest = answer["data"]["lead"]["activities"]["nodes"]
         assert bool(rest) == page["activities"]["pageInfo"]["hasNextPage"]
         await ask("MoveLead", id=lead, version=page["version"], to="PROPOSAL")
-        heard = await follow("LeadChanges", leadId=lead, cursor=cursor)
+        heard = await follow("LeadChanges", leadId=lead, after=cursor)
         assert heard["lead"]["status"] == "PROPOSAL"
 
 
