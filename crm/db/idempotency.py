@@ -33,8 +33,8 @@ BATCH: Final = 1000
 
 _FIELD: Final = "idempotencyKey"
 _REUSED: Final = Phrase(
-    "The idempotency key {key} was used with another input, for {record}.",
-    "Idempotensnyckeln {key} användes med andra uppgifter, för {record}.",
+    "This was sent before with other contents, and saved as {record}. Change that one instead.",
+    "Det här har redan skickats med andra uppgifter och sparats som {record}. Ändra den i stället.",
 )
 _clean_key: Final = validate.key(200)
 
@@ -93,18 +93,18 @@ async def once(
     if row["times"] == 1:
         return await make(values, id=row["record_id"])
     if row["fingerprint"] != fingerprint:
-        raise _reused(model, key, row["record_id"])
+        raise _reused(model, row["record_id"])
     record = await unit_of_work.first(_by_id(model), model, key=row["record_id"])
     if record is None:
         raise missing(model, row["record_id"])
     return record
 
 
-def _reused(model: type[Model], key: str, record_id: int) -> errors.Conflict:
+def _reused(model: type[Model], record_id: int) -> errors.Conflict:
     english, swedish = model.noun or (str(model.entity), str(model.entity))
     record = Phrase("{noun} {id}", "{noun} {id}").of(noun=Phrase(english, swedish), id=str(record_id))
     return errors.Conflict(
-        _REUSED.of(key=repr(key), record=record),
+        _REUSED.of(record=record),
         conflict=errors.ConflictReason.KEY_REUSED,
         problem=FieldProblem.TAKEN,
         field=_FIELD,
