@@ -37,12 +37,6 @@ class OperationRun:
 
 async def resolve(engine: "Engine", root: Selected, plan: Plan, run: OperationRun) -> bytes:
     """Call a root field's resolver, and return its result as finished JSON, which counts as a part of the answer."""
-    json = await _resolved(engine, root, plan, run)
-    run.bytes_left -= len(json)
-    return json
-
-
-async def _resolved(engine: "Engine", root: Selected, plan: Plan, run: OperationRun) -> bytes:
     if root.key in plan.rejected:
         plan.refuse(root.key)
     shape = root.shape
@@ -58,9 +52,9 @@ async def _resolved(engine: "Engine", root: Selected, plan: Plan, run: Operation
     finally:
         run.warnings += [answer.rendered_warning(warning, [root.key]) for warning in context.warnings]
         run.changed = run.changed or context.changed
-    if isinstance(result, Projected):
-        return result.json
-    return await projection.answer(result, [], run.bytes_left)
+    json = result.json if isinstance(result, Projected) else await projection.answer(result, [], run.bytes_left)
+    run.bytes_left -= len(json)
+    return json
 
 
 def _projection(root: Selected, plan: Plan) -> MutationProjection:
